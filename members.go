@@ -1,0 +1,122 @@
+package paxos
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Members says who belongs to a cluster. All its servers must be given the same Cluster, Acceptors and Quorum: they are
+// part of every Packet as a fingerprint, and of every storage in words, and a difference is refused.
+type Members struct {
+	// Cluster names the cluster, so that servers of different ones never talk by mistake. It follows the rules of
+	// instance names.
+	Cluster string
+	// Acceptors are the servers that vote: 1 to 64, strictly ascending (their positions give weights). They propose and
+	// learn, too.
+	Acceptors []ServerID
+	// Learners propose and learn, but do not vote (S2). Strictly ascending, none of them an acceptor.
+	Learners []ServerID
+	// Quorum is over the Acceptors; nil means Majority.
+	Quorum Quorum
+}
+
+// check returns an error that names the field that is wrong.
+func (m Members) check() error {
+	if err := checkName(m.Cluster); err != nil {
+		return fmt.Errorf("Members.Cluster: %w", err)
+	}
+	if n := len(m.Acceptors); n < 1 || n > MaxAcceptors {
+		return fmt.Errorf("Members.Acceptors: %d servers: want 1 to %d", n, MaxAcceptors)
+	}
+	if err := checkAscending(m.Acceptors); err != nil {
+		return fmt.Errorf("Members.Acceptors: %w", err)
+	}
+	if len(m.Learners) > maxLearners {
+		return fmt.Errorf("Members.Learners: %d servers: want at most %d", len(m.Learners), maxLearners)
+	}
+	if err := checkAscending(m.Learners); err != nil {
+		return fmt.Errorf("Members.Learners: %w", err)
+	}
+	for _, id := range m.Learners {
+		if m.position(id) >= 0 {
+			return fmt.Errorf("Members.Learners: server %d is an acceptor too: acceptors learn anyway", id)
+		}
+	}
+	if err := CheckQuorum(m.quorum()); err != nil {
+		return fmt.Errorf("Members.Quorum: %w", err)
+	}
+	if n := m.quorum().Size(); n != len(m.Acceptors) {
+		return fmt.Errorf("Members.Quorum: %s counts %d acceptors, Members.Acceptors has %d", m.quorum(), n, len(m.Acceptors))
+	}
+	return nil
+}
+
+// maxLearners bounds Members.Learners: each costs a copy of every decision.
+const maxLearners = 1024
+
+func checkAscending(ids []ServerID) error {
+	for i, id := range ids {
+		if id == 0 {
+			return fmt.Errorf("server 0 is not a valid ServerID")
+		}
+		if i > 0 && ids[i-1] >= id {
+			return fmt.Errorf("server %d after %d: want strictly ascending", id, ids[i-1])
+		}
+	}
+	return nil
+}
+
+func (m Members) quorum() Quorum {
+	if m.Quorum == nil {
+		return Majority(len(m.Acceptors))
+	}
+	return m.Quorum
+}
+
+// position returns the acceptor's position, or -1.
+func (m Members) position(id ServerID) int {
+	i, ok := slices.BinarySearch(m.Acceptors, id)
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// has reports whether id is a server of the cluster.
+func (m Members) has(id ServerID) bool {
+	return m.position(id) >= 0 || slices.Contains(m.Learners, id)
+}
+
+// voters is the canonical text of the acceptors and the quorum, as a storage keeps it: "1,2,3 majority(3)".
+func (m Members) voters() string {
+	var b strings.Builder
+	for i, id := range m.Acceptors {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.FormatUint(uint64(id), 10))
+	}
+	return b.String() + " " + m.quorum().String()
+}
+
+// String says in words what servers must agree on: the cluster, the acceptors and the quorum.
+func (m Members) String() string {
+	return fmt.Sprintf("cluster %q, acceptors %s", m.Cluster, m.voters())
+}
+
+// Fingerprint returns the number by which servers check, in every Packet, that they agree on cluster, acceptors and
+// quorum: the first 8 bytes, little-endian, of the SHA-256 of String. Learners do not count, and may differ.
+func (m Members) Fingerprint() uint64 {
+	sum := sha256.Sum256([]byte(m.String()))
+	return binary.LittleEndian.Uint64(sum[:])
+}
+
+// clone returns m with slices of its own and the default quorum filled in.
+func (m Members) clone() Members {
+	m.Acceptors, m.Learners, m.Quorum = slices.Clone(m.Acceptors), slices.Clone(m.Learners), m.quorum()
+	return m
+}

@@ -1,0 +1,68 @@
+package paxos
+
+// A Value is what the servers agree on: opaque bytes, held in a string because a string cannot change, so states and
+// messages are comparable and share one copy. The empty Value is a value like any other. Its JSON form loses nothing: a
+// string if the bytes are valid UTF-8, else {"base64": "…"}.
+type Value string
+
+// A Kind says what a Message is about. The numbers are part of the wire format and never change.
+type Kind uint8
+
+// The kinds of messages. A phase 1 is Prepare and Promise, a phase 2 is Accept and Accepted; a Nack answers either.
+//
+//	kind      from        to         Ballot         Promised   Accepted, Value
+//	--------  ----------  ---------  -------------  ---------  -------------------------------------------------------
+//	Prepare   proposer    acceptors  the attempt               Value: the proposer's own, as a hint; empty: none
+//	Promise   acceptor    proposer   the attempt               the vote it cast before, if any
+//	Accept    proposer    acceptors  the attempt               Value: what the acceptor is asked to accept
+//	Accepted  acceptor    proposer   the attempt
+//	Nack      acceptor    proposer   the attempt    its own
+//	Chosen    proposer    acceptors  the attempt               none: who accepted in Ballot or above has the value
+//	Decided   who knows   who asks   the decision's            Value: what was chosen
+//	Query     who asks    acceptors  a fresh one
+//	State     acceptor    who asks   the Query's    its own    its vote, if any
+//	Refuse    any         any                                  Value: whom it refuses and why, in words
+const (
+	KindPrepare  Kind = 1  // 1a: begin a ballot
+	KindPromise  Kind = 2  // 1b: no lower ballot will be accepted
+	KindAccept   Kind = 3  // 2a: asks to accept a value
+	KindAccepted Kind = 4  // 2b: a vote was cast
+	KindNack     Kind = 5  // refuses a Prepare or an Accept, and names the higher ballot
+	KindChosen   Kind = 6  // what you accepted in Ballot, or above, is chosen
+	KindDecided  Kind = 7  // this value is chosen
+	KindQuery    Kind = 8  // asks what an acceptor has promised and accepted
+	KindState    Kind = 9  // answers a Query
+	KindPull     Kind = 10 // asks for decisions by Index
+	KindRefuse   Kind = 11 // the sender takes nothing from the receiver
+)
+
+// A Message is what one server says to another about one instance. It is flat and comparable, so a batch of messages is
+// one allocation, and a field means the same in every kind that has it.
+type Message struct {
+	Kind     Kind
+	Instance string
+	// Ballot is the attempt, or the Query, that the message belongs to.
+	Ballot Ballot
+	// Promised, in a Nack and a State, is the highest ballot that the sender has promised.
+	Promised Ballot
+	// Accepted, in a Promise and a State, is the ballot in which the sender accepted Value; zero: it accepted nothing.
+	Accepted Ballot
+	// Value is, in a Prepare, a hint (empty: none); in a Promise and a State, the accepted value; in an Accept, the
+	// value asked for; in a Decided, the chosen value.
+	Value Value
+}
+
+// A Packet is everything that one server sends to another at once: what a Transport carries.
+type Packet struct {
+	From, To ServerID
+	// Store names the sender's storage, Boot counts the starts of the sender on that storage, Nonce is random for each
+	// process. Together they expose an impostor, a copied directory and a disk that went back in time.
+	Store, Boot, Nonce uint64
+	// Members is the fingerprint of the sender's cluster, acceptors and quorum: see Members.Fingerprint.
+	Members uint64
+	// Index is the sender's last durable decision.
+	Index uint64
+	// Seq counts the packets of the sender to To, from 1: it joins a send with its receipt in traces.
+	Seq      uint64
+	Messages []Message
+}

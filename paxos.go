@@ -1,0 +1,132 @@
+// Package paxos lets the replicas of a service agree, once and for all, on named values. Each name is one instance of
+// single-decree Paxos: a register that is written once. Any server may propose at any time; there is no leader, no log
+// and no state machine, and the loss of any minority of servers is never noticed as a pause.
+//
+// A service starts a Node on each of its servers, gives it a Storage and a Transport, and calls Propose:
+//
+//	d, err := node.Propose(ctx, "leader of shard 7", "server 3")
+//
+// The Decision is what was chosen, whoever proposed it, and every server of the cluster gets the same one, for ever.
+//
+// Below the Node lies the Replica, the same protocol as one pure state machine, for hosts with a loop of their own; below
+// that the roles of Paxos as plain values: Acceptor, Proposer and Learner.
+package paxos
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxName is the most bytes of an instance name. A name is valid UTF-8 without control characters; names that begin with
+// "$" are reserved.
+const MaxName = 255
+
+// Limits bounds what a server holds and sends. A zero field means its default. Servers of one cluster should have the
+// same MaxValue: a larger value than a server allows is not accepted there.
+type Limits struct {
+	MaxValue  int // bytes of a value: 1 MiB, which is also the most
+	MaxHint   int // bytes of a value that a Prepare carries as a hint: 64 KiB; a larger one is not hinted
+	MaxPacket int // bytes of a Packet: 4 MiB; a message that is larger travels alone
+	MaxBatch  int // bytes of a Batch: 4 MiB; a record that is larger is saved alone
+	MaxOpen   int // undecided instances in memory: 65,536; beyond, calls get ErrBusy and messages are dropped
+	MaxCalls  int // calls that wait: 65,536; beyond, ErrBusy
+	Cache     int // decisions kept in memory for late questions: 4,096
+}
+
+func (l Limits) withDefaults() Limits {
+	for _, d := range []struct {
+		field *int
+		value int
+	}{
+		{&l.MaxValue, 1 << 20}, {&l.MaxHint, 64 << 10}, {&l.MaxPacket, 4 << 20}, {&l.MaxBatch, 4 << 20},
+		{&l.MaxOpen, 65536}, {&l.MaxCalls, 65536}, {&l.Cache, 4096},
+	} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	return l
+}
+
+func (l Limits) check() error {
+	for _, d := range []struct {
+		name             string
+		value, low, high int
+	}{
+		{"MaxValue", l.MaxValue, 1, 1 << 20}, {"MaxHint", l.MaxHint, 1, 1 << 20},
+		{"MaxPacket", l.MaxPacket, 4 << 10, 64 << 20}, {"MaxBatch", l.MaxBatch, 4 << 10, 64 << 20},
+		{"MaxOpen", l.MaxOpen, 1, 1 << 24}, {"MaxCalls", l.MaxCalls, 1, 1 << 24}, {"Cache", l.Cache, 1, 1 << 24},
+	} {
+		if d.value < d.low || d.value > d.high {
+			return fmt.Errorf("Limits.%s: %d: want %d to %d, or 0 for the default", d.name, d.value, d.low, d.high)
+		}
+	}
+	return nil
+}
+
+// Timing holds the durations of a server. No safety rests on them. A zero field means its default.
+type Timing struct {
+	// Phase is how long an attempt waits for a quorum before it asks the silent again: 200 ms. More than a round trip
+	// and a save.
+	Phase time.Duration
+	// MaxBackoff bounds the random wait between attempts that met a higher ballot: 2 s.
+	MaxBackoff time.Duration
+	// Silence is how long a server that waits for an instance, without proposing, leaves it to the others before it
+	// asks them again: 1 s. It doubles each time, up to MaxSilence: 30 s.
+	Silence, MaxSilence time.Duration
+}
+
+func (t Timing) withDefaults() Timing {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&t.Phase, 200 * time.Millisecond}, {&t.MaxBackoff, 2 * time.Second}, {&t.Silence, time.Second}, {&t.MaxSilence, 30 * time.Second},
+	} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	return t
+}
+
+func (t Timing) check() error {
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"Phase", t.Phase}, {"MaxBackoff", t.MaxBackoff}, {"Silence", t.Silence}, {"MaxSilence", t.MaxSilence}} {
+		if d.value < time.Millisecond || d.value > time.Hour {
+			return fmt.Errorf("Timing.%s: %v: want 1ms to 1h, or 0 for the default", d.name, d.value)
+		}
+	}
+	return nil
+}
+
+// checkName returns an error that says what is wrong with the name of an instance or a cluster.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("name is empty")
+	case len(name) > MaxName:
+		return fmt.Errorf("name has %d bytes, at most %d are allowed: %w", len(name), MaxName, ErrTooLarge)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("name %q is not valid UTF-8", name)
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			return fmt.Errorf("name %q has a control character", name)
+		}
+	}
+	return nil
+}
+
+// checkInstance is checkName for names that users give.
+func checkInstance(name string) error {
+	if len(name) > 0 && name[0] == '$' {
+		return fmt.Errorf("name %q begins with $, which is reserved", name)
+	}
+	return checkName(name)
+}

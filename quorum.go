@@ -1,0 +1,281 @@
+package paxos
+
+import (
+	"fmt"
+	"math/bits"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// MaxAcceptors is the most acceptors that a cluster can have. Servers that only propose and learn do not count.
+const MaxAcceptors = 64
+
+// A Set is a set of acceptors, by their position in Members.Acceptors, from 0.
+type Set uint64
+
+// All returns the set of the first n positions.
+func All(n int) Set {
+	if n >= MaxAcceptors {
+		return ^Set(0)
+	}
+	return 1<<max(n, 0) - 1
+}
+
+// Has reports whether position i is in s.
+func (s Set) Has(i int) bool { return i >= 0 && i < MaxAcceptors && s>>i&1 == 1 }
+
+// With returns s with position i added. It panics if i is not a position.
+func (s Set) With(i int) Set {
+	if i < 0 || i >= MaxAcceptors {
+		panic("paxos: Set.With: position " + strconv.Itoa(i) + " is not in 0 to 63")
+	}
+	return s | 1<<i
+}
+
+// Len returns how many positions are in s.
+func (s Set) Len() int { return bits.OnesCount64(uint64(s)) }
+
+// String lists the positions: "{0, 2}".
+func (s Set) String() string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i := range MaxAcceptors {
+		if !s.Has(i) {
+			continue
+		}
+		if b.Len() > 1 {
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.Itoa(i))
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// A Quorum says which sets of acceptors are enough for a phase. Agreement rests on one thing: every phase-1 quorum meets
+// every phase-2 quorum. CheckQuorum proves it.
+//
+// An implementation is a comparable value; its methods are pure and safe for concurrent use. Phase1 and Phase2 are
+// monotone: a set that contains a quorum is one. They ignore positions from Size on. String identifies the quorum
+// completely, as it is part of the fingerprint by which servers check that they agree on it.
+type Quorum interface {
+	Size() int       // how many acceptors it counts
+	Phase1(Set) bool // enough promises; also enough answers for a read
+	Phase2(Set) bool // enough votes: a value is chosen
+	String() string
+}
+
+// Majority returns the quorum of Paxos Made Simple: more than half of n acceptors in both phases (S5).
+func Majority(n int) Quorum { return majority(n) }
+
+type majority int
+
+func (q majority) Size() int         { return int(q) }
+func (q majority) Phase1(s Set) bool { return q > 0 && 2*(s&All(int(q))).Len() > int(q) }
+func (q majority) Phase2(s Set) bool { return q.Phase1(s) }
+func (q majority) String() string    { return "majority(" + strconv.Itoa(int(q)) + ")" }
+func (q majority) needs() (int, int) { return int(q)/2 + 1, int(q)/2 + 1 }
+
+// Flexible returns quorums of any phase1 acceptors for promises and any phase2 acceptors for votes, out of n (Howard,
+// Malkhi, Spiegelman: Flexible Paxos, 2016). It is an error if they need not meet, that is unless phase1 + phase2 > n.
+func Flexible(n, phase1, phase2 int) (Quorum, error) {
+	q := flexible{n, phase1, phase2}
+	return q, CheckQuorum(q)
+}
+
+type flexible struct{ n, phase1, phase2 int }
+
+func (q flexible) Size() int         { return q.n }
+func (q flexible) Phase1(s Set) bool { return (s & All(q.n)).Len() >= q.phase1 }
+func (q flexible) Phase2(s Set) bool { return (s & All(q.n)).Len() >= q.phase2 }
+func (q flexible) String() string    { return fmt.Sprintf("flexible(%d,%d,%d)", q.n, q.phase1, q.phase2) }
+func (q flexible) needs() (int, int) { return q.phase1, q.phase2 }
+
+// Weighted returns the quorum of more than half of the total weight, in both phases. Weights go by position, are 0 to
+// 65,535, and may not all be zero.
+func Weighted(weights []int) (Quorum, error) {
+	q := weighted{n: len(weights)}
+	if err := checkSize("weighted", q.n); err != nil {
+		return nil, err
+	}
+	for i, w := range weights {
+		if w < 0 || w > 1<<16-1 {
+			return nil, fmt.Errorf("paxos: weighted quorum: weight %d at position %d is not in 0 to 65535", w, i)
+		}
+		q.weights[i] = uint16(w)
+	}
+	return q, CheckQuorum(q)
+}
+
+type weighted struct {
+	n       int
+	weights [MaxAcceptors]uint16
+}
+
+func (q weighted) Size() int         { return q.n }
+func (q weighted) Phase1(s Set) bool { return 2*q.sum(s) > q.sum(All(q.n)) }
+func (q weighted) Phase2(s Set) bool { return q.Phase1(s) }
+
+func (q weighted) sum(s Set) (sum int) {
+	for s &= All(q.n); s != 0; s &= s - 1 {
+		sum += int(q.weights[bits.TrailingZeros64(uint64(s))])
+	}
+	return sum
+}
+
+func (q weighted) String() string {
+	b := []byte("weighted(")
+	for i := range q.n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(q.weights[i]), 10)
+	}
+	return string(append(b, ')'))
+}
+
+// Grid returns quorums over acceptors laid out row by row: a phase-1 quorum holds a full row, a phase-2 quorum a full
+// column, and a row meets every column.
+func Grid(rows, cols int) (Quorum, error) {
+	q := grid{rows, cols}
+	if rows < 1 || cols < 1 || rows > MaxAcceptors || cols > MaxAcceptors {
+		return nil, fmt.Errorf("paxos: grid quorum: %d rows of %d: want at least 1 and at most 64 acceptors in all", rows, cols)
+	}
+	return q, CheckQuorum(q)
+}
+
+type grid struct{ rows, cols int }
+
+func (q grid) Size() int      { return q.rows * q.cols }
+func (q grid) String() string { return fmt.Sprintf("grid(%d,%d)", q.rows, q.cols) }
+
+func (q grid) Phase1(s Set) bool {
+	for r := range q.rows {
+		if row := All(q.cols) << (r * q.cols); s&row == row {
+			return true
+		}
+	}
+	return false
+}
+
+func (q grid) Phase2(s Set) bool {
+	for c := range q.cols {
+		col := Set(0)
+		for r := range q.rows {
+			col = col.With(r*q.cols + c)
+		}
+		if s&col == col {
+			return true
+		}
+	}
+	return false
+}
+
+// maxExhaustive is the most acceptors for which CheckQuorum tries every set.
+const maxExhaustive = 20
+
+// CheckQuorum returns nil if every phase-1 quorum of q meets every phase-2 quorum and all acceptors together are a quorum
+// of both; otherwise the error says what is wrong, and names a pair of quorums that do not meet. The quorums of this
+// package are checked by formula. One of your own is tried on every set of acceptors; with more than 20 it is refused,
+// since that can't be done.
+func CheckQuorum(q Quorum) error {
+	if q == nil {
+		return fmt.Errorf("paxos: quorum: nil")
+	}
+	if err := checkSize(q.String(), q.Size()); err != nil {
+		return err
+	}
+	switch q := q.(type) {
+	case majority:
+		return nil
+	case grid:
+		return nil
+	case flexible:
+		return q.check()
+	case weighted:
+		if q.sum(All(q.n)) == 0 {
+			return fmt.Errorf("paxos: quorum %s: all weights are zero, so there is no quorum", q)
+		}
+		return nil
+	}
+	return checkExhaustive(q)
+}
+
+func checkSize(name string, n int) error {
+	if n < 1 || n > MaxAcceptors {
+		return fmt.Errorf("paxos: quorum %s: %d acceptors: want 1 to %d", name, n, MaxAcceptors)
+	}
+	return nil
+}
+
+func (q flexible) check() error {
+	if q.phase1 < 1 || q.phase1 > q.n || q.phase2 < 1 || q.phase2 > q.n {
+		return fmt.Errorf("paxos: quorum %s: each phase needs 1 to %d acceptors", q, q.n)
+	}
+	if q.phase1+q.phase2 <= q.n {
+		return disjoint(q, All(q.phase1), All(q.phase2)<<q.phase1)
+	}
+	return nil
+}
+
+// checkExhaustive tries every set. As q is monotone, a phase-2 quorum that misses the phase-1 quorum s exists only if
+// all those outside s are one.
+func checkExhaustive(q Quorum) error {
+	n := q.Size()
+	if n > maxExhaustive {
+		return fmt.Errorf("paxos: quorum %s: %d acceptors: a quorum that is not of package paxos is checked up to %d", q, n, maxExhaustive)
+	}
+	if !reflect.TypeOf(q).Comparable() {
+		return fmt.Errorf("paxos: quorum %s: its type %T is not comparable", q, q)
+	}
+	all := All(n)
+	if !q.Phase1(all) || !q.Phase2(all) {
+		return fmt.Errorf("paxos: quorum %s: all %d acceptors together are no quorum", q, n)
+	}
+	for s := Set(0); s <= all; s++ {
+		if err := checkMonotone(q, s); err != nil {
+			return err
+		}
+		if q.Phase1(s) && q.Phase2(all&^s) {
+			return disjoint(q, s, all&^s)
+		}
+	}
+	return nil
+}
+
+func checkMonotone(q Quorum, s Set) error {
+	in1, in2 := q.Phase1(s), q.Phase2(s)
+	for i := range q.Size() {
+		if t := s.With(i); in1 && !q.Phase1(t) || in2 && !q.Phase2(t) {
+			return fmt.Errorf("paxos: quorum %s: %v is a quorum, but %v is not: it must be monotone", q, s, t)
+		}
+	}
+	return nil
+}
+
+// disjoint names a pair of quorums that do not meet, each reduced to what it needs.
+func disjoint(q Quorum, s1, s2 Set) error {
+	for i := range q.Size() {
+		if t := s1 &^ (1 << i); q.Phase1(t) {
+			s1 = t
+		}
+		if t := s2 &^ (1 << i); q.Phase2(t) {
+			s2 = t
+		}
+	}
+	return fmt.Errorf("paxos: quorum %s: phase-1 quorum %v and phase-2 quorum %v do not meet, so two values could be chosen", q, s1, s2)
+}
+
+// needs says in words what a phase of q wants, for errors: "majority(3) needs 2".
+func needs(q Quorum, phase2 bool) string {
+	counted, ok := q.(interface{ needs() (phase1, phase2 int) })
+	if !ok {
+		return q.String() + " is not reached"
+	}
+	n1, n2 := counted.needs()
+	if phase2 {
+		n1 = n2
+	}
+	return q.String() + " needs " + strconv.Itoa(n1)
+}
