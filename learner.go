@@ -1,0 +1,69 @@
+package paxos
+
+// A vote is what an acceptor accepted last, as a learner heard it.
+type vote struct {
+	ballot Ballot
+	value  Value
+}
+
+// A Learner finds out which value is chosen, from the votes that acceptors report: "a value is chosen when a single
+// proposal with that value has been accepted by a majority of the acceptors" (Paxos Made Simple, 2.2 and 2.3). It counts
+// ballot by ballot: equal values accepted in different ballots do not add up.
+//
+// It keeps the latest vote of each acceptor and no more. The zero Learner is not usable: see NewLearner. A Learner is a
+// value: Step returns another one and leaves the old as it was.
+//
+// Invariants: an acceptor's vote only moves to a higher ballot. What was chosen stays.
+type Learner struct {
+	quorum Quorum
+	votes  []vote // by acceptor; never written after it was returned
+	chosen bool
+	value  Value
+}
+
+// NewLearner returns a Learner that has heard nothing.
+func NewLearner(q Quorum) Learner { return Learner{quorum: q} }
+
+// Step takes the news that the acceptor at the given position accepted v in ballot b. A vote below the latest one of the
+// same acceptor is old news and changes nothing; so does a zero ballot, which is no vote.
+//
+// The error is a *SafetyError: one ballot has two values, or a second value is chosen. next is then l.
+func (l Learner) Step(acceptor int, b Ballot, v Value) (next Learner, err error) {
+	if b.IsZero() || acceptor < 0 || acceptor >= l.quorum.Size() {
+		return l, nil
+	}
+	for _, other := range l.votes {
+		if other.ballot == b && other.value != v {
+			return l, &SafetyError{Ballot: b, Values: [2]Value{other.value, v},
+				Reason: "two acceptors voted for different values in one ballot"}
+		}
+	}
+	if l.votes != nil && !l.votes[acceptor].ballot.Less(b) {
+		return l, nil
+	}
+	next = l
+	next.votes = make([]vote, l.quorum.Size())
+	copy(next.votes, l.votes)
+	next.votes[acceptor] = vote{b, v}
+	if !next.quorum.Phase2(next.voters(b)) {
+		return next, nil
+	}
+	if l.chosen && l.value != v {
+		return l, &SafetyError{Ballot: b, Values: [2]Value{l.value, v}, Reason: "two values were chosen"}
+	}
+	next.chosen, next.value = true, v
+	return next, nil
+}
+
+// voters returns the acceptors whose latest vote is in ballot b.
+func (l Learner) voters(b Ballot) (s Set) {
+	for i, v := range l.votes {
+		if v.ballot == b {
+			s = s.With(i)
+		}
+	}
+	return s
+}
+
+// Chosen returns the chosen value; ok is false while none is known to be chosen.
+func (l Learner) Chosen() (v Value, ok bool) { return l.value, l.chosen }

@@ -1,0 +1,139 @@
+package paxos
+
+// A Proposer is one attempt of one server to get a value chosen: one ballot. It is a comparable value. A new attempt is a
+// new Proposer, so that no count of an earlier ballot can leak into a later one.
+//
+//	            phase-1 quorum of Promises,                phase-2 quorum
+//	            the Accept comes out, once                 of Accepteds
+//	preparing ------------------------------> asking ------------------------> chosen
+//	    |                                       |
+//	    +------- Nacks leave no quorum ---------+----> superseded
+//
+// Invariants: an acceptor counts once in a phase, and only with messages of exactly this ballot. The value asked for is
+// fixed when the Accept comes out and is the one of the highest ballot reported by the promises that made the quorum; the
+// own value only if they report none.
+type Proposer struct {
+	ballot   Ballot
+	own      Value
+	quorum   Quorum
+	promised Set    // who sent a Promise
+	accepted Set    // who sent an Accepted
+	refused  Set    // who sent a Nack: will not vote in this ballot, unless an Accepted says that it did
+	highest  Ballot // the highest Accepted among the Promises counted so far; zero: they report nothing
+	value    Value  // the value accepted in highest
+	above    Ballot // the highest Promised among the Nacks
+	asking   bool   // the Accept is out: the value is fixed
+}
+
+// NewProposer returns the attempt to get own chosen in ballot b, which no attempt used before, under quorum q.
+func NewProposer(b Ballot, own Value, q Quorum) Proposer {
+	return Proposer{ballot: b, own: own, quorum: q}
+}
+
+// Prepare returns the message that begins the attempt (Phase1a): it goes to every acceptor. Its Instance is empty, for
+// the caller to fill in. It carries the own value as a hint (S6), which has no part in safety and may be left out.
+func (p Proposer) Prepare() Message {
+	return Message{Kind: KindPrepare, Ballot: p.ballot, Value: p.own}
+}
+
+// Accept returns the message that asks the acceptors for their votes (Phase2a), for sending it again: Step returns it
+// once. It has zero Kind while there is no quorum of promises.
+func (p Proposer) Accept() Message {
+	if !p.asking {
+		return Message{}
+	}
+	return Message{Kind: KindAccept, Ballot: p.ballot, Value: p.Value()}
+}
+
+// Step takes a Promise, an Accepted or a Nack from the acceptor at the given position. out is the Accept, once, when a
+// phase-1 quorum has promised; otherwise its Kind is zero. It goes to every acceptor. Messages of other kinds, of other
+// ballots and from outside the quorum's size change nothing.
+//
+// The error is a *SafetyError: m proves that some server broke the protocol, and next is p.
+func (p Proposer) Step(acceptor int, m Message) (next Proposer, out Message, err error) {
+	if m.Ballot != p.ballot || acceptor < 0 || acceptor >= p.quorum.Size() {
+		return p, Message{}, nil
+	}
+	switch m.Kind {
+	case KindPromise:
+		return p.promise(acceptor, m)
+	case KindAccepted:
+		if !p.asking {
+			return p, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Ballot,
+				Reason: "an acceptor voted in a ballot before any value was asked for"}
+		}
+		p.accepted = p.accepted.With(acceptor)
+	case KindNack:
+		p.refused = p.refused.With(acceptor)
+		if p.above.Less(m.Promised) {
+			p.above = m.Promised
+		}
+	}
+	return p, Message{}, nil
+}
+
+// promise is Phase2a: "If the proposer receives a response to its prepare requests (numbered n) from a majority of
+// acceptors, then it sends an accept request to each of those acceptors for a proposal numbered n with a value v, where v
+// is the value of the highest-numbered proposal among the responses, or is any value if the responses reported no
+// proposals." (2.2; S8, S14, S15)
+func (p Proposer) promise(acceptor int, m Message) (Proposer, Message, error) {
+	if !m.Accepted.IsZero() && !m.Accepted.Less(m.Ballot) {
+		return p, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Ballot, Values: [2]Value{m.Value},
+			Reason: "a promise reports a vote in ballot " + m.Accepted.String() + ", which is not below its own"}
+	}
+	if !m.Accepted.IsZero() && m.Accepted == p.highest && m.Value != p.value {
+		return p, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Accepted, Values: [2]Value{p.value, m.Value},
+			Reason: "two acceptors voted for different values in one ballot"}
+	}
+	p.promised = p.promised.With(acceptor)
+	if p.asking {
+		return p, Message{}, nil
+	}
+	if p.highest.Less(m.Accepted) {
+		p.highest, p.value = m.Accepted, m.Value
+	}
+	if !p.quorum.Phase1(p.promised) {
+		return p, Message{}, nil
+	}
+	p.asking = true
+	out := p.Accept()
+	out.Instance = m.Instance
+	return p, out, nil
+}
+
+// Ballot returns the attempt's ballot.
+func (p Proposer) Ballot() Ballot { return p.ballot }
+
+// Value returns what the attempt asks the acceptors to accept, or would ask them if the Accept came out now.
+func (p Proposer) Value() Value {
+	if p.highest.IsZero() {
+		return p.own
+	}
+	return p.value
+}
+
+// Chosen reports whether a phase-2 quorum has accepted: the value is then chosen, for ever.
+func (p Proposer) Chosen() bool { return p.asking && p.quorum.Phase2(p.accepted) }
+
+// Superseded reports whether the attempt can no longer succeed, because those who have not refused make no quorum, and
+// the highest ballot that a refusal named. A refusal in phase 1 rules the acceptor out of phase 2 too: it has promised a
+// higher ballot. An Accepted outweighs a Nack, in either order: the vote was cast, whatever was promised since.
+func (p Proposer) Superseded() (above Ballot, ok bool) {
+	left := All(p.quorum.Size()) &^ p.refused
+	if !p.quorum.Phase2(left|p.accepted) || !p.asking && !p.quorum.Phase1(left|p.promised) {
+		return p.above, true
+	}
+	return p.above, false
+}
+
+// Answered returns who has answered the phase that runs: with a Promise or a Nack before the Accept is out, with an
+// Accepted or a Nack after.
+func (p Proposer) Answered() Set {
+	if p.asking {
+		return p.accepted | p.refused
+	}
+	return p.promised | p.refused
+}
+
+// Refused returns who refused this ballot and has not voted in it.
+func (p Proposer) Refused() Set { return p.refused &^ p.accepted }
