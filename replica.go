@@ -1,0 +1,248 @@
+package paxos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// A ReplicaConfig says which server a Replica is.
+type ReplicaConfig struct {
+	// State is exactly what Storage.Server returned. The first Output is the Save that raises its Boot and Rounds, and
+	// nothing else leaves before that Save is done.
+	State ServerState
+	// Nonce is a random number that no other start of any server has: it tells two processes on copies of one storage
+	// apart. A Node takes it from crypto/rand.
+	Nonce   uint64
+	Members Members
+	// Open lists the instances that the storage holds undecided: see Storage.Undecided. The Replica keeps the slice.
+	Open   []string
+	Limits Limits
+	Timing Timing
+	Seed   uint64 // of the randomness in waits between attempts; the same inputs give the same outputs
+	Trace  bool   // fill Output.Events
+}
+
+// A CallID names one call to a Replica. The host chooses it, and never uses one twice.
+type CallID uint64
+
+// Done is the end of a call.
+type Done struct {
+	ID       CallID
+	Decision Decision
+	OK       bool  // Decision is valid
+	Err      error // an *OpError, or nil
+}
+
+// A Decision is what was chosen in an instance, whoever proposed it. It is comparable.
+type Decision struct {
+	Instance string
+	Value    Value
+	// Ballot is for diagnosis: the one in which this server learned of the decision. Servers may differ.
+	Ballot Ballot
+}
+
+// Output is what a Replica wants done.
+type Output struct {
+	// Send holds packets that may leave now, in any order, or be lost. Their Messages are valid until the next Take.
+	Send []Packet
+	// Save, if not nil, is to be made durable, and Saved called when it is. At most one is out; what comes meanwhile
+	// gathers for the next. The Batch is valid until Saved.
+	Save *Batch
+	// Load names instances to look up in the storage; each is answered by Loaded.
+	Load []string
+	// Done holds the calls that ended.
+	Done []Done
+	// Index is the highest Index whose record is durable: subscribers may read up to it.
+	Index uint64
+	// Faults holds the proofs met since the last Take that some server broke the protocol.
+	Faults []*SafetyError
+	// Stop, once not nil, says why this server must stop: its identity was refused. The Replica takes nothing more.
+	Stop error
+	// Events is what happened since the last Take, in order, if ReplicaConfig.Trace is set.
+	Events []Event
+}
+
+// An EventKind says what an Event is about.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	EventCall    EventKind = iota + 1 // a call began: Call, Message.Instance, Message.Value
+	EventDone                         // a call ended: Call, Message.Instance, Message.Value, Err
+	EventSend                         // Message leaves for Peer in its packet number Packet
+	EventReceive                      // Message came from Peer in its packet number Packet
+	EventDrop                         // a packet, or Message in it, from Peer was not taken: Err says why
+	EventSave                         // Save number Save began
+	EventSaved                        // Save number Save is durable
+	EventLearned                      // this server learned Message.Value of Message.Instance
+	EventFault                        // Err is the proof that some server broke the protocol
+)
+
+// An Event is one thing that happened on a server: enough to draw arrows, saves and spans. A send and its receipt share
+// the sender, the receiver and Packet.
+type Event struct {
+	Kind    EventKind
+	At      time.Duration // the now of the input that caused it
+	Server  ServerID      // where it happened
+	Peer    ServerID      // the other server; zero: none
+	Boot    uint64        // which start of Server
+	Call    uint64        // zero: none
+	Save    uint64        // zero: none
+	Packet  uint64        // zero: none
+	Message Message
+	Err     error
+}
+
+// A Replica is all instances of one server as one state machine without clock, goroutine, randomness of its own or I/O.
+// The same inputs give the same outputs. It is not safe for concurrent use.
+//
+// Inputs never block and never fail; what comes of them is in the next Output, which Take returns. What depends on a Save
+// stays inside until Saved, so no host can send too early. now is a monotonic time from any fixed origin.
+//
+// A host does, in any order and for ever: hand in what arrives; call Tick when Next is due; call Take until it returns
+// false, and carry out each Output. If a Save fails, it drops the Replica and starts a new one on the reopened storage,
+// if ever.
+type Replica struct {
+	id       ServerID
+	members  Members
+	quorum   Quorum
+	position int // of this server among the acceptors; -1: it does not vote
+	print    uint64
+	nonce    uint64
+	limits   Limits
+	timing   Timing
+	rand     *rand.Rand
+	trace    bool
+	now      time.Duration
+	stop     error // why the server must stop; nil: it need not
+	stopSaid bool
+
+	peers     []peer // all other servers: acceptors by position, then learners
+	byID      map[ServerID]*peer
+	rounds    rounds
+	table     table
+	timers    timers
+	saves     saves
+	calls     map[CallID]*instance
+	indexSaid uint64
+	rtt       time.Duration // how long a phase 1 took lately
+
+	loads, loadsOut []string
+	done            []Done
+	faults          []*SafetyError
+	events          []Event
+	counters        Counters
+	refusals        uint64 // counts the changes of peer.refused
+}
+
+// NewReplica returns the Replica of a server that starts now. It fails if the configuration is wrong, with an error that
+// names the field, or if the storage's state belongs to another server, cluster or member list than c.Members.
+func NewReplica(now time.Duration, c ReplicaConfig) (*Replica, error) {
+	c.Limits, c.Timing = c.Limits.withDefaults(), c.Timing.withDefaults()
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("paxos: %w", err)
+	}
+	r := &Replica{
+		id: c.State.ID, members: c.Members.clone(), position: c.Members.position(c.State.ID), nonce: c.Nonce,
+		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), trace: c.Trace,
+		now: now, indexSaid: c.State.Last, byID: map[ServerID]*peer{}, calls: map[CallID]*instance{}, rtt: c.Timing.Phase / 10,
+	}
+	r.quorum, r.print = r.members.Quorum, r.members.Fingerprint()
+	r.addPeers()
+	r.table.init()
+	r.begin(c.State)
+	for _, name := range c.Open {
+		if r.open(name) == nil {
+			break // the rest is found in the storage when somebody asks
+		}
+	}
+	return r, nil
+}
+
+func (c ReplicaConfig) check() error {
+	if err := c.Members.check(); err != nil {
+		return err
+	}
+	if err := c.Limits.check(); err != nil {
+		return err
+	}
+	if err := c.Timing.check(); err != nil {
+		return err
+	}
+	return c.State.check(c.Members)
+}
+
+// check returns an error that says what differs, unless s is the state of a formatted storage of a server of m that
+// votes under exactly m. A server that was stopped under 3 acceptors and started under 5 would decide twice.
+func (s ServerState) check(m Members) error {
+	switch {
+	case s == (ServerState{}):
+		return fmt.Errorf("storage is not formatted: call Format once in a server's life; if this server has run before, its storage is lost and its ServerID is finished")
+	case s.Cluster != m.Cluster:
+		return fmt.Errorf("storage belongs to cluster %q, Members.Cluster is %q", s.Cluster, m.Cluster)
+	case !m.has(s.ID):
+		return fmt.Errorf("storage belongs to server %d, which is not in Members", s.ID)
+	case s.Members != m.voters():
+		return fmt.Errorf("storage votes under acceptors %s, Members says %s: a change of members needs a new cluster", s.Members, m.voters())
+	}
+	return nil
+}
+
+// Tick does what is due: see Next.
+func (r *Replica) Tick(now time.Duration) {
+	r.input(now)
+	r.saves.hurry(now)
+	for {
+		inst := r.timers.due(now)
+		if inst == nil {
+			return
+		}
+		r.due(inst)
+		r.settle(inst)
+	}
+}
+
+// Next returns when Tick is due; ok is false when nothing is.
+func (r *Replica) Next() (at time.Duration, ok bool) {
+	at, ok = r.timers.next()
+	if lazy, set := r.saves.hurryAt(); set && (!ok || lazy < at) {
+		return lazy, true
+	}
+	return at, ok
+}
+
+// input notes the time of an input. A clock that went back is ignored.
+func (r *Replica) input(now time.Duration) { r.now = max(r.now, now) }
+
+// Take fills out, reusing its slices, and reports whether there is anything to do. The host calls it after inputs until
+// it returns false.
+func (r *Replica) Take(out *Output) bool {
+	*out = Output{Send: out.Send[:0], Load: out.Load[:0], Done: out.Done[:0], Faults: out.Faults[:0], Events: out.Events[:0],
+		Index: r.saves.index, Stop: r.stop}
+	if r.stop == nil {
+		out.Save = r.beginSave()
+	}
+	some := out.Save != nil
+	if r.saves.booted || r.stop != nil {
+		r.loads, r.loadsOut = r.loadsOut[:0], r.loads
+		out.Load = append(out.Load, r.loadsOut...)
+		out.Done = append(out.Done, r.done...)
+		clear(r.done)
+		r.done = r.done[:0]
+		r.takePackets(out)
+		some = some || len(out.Load)+len(out.Done)+len(out.Send) > 0
+	}
+	if len(r.faults)+len(r.events) > 0 {
+		out.Faults, out.Events = append(out.Faults, r.faults...), append(out.Events, r.events...)
+		r.faults, r.events = r.faults[:0], r.events[:0]
+		some = true
+	}
+	if r.indexSaid != r.saves.index {
+		some, r.indexSaid = true, r.saves.index
+	}
+	if r.stop != nil && !r.stopSaid {
+		some, r.stopSaid = true, true
+	}
+	return some
+}

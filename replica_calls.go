@@ -1,0 +1,227 @@
+package paxos
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// An op is what a call wants.
+type op uint8
+
+const (
+	opPropose op = iota
+	opWait
+	opReady
+	opPeek   // of a Node alone
+	opStatus // of a Node alone
+)
+
+func (o op) String() string {
+	switch o {
+	case opPropose:
+		return "propose"
+	case opWait:
+		return "wait"
+	case opReady:
+		return "ready"
+	case opPeek:
+		return "peek"
+	}
+	return "status"
+}
+
+// A call waits for the end of an instance.
+type call struct {
+	id    CallID
+	op    op
+	value Value
+	// exposed: the value may have been handed to an acceptor or a transport. Such a call can fail and its value be
+	// chosen all the same.
+	exposed bool
+}
+
+// readyName is the instance that Ready asks about. Nobody proposes in it.
+const readyName = "$ready"
+
+// Propose asks for a decision in the instance, and offers v. The call ends with what was chosen, whoever proposed it.
+// Errors: a bad name, ErrTooLarge, ErrBusy, ErrRounds, *SafetyError; each in an *OpError.
+func (r *Replica) Propose(now time.Duration, id CallID, instance string, v Value) {
+	r.input(now)
+	err := checkInstance(instance)
+	if err == nil && len(v) > r.limits.MaxValue {
+		err = fmt.Errorf("value has %d bytes, at most %d are allowed: %w", len(v), r.limits.MaxValue, ErrTooLarge)
+	}
+	r.call(call{id: id, op: opPropose, value: v}, instance, err)
+}
+
+// Wait asks for the decision in the instance, whenever somebody else brings it about. It asks the acceptors what they
+// know, at once and then again after each Timing.Silence, but proposes nothing. Errors as for Propose.
+func (r *Replica) Wait(now time.Duration, id CallID, instance string) {
+	r.input(now)
+	r.call(call{id: id, op: opWait}, instance, checkInstance(instance))
+}
+
+// Ready asks for proof that a quorum of both phases answers. The call ends without a decision when it does.
+func (r *Replica) Ready(now time.Duration, id CallID) {
+	r.input(now)
+	r.call(call{id: id, op: opReady}, readyName, nil)
+}
+
+// Peek returns what this server holds in memory about the instance. known is false if it holds nothing, and the storage
+// has to be asked; ok is true if the instance is decided.
+func (r *Replica) Peek(instance string) (d Decision, ok, known bool) {
+	inst := r.table.byName[instance]
+	if inst == nil || inst.loading {
+		return Decision{}, false, false
+	}
+	if !inst.chosen || inst.stopped != nil {
+		return Decision{}, false, true
+	}
+	return inst.decision(), true, true
+}
+
+// call begins a call, or ends it at once.
+func (r *Replica) call(c call, name string, err error) {
+	r.event(Event{Kind: EventCall, Call: uint64(c.id), Message: Message{Instance: name, Value: c.value}})
+	var inst *instance
+	switch {
+	case err != nil:
+	case len(r.calls) >= r.limits.MaxCalls:
+		err = fmt.Errorf("%d calls wait: %w", len(r.calls), ErrBusy)
+	default:
+		if inst = r.open(name); inst == nil {
+			err = fmt.Errorf("%d instances are open: %w", r.table.open, ErrBusy)
+		}
+	}
+	if err != nil {
+		r.ended(c.id, name, Decision{}, &OpError{Op: c.op.String(), Instance: shownName(name), Err: err})
+		return
+	}
+	r.calls[c.id] = inst
+	c.exposed = inst.attempt.exposed && inst.attempt.own == c.value
+	if c.op == opReady {
+		inst.asking = asking{} // an answer to an earlier question proves nothing about now
+	}
+	inst.calls = append(inst.calls, c)
+	switch {
+	case inst.loading:
+	case inst.stopped != nil:
+		r.endCalls(inst, inst.stopped)
+	case inst.chosen:
+		r.endDecided(inst)
+	default:
+		r.proceed(inst)
+	}
+	r.settle(inst)
+}
+
+// shownName is the name for an error: Ready has none, and a bad name is cut to what is readable.
+func shownName(name string) string {
+	if name == readyName {
+		return ""
+	}
+	return name[:min(len(name), MaxName)]
+}
+
+// Cancel ends a call that waits with context.Canceled, in an *OpError that says how far it came. It does nothing if the
+// call has ended.
+func (r *Replica) Cancel(now time.Duration, id CallID) {
+	r.input(now)
+	inst := r.calls[id]
+	if inst == nil {
+		return
+	}
+	i := slices.IndexFunc(inst.calls, func(c call) bool { return c.id == id })
+	c := inst.calls[i]
+	inst.calls = slices.Delete(inst.calls, i, i+1)
+	r.end(inst, c, Decision{}, errCancelled)
+	r.settle(inst)
+}
+
+// Abort ends all calls with err, in the order in which they began; for a host that stops.
+func (r *Replica) Abort(now time.Duration, err error) {
+	r.input(now)
+	ids := make([]CallID, 0, len(r.calls))
+	for id := range r.calls {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		inst := r.calls[id]
+		i := slices.IndexFunc(inst.calls, func(c call) bool { return c.id == id })
+		c := inst.calls[i]
+		inst.calls = slices.Delete(inst.calls, i, i+1)
+		r.end(inst, c, Decision{}, err)
+	}
+}
+
+// endCalls ends all calls of inst with err.
+func (r *Replica) endCalls(inst *instance, err error) {
+	for _, c := range inst.calls {
+		r.end(inst, c, Decision{}, err)
+	}
+	clear(inst.calls)
+	inst.calls = inst.calls[:0]
+}
+
+// endReady ends the Ready calls of inst.
+func (r *Replica) endReady(inst *instance) {
+	inst.calls = slices.DeleteFunc(inst.calls, func(c call) bool {
+		if c.op == opReady {
+			r.end(inst, c, Decision{}, nil)
+		}
+		return c.op == opReady
+	})
+}
+
+// end ends one call, which is or was in inst.calls.
+func (r *Replica) end(inst *instance, c call, d Decision, err error) {
+	delete(r.calls, c.id)
+	if err != nil {
+		err = r.opError(inst, c, err)
+	}
+	r.ended(c.id, inst.name, d, err)
+}
+
+func (r *Replica) ended(id CallID, name string, d Decision, err error) {
+	r.done = append(r.done, Done{ID: id, Decision: d, OK: err == nil && d != Decision{}, Err: err})
+	r.event(Event{Kind: EventDone, Call: uint64(id), Message: Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})
+}
+
+// opError says how far call c of inst came.
+func (r *Replica) opError(inst *instance, c call, err error) *OpError {
+	e := &OpError{Op: c.op.String(), Instance: shownName(inst.name), exposed: c.exposed, Err: err}
+	var answered, refused Set
+	switch a := inst.attempt; {
+	case inst.loading:
+		e.Phase = "load"
+		return e
+	case a.running():
+		e.Phase, e.Ballot = a.phase(), a.Ballot()
+		answered, refused = a.Answered(), a.Refused()
+		e.Quorum = needs(r.quorum, a.asking)
+	case a.state == attemptBackoff:
+		e.Phase, e.Ballot = "backoff", a.last
+		answered, refused = a.lastAnswered, a.lastRefused
+		e.Quorum = needs(r.quorum, false)
+	case inst.asking.on:
+		e.Phase, e.Ballot = "query", inst.asking.ballot
+		answered = inst.asking.answered
+		e.Quorum = needs(r.quorum, false)
+	default:
+		return e
+	}
+	for i, id := range r.members.Acceptors {
+		switch {
+		case !answered.Has(i):
+			e.Silent = append(e.Silent, id)
+		case refused.Has(i):
+			e.Refused = append(e.Refused, id)
+			fallthrough
+		default:
+			e.Answered = append(e.Answered, id)
+		}
+	}
+	return e
+}

@@ -1,0 +1,244 @@
+package paxos
+
+import "time"
+
+// An instance is what a server holds in memory of one instance: of one that is open, or of one that was decided lately.
+type instance struct {
+	name     string
+	save     save // the acceptor; of a decided instance, the decision
+	chosen   bool // decided: save.Value was chosen, in save.Accepted as far as this server knows
+	index    uint64
+	stopped  *SafetyError // proof that the protocol was broken here: nothing more is said or believed
+	gathered bool         // in saves.gather
+	loading  bool         // the storage has been asked for it; messages wait in arrivals
+	arrivals []arrival
+
+	// The hint is the value that the proposer of the highest ballot prepared here wants. It is a help for whoever has to
+	// finish the instance, never a vote, and is lost with the memory.
+	hint       Value
+	hintBallot Ballot
+	seen       uint64 // the highest round seen here
+
+	calls      []call
+	wantsRound bool // in rounds.waiting
+	attempt    attempt
+	asking     asking
+
+	at         time.Duration // when its timer is due
+	timer      int           // its place among the timers, from 1; 0: none
+	list       *list         // where it waits to leave memory; nil: it can't
+	prev, next *instance
+}
+
+// An arrival is a message that came before its instance was loaded.
+type arrival struct {
+	from *peer
+	m    Message
+}
+
+// maxArrivals bounds the messages that wait for one instance to be loaded. Beyond it messages are lost, as they may be on
+// any network.
+const maxArrivals = 64
+
+// saw notes that ballot b exists in this instance.
+func (inst *instance) saw(b Ballot) { inst.seen = max(inst.seen, b.Round) }
+
+// decision returns what was chosen; inst.chosen must hold.
+func (inst *instance) decision() Decision {
+	return Decision{inst.name, inst.save.Value, inst.save.Accepted}
+}
+
+// busy reports whether something of inst would be lost or is expected back: it can't leave memory.
+func (inst *instance) busy() bool {
+	return inst.loading || inst.gathered || inst.save.stage != saved || inst.timer != 0 || inst.wantsRound ||
+		len(inst.calls) > 0 || inst.stopped != nil
+}
+
+// A list is of instances that may leave memory, the one that came first at the front.
+type list struct {
+	first, last *instance
+	len         int
+}
+
+func (l *list) push(inst *instance) {
+	inst.list, inst.prev, inst.next = l, l.last, nil
+	if l.last != nil {
+		l.last.next = inst
+	} else {
+		l.first = inst
+	}
+	l.last = inst
+	l.len++
+}
+
+func (l *list) remove(inst *instance) {
+	if inst.prev != nil {
+		inst.prev.next = inst.next
+	} else {
+		l.first = inst.next
+	}
+	if inst.next != nil {
+		inst.next.prev = inst.prev
+	} else {
+		l.last = inst.prev
+	}
+	inst.list, inst.prev, inst.next = nil, nil, nil
+	l.len--
+}
+
+// A table holds the instances in memory. A decided one leaves when there are more than Limits.Cache of them that need not
+// stay; an undecided one that nobody here works on leaves when room is wanted for another.
+type table struct {
+	byName  map[string]*instance
+	decided list
+	quiet   list
+	open    int         // instances that are not decided
+	free    []*instance // for use again
+}
+
+func (t *table) init() { t.byName = map[string]*instance{} }
+
+// maxFree bounds the instances kept for use again.
+const maxFree = 4096
+
+// open returns the instance of that name, and has it loaded if it is not in memory. It returns nil if there is no room:
+// Limits.MaxOpen instances are open and busy.
+func (r *Replica) open(name string) *instance {
+	t := &r.table
+	if inst := t.byName[name]; inst != nil {
+		return inst
+	}
+	if t.open >= r.limits.MaxOpen {
+		if t.quiet.first == nil {
+			return nil
+		}
+		r.drop(t.quiet.first)
+	}
+	var inst *instance
+	if n := len(t.free); n > 0 {
+		inst, t.free = t.free[n-1], t.free[:n-1]
+	} else {
+		inst = new(instance)
+	}
+	inst.name, inst.loading = name, true
+	t.byName[name] = inst
+	t.open++
+	r.loads = append(r.loads, name)
+	return inst
+}
+
+// drop takes inst out of memory; it must not be busy.
+func (r *Replica) drop(inst *instance) {
+	t := &r.table
+	if inst.list != nil {
+		inst.list.remove(inst)
+	}
+	delete(t.byName, inst.name)
+	if !inst.chosen {
+		t.open--
+	}
+	*inst = instance{arrivals: inst.arrivals[:0], calls: inst.calls[:0]}
+	if len(t.free) < maxFree {
+		t.free = append(t.free, inst)
+	}
+}
+
+// settle is called after anything was done with inst: if nothing more is expected of it, it may leave memory.
+func (r *Replica) settle(inst *instance) {
+	t := &r.table
+	if inst.busy() {
+		if inst.list != nil {
+			inst.list.remove(inst)
+		}
+		return
+	}
+	switch {
+	case inst.list != nil:
+	case inst.chosen:
+		t.decided.push(inst)
+		if t.decided.len > r.limits.Cache {
+			r.drop(t.decided.first)
+		}
+	case inst.save.Acceptor == Acceptor{} && inst.hint == "":
+		r.drop(inst)
+	default:
+		t.quiet.push(inst)
+	}
+}
+
+// Loaded answers Output.Load with what Storage.Load returned. rec.Instance is the name asked for, also if there is no
+// record.
+func (r *Replica) Loaded(now time.Duration, rec Record) {
+	r.input(now)
+	inst := r.table.byName[rec.Instance]
+	if inst == nil || !inst.loading {
+		return
+	}
+	inst.loading = false
+	inst.save = save{Acceptor: rec.Acceptor}
+	inst.saw(rec.Acceptor.Promised)
+	if rec.Chosen {
+		inst.chosen, inst.index = true, rec.Index
+		r.table.open--
+		r.endDecided(inst)
+	}
+	arrivals := inst.arrivals
+	inst.arrivals = nil
+	for _, a := range arrivals {
+		r.deliver(inst, a.from, a.m)
+	}
+	clear(arrivals)
+	inst.arrivals = arrivals[:0]
+	r.proceed(inst)
+	r.settle(inst)
+}
+
+// decide makes b and v the decision of inst, which is loaded and has none yet. from said so; nil: this server counted the
+// votes itself.
+func (r *Replica) decide(inst *instance, from *peer, b Ballot, v Value) {
+	a := inst.save.Acceptor
+	if !a.Accepted.IsZero() && !a.Accepted.Less(b) && a.Value != v {
+		r.fault(inst, from, &SafetyError{Instance: inst.name, Ballot: a.Accepted, Values: [2]Value{v, a.Value},
+			Reason: "a value was chosen in ballot " + b.String() + ", and a later vote is for another"})
+		return
+	}
+	if a.Promised.Less(b) {
+		a.Promised = b
+	}
+	a.Accepted, a.Value = b, v
+	inst.save = save{a, gathering}
+	inst.chosen = true
+	r.table.open--
+	r.counters.Decided++
+	r.gatherLater(inst)
+	r.event(Event{Kind: EventLearned, Message: Message{Kind: KindDecided, Instance: inst.name, Ballot: b, Value: v}})
+	r.endDecided(inst)
+}
+
+// endDecided ends all that waited for the decision of inst.
+func (r *Replica) endDecided(inst *instance) {
+	inst.hint, inst.hintBallot = "", Ballot{}
+	inst.attempt, inst.asking = attempt{}, asking{}
+	r.timers.stop(inst)
+	for _, c := range inst.calls {
+		r.end(inst, c, inst.decision(), nil)
+	}
+	clear(inst.calls)
+	inst.calls = inst.calls[:0]
+}
+
+// fault stops inst for good: err proves that some server broke the protocol, so whatever would be decided here could not
+// be trusted.
+func (r *Replica) fault(inst *instance, from *peer, err error) {
+	se := err.(*SafetyError)
+	if se.Instance = inst.name; from != nil {
+		se.Server = from.id
+	}
+	inst.stopped = se
+	r.faults = append(r.faults, se)
+	r.counters.Faults++
+	r.event(Event{Kind: EventFault, Message: Message{Instance: inst.name, Ballot: se.Ballot}, Err: se})
+	inst.attempt, inst.asking = attempt{}, asking{}
+	r.timers.stop(inst)
+	r.endCalls(inst, se)
+}

@@ -1,0 +1,228 @@
+package paxos
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A peer is another server, and what this one remembers of it. Nothing of it is stored: what no peer remembers, nobody
+// detects (docs/assumptions.md).
+type peer struct {
+	id       ServerID
+	position int // among the acceptors; -1: it does not vote
+	seq      uint64
+	out      []Message // for the next packet
+	sent     []Message // those of the last Output
+	outBytes int
+
+	heard              bool // in this life of ours; what follows is of the latest packet taken
+	heardAt            time.Duration
+	store, boot, nonce uint64
+	lastSeq, index     uint64
+
+	refused   string        // why its packets are refused, or why it refuses ours; empty: it isn't so
+	refusedAt time.Duration // when it was last told
+	told      bool          // it was ever told
+	dropped   uint64        // its packets that were not taken
+}
+
+// maxWaiting bounds the messages for one peer that wait for this server's first Save.
+const maxWaiting = 4096
+
+// addPeers fills in r.peers: the other acceptors by position, then the other learners.
+func (r *Replica) addPeers() {
+	m := r.members
+	r.peers = make([]peer, 0, len(m.Acceptors)+len(m.Learners))
+	for i, id := range m.Acceptors {
+		if id != r.id {
+			r.peers = append(r.peers, peer{id: id, position: i})
+		}
+	}
+	for _, id := range m.Learners {
+		if id != r.id {
+			r.peers = append(r.peers, peer{id: id, position: -1})
+		}
+	}
+	for i := range r.peers {
+		r.byID[r.peers[i].id] = &r.peers[i]
+	}
+}
+
+// send puts m into the next packet to that peer.
+func (r *Replica) send(to *peer, m Message) {
+	if !r.saves.booted && len(to.out) >= maxWaiting {
+		r.counters.Dropped++
+		return
+	}
+	to.out = append(to.out, m)
+	to.outBytes += sizeOf(&m)
+	r.counters.Sent[m.Kind]++
+}
+
+// sizeOf is about how many bytes m takes on the wire.
+func sizeOf(m *Message) int { return len(m.Instance) + len(m.Value) + 64 }
+
+// takePackets appends a packet for each peer that has something to hear, or several where one would be too large.
+func (r *Replica) takePackets(out *Output) {
+	for i := range r.peers {
+		p := &r.peers[i]
+		if len(p.out) == 0 {
+			continue
+		}
+		clear(p.sent)
+		p.out, p.sent = p.sent[:0], p.out
+		rest := p.sent
+		if p.outBytes > r.limits.MaxPacket {
+			for n := fitting(rest, r.limits.MaxPacket); n < len(rest); n = fitting(rest, r.limits.MaxPacket) {
+				out.Send = append(out.Send, r.packet(p, rest[:n:n]))
+				rest = rest[n:]
+			}
+		}
+		p.outBytes = 0
+		out.Send = append(out.Send, r.packet(p, rest))
+	}
+}
+
+// fitting returns how many of ms, one at least, fit a packet of that size.
+func fitting(ms []Message, most int) int {
+	size := 0
+	for i := range ms {
+		if size += sizeOf(&ms[i]); size > most && i > 0 {
+			return i
+		}
+	}
+	return len(ms)
+}
+
+func (r *Replica) packet(to *peer, ms []Message) Packet {
+	to.seq++
+	r.counters.Packets++
+	if r.trace {
+		for _, m := range ms {
+			r.event(Event{Kind: EventSend, Peer: to.id, Packet: to.seq, Message: m})
+		}
+	}
+	return Packet{From: r.id, To: to.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Nonce: r.nonce,
+		Members: r.print, Index: r.saves.index, Seq: to.seq, Messages: ms}
+}
+
+// check reports whether the packet may be taken: it is for this server, and from a member that agrees on the members,
+// whose identity and disk are the ones heard before. It detects what it can of a storage that forgot, a copied directory
+// and a second process; it can't prevent them.
+func (r *Replica) check(p *Packet) (from *peer, ok bool) {
+	from = r.byID[p.From]
+	if from == nil || p.To != r.id {
+		r.counters.Strangers++
+		r.dropped(nil, p, "it is for another server or from none of Members")
+		return nil, false
+	}
+	if p.Members != r.print {
+		r.refuseMembers(from, p)
+		return nil, false
+	}
+	if !from.heard {
+		from.heard, from.store, from.boot, from.nonce = true, p.Store, p.Boot, p.Nonce
+	}
+	newer := p.Boot > from.boot || p.Boot == from.boot && p.Seq > from.lastSeq
+	switch {
+	case p.Store != from.store:
+		r.refuse(from, p, fmt.Sprintf("server %d was heard with another storage: one of a lost disk, or of another machine", p.From))
+	case p.Boot < from.boot:
+		r.dropped(from, p, "it is of an earlier life of its sender")
+	case p.Boot == from.boot && p.Nonce != from.nonce:
+		r.refuse(from, p, fmt.Sprintf("two processes run as server %d on copies of one storage", p.From))
+	case newer && p.Index < from.index:
+		r.refuse(from, p, fmt.Sprintf("the storage of server %d went back in time, from decision %d to %d", p.From, from.index, p.Index))
+	default:
+		if newer {
+			from.boot, from.nonce, from.lastSeq, from.index = p.Boot, p.Nonce, p.Seq, p.Index
+		}
+		from.heardAt = r.now
+		r.refusing(from, "")
+		return from, true
+	}
+	return nil, false
+}
+
+// dropped counts a packet that is not taken.
+func (r *Replica) dropped(from *peer, p *Packet, why string) {
+	r.counters.DroppedPackets++
+	if from != nil {
+		from.dropped++
+	}
+	if r.trace {
+		for _, m := range p.Messages {
+			r.event(Event{Kind: EventDrop, Peer: p.From, Packet: p.Seq, Message: m, Err: errors.New(why)})
+		}
+	}
+}
+
+// refuseMembers drops a packet from a server that disagrees on the members, and tells it so in words, unless the packet
+// says just that.
+func (r *Replica) refuseMembers(from *peer, p *Packet) {
+	for i := range p.Messages {
+		if m := &p.Messages[i]; m.Kind == KindRefuse {
+			r.refusing(from, "it refuses this server: "+clip(string(m.Value)))
+			r.dropped(from, p, from.refused)
+			return
+		}
+	}
+	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.members, r.print)
+	r.refusing(from, why)
+	r.dropped(from, p, why)
+	r.tellRefused(from, "members: server "+fmt.Sprint(uint64(r.id))+" has "+r.members.String()+"; you differ")
+}
+
+// refuse drops a packet of a server that is not the one heard before, and tells it so. The Boot and the Nonce say which
+// process is meant.
+func (r *Replica) refuse(from *peer, p *Packet, why string) {
+	r.refusing(from, why)
+	r.dropped(from, p, why)
+	r.tellRefused(from, fmt.Sprintf("identity: %d %d %s", p.Boot, p.Nonce, why))
+}
+
+// refusing notes why nothing is taken from that peer, or that it takes nothing.
+func (r *Replica) refusing(p *peer, why string) {
+	if p.refused != why {
+		p.refused = why
+		r.refusals++
+	}
+}
+
+// tellRefused sends a Refuse, at most one a phase.
+func (r *Replica) tellRefused(to *peer, words string) {
+	if to.told && r.now-to.refusedAt < r.timing.Phase {
+		return
+	}
+	to.told, to.refusedAt = true, r.now
+	r.send(to, Message{Kind: KindRefuse, Value: Value(words)})
+}
+
+// refusedBy takes a Refuse. Only the process whose Boot and Nonce it names has to stop: a late one may be about an
+// earlier life.
+func (r *Replica) refusedBy(from *peer, m *Message) {
+	words := string(m.Value)
+	r.refusing(from, "it refuses this server: "+clip(words))
+	rest, ok := strings.CutPrefix(words, "identity: ")
+	boot, rest, ok1 := strings.Cut(rest, " ")
+	nonce, why, ok2 := strings.Cut(rest, " ")
+	if !ok || !ok1 || !ok2 || boot != strconv.FormatUint(r.saves.state.Boot, 10) || nonce != strconv.FormatUint(r.nonce, 10) {
+		return
+	}
+	r.stop = fmt.Errorf("paxos: server %d is refused by server %d: %s", r.id, from.id, clip(why))
+	r.Abort(r.now, r.stop)
+}
+
+// clip cuts words from a peer to what fits a log line, and keeps them on it.
+func clip(s string) string {
+	const most = 512
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(s[:min(len(s), most)], "?"))
+}

@@ -1,0 +1,147 @@
+package paxos
+
+import (
+	"errors"
+	"time"
+)
+
+// Receive takes a packet. p.Messages stays the caller's, and is not kept.
+func (r *Replica) Receive(now time.Duration, p Packet) {
+	r.input(now)
+	if r.stop != nil {
+		return
+	}
+	from, ok := r.check(&p)
+	if !ok {
+		return
+	}
+	for i := range p.Messages {
+		m := &p.Messages[i]
+		if why := r.invalid(from, m); why != "" {
+			r.counters.Dropped++
+			r.event(Event{Kind: EventDrop, Peer: from.id, Packet: p.Seq, Message: *m, Err: errors.New(why)})
+			continue
+		}
+		r.event(Event{Kind: EventReceive, Peer: from.id, Packet: p.Seq, Message: *m})
+		r.counters.Received[m.Kind]++
+		r.message(from, m)
+		if r.stop != nil {
+			return
+		}
+	}
+}
+
+// invalid says why m can't be a message of the protocol from that peer; empty: it can. No role sees it then.
+func (r *Replica) invalid(from *peer, m *Message) string {
+	switch m.Kind {
+	case KindRefuse:
+		return ""
+	case KindPrepare, KindAccept, KindQuery:
+		if m.Ballot.Server != from.id {
+			return "its ballot is another server's"
+		}
+		if m.Ballot.Round == 0 {
+			return "its ballot has round 0"
+		}
+	case KindPromise, KindAccepted, KindNack, KindState:
+		if from.position < 0 {
+			return "its sender does not vote"
+		}
+		if m.Ballot.Server != r.id {
+			return "it answers another server's ballot"
+		}
+	case KindChosen, KindDecided:
+		if m.Ballot.IsZero() {
+			return "it has no ballot"
+		}
+	default:
+		return "its kind is not known"
+	}
+	switch {
+	case max(m.Ballot.Round, m.Promised.Round, m.Accepted.Round) > MaxRound:
+		return "a round is above MaxRound"
+	case len(m.Value) > r.limits.MaxValue:
+		return "its value is too large"
+	case r.table.byName[m.Instance] == nil && checkName(m.Instance) != nil:
+		return "its instance has no valid name"
+	}
+	return ""
+}
+
+// message takes one valid message.
+func (r *Replica) message(from *peer, m *Message) {
+	var inst *instance
+	switch m.Kind {
+	case KindRefuse:
+		r.refusedBy(from, m)
+		return
+	case KindPromise, KindAccepted, KindNack, KindState:
+		// Answers matter only to who asked, and who asked has the instance in memory.
+		if inst = r.table.byName[m.Instance]; inst == nil || inst.loading || inst.chosen {
+			return
+		}
+		r.answer(inst, from.position, from, *m)
+	default:
+		if inst = r.open(m.Instance); inst == nil {
+			r.counters.Dropped++
+			return
+		}
+		if inst.loading {
+			if len(inst.arrivals) < maxArrivals {
+				inst.arrivals = append(inst.arrivals, arrival{from, *m})
+			} else {
+				r.counters.Dropped++
+			}
+			return
+		}
+		r.deliver(inst, from, *m)
+	}
+	r.settle(inst)
+}
+
+// deliver gives a Prepare, Accept, Query, Chosen or Decided to its instance, which is loaded.
+func (r *Replica) deliver(inst *instance, from *peer, m Message) {
+	switch {
+	case inst.stopped != nil:
+	case inst.chosen:
+		r.deliverDecided(inst, from, m)
+	case m.Kind == KindDecided:
+		r.decide(inst, from, m.Ballot, m.Value)
+	case m.Kind == KindChosen:
+		r.deliverChosen(inst, from, m)
+	case r.position < 0: // no vote here
+	case m.Kind == KindQuery:
+		r.tell(inst, from, m)
+	default:
+		if m.Kind == KindPrepare && m.Value != "" && inst.hintBallot.Less(m.Ballot) {
+			inst.hint, inst.hintBallot = m.Value, m.Ballot
+		}
+		r.step(inst, from, m)
+	}
+}
+
+// deliverDecided answers whoever still asks in a decided instance with the decision, and nothing else: two servers that
+// know must not answer each other.
+func (r *Replica) deliverDecided(inst *instance, from *peer, m Message) {
+	switch m.Kind {
+	case KindPrepare, KindAccept, KindQuery:
+		r.send(from, Message{Kind: KindDecided, Instance: inst.name, Ballot: inst.save.Accepted, Value: inst.save.Value})
+	case KindDecided:
+		if m.Value != inst.save.Value {
+			r.fault(inst, from, &SafetyError{Instance: inst.name, Ballot: m.Ballot, Values: [2]Value{inst.save.Value, m.Value},
+				Reason: "two values were decided"})
+		}
+	}
+}
+
+// deliverChosen learns from "what you accepted in this ballot, or above, is chosen". A vote in a higher ballot is for the
+// same value. Who has no such vote asks for the value.
+func (r *Replica) deliverChosen(inst *instance, from *peer, m Message) {
+	if a := inst.save.Acceptor; !a.Accepted.IsZero() && !a.Accepted.Less(m.Ballot) {
+		r.decide(inst, from, m.Ballot, a.Value)
+		return
+	}
+	if b, ok := r.ballot(inst); ok {
+		r.send(from, Message{Kind: KindQuery, Instance: inst.name, Ballot: b})
+	}
+}

@@ -1,0 +1,121 @@
+package paxos
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// A Record is what a server remembers of one instance on stable storage.
+type Record struct {
+	Instance string
+	Acceptor Acceptor
+	// Chosen says that the instance is decided. Acceptor.Value and Acceptor.Accepted are then the decision's, and are
+	// never reported as a vote.
+	Chosen bool
+	// Index is the decision's place in this server's own order of decisions: from 1, rising, gaps allowed. Zero while
+	// the instance is not decided.
+	Index uint64
+}
+
+// A ServerState is what a server remembers of itself on stable storage. None of its numbers ever goes down.
+type ServerState struct {
+	Cluster string
+	ID      ServerID
+	Store   uint64 // random, made by Format: names this very storage
+	Members string // the acceptors and the quorum that the server votes under, in words
+	Boot    uint64 // starts so far
+	Rounds  uint64 // no round above it was ever used
+	Last    uint64 // the highest Index
+}
+
+// A NameRange is the instance names From <= name < To, in byte order.
+type NameRange struct{ From, To string }
+
+// A Batch is what one Save makes durable, all or nothing.
+type Batch struct {
+	Server  *ServerState // nil: unchanged
+	Drop    []NameRange  // records that go, before Records are put
+	Records []Record     // records that replace earlier ones of the same name; a name occurs at most once
+}
+
+// A Named is a decided instance and its Index.
+type Named struct {
+	Instance string
+	Index    uint64
+}
+
+// A Storage is the stable storage of one server (S3). Safety rests on it: what Save has returned nil for must be there
+// after any crash, and for as long as the server exists.
+//
+// One Save runs at a time; the other methods may run beside it and beside each other. What the readers return already
+// survives loss of power. Arguments belong to the caller again when a method returns; nothing of a Batch is kept.
+//
+// The caller of Start closes what it opened, after Node.Close.
+type Storage interface {
+	// Server returns the state last saved, or the zero ServerState if the storage was never formatted.
+	Server() (ServerState, error)
+	// Load returns the record of an instance, or the zero Record if there is none; that answer must be cheap. An error
+	// never means "none".
+	Load(instance string) (Record, error)
+	// Save makes b durable, all or nothing: nil means that it survives loss of power. After an error the storage is
+	// dead, and every later Save fails.
+	Save(b Batch) error
+	// Undecided lists the names of the records that are not Chosen, in any order. An error ends the list.
+	Undecided() iter.Seq2[string, error]
+	// Decided lists Chosen records with an Index above after, in the order of Index, at most max. Fewer than max means
+	// that there are no more now. The values come from Load.
+	Decided(after uint64, max int) ([]Named, error)
+}
+
+// Format makes s, which must be empty, the storage of server id of the cluster m. It is done once in a server's life, by
+// an explicit act, since a server whose storage was lost must not vote again under its ServerID: it would have forgotten
+// its promises. A Format that failed left s empty or formatted.
+func Format(s Storage, id ServerID, m Members) error {
+	if s == nil {
+		return errors.New("paxos: format: storage is nil")
+	}
+	if err := m.check(); err != nil {
+		return fmt.Errorf("paxos: format: %w", err)
+	}
+	if !m.has(id) {
+		return fmt.Errorf("paxos: format: server %d is not a member of %s", id, m)
+	}
+	if err := checkEmpty(s); err != nil {
+		return fmt.Errorf("paxos: format: %w", err)
+	}
+	var store [8]byte
+	rand.Read(store[:])
+	state := ServerState{Cluster: m.Cluster, ID: id, Store: binary.LittleEndian.Uint64(store[:]) | 1, Members: m.voters()}
+	if err := s.Save(Batch{Server: &state}); err != nil {
+		return fmt.Errorf("paxos: format: %w", err)
+	}
+	return nil
+}
+
+// checkEmpty returns an error that says whose storage s is, unless it is empty.
+func checkEmpty(s Storage) error {
+	state, err := s.Server()
+	if err != nil {
+		return err
+	}
+	if state != (ServerState{}) {
+		return fmt.Errorf("the storage belongs to server %d of cluster %q already", state.ID, state.Cluster)
+	}
+	for name, err := range s.Undecided() {
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("the storage is not empty: it holds %q", name)
+	}
+	decided, err := s.Decided(0, 1)
+	if err != nil {
+		return err
+	}
+	if len(decided) > 0 {
+		return fmt.Errorf("the storage is not empty: it holds %q", decided[0].Instance)
+	}
+	return nil
+}

@@ -1,0 +1,14 @@
+package paxos
+
+import "context"
+
+// A Transport carries packets between the servers of a cluster. It may lose, delay, repeat and reorder them (S4), but it
+// must not alter them, nor say that they come from someone else.
+type Transport interface {
+	// Send gives p to the server p.To, some time, or never. It is safe for concurrent use, never blocks, reports
+	// nothing, and keeps neither p.Messages nor what it points to: the slice is the caller's again when Send returns.
+	Send(p Packet)
+	// Receive waits for a packet. From is who really sent it. The packet and its Messages belong to the caller until
+	// the next call of Receive. It returns an error when ctx ends or the transport is closed.
+	Receive(ctx context.Context) (Packet, error)
+}
