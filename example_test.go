@@ -1,0 +1,93 @@
+package paxos_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/singledecree/paxos"
+)
+
+func Example() {
+	nodes, stop, err := paxos.MemoryCluster(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+
+	ctx := context.Background()
+	first, err := nodes[0].Propose(ctx, "lunch", "burger")
+	if err != nil {
+		log.Fatal(err)
+	}
+	second, err := nodes[1].Propose(ctx, "lunch", "pizza") // too late: the answer is what was chosen
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(first.Value, second.Value)
+	// Output: burger burger
+}
+
+func ExampleStart() {
+	members := paxos.Members{Cluster: "shop", Acceptors: []paxos.ServerID{1}}
+	storage, network := paxos.NewMemoryStorage(), paxos.NewMemoryNetwork()
+	if err := paxos.Format(storage, 1, members); err != nil { // once in a server's life
+		log.Fatal(err)
+	}
+	node, err := paxos.Start(context.Background(), paxos.Config{
+		ID: 1, Members: members, Storage: storage, Transport: network.Join(1),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	d, err := node.Propose(context.Background(), "config 7", "")
+	fmt.Printf("%q in ballot %s, %v\n", d.Value, d.Ballot, err)
+	// Output: "" in ballot 1.1, <nil>
+}
+
+func ExampleNode_Decisions() {
+	nodes, stop, err := paxos.MemoryCluster(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	for _, job := range []string{"job 1", "job 2"} {
+		if _, err := nodes[0].Propose(ctx, job, "server 1"); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for learned, err := range nodes[0].Decisions(ctx, 0) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(learned.Index, learned.Instance, learned.Value)
+		if learned.Index == 2 {
+			break
+		}
+	}
+	// Output:
+	// 1 job 1 server 1
+	// 2 job 2 server 1
+}
+
+func ExampleCheckQuorum() {
+	_, err := paxos.Flexible(4, 2, 2)
+	fmt.Println(err)
+	// Output: paxos: quorum flexible(4,2,2): phase-1 quorum {0, 1} and phase-2 quorum {2, 3} do not meet, so two values could be chosen
+}
+
+func ExampleUnknown() {
+	nodes, stop, err := paxos.MemoryCluster(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	stop()
+	_, err = nodes[0].Propose(context.Background(), "lunch", "burger")
+	fmt.Println(err)
+	fmt.Println("may it have been chosen?", paxos.Unknown(err))
+	// Output:
+	// paxos: propose "lunch": server is closed
+	// may it have been chosen? false
+}

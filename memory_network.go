@@ -1,0 +1,189 @@
+package paxos
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// What a receiver's queue in a MemoryNetwork holds at most. All instances that two peers may have open at once (see
+// Limits.MaxOpen) find room.
+const (
+	memoryQueueMessages = 1 << 18
+	memoryQueueBytes    = 64 << 20
+)
+
+// A MemoryNetwork joins servers in one process, for tests, examples and services that are one process. It delivers every
+// packet once, at once, and in the order of the Sends, and invents no faults. Like any network it loses packets in
+// the end, so that nothing grows without bound: a packet is dropped if the receiver's queue would then hold more than 256
+// Ki messages, or more than 64 MiB of them (names, values and 88 bytes for each), unless the queue is empty; and
+// if no server has joined as the receiver.
+//
+// It is safe for concurrent use, starts no goroutines and needs no Close.
+type MemoryNetwork struct {
+	mu        sync.Mutex // one Join at a time
+	endpoints atomic.Pointer[map[ServerID]*memoryEndpoint]
+}
+
+// NewMemoryNetwork returns a network that nobody has joined.
+func NewMemoryNetwork() *MemoryNetwork {
+	n := &MemoryNetwork{}
+	n.endpoints.Store(&map[ServerID]*memoryEndpoint{})
+	return n
+}
+
+// Join returns the Transport of server id. It sends as that server, whatever a packet says. Send is safe for concurrent
+// use; Receive is for one goroutine at a time. Join panics if id is zero.
+//
+// To join again is to restart the server: the new Transport receives what is sent from now on. What waits in the
+// queue of the old one is lost, and its Receive returns an error that says so; what the old one still sends is
+// delivered, as a late packet is.
+func (n *MemoryNetwork) Join(id ServerID) Transport {
+	if id == 0 {
+		panic("paxos: MemoryNetwork.Join: server 0 is not a valid ServerID")
+	}
+	e := &memoryEndpoint{network: n, id: id, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	joined := maps.Clone(*n.endpoints.Load())
+	old := joined[id]
+	joined[id] = e
+	n.endpoints.Store(&joined)
+	if old != nil {
+		old.close()
+	}
+	return e
+}
+
+// A memoryEndpoint is one server's Transport in a MemoryNetwork.
+//
+// Messages are copied into runs: long slices, of which the packets in the queue hold parts. A run that was handed out
+// comes back at the next drain, so that a queue in its steady state allocates nothing.
+type memoryEndpoint struct {
+	network *MemoryNetwork
+	id      ServerID
+	wake    chan struct{} // holds a signal while there may be something in the queue
+	gone    chan struct{} // closed when the server has joined again: this endpoint receives nothing any more
+
+	mu       sync.Mutex // guards what is below, to the blank line; nothing is waited for, nor woken, under it
+	closed   bool
+	queue    []Packet
+	run      []Message // messages of packets in the queue, and room for more
+	messages int       // in the queue; a packet without any counts as one
+	bytes    int       // in the queue
+
+	lent    []Message // run of the packets handed out by the last drain
+	small   int       // how many drains in a row have used little of their run
+	pending []Packet  // drained by Receive, and not yet returned from next on
+	next    int
+}
+
+// Send queues p at the server p.To, or drops it. See Transport.
+func (e *memoryEndpoint) Send(p Packet) {
+	to := (*e.network.endpoints.Load())[p.To]
+	if to == nil {
+		return
+	}
+	p.From = e.id
+	if to.push(p) {
+		select {
+		case to.wake <- struct{}{}:
+		default: // a signal is there already
+		}
+	}
+}
+
+// push queues a copy of p, and reports whether it did.
+func (e *memoryEndpoint) push(p Packet) bool {
+	messages, bytes := max(1, len(p.Messages)), 0
+	for i := range p.Messages {
+		bytes += int(unsafe.Sizeof(Message{})) + len(p.Messages[i].Instance) + len(p.Messages[i].Value)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	full := e.messages+messages > memoryQueueMessages || e.bytes+bytes > memoryQueueBytes
+	if e.closed || full && len(e.queue) > 0 {
+		return false
+	}
+	e.messages += messages
+	e.bytes += bytes
+	begin := len(e.run)
+	if begin+len(p.Messages) > cap(e.run) {
+		// The packets in the queue keep the old run for as long as they need it.
+		e.run = make([]Message, 0, max(len(p.Messages), 2*cap(e.run), 16))
+		begin = 0
+	}
+	e.run = append(e.run, p.Messages...)
+	p.Messages = e.run[begin:len(e.run):len(e.run)]
+	e.queue = append(e.queue, p)
+	return true
+}
+
+// ready returns a channel that yields a signal after packets were queued, at least one for all that were queued since the
+// last drain. Whoever takes the signal must drain.
+func (e *memoryEndpoint) ready() <-chan struct{} { return e.wake }
+
+// drain appends all queued packets to into, without waiting. They and their Messages are the caller's until the next
+// drain. It is for one goroutine at a time, and not to be mixed with Receive.
+func (e *memoryEndpoint) drain(into []Packet) []Packet {
+	run := e.lent
+	clear(run) // it must not keep values alive
+	if e.small++; len(run) >= cap(run)/16 {
+		e.small = 0
+	}
+	trim := e.small >= 64 && cap(run) > 1024 // a burst is over
+	if trim {
+		run, e.small = nil, 0
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	into = append(into, e.queue...)
+	clear(e.queue)
+	e.queue = e.queue[:0]
+	if trim {
+		e.queue = nil
+	}
+	e.lent, e.run = e.run, run[:0]
+	e.messages, e.bytes = 0, 0
+	return into
+}
+
+// Receive waits for a packet. It returns the error of ctx when ctx has ended, even if packets wait, and an error that
+// says so when the server has joined again. See Transport.
+func (e *memoryEndpoint) Receive(ctx context.Context) (Packet, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Packet{}, err
+		}
+		select {
+		case <-e.gone:
+			return Packet{}, fmt.Errorf("paxos: memory network: server %d has joined again: this transport is replaced", e.id)
+		default:
+		}
+		if e.next < len(e.pending) {
+			e.next++
+			return e.pending[e.next-1], nil
+		}
+		clear(e.pending)
+		e.pending, e.next = e.drain(e.pending[:0]), 0
+		if len(e.pending) > 0 {
+			continue
+		}
+		select {
+		case <-e.wake:
+		case <-e.gone:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// close ends the endpoint: it takes nothing more, and what it has queued goes.
+func (e *memoryEndpoint) close() {
+	e.mu.Lock()
+	e.closed, e.queue, e.run, e.messages, e.bytes = true, nil, nil, 0, 0
+	e.mu.Unlock()
+	close(e.gone)
+}

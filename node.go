@@ -1,0 +1,216 @@
+package paxos
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// A Config says what a Node is and what it stands on. ID, Members, Storage and Transport are required; the zero value of
+// every other field means its default.
+type Config struct {
+	// ID is this server. Its storage was formatted for it.
+	ID ServerID
+	// Members is the cluster, the same on every server.
+	Members Members
+	// Storage and Transport are used by this Node alone while it runs. The caller closes them after Close.
+	Storage   Storage
+	Transport Transport
+	Limits    Limits
+	Timing    Timing
+	// Logger gets what an operator should know: start, stop, faults, refusals. Nil: nothing is logged. Its keys are
+	// cluster, server, peer, instance, ballot and err.
+	Logger *slog.Logger
+	// Trace, if not nil, gets every Event, in order, in a goroutine of its own. When it can't keep up, events are lost,
+	// and the server goes on.
+	Trace func(context.Context, Event)
+	// Seed is of the randomness in waits between attempts; 0: a random one.
+	Seed uint64
+}
+
+// A Node is one running server: a Replica with a goroutine that moves data between it, the Storage and the Transport.
+// Its methods are safe for concurrent use. Every error that they return is an *OpError.
+type Node struct {
+	config  Config
+	replica *Replica // the loop's alone
+	origin  time.Time
+	report  reporter
+
+	calls   slots // the loop's alone
+	saving  chan *Batch
+	out     Output
+	armed   time.Duration // when the timer is due; 0: it is not set
+	timer   *time.Timer
+	booted  chan struct{} // closed when the first Save is done
+	index   uint64        // as of the last Output
+	spare   inbox         // slices for the next inbox
+	packets []Packet      // drained from a memoryEndpoint
+	taken   chan struct{} // the inbox was emptied
+
+	refused  []string // by peer, what was logged last
+	refusals uint64   // how many the Replica had counted then
+
+	wake    chan struct{} // something is in the inbox
+	closing chan struct{} // closed by Close
+	stopped chan struct{} // closed when the loop has ended; then err and last are set
+	done    chan struct{} // closed when all goroutines have ended
+	err     error
+	last    Status
+
+	mu     sync.Mutex // guards what follows; nothing is called and nothing waits under it
+	inbox  inbox
+	closed bool
+	watch  chan struct{} // closed when the index rises; nil: nobody watches
+	shown  uint64        // subscribers may read up to here
+}
+
+// maxInbox bounds the messages that wait for the loop. Beyond it the Node receives no more, and the Transport drops.
+const (
+	maxInbox      = 1 << 16
+	maxInboxBytes = 64 << 20 // of their values
+)
+
+// An inbox holds what came since the loop looked last.
+type inbox struct {
+	begin    []*nodeCall
+	cancel   []*nodeCall
+	packets  []Packet
+	messages []Message // of all packets, one after the other
+	bytes    int       // of the values in messages
+	saved    bool
+	saveErr  error
+	failed   error // the transport's end
+}
+
+// Start starts the server that cfg describes, on a storage that was formatted for it. ctx bounds the start only, which
+// ends when the first Save is done. Errors: a field of cfg is wrong, and the error names it; the storage belongs to
+// another server or other members, or can't be read or written; ctx ended. Start never panics.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	n, err := newNode(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("paxos: start: %w", err)
+	}
+	n.run()
+	select {
+	case <-n.booted:
+		return n, nil
+	case <-n.stopped:
+		<-n.done
+		return nil, fmt.Errorf("paxos: start: %w", n.err)
+	case <-ctx.Done():
+		n.Close()
+		return nil, fmt.Errorf("paxos: start: the storage has not saved yet: %w", ctxError(ctx))
+	}
+}
+
+func newNode(cfg Config) (*Node, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	state, err := cfg.Storage.Server()
+	if err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
+	}
+	if state.ID != cfg.ID && state != (ServerState{}) {
+		return nil, fmt.Errorf("Config.ID: %d, but the storage belongs to server %d", cfg.ID, state.ID)
+	}
+	cfg.Limits, cfg.Timing = cfg.Limits.withDefaults(), cfg.Timing.withDefaults()
+	cfg.Members = cfg.Members.clone()
+	open, err := undecided(cfg.Storage, cfg.Limits.MaxOpen)
+	if err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
+	}
+	var random [16]byte
+	rand.Read(random[:])
+	if cfg.Seed == 0 {
+		cfg.Seed = binary.LittleEndian.Uint64(random[8:])
+	}
+	r, err := NewReplica(0, ReplicaConfig{State: state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
+		Open: open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
+	if err != nil {
+		return nil, errors.Unwrap(err) // without a second "paxos:"
+	}
+	n := &Node{config: cfg, replica: r, origin: time.Now(), wake: make(chan struct{}, 1), closing: make(chan struct{}),
+		booted: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers))}
+	n.report.init(cfg)
+	return n, nil
+}
+
+func (c Config) check() error {
+	switch {
+	case c.ID == 0:
+		return errors.New("Config.ID: 0 is not a valid ServerID")
+	case c.Storage == nil:
+		return errors.New("Config.Storage: nil")
+	case c.Transport == nil:
+		return errors.New("Config.Transport: nil")
+	}
+	if err := c.Members.check(); err != nil {
+		return fmt.Errorf("Config.%w", err)
+	}
+	if !c.Members.has(c.ID) {
+		return fmt.Errorf("Config.ID: server %d is not in Config.Members", c.ID)
+	}
+	if err := c.Limits.withDefaults().check(); err != nil {
+		return fmt.Errorf("Config.%w", err)
+	}
+	if err := c.Timing.withDefaults().check(); err != nil {
+		return fmt.Errorf("Config.%w", err)
+	}
+	return nil
+}
+
+// undecided lists what the storage holds undecided, at most max names.
+func undecided(s Storage, max int) (names []string, err error) {
+	for name, err := range s.Undecided() {
+		if err != nil {
+			return nil, err
+		}
+		if len(names) == max {
+			break
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// Close stops the server. Calls that wait end with ErrClosed. It returns when all goroutines of the Node have ended, the
+// running Save included, and may be called more than once, also while others do. It does not close Storage and Transport.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	if !n.closed {
+		n.closed = true
+		close(n.closing)
+	}
+	n.mu.Unlock()
+	<-n.done
+	return nil
+}
+
+// Done returns a channel that is closed when the server has stopped, by Close or by itself.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err returns why the server stopped by itself: its storage failed, its transport ended, or its identity was refused. It
+// is nil while the server runs, and after Close.
+func (n *Node) Err() error {
+	select {
+	case <-n.stopped:
+		return n.err
+	default:
+		return nil
+	}
+}
+
+// ctxError is why ctx ended: for errors.Is, both what the context says and the cause it was given.
+func ctxError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}

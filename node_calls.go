@@ -1,0 +1,302 @@
+package paxos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+)
+
+// A nodeCall is a caller who waits.
+type nodeCall struct {
+	op       op
+	instance string
+	value    Value
+	id       CallID
+	known    bool // of Peek
+	status   Status
+	late     bool      // it was cancelled: the loop may still hold it
+	done     chan Done // holds one
+}
+
+var nodeCalls = sync.Pool{New: func() any { return &nodeCall{done: make(chan Done, 1)} }}
+
+// slots gives each call that runs an ID that names its place, so that no map is needed to find it again.
+type slots struct {
+	calls []*nodeCall
+	free  []uint32
+	made  uint64
+}
+
+const slotBits = 25 // above the most that Limits.MaxCalls can be
+
+func (s *slots) add(c *nodeCall) {
+	var slot uint32
+	if n := len(s.free); n > 0 {
+		slot, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		slot = uint32(len(s.calls))
+		s.calls = append(s.calls, nil)
+	}
+	s.made++
+	s.calls[slot], c.id = c, CallID(s.made<<slotBits|uint64(slot))
+}
+
+// has reports whether c still runs.
+func (s *slots) has(c *nodeCall) bool {
+	return c.id != 0 && s.calls[c.id&(1<<slotBits-1)] == c
+}
+
+// end hands d to its caller.
+func (s *slots) end(d Done) {
+	slot := uint32(d.ID & (1<<slotBits - 1))
+	c := s.calls[slot]
+	s.calls[slot] = nil
+	s.free = append(s.free, slot)
+	c.done <- d
+}
+
+// begin hands a call to the Replica, or answers it.
+func (n *Node) begin(now time.Duration, c *nodeCall) {
+	switch c.op {
+	case opPeek:
+		var d Done
+		d.Decision, d.OK, c.known = n.replica.Peek(c.instance)
+		c.done <- d
+		return
+	case opStatus:
+		c.status = n.replica.Status(now)
+		c.done <- Done{}
+		return
+	}
+	n.calls.add(c)
+	switch c.op {
+	case opPropose:
+		n.replica.Propose(now, c.id, c.instance, c.value)
+	case opWait:
+		n.replica.Wait(now, c.id, c.instance)
+	case opReady:
+		n.replica.Ready(now, c.id)
+	}
+}
+
+// do has the loop carry out a call, and waits for its end or for the end of ctx.
+func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
+	if ctx.Err() != nil {
+		return Done{}, &OpError{Op: c.op.String(), Instance: c.instance, Err: ctxError(ctx)}
+	}
+	n.mu.Lock()
+	var refused error
+	switch {
+	case n.closed:
+		refused = ErrClosed
+	case len(n.inbox.begin) >= n.config.Limits.MaxCalls:
+		refused = fmt.Errorf("%d calls have not begun: %w", len(n.inbox.begin), ErrBusy)
+	default:
+		n.inbox.begin = append(n.inbox.begin, c)
+	}
+	n.mu.Unlock()
+	if refused != nil {
+		return Done{}, &OpError{Op: c.op.String(), Instance: c.instance, Err: n.closedBy(refused)}
+	}
+	n.poke()
+	select {
+	case d := <-c.done:
+		return d, d.Err
+	case <-ctx.Done():
+	}
+	c.late = true
+	// The loop says how far the call came, or that it was decided meanwhile.
+	n.mu.Lock()
+	if !n.closed {
+		n.inbox.cancel = append(n.inbox.cancel, c)
+	}
+	n.mu.Unlock()
+	n.poke()
+	d := <-c.done
+	var failed *OpError
+	if errors.As(d.Err, &failed) && failed.Err == errCancelled {
+		failed.Err = ctxError(ctx)
+	}
+	return d, d.Err
+}
+
+// closedBy adds to ErrClosed why the Node stopped, if it did by itself.
+func (n *Node) closedBy(err error) error {
+	if own := n.Err(); own != nil && errors.Is(err, ErrClosed) {
+		return fmt.Errorf("%w: %w", err, own)
+	}
+	return err
+}
+
+// call is do with a nodeCall that is used again, unless the loop may still hold it.
+func (n *Node) call(ctx context.Context, o op, instance string, v Value) (d Done, known bool, err error) {
+	c := nodeCalls.Get().(*nodeCall)
+	c.op, c.instance, c.value, c.id, c.known = o, instance, v, 0, false
+	d, err = n.do(ctx, c)
+	known = c.known
+	if !c.late {
+		c.instance, c.value = "", ""
+		nodeCalls.Put(c)
+	}
+	return d, known, err
+}
+
+// Propose has the cluster decide the instance, and offers v for it. It returns what was chosen, whoever proposed it:
+// losing is no error, and "did mine win" is d.Value == v. Every server gets the same answer, for ever; asking again gets it
+// again.
+//
+// An instance is a name of 1 to 255 bytes of UTF-8 without control characters, and does not begin with "$". A value has at
+// most Limits.MaxValue bytes; the empty one is a value, too.
+//
+// Errors: ctx ended first; ErrClosed; ErrBusy; ErrTooLarge; ErrRounds; *SafetyError; a bad name; the storage's. After an
+// error with Unknown true the value may still be chosen, or may have been: propose again, or Wait, to learn.
+func (n *Node) Propose(ctx context.Context, instance string, v Value) (Decision, error) {
+	d, _, err := n.call(ctx, opPropose, instance, v)
+	return d.Decision, err
+}
+
+// Wait returns the decision of the instance as soon as this server learns it. It proposes nothing, and so may wait for
+// ever; ctx bounds it. Errors as for Propose; none of them is Unknown.
+func (n *Node) Wait(ctx context.Context, instance string) (Decision, error) {
+	d, _, err := n.call(ctx, opWait, instance, "")
+	return d.Decision, err
+}
+
+// Peek returns what this server knows of the instance, without asking any other. ok false means that this server knows of
+// no decision; there may be one all the same. What it does return is right, for ever.
+//
+// Errors: a bad name; ctx ended; ErrClosed; the storage's.
+func (n *Node) Peek(ctx context.Context, instance string) (d Decision, ok bool, err error) {
+	if err := checkInstance(instance); err != nil {
+		return Decision{}, false, &OpError{Op: "peek", Instance: shownName(instance), Err: err}
+	}
+	done, known, err := n.call(ctx, opPeek, instance, "")
+	if err != nil || known {
+		return done.Decision, done.OK, err
+	}
+	rec, err := n.config.Storage.Load(instance)
+	if err != nil {
+		return Decision{}, false, &OpError{Op: "peek", Instance: instance, Err: fmt.Errorf("storage: %w", err)}
+	}
+	if !rec.Chosen {
+		return Decision{}, false, nil
+	}
+	return Decision{instance, rec.Acceptor.Value, rec.Acceptor.Accepted}, true, nil
+}
+
+// Ready returns when a quorum of acceptors, enough for both phases, has answered this server since the call began. Errors:
+// ctx ended, and the error says who was silent; ErrClosed.
+func (n *Node) Ready(ctx context.Context) error {
+	_, _, err := n.call(ctx, opReady, "", "")
+	return err
+}
+
+// Status returns how the server is. After it stopped it returns how it was at the end.
+func (n *Node) Status() Status {
+	c := &nodeCall{op: opStatus, done: make(chan Done, 1)}
+	if _, err := n.do(context.Background(), c); err != nil {
+		<-n.stopped
+		return n.last
+	}
+	return c.status
+}
+
+// A Learned is a decision with its place in this server's own order of decisions.
+type Learned struct {
+	Decision
+	// Index rises, with gaps. It means this decision for ever, also after a restart; on another server it means another.
+	Index uint64
+}
+
+// pageSize is how many decisions a subscriber holds at a time.
+const pageSize = 256
+
+// Decisions returns every decision of this server with an Index above after: those that the storage holds, then those to
+// come, each when its record is durable, in the order of Index. It ends with an error, when ctx ends or the Node stops,
+// never without one. It is used once. A slow consumer delays nobody: it is read from the storage, at its own speed. To go
+// on after a restart, give the last Index that was dealt with.
+func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, error] {
+	return func(yield func(Learned, error) bool) {
+		for {
+			shown, more := n.watchIndex(after)
+			for after < shown {
+				page, err := n.page(ctx, after, shown)
+				for i := 0; err == nil && i < len(page); i++ {
+					var learned Learned
+					if learned, err = n.learned(page[i]); err == nil && !yield(learned, nil) {
+						return
+					}
+					after = page[i].Index
+				}
+				if err != nil {
+					yield(Learned{}, &OpError{Op: "decisions", Err: err})
+					return
+				}
+				if len(page) < pageSize {
+					after = shown
+				}
+			}
+			if more == nil {
+				continue
+			}
+			select {
+			case <-more:
+			case <-ctx.Done():
+				yield(Learned{}, &OpError{Op: "decisions", Err: ctxError(ctx)})
+				return
+			case <-n.stopped:
+				yield(Learned{}, &OpError{Op: "decisions", Err: n.closedBy(ErrClosed)})
+				return
+			}
+		}
+	}
+}
+
+// page returns the decisions with an Index above after, up to shown: what lies above may not be durable yet. Fewer than
+// pageSize means that there are no more of them.
+func (n *Node) page(ctx context.Context, after, shown uint64) ([]Named, error) {
+	select {
+	case <-n.stopped:
+		return nil, n.closedBy(ErrClosed)
+	default:
+	}
+	if ctx.Err() != nil {
+		return nil, ctxError(ctx)
+	}
+	page, err := n.config.Storage.Decided(after, pageSize)
+	if err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
+	}
+	for len(page) > 0 && page[len(page)-1].Index > shown {
+		page = page[:len(page)-1]
+	}
+	return page, nil
+}
+
+// watchIndex returns up to where subscribers may read, and, if that is not above after, a channel that
+// is closed when it may be.
+func (n *Node) watchIndex(after uint64) (uint64, <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.shown > after {
+		return n.shown, nil
+	}
+	if n.watch == nil {
+		n.watch = make(chan struct{})
+	}
+	return n.shown, n.watch
+}
+
+func (n *Node) learned(named Named) (Learned, error) {
+	rec, err := n.config.Storage.Load(named.Instance)
+	if err != nil {
+		return Learned{}, fmt.Errorf("storage: load %q: %w", named.Instance, err)
+	}
+	if !rec.Chosen {
+		return Learned{}, fmt.Errorf("storage: load %q: its decision %d is missing", named.Instance, named.Index)
+	}
+	return Learned{Decision{named.Instance, rec.Acceptor.Value, rec.Acceptor.Accepted}, named.Index}, nil
+}

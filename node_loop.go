@@ -1,0 +1,299 @@
+package paxos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// run starts the goroutines of the Node.
+func (n *Node) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var others sync.WaitGroup
+	n.saving = make(chan *Batch, 1)
+	if _, instant := n.config.Storage.(*MemoryStorage); !instant {
+		others.Go(n.saveLoop)
+	}
+	if _, direct := n.config.Transport.(*memoryEndpoint); !direct {
+		others.Go(func() { n.receiveLoop(ctx) })
+	}
+	others.Go(n.report.loop)
+	go func() {
+		n.loop()
+		cancel()
+		close(n.saving)
+		n.report.close()
+		others.Wait()
+		close(n.done)
+	}()
+}
+
+// loop owns the Replica: it hands in what came, and carries out what comes of it.
+func (n *Node) loop() {
+	n.timer = time.NewTimer(time.Hour)
+	defer n.timer.Stop()
+	direct, _ := n.config.Transport.(*memoryEndpoint)
+	var packets, replaced <-chan struct{}
+	if direct != nil {
+		packets, replaced = direct.ready(), direct.gone
+	}
+	err := n.carryOut()
+	for err == nil {
+		n.arm()
+		select {
+		case <-n.wake:
+		case <-packets:
+		case <-n.timer.C:
+			n.armed = 0
+		case <-replaced:
+			err = fmt.Errorf("transport: server %d has joined its network again, and this transport is replaced", n.config.ID)
+			continue
+		case <-n.closing:
+			err = ErrClosed
+			continue
+		}
+		err = n.turn(direct)
+	}
+	n.stop(err)
+}
+
+// turn hands in all that came, then carries out all that comes of it: one packet for each peer, and one Save.
+func (n *Node) turn(direct *memoryEndpoint) error {
+	var in inbox
+	n.mu.Lock()
+	in, n.inbox = n.inbox, n.spare
+	n.mu.Unlock()
+	now := n.now()
+	var failed error
+	switch {
+	case in.failed != nil:
+		failed = fmt.Errorf("transport: %w", in.failed)
+	case in.saveErr != nil:
+		failed = fmt.Errorf("storage: %w", in.saveErr)
+	case in.saved:
+		n.savedOne(now)
+	}
+	for i := range in.packets {
+		n.replica.Receive(now, in.packets[i])
+	}
+	if direct != nil {
+		n.packets = direct.drain(n.packets[:0])
+		for i := range n.packets {
+			n.replica.Receive(now, n.packets[i])
+		}
+	}
+	for _, c := range in.begin {
+		n.begin(now, c)
+	}
+	for _, c := range in.cancel {
+		if n.calls.has(c) {
+			n.replica.Cancel(now, c.id)
+		}
+	}
+	n.recycle(in)
+	if failed != nil {
+		return failed
+	}
+	if at, ok := n.replica.Next(); ok && at <= now {
+		n.replica.Tick(now)
+	}
+	return n.carryOut()
+}
+
+// recycle makes the slices of an inbox ready for use again, and lets a receiver that found it full go on.
+func (n *Node) recycle(in inbox) {
+	clear(in.begin)
+	clear(in.cancel)
+	clear(in.packets)
+	clear(in.messages)
+	n.spare = inbox{begin: in.begin[:0], cancel: in.cancel[:0], packets: in.packets[:0], messages: in.messages[:0]}
+	select {
+	case n.taken <- struct{}{}:
+	default:
+	}
+}
+
+// carryOut does what the Replica wants done, until it wants nothing.
+func (n *Node) carryOut() error {
+	out := &n.out
+	for n.replica.Take(out) {
+		for _, p := range out.Send {
+			n.config.Transport.Send(p)
+		}
+		for _, d := range out.Done {
+			n.calls.end(d)
+		}
+		n.reportAll(out)
+		if out.Stop != nil {
+			return out.Stop
+		}
+		for _, name := range out.Load {
+			rec, err := n.config.Storage.Load(name)
+			if err != nil {
+				return fmt.Errorf("storage: load %q: %w", name, err)
+			}
+			rec.Instance = name
+			n.replica.Loaded(n.now(), rec)
+		}
+		if out.Save != nil {
+			if err := n.save(out.Save); err != nil {
+				return err
+			}
+		}
+		n.show(out.Index)
+	}
+	return nil
+}
+
+// save has b saved: at once if the storage is memory, else by the goroutine that saves, while the next batch gathers.
+func (n *Node) save(b *Batch) error {
+	memory, ok := n.config.Storage.(*MemoryStorage)
+	if !ok {
+		n.saving <- b // one at most is out, so there is room
+		return nil
+	}
+	if err := memory.Save(*b); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	n.savedOne(n.now())
+	return nil
+}
+
+func (n *Node) savedOne(now time.Duration) {
+	n.replica.Saved(now)
+	select {
+	case <-n.booted:
+	default:
+		n.report.log(slog.LevelInfo, "server started", "boot", n.replica.saves.state.Boot)
+		close(n.booted)
+	}
+}
+
+// saveLoop saves what it is given, one batch at a time. After an error it saves nothing more: the storage is dead.
+func (n *Node) saveLoop() {
+	for b := range n.saving {
+		err := n.config.Storage.Save(*b)
+		n.mu.Lock()
+		n.inbox.saved, n.inbox.saveErr = true, err
+		n.mu.Unlock()
+		n.poke()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// receiveLoop puts packets into the inbox. When the loop is behind, it waits, and the transport drops.
+func (n *Node) receiveLoop(ctx context.Context) {
+	for {
+		p, err := n.config.Transport.Receive(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				n.mu.Lock()
+				n.inbox.failed = err
+				n.mu.Unlock()
+				n.poke()
+			}
+			return
+		}
+		for !n.put(p) {
+			select {
+			case <-n.taken:
+			case <-ctx.Done():
+				return
+			}
+		}
+		n.poke()
+	}
+}
+
+// put copies p into the inbox; false: it is full.
+func (n *Node) put(p Packet) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	in := &n.inbox
+	if len(in.packets) > 0 && (len(in.messages)+len(p.Messages) > maxInbox || in.bytes > maxInboxBytes) {
+		return false
+	}
+	for i := range p.Messages {
+		in.bytes += len(p.Messages[i].Value)
+	}
+	from := len(in.messages)
+	in.messages = append(in.messages, p.Messages...)
+	p.Messages = in.messages[from:len(in.messages):len(in.messages)]
+	in.packets = append(in.packets, p)
+	return true
+}
+
+// poke wakes the loop.
+func (n *Node) poke() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (n *Node) now() time.Duration { return time.Since(n.origin) }
+
+// arm sets the timer if it would come too late. It may come too early: then there is nothing to do.
+func (n *Node) arm() {
+	at, ok := n.replica.Next()
+	if !ok || n.armed != 0 && n.armed <= at {
+		return
+	}
+	n.armed = max(at, 1)
+	n.timer.Reset(at - n.now())
+}
+
+// show lets subscribers read up to index.
+func (n *Node) show(index uint64) {
+	if index == n.index {
+		return
+	}
+	n.index = index
+	n.mu.Lock()
+	n.shown = index
+	watch := n.watch
+	n.watch = nil
+	n.mu.Unlock()
+	if watch != nil {
+		close(watch)
+	}
+}
+
+// stop ends all calls, and the loop. Whoever comes later finds the Node closed.
+func (n *Node) stop(err error) {
+	if !errors.Is(err, ErrClosed) {
+		n.err = err
+		n.report.log(slog.LevelError, "server stopped", "err", err)
+	} else {
+		n.report.log(slog.LevelInfo, "server closed")
+	}
+	n.mu.Lock()
+	n.closed = true
+	in := n.inbox
+	n.inbox = inbox{}
+	watch := n.watch
+	n.watch = nil
+	n.mu.Unlock()
+	if watch != nil {
+		close(watch)
+	}
+	n.replica.Abort(n.now(), err)
+	n.replica.stop = err
+	for n.replica.Take(&n.out) {
+		for _, d := range n.out.Done {
+			n.calls.end(d)
+		}
+		n.reportAll(&n.out)
+	}
+	for _, c := range in.begin {
+		c.done <- Done{Err: &OpError{Op: c.op.String(), Instance: c.instance, Err: err}}
+	}
+	n.last = n.replica.Status(n.now())
+	n.last.Err = n.err
+	close(n.stopped)
+}
