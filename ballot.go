@@ -22,8 +22,8 @@ const MaxRound = 1<<48 - 1
 //
 // The zero Ballot means "none". A ballot of round 0 with a server is a real one, so ask IsZero, never Round == 0.
 type Ballot struct {
-	Round  uint64   `json:"round"`
-	Server ServerID `json:"server"`
+	Round  uint64
+	Server ServerID
 }
 
 // Compare returns -1, 0 or +1 as b is below, equal to or above c.

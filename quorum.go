@@ -57,7 +57,7 @@ func (s Set) String() string {
 // every phase-2 quorum. CheckQuorum proves it.
 //
 // An implementation is a comparable value; its methods are pure and safe for concurrent use. Phase1 and Phase2 are
-// monotone: a set that contains a quorum is one. They ignore positions from Size on. String identifies the quorum
+// monotone: a set that contains a quorum is one. They ignore positions from Size on, which no caller sets. String identifies the quorum
 // completely, as it is part of the fingerprint by which servers check that they agree on it.
 type Quorum interface {
 	Size() int       // how many acceptors it counts
@@ -80,8 +80,7 @@ func (q majority) needs() (int, int) { return int(q)/2 + 1, int(q)/2 + 1 }
 // Flexible returns quorums of any phase1 acceptors for promises and any phase2 acceptors for votes, out of n (Howard,
 // Malkhi, Spiegelman: Flexible Paxos, 2016). It is an error if they need not meet, that is unless phase1 + phase2 > n.
 func Flexible(n, phase1, phase2 int) (Quorum, error) {
-	q := flexible{n, phase1, phase2}
-	return q, CheckQuorum(q)
+	return checked(flexible{n, phase1, phase2})
 }
 
 type flexible struct{ n, phase1, phase2 int }
@@ -105,7 +104,7 @@ func Weighted(weights []int) (Quorum, error) {
 		}
 		q.weights[i] = uint16(w)
 	}
-	return q, CheckQuorum(q)
+	return checked(q)
 }
 
 type weighted struct {
@@ -138,11 +137,10 @@ func (q weighted) String() string {
 // Grid returns quorums over acceptors laid out row by row: a phase-1 quorum holds a full row, a phase-2 quorum a full
 // column, and a row meets every column.
 func Grid(rows, cols int) (Quorum, error) {
-	q := grid{rows, cols}
 	if rows < 1 || cols < 1 || rows > MaxAcceptors || cols > MaxAcceptors {
 		return nil, fmt.Errorf("paxos: grid quorum: %d rows of %d: want at least 1 and at most 64 acceptors in all", rows, cols)
 	}
-	return q, CheckQuorum(q)
+	return checked(grid{rows, cols})
 }
 
 type grid struct{ rows, cols int }
@@ -170,6 +168,14 @@ func (q grid) Phase2(s Set) bool {
 		}
 	}
 	return false
+}
+
+// checked returns q, or the error of CheckQuorum.
+func checked(q Quorum) (Quorum, error) {
+	if err := CheckQuorum(q); err != nil {
+		return nil, err
+	}
+	return q, nil
 }
 
 // maxExhaustive is the most acceptors for which CheckQuorum tries every set.

@@ -1,0 +1,334 @@
+package paxos
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+)
+
+// UnmarshalBinary reads what AppendBinary wrote, at any later version of this package too: fields that it does not know
+// are skipped, a format version that it does not know is an error. It checks the form only, so ballots, names and values
+// may be any. Nothing of data is kept, at most its length is allocated, and after an error m is as before.
+func (m *Message) UnmarshalBinary(data []byte) error { return decodeMessage(data, nil, m) }
+
+// UnmarshalBinary reads what AppendBinary wrote, at any later version of this package too: fields that it does not know
+// are skipped, a format version that it does not know is an error. It checks the form only, so ballots, names and values
+// may be any. Nothing of data is kept, and after an error p is as before; else p.Messages is a new slice, nil if there
+// are none. A Message is larger in memory than its form: at most 16 times the length of data is allocated, and at
+// most 64 KiB for messages that data claims to have but does not.
+func (p *Packet) UnmarshalBinary(data []byte) error {
+	q, err := decodePacket(data, nil, nil)
+	if err == nil {
+		*p = q
+	}
+	return err
+}
+
+// UnmarshalBinary reads what AppendBinary wrote, at any later version of this package too: fields that it does not know
+// are skipped, a format version that it does not know is an error. It checks the form only, so ballots, names and values
+// may be any. Nothing of data is kept, at most its length is allocated, and after an error r is as before.
+func (r *Record) UnmarshalBinary(data []byte) error { return decodeRecord(data, nil, r) }
+
+// UnmarshalBinary reads what AppendBinary wrote, at any later version of this package too: fields that it does not know
+// are skipped, a format version that it does not know is an error. It checks the form only. Nothing of data is kept, at
+// most its length is allocated, and after an error s is as before.
+func (s *ServerState) UnmarshalBinary(data []byte) error {
+	r, err := openWire("server state", data)
+	if err != nil {
+		return err
+	}
+	t := ServerState{
+		Cluster: string(r.text("cluster")),
+		ID:      ServerID(r.uvarint("id")),
+		Store:   r.fixed("store"),
+		Members: string(r.text("members")),
+		Boot:    r.uvarint("boot"),
+		Rounds:  r.uvarint("rounds"),
+		Last:    r.uvarint("last"),
+	}
+	if err := r.err("server state"); err != nil {
+		return err
+	}
+	*s = t
+	return nil
+}
+
+// A Decoder reads binary forms as the UnmarshalBinary methods do, and allocates less: it uses slices again, and remembers
+// the names of a few thousand instances, so that a name seen lately costs nothing. It never keeps nor aliases its input.
+// A packet of such names and no values is read without allocation.
+//
+// The zero Decoder is ready to use. It is not safe for concurrent use. It holds 64 KiB from its first use on, at most
+// 1.1 MiB once names have filled it, and one slice of at most 16,384 messages.
+type Decoder struct {
+	names *nameCache
+	spare []Message // length 0: what Packet fills next
+}
+
+// Message reads the binary form of a Message. After an error into is as before.
+func (d *Decoder) Message(data []byte, into *Message) error {
+	return decodeMessage(data, d.interned(), into)
+}
+
+// Packet reads the binary form of a Packet. The array of into.Messages, up to its capacity, goes over to d, which clears
+// the messages in it and uses it for a later packet; into gets another one, which is the caller's. After an error into is
+// as before, and keeps its array.
+func (d *Decoder) Packet(data []byte, into *Packet) error {
+	p, err := decodePacket(data, d.interned(), d.spare)
+	if err != nil {
+		return err
+	}
+	d.spare = nil
+	if cap(into.Messages) <= maxSpare {
+		// Cleared, since what it points to may be megabytes of values that nobody else needs any more.
+		clear(into.Messages)
+		d.spare = into.Messages[:0]
+	}
+	*into = p
+	return nil
+}
+
+// maxSpare is the most messages that a Decoder keeps room for: 1.4 MB.
+const maxSpare = 16384
+
+// Record reads the binary form of a Record. After an error into is as before.
+func (d *Decoder) Record(data []byte, into *Record) error {
+	return decodeRecord(data, d.interned(), into)
+}
+
+// ServerState reads the binary form of a ServerState. After an error into is as before.
+func (d *Decoder) ServerState(data []byte, into *ServerState) error {
+	return into.UnmarshalBinary(data)
+}
+
+func (d *Decoder) interned() *nameCache {
+	if d.names == nil {
+		d.names = &nameCache{seed: maphash.MakeSeed()}
+	}
+	return d.names
+}
+
+// A nameCache keeps one copy of each name that was seen lately. A name can be in one of two places; a new one takes the
+// first and moves the other on: no chain to walk, little to evict. The hash is seeded at random, so that a peer cannot
+// aim at one place.
+type nameCache struct {
+	seed  maphash.Seed
+	table [nameCacheSize / 2][2]string
+}
+
+const nameCacheSize = 4096
+
+// text returns b as a string. A nil cache makes a new one each time.
+func (c *nameCache) text(b []byte) string {
+	// Nothing longer than MaxName is a valid name, and to keep it would cost more than the documented memory.
+	if c == nil || len(b) > MaxName {
+		return string(b)
+	}
+	places := &c.table[maphash.Bytes(c.seed, b)%(nameCacheSize/2)]
+	if places[0] == string(b) {
+		return places[0]
+	}
+	if places[1] != string(b) {
+		places[0], places[1] = string(b), places[0]
+		return places[0]
+	}
+	return places[1]
+}
+
+func decodeMessage(data []byte, names *nameCache, into *Message) error {
+	r, err := openWire("message", data)
+	if err != nil {
+		return err
+	}
+	var m Message
+	r.body(&m, names)
+	if err := r.err("message"); err != nil {
+		return err
+	}
+	*into = m
+	return nil
+}
+
+func decodeRecord(data []byte, names *nameCache, into *Record) error {
+	r, err := openWire("record", data)
+	if err != nil {
+		return err
+	}
+	flags := r.byte("flags")
+	rec := Record{Instance: names.text(r.text("instance")), Chosen: flags&wireChosen != 0}
+	r.optional(flags, &rec.Acceptor.Promised, &rec.Acceptor.Accepted, &rec.Acceptor.Value)
+	rec.Index = r.uvarint("index")
+	if err := r.err("record"); err != nil {
+		return err
+	}
+	*into = rec
+	return nil
+}
+
+// decodePacket puts the messages into spare if it has room for them. After an error spare is cleared.
+func decodePacket(data []byte, names *nameCache, spare []Message) (Packet, error) {
+	r, err := openWire("packet", data)
+	if err != nil {
+		return Packet{}, err
+	}
+	p := Packet{
+		From:    ServerID(r.uvarint("from")),
+		To:      ServerID(r.uvarint("to")),
+		Store:   r.fixed("store"),
+		Boot:    r.uvarint("boot"),
+		Nonce:   r.fixed("nonce"),
+		Members: r.fixed("members"),
+		Index:   r.uvarint("index"),
+		Seq:     r.uvarint("seq"),
+	}
+	count := r.uvarint("number of messages")
+	if err := r.err("packet"); err != nil {
+		return Packet{}, err
+	}
+	if err := r.holds(count); err != nil {
+		return Packet{}, err
+	}
+	if count > uint64(cap(spare)) {
+		spare = make([]Message, count)
+	}
+	p.Messages = spare[:count]
+	for i := range p.Messages {
+		m := wireReader{data: r.text("length"), wrong: r.wrong}
+		m.body(&p.Messages[i], names)
+		if m.wrong != "" {
+			clear(p.Messages)
+			return Packet{}, malformed(fmt.Sprintf("packet: message %d of %d", i+1, count), m.wrong)
+		}
+	}
+	return p, nil
+}
+
+// minBody is the fewest bytes of a message in a packet: its length, kind, flags, length of the instance, and ballot.
+const minBody = 6
+
+// trusted is how many messages (45 KB) a packet may claim before the claim is checked against what arrived.
+const trusted = 512
+
+// holds checks that count messages can follow. So memory is allocated for what arrived, not for what a number claims.
+func (r wireReader) holds(count uint64) error {
+	rest := uint64(len(r.data) - r.pos)
+	if count > rest/minBody {
+		return fmt.Errorf("paxos: packet: %d messages do not fit the %d bytes left", count, rest)
+	}
+	if count <= trusted {
+		return nil
+	}
+	for i := range count {
+		if len(r.text("length")) < minBody-1 {
+			return malformed(fmt.Sprintf("packet: message %d of %d", i+1, count), "length")
+		}
+	}
+	return nil
+}
+
+// A wireReader reads fields from data, which it never goes beyond. After the first field that fails all are zero, so
+// callers check once, at the end.
+type wireReader struct {
+	data  []byte
+	pos   int
+	wrong string // the first field that failed
+}
+
+// openWire returns a reader of what follows the version.
+func openWire(form string, data []byte) (wireReader, error) {
+	if len(data) == 0 {
+		return wireReader{}, errors.New("paxos: " + form + ": no bytes")
+	}
+	if data[0] != wireVersion {
+		return wireReader{}, fmt.Errorf("paxos: %s: format version %d, but this program knows only version %d",
+			form, data[0], wireVersion)
+	}
+	return wireReader{data: data, pos: 1}, nil
+}
+
+func (r *wireReader) err(form string) error {
+	if r.wrong == "" {
+		return nil
+	}
+	return malformed(form, r.wrong)
+}
+
+func malformed(form, field string) error {
+	return fmt.Errorf("paxos: %s: %s is cut short or malformed", form, field)
+}
+
+func (r *wireReader) fail(field string) {
+	if r.wrong == "" {
+		r.wrong = field
+	}
+	r.pos = len(r.data)
+}
+
+func (r *wireReader) byte(field string) byte {
+	if r.pos >= len(r.data) {
+		r.fail(field)
+		return 0
+	}
+	r.pos++
+	return r.data[r.pos-1]
+}
+
+func (r *wireReader) uvarint(field string) uint64 {
+	// Most numbers have one byte.
+	if i := r.pos; i < len(r.data) && r.data[i] < 0x80 {
+		r.pos = i + 1
+		return uint64(r.data[i])
+	}
+	x, n := binary.Uvarint(r.data[r.pos:])
+	if n <= 0 {
+		r.fail(field)
+		return 0
+	}
+	r.pos += n
+	return x
+}
+
+func (r *wireReader) fixed(field string) uint64 {
+	if len(r.data)-r.pos < 8 {
+		r.fail(field)
+		return 0
+	}
+	r.pos += 8
+	return binary.LittleEndian.Uint64(r.data[r.pos-8:])
+}
+
+// text returns a part of data, not a copy.
+func (r *wireReader) text(field string) []byte {
+	n := r.uvarint(field)
+	if n > uint64(len(r.data)-r.pos) {
+		r.fail(field)
+		return nil
+	}
+	r.pos += int(n)
+	return r.data[r.pos-int(n) : r.pos]
+}
+
+func (r *wireReader) ballot(field string) Ballot {
+	round := r.uvarint(field)
+	return Ballot{round, ServerID(r.uvarint(field))}
+}
+
+// body reads all fields of m; what the form lacks becomes zero.
+func (r *wireReader) body(m *Message, names *nameCache) {
+	kind, flags := Kind(r.byte("kind")), r.byte("flags")
+	instance := names.text(r.text("instance"))
+	*m = Message{Kind: kind, Instance: instance, Ballot: r.ballot("ballot")}
+	r.optional(flags, &m.Promised, &m.Accepted, &m.Value)
+}
+
+func (r *wireReader) optional(flags byte, promised, accepted *Ballot, v *Value) {
+	if flags&wirePromised != 0 {
+		*promised = r.ballot("promised")
+	}
+	if flags&wireAccepted != 0 {
+		*accepted = r.ballot("accepted")
+	}
+	if flags&wireValue != 0 {
+		*v = Value(r.text("value"))
+	}
+}

@@ -1,0 +1,443 @@
+package paxos
+
+import (
+	"encoding"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// wireForm is what a pointer to each of the four types can do.
+type wireForm[T any] interface {
+	*T
+	encoding.BinaryAppender
+	encoding.BinaryUnmarshaler
+}
+
+func encode(t testing.TB, v encoding.BinaryAppender) []byte {
+	t.Helper()
+	b, err := v.AppendBinary(nil)
+	require.NoError(t, err)
+	return b
+}
+
+// anyPacket, anyRecord and anyServerState return what no server would write, as likely as what some would.
+func anyPacket(rng *rand.Rand) Packet {
+	p := Packet{From: ServerID(anyNumber(rng)), To: ServerID(anyNumber(rng)), Store: anyNumber(rng), Boot: anyNumber(rng),
+		Nonce: anyNumber(rng), Members: anyNumber(rng), Index: anyNumber(rng), Seq: anyNumber(rng)}
+	for range rng.IntN(6) {
+		p.Messages = append(p.Messages, anyMessage(rng))
+	}
+	return p
+}
+
+func anyRecord(rng *rand.Rand) Record {
+	m := anyMessage(rng)
+	return Record{Instance: m.Instance, Acceptor: Acceptor{m.Promised, m.Accepted, m.Value},
+		Chosen: rng.IntN(2) == 0, Index: anyNumber(rng)}
+}
+
+func anyServerState(rng *rand.Rand) ServerState {
+	return ServerState{Cluster: anyText(rng), ID: ServerID(anyNumber(rng)), Store: anyNumber(rng), Members: anyText(rng),
+		Boot: anyNumber(rng), Rounds: anyNumber(rng), Last: anyNumber(rng)}
+}
+
+// anyNumber returns numbers of all lengths, zero and the highest among them.
+func anyNumber(rng *rand.Rand) uint64 {
+	if rng.IntN(16) == 0 {
+		return math.MaxUint64
+	}
+	return rng.Uint64() >> rng.IntN(65)
+}
+
+// checkWire checks all that is promised of one form, for v and for what v must not become.
+func checkWire[T any, P wireForm[T]](t *testing.T, v, other T, decode func(*Decoder, []byte, P) error) {
+	t.Helper()
+	data := encode(t, P(&v))
+	var d Decoder
+	readers := []func([]byte, P) error{
+		func(data []byte, into P) error { return into.UnmarshalBinary(data) },
+		func(data []byte, into P) error { return decode(&d, data, into) },
+	}
+	for i, read := range readers {
+		got := other
+		input := append([]byte(nil), data...)
+		require.NoError(t, read(input, &got))
+		clear(input) // whoever kept a part of it now sees zeros
+		require.Equal(t, v, got, "reader %d", i)
+
+		got = other
+		require.NoError(t, read(append(data[:len(data):len(data)], "what a later version added"...), &got))
+		require.Equal(t, v, got, "reader %d: unknown fields", i)
+
+		for n := range data {
+			got = other
+			require.Error(t, read(data[:n], &got), "reader %d: %d of %d bytes", i, n, len(data))
+			require.Equal(t, other, got, "reader %d: changed by an error", i)
+		}
+	}
+	prefix := []byte("prefix")
+	longer, err := P(&v).AppendBinary(prefix)
+	require.NoError(t, err)
+	require.Equal(t, append([]byte("prefix"), data...), longer)
+}
+
+func TestEveryFormRoundTrips(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	for range 300 {
+		checkWire(t, anyMessage(rng), anyMessage(rng), (*Decoder).Message)
+		checkWire(t, anyRecord(rng), anyRecord(rng), (*Decoder).Record)
+		checkWire(t, anyServerState(rng), anyServerState(rng), (*Decoder).ServerState)
+	}
+	checkWire(t, Message{}, anyMessage(rng), (*Decoder).Message)
+	checkWire(t, Record{}, anyRecord(rng), (*Decoder).Record)
+	checkWire(t, ServerState{}, anyServerState(rng), (*Decoder).ServerState)
+}
+
+func TestPacketRoundTrips(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	for range 100 {
+		p := anyPacket(rng)
+		if len(p.Messages) == 0 {
+			continue // nil or empty: see below
+		}
+		// A Decoder takes the slice of its target over, so each target of checkWire needs one of its own.
+		checkWire(t, p, anyPacket(rng), func(d *Decoder, data []byte, into *Packet) error {
+			target := *into
+			target.Messages = append([]Message(nil), into.Messages...)
+			err := d.Packet(data, &target)
+			if err == nil {
+				*into = target
+			} else {
+				require.Equal(t, *into, target, "changed by an error")
+			}
+			return err
+		})
+	}
+	for _, messages := range [][]Message{nil, {}} {
+		p := Packet{From: 1, To: 2}
+		p.Messages = messages
+		into := Packet{Messages: make([]Message, 3)}
+		require.NoError(t, into.UnmarshalBinary(encode(t, p)))
+		assert.Equal(t, Packet{From: 1, To: 2}, into, "no messages: nil")
+		into = Packet{Messages: make([]Message, 3)}
+		require.NoError(t, new(Decoder).Packet(encode(t, p), &into))
+		assert.Empty(t, into.Messages)
+	}
+}
+
+func TestBodySizeIsWhatIsAppended(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	for range 5000 {
+		m := anyMessage(rng)
+		require.Equal(t, len(m.appendBody(nil)), m.bodySize())
+	}
+	for shift := range 65 {
+		for _, x := range []uint64{1<<shift - 1, 1 << shift, 1<<shift + 1} {
+			require.Equal(t, len(binary.AppendUvarint(nil, x)), uvarintSize(x), "%d", x)
+		}
+	}
+	assert.Equal(t, minBody, 1+(&Message{}).bodySize())
+}
+
+func TestOtherFormatVersionsAreRefused(t *testing.T) {
+	for form, v := range map[string]interface {
+		encoding.BinaryAppender
+		encoding.BinaryUnmarshaler
+	}{
+		"message": &Message{Kind: KindChosen}, "packet": &Packet{From: 3}, "record": &Record{Index: 3},
+		"server state": &ServerState{ID: 3},
+	} {
+		data := encode(t, v)
+		for _, version := range []byte{0, 2, 255} {
+			data[0] = version
+			err := v.UnmarshalBinary(data)
+			want := fmt.Sprintf("paxos: %s: format version %d, but this program knows only version 1", form, version)
+			assert.EqualError(t, err, want)
+			assert.Equal(t, byte(1), encode(t, v)[0])
+		}
+		assert.EqualError(t, v.UnmarshalBinary(nil), "paxos: "+form+": no bytes")
+	}
+}
+
+// The next version of the library, made by hand: more fields at the end of each form, inside a packet too, and more flags.
+func TestFieldsOfLaterVersionsAreSkipped(t *testing.T) {
+	const more = "\x99more\xff"
+	body := "\x04\xf0\x05lunch\x02\x01" + more // accepted, flags that are not known yet
+	var m Message
+	require.NoError(t, m.UnmarshalBinary([]byte("\x01"+body)))
+	want := Message{Kind: KindAccepted, Instance: "lunch", Ballot: Ballot{2, 1}}
+	assert.Equal(t, want, m)
+
+	second := "\x02\x07\x05lunch\x83\x80\x01\x02\x04\x03\x01\x01\x06burger" + more
+	packet := "\x01\x01\x02" + "\x10\x11\x12\x13\x14\x15\x16\x17" + "\x03" + "\x20\x21\x22\x23\x24\x25\x26\x27" +
+		"\x30\x31\x32\x33\x34\x35\x36\x37" + "\x81\x01" + "\x07" + "\x02" +
+		string([]byte{byte(len(body))}) + body + string([]byte{byte(len(second))}) + second + more
+	var p Packet
+	require.NoError(t, p.UnmarshalBinary([]byte(packet)))
+	assert.Equal(t, Packet{From: 1, To: 2, Store: 0x1716151413121110, Boot: 3, Nonce: 0x2726252423222120,
+		Members: 0x3736353433323130, Index: 129, Seq: 7, Messages: []Message{want, {Kind: KindPromise, Instance: "lunch", Ballot: Ballot{16387, 2},
+			Promised: Ballot{4, 3}, Accepted: Ballot{1, 1}, Value: "burger"}}}, p)
+
+	var r Record
+	require.NoError(t, r.UnmarshalBinary([]byte("\x01\xff\x05lunch\x02\x01\x01\x02\x06burger\x80\x01"+more)))
+	assert.Equal(t, Record{Instance: "lunch", Acceptor: Acceptor{Ballot{2, 1}, Ballot{1, 2}, "burger"}, Chosen: true,
+		Index: 128}, r)
+
+	var s ServerState
+	require.NoError(t, s.UnmarshalBinary([]byte("\x01\x04prod\x03\x10\x11\x12\x13\x14\x15\x16\x17\x05words\x01\x80\x08\x02"+more)))
+	assert.Equal(t, ServerState{Cluster: "prod", ID: 3, Store: 0x1716151413121110, Members: "words", Boot: 1,
+		Rounds: 1024, Last: 2}, s)
+}
+
+func TestDecodersSayWhatIsWrong(t *testing.T) {
+	head := string(encode(t, Packet{}))
+	head = head[:len(head)-1] // without the number of messages
+	good := "\x05\x04\x00\x00\x01\x01"
+	for _, c := range []struct {
+		v    encoding.BinaryUnmarshaler
+		data string
+		want string
+	}{
+		{new(Message), "\x01", "message: kind is cut short or malformed"},
+		{new(Message), "\x01\x01\x00\x05lunc", "message: instance is cut short"},
+		{new(Message), "\x01\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "message: instance is cut short"},
+		{new(Message), "\x01\x01\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\x01", "message: ballot is cut short or malformed"},
+		{new(Message), "\x01\x01\x01\x00\x01\x01", "message: promised is cut short"},
+		{new(Message), "\x01\x01\x02\x00\x01\x01\x01", "message: accepted is cut short"},
+		{new(Message), "\x01\x01\x04\x00\x01\x01\x02x", "message: value is cut short"},
+		{new(Record), "\x01\x00\x00", "record: index is cut short"},
+		{new(ServerState), "\x01\x00\x01\x01\x02\x03\x04\x05\x06\x07", "server state: store is cut short"},
+		{new(Packet), head, "packet: number of messages is cut short"},
+		{new(Packet), head + "\x01", "packet: 1 messages do not fit the 0 bytes left"},
+		{new(Packet), head + "\x02" + good + good[:5], "packet: 2 messages do not fit the 11 bytes left"},
+		{new(Packet), head + "\x02" + good + "\x06" + good[1:], "packet: message 2 of 2: length is cut short"},
+		{new(Packet), head + "\x02" + good + "\x04" + good[1:], "packet: message 2 of 2: ballot is cut short"},
+		{new(Packet), head + "\x80\x08" + strings.Repeat(good, 1023) + "\x04" + good[1:],
+			"packet: message 1024 of 1024: length is cut short"},
+		{new(Packet), head + "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" + good, "messages do not fit the 6 bytes left"},
+	} {
+		err := c.v.UnmarshalBinary([]byte(c.data))
+		assert.ErrorContains(t, err, "paxos: ", "%q", c.data)
+		assert.ErrorContains(t, err, c.want, "%q", c.data)
+	}
+}
+
+// allocated returns how many bytes f allocates: the least of three runs, as something else may run beside.
+func allocated(f func()) uint64 {
+	least := uint64(math.MaxUint64)
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	return least
+}
+
+// P28: 20 hostile bytes must not allocate gigabytes.
+func TestNoLengthFieldAllocates(t *testing.T) {
+	huge := string(binary.AppendUvarint(nil, 1<<40))
+	head := string(encode(t, Packet{}))
+	head = head[:len(head)-1]
+	zeros := strings.Repeat("\x00", 1<<20)
+	many := head + "\x80\x80\x04" // 65,536 messages
+	for _, c := range []struct {
+		name string
+		v    encoding.BinaryUnmarshaler
+		data string
+		most int
+	}{
+		{"instance", new(Message), "\x01\x01\x00" + huge + "lunch", 1024},
+		{"value", new(Message), "\x01\x01\x04\x00\x01\x01" + huge + "burger", 1024},
+		{"record", new(Record), "\x01\x04\x00" + huge, 1024},
+		{"cluster", new(ServerState), "\x01" + huge, 1024},
+		{"count, nothing there", new(Packet), head + huge, 1024},
+		{"count, all zero", new(Packet), head + string(binary.AppendUvarint(nil, 1<<20/minBody)) + zeros, 1024},
+		{"count up to 512, all zero", new(Packet), head + "\x80\x04" + zeros, 64 << 10},
+		{"length of a message", new(Packet), head + "\x01" + huge + "lunch", 1024},
+		{"frames of nonsense", new(Packet), many + strings.Repeat("\x05\x01\x00\xff\x00\x00", 1<<16), 16 * 6 << 16},
+		{"as many messages as fit", new(Packet), many + strings.Repeat("\x05\x01\x00\x00\x00\x00", 1<<16), 16 * 6 << 16},
+	} {
+		data := []byte(c.data)
+		assert.LessOrEqual(t, allocated(func() { _ = c.v.UnmarshalBinary(data) }), uint64(c.most), c.name)
+	}
+	assert.LessOrEqual(t, unsafe.Sizeof(Message{}), uintptr(16*minBody), "the factor of 16 in the comments")
+}
+
+// distinctNames returns n names, seen by d, that do not drive each other out of its cache.
+func distinctNames(d *Decoder, n int) (names []string) {
+	for i := 0; len(names) < n && i < 10*n; i++ {
+		more := append(names, fmt.Sprintf("jobs/%06d", i))
+		// AllocsPerRun runs once before it counts.
+		allocations := testing.AllocsPerRun(1, func() {
+			for _, name := range more {
+				d.interned().text([]byte(name))
+			}
+		})
+		if allocations == 0 {
+			names = more
+		}
+	}
+	return names
+}
+
+func TestCodecDoesNotAllocate(t *testing.T) {
+	var d Decoder
+	p := Packet{From: 1, To: 2, Store: math.MaxUint64, Boot: 3, Nonce: 1 << 63, Members: 7, Index: 1 << 40, Seq: 1 << 20}
+	for i, name := range distinctNames(&d, 64) {
+		p.Messages = append(p.Messages, Message{Kind: Kind(i), Instance: name, Ballot: Ballot{MaxRound, ServerID(i)},
+			Promised: Ballot{1, 1}})
+	}
+	full := Message{Kind: KindPromise, Instance: "lunch", Ballot: Ballot{2, 1}, Promised: Ballot{2, 1},
+		Accepted: Ballot{1, 1}, Value: "burger"}
+	state := ServerState{Cluster: "prod", ID: 1, Members: "1,2,3 majority(3)"}
+	buf := make([]byte, 0, 1<<16)
+	for name, v := range map[string]encoding.BinaryAppender{
+		"packet": &p, "packet with values": &Packet{Messages: []Message{full, full}}, "message": &full,
+		"record": &Record{Instance: "lunch", Acceptor: Acceptor{Ballot{2, 1}, Ballot{1, 1}, "burger"}, Chosen: true, Index: 1},
+		"state":  &state,
+	} {
+		assert.Zero(t, testing.AllocsPerRun(100, func() { _, _ = v.AppendBinary(buf) }), name)
+	}
+
+	var into Packet
+	data := encode(t, p)
+	assert.Zero(t, testing.AllocsPerRun(100, func() { assert.NoError(t, d.Packet(data, &into)) }), "decoding a packet")
+	assert.Equal(t, p, into)
+	var m Message
+	one := encode(t, p.Messages[5])
+	assert.Zero(t, testing.AllocsPerRun(100, func() { assert.NoError(t, d.Message(one, &m)) }), "decoding a message")
+	assert.Equal(t, p.Messages[5], m)
+	var r Record
+	one = encode(t, Record{Instance: p.Messages[9].Instance, Acceptor: Acceptor{Promised: Ballot{1, 2}}})
+	assert.Zero(t, testing.AllocsPerRun(100, func() { assert.NoError(t, d.Record(one, &r)) }), "decoding a record")
+}
+
+// Many more names than places: every one is still read right, and none of what a packet holds changes later.
+func TestDecoderNamesDoNotMixUp(t *testing.T) {
+	var d Decoder
+	rng := rand.New(rand.NewPCG(9, 9))
+	var kept []Packet
+	var want []Packet
+	for i := range 400 {
+		p := Packet{Seq: uint64(i)}
+		for range 50 {
+			p.Messages = append(p.Messages, Message{Instance: fmt.Sprint("n", rng.IntN(20000)),
+				Value: Value(fmt.Sprint("v", rng.IntN(9)))})
+		}
+		data := encode(t, p)
+		var got Packet
+		require.NoError(t, d.Packet(data, &got))
+		clear(data)
+		kept, want = append(kept, got), append(want, p)
+	}
+	for i := range want {
+		require.Equal(t, want[i], kept[i])
+	}
+	for _, place := range d.names.table {
+		for _, name := range place {
+			require.LessOrEqual(t, len(name), MaxName)
+		}
+	}
+	// A longer name is none, but is read all the same, and not kept.
+	var m Message
+	long := Message{Instance: strings.Repeat("x", MaxName+1)}
+	require.NoError(t, d.Message(encode(t, long), &m))
+	assert.Equal(t, long, m)
+	for _, place := range d.names.table {
+		assert.NotContains(t, place, long.Instance)
+	}
+}
+
+// Two names that want the same place both stay.
+func TestDecoderKeepsTwoNamesInOnePlace(t *testing.T) {
+	c := (&Decoder{}).interned()
+	first := []byte("first")
+	c.text(first)
+	full := func() bool {
+		for _, place := range c.table {
+			if place[1] == "first" {
+				return true
+			}
+		}
+		return false
+	}
+	var second []byte
+	for i := 0; !full(); i++ {
+		second = fmt.Appendf(nil, "second%d", i)
+		c.text(second)
+	}
+	assert.Zero(t, testing.AllocsPerRun(10, func() { c.text(first); c.text(second) }))
+}
+
+func TestDecoderUsesSlicesAgain(t *testing.T) {
+	var d Decoder
+	data := encode(t, Packet{Messages: []Message{{Kind: KindAccept, Instance: "lunch", Value: "burger"}, {Kind: KindChosen}}})
+	mine := make([]Message, 3, 10)
+	mine[0].Value = "a value that must not stay in memory"
+	into := Packet{Messages: mine}
+	require.NoError(t, d.Packet(data, &into))
+	assert.Equal(t, make([]Message, 3), mine, "cleared when taken over")
+	first := into.Messages
+	require.NoError(t, d.Packet(data, &into))
+	assert.Same(t, &mine[0], &into.Messages[0], "the array that was taken over")
+	require.NoError(t, d.Packet(data, &into))
+	assert.Same(t, &first[0], &into.Messages[0])
+
+	// After an error the target is as before, and still no one else's.
+	before := append([]Message(nil), into.Messages...)
+	array := &into.Messages[0]
+	require.Error(t, d.Packet(data[:len(data)-1], &into))
+	assert.Equal(t, before, into.Messages)
+	assert.Same(t, array, &into.Messages[0])
+	require.NotZero(t, cap(d.spare))
+	for _, m := range d.spare[:cap(d.spare)] {
+		assert.Zero(t, m)
+	}
+
+	// One packet's array is never another's too.
+	var other Packet
+	require.NoError(t, d.Packet(data, &other))
+	assert.NotSame(t, &into.Messages[0], &other.Messages[0])
+
+	// A huge array is let go.
+	into.Messages = make([]Message, maxSpare+1)
+	require.NoError(t, d.Packet(data, &into))
+	assert.Zero(t, cap(d.spare))
+}
+
+func BenchmarkCodec(b *testing.B) {
+	var d Decoder
+	p := Packet{From: 1, To: 2, Store: math.MaxUint64, Boot: 3, Nonce: 1 << 63, Members: math.MaxUint64, Index: 123456, Seq: 99}
+	for i, name := range distinctNames(&d, 64) {
+		p.Messages = append(p.Messages, Message{Kind: KindPromise, Instance: name, Ballot: Ballot{uint64(i)*100 + 7, 2}})
+	}
+	data := encode(b, p)
+	b.Run("encode packet of 64", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			data, _ = p.AppendBinary(data[:0])
+		}
+	})
+	b.Run("decode packet of 64", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(data)))
+		var into Packet
+		for b.Loop() {
+			if err := d.Packet(data, &into); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
