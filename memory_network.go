@@ -6,7 +6,6 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 )
 
 // What a receiver's queue in a MemoryNetwork holds at most. All instances that two peers may have open at once (see
@@ -14,13 +13,14 @@ import (
 const (
 	memoryQueueMessages = 1 << 18
 	memoryQueueBytes    = 64 << 20
+	memoryMessageBytes  = 88 // of a Message, without its name and value
 )
 
 // A MemoryNetwork joins servers in one process, for tests, examples and services that are one process. It delivers every
-// packet once, at once, and in the order of the Sends, and invents no faults. Like any network it loses packets in
-// the end, so that nothing grows without bound: a packet is dropped if the receiver's queue would then hold more than 256
-// Ki messages, or more than 64 MiB of them (names, values and 88 bytes for each), unless the queue is empty; and
-// if no server has joined as the receiver.
+// packet once, at once, in the order of the Sends, and invents no faults. It does lose a packet in two cases: if no server
+// has joined as its receiver; and, so that nothing grows without bound, if the receiver's queue is not empty and would
+// then hold more than 256 Ki messages, or more than 64 MiB of them (names, values, and 88 bytes for each). A receiver may
+// have taken as much again out of its queue.
 //
 // It is safe for concurrent use, starts no goroutines and needs no Close.
 type MemoryNetwork struct {
@@ -76,7 +76,7 @@ type memoryEndpoint struct {
 	bytes    int       // in the queue
 
 	lent    []Message // run of the packets handed out by the last drain
-	small   int       // how many drains in a row have used little of their run
+	small   int       // how many times in a row a long run came back little used
 	pending []Packet  // drained by Receive, and not yet returned from next on
 	next    int
 }
@@ -100,7 +100,7 @@ func (e *memoryEndpoint) Send(p Packet) {
 func (e *memoryEndpoint) push(p Packet) bool {
 	messages, bytes := max(1, len(p.Messages)), 0
 	for i := range p.Messages {
-		bytes += int(unsafe.Sizeof(Message{})) + len(p.Messages[i].Instance) + len(p.Messages[i].Value)
+		bytes += memoryMessageBytes + len(p.Messages[i].Instance) + len(p.Messages[i].Value)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -131,10 +131,13 @@ func (e *memoryEndpoint) ready() <-chan struct{} { return e.wake }
 func (e *memoryEndpoint) drain(into []Packet) []Packet {
 	run := e.lent
 	clear(run) // it must not keep values alive
-	if e.small++; len(run) >= cap(run)/16 {
-		e.small = 0
+	trim := false
+	if cap(run) > 1024 {
+		if e.small++; len(run) >= cap(run)/16 {
+			e.small = 0
+		}
+		trim = e.small == 64 // a burst is over
 	}
-	trim := e.small >= 64 && cap(run) > 1024 // a burst is over
 	if trim {
 		run, e.small = nil, 0
 	}

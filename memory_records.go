@@ -55,28 +55,27 @@ func (m *memoryRecords) find(hash uint64, name string) (at uint32, ok bool) {
 }
 
 // add puts a record, whose name must be new, at n.
-func (m *memoryRecords) add(hash uint64, r memoryRecord) {
+func (m *memoryRecords) add(hash uint64, r *memoryRecord) {
 	last := len(m.chunks) - 1
 	if last < 0 || len(m.chunks[last]) == memoryChunk {
 		last++
 		m.chunks = append(m.chunks, make([]memoryRecord, 0, min(memoryChunk, max(8, last*memoryChunk))))
 	}
-	m.chunks[last] = append(m.chunks[last], r)
+	m.chunks[last] = append(m.chunks[last], *r)
 	m.names[hash>>56].add(hash, m.n)
 	m.n++
 	m.link(m.n - 1)
 }
 
-// replace puts r, which has the same name, in the place of the record there.
-func (m *memoryRecords) replace(at uint32, r memoryRecord) {
-	old := m.record(at)
-	if old.index == r.index {
-		r.place = old.place
-		*old = r
+// replace changes the record there.
+func (m *memoryRecords) replace(at uint32, a *Acceptor, index uint64) {
+	r := m.record(at)
+	r.acceptor = *a
+	if r.index == index {
 		return
 	}
 	m.unlink(at)
-	*old = r
+	r.index = index
 	m.link(at)
 }
 

@@ -139,6 +139,9 @@ func (s *MemoryStorage) Decided(after uint64, max int) ([]Named, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	runs, n := s.order.above(after, max)
+	if n == 0 {
+		return nil, nil
+	}
 	named := make([]Named, 0, n)
 	for _, run := range runs {
 		for _, p := range run {
@@ -199,7 +202,7 @@ func (s *MemoryStorage) drop(r NameRange) {
 			at++
 			continue
 		}
-		s.undo = append(s.undo, memoryUndo{old: *rec, step: memoryDropped})
+		s.note(0, memoryDropped).old = *rec
 		s.remove(at) // the last record is at this place now
 	}
 }
@@ -209,15 +212,15 @@ func (s *MemoryStorage) put(r *Record) error {
 	if err := checkRecord(r); err != nil {
 		return err
 	}
-	next := memoryRecord{name: r.Instance, acceptor: r.Acceptor, index: r.Index, step: uint32(len(s.undo))}
+	step := uint32(len(s.undo))
 	hash := s.hash(r.Instance)
 	at, known := s.find(hash, r.Instance)
 	if !known {
 		if err := s.checkIndex(r.Index); err != nil {
 			return err
 		}
-		s.undo = append(s.undo, memoryUndo{at: s.n, step: memoryAdded})
-		s.add(hash, next)
+		s.note(s.n, memoryAdded)
+		s.add(hash, &memoryRecord{name: r.Instance, acceptor: r.Acceptor, index: r.Index, step: step})
 		return nil
 	}
 	old := s.record(at)
@@ -232,10 +235,19 @@ func (s *MemoryStorage) put(r *Record) error {
 			return err
 		}
 	}
-	s.undo = append(s.undo, memoryUndo{old: *old, at: at, step: memoryReplaced})
-	next.name = old.name // the older string: a batch may be part of something larger that can go now
-	s.replace(at, next)
+	s.note(at, memoryReplaced).old = *old
+	old.step = step
+	s.replace(at, &r.Acceptor, r.Index)
 	return nil
+}
+
+// note adds a step to undo, with its old record still to be set. What lies beyond the end of undo is zero.
+func (s *MemoryStorage) note(at uint32, step memoryStep) *memoryUndo {
+	end := len(s.undo)
+	s.undo = slices.Grow(s.undo, 1)[:end+1]
+	u := &s.undo[end]
+	u.at, u.step = at, step
+	return u
 }
 
 // touched reports whether the running Save has put the record at this place, in the given step of it. A step that was
@@ -282,7 +294,10 @@ func checkSuccessor(old *memoryRecord, r *Record) error {
 
 // checkIndex returns an error if an instance has this Index already.
 func (s *MemoryStorage) checkIndex(index uint64) error {
-	if p, ok := s.order.get(index); ok && index != 0 {
+	if index == 0 {
+		return nil
+	}
+	if p, ok := s.order.get(index); ok {
 		return fmt.Errorf("Index: %d is that of %q", index, s.record(p.at).name)
 	}
 	return nil
@@ -291,14 +306,14 @@ func (s *MemoryStorage) checkIndex(index uint64) error {
 // rollback takes back what the running Save has done, the latest step first, so that every record is where it was when
 // its step was noted.
 func (s *MemoryStorage) rollback() {
-	for _, u := range slices.Backward(s.undo) {
-		switch u.step {
+	for i := range slices.Backward(s.undo) {
+		switch u := &s.undo[i]; u.step {
 		case memoryAdded:
 			s.remove(u.at)
 		case memoryReplaced:
-			s.replace(u.at, u.old)
+			s.replace(u.at, &u.old.acceptor, u.old.index)
 		case memoryDropped:
-			s.add(s.hash(u.old.name), u.old)
+			s.add(s.hash(u.old.name), &u.old)
 		}
 	}
 }

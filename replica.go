@@ -192,6 +192,9 @@ func (s ServerState) check(m Members) error {
 // Tick does what is due: see Next.
 func (r *Replica) Tick(now time.Duration) {
 	r.input(now)
+	if r.stop != nil {
+		return
+	}
 	r.saves.hurry(now)
 	for {
 		inst := r.timers.due(now)
@@ -205,6 +208,9 @@ func (r *Replica) Tick(now time.Duration) {
 
 // Next returns when Tick is due; ok is false when nothing is.
 func (r *Replica) Next() (at time.Duration, ok bool) {
+	if r.stop != nil {
+		return 0, false
+	}
 	at, ok = r.timers.next()
 	if lazy, set := r.saves.hurryAt(); set && (!ok || lazy < at) {
 		return lazy, true
@@ -230,7 +236,9 @@ func (r *Replica) Take(out *Output) bool {
 		out.Done = append(out.Done, r.done...)
 		clear(r.done)
 		r.done = r.done[:0]
-		r.takePackets(out)
+		if r.stop == nil {
+			r.takePackets(out)
+		}
 		some = some || len(out.Load)+len(out.Done)+len(out.Send) > 0
 	}
 	if len(r.faults)+len(r.events) > 0 {

@@ -1,10 +1,13 @@
 package paxos
 
+import "time"
+
 // asking is a question to all acceptors about one instance: what have you promised and accepted? Its ballot is fresh and
 // is never prepared, so an answer belongs to exactly this question.
 type asking struct {
 	on       bool
 	ballot   Ballot
+	at       time.Duration // when it was asked
 	answered Set
 	learner  Learner
 	times    int // how often it was asked
@@ -14,10 +17,11 @@ type asking struct {
 func (r *Replica) ask(inst *instance) {
 	b, ok := r.ballot(inst)
 	if !ok {
+		r.endWithoutRounds(inst)
 		return
 	}
 	q := &inst.asking
-	*q = asking{on: true, ballot: b, learner: NewLearner(r.quorum), times: q.times + 1}
+	*q = asking{on: true, ballot: b, at: r.now, learner: NewLearner(r.quorum), times: q.times + 1}
 	pause, most := r.timing.Silence, r.timing.MaxSilence
 	if inst.name == readyName {
 		pause, most = r.timing.Phase, r.timing.MaxBackoff
@@ -55,11 +59,20 @@ func (r *Replica) state(inst *instance, position int, from *peer, m Message) {
 		r.decide(inst, from, m.Accepted, v)
 		return
 	}
-	if r.quorum.Phase1(q.answered) && r.quorum.Phase2(q.answered) {
-		r.endReady(inst)
-		if len(inst.calls) == 0 {
-			inst.asking = asking{}
-			r.timers.stop(inst)
-		}
+	if inst.name == readyName && r.quorum.Phase1(q.answered) && r.quorum.Phase2(q.answered) {
+		r.endReady(inst, q.ballot)
+		inst.asking = asking{}
+		r.timers.stop(inst)
+		r.proceed(inst) // those that came after the question was asked need another
 	}
+}
+
+// askInformant asks the server that said Chosen for the value, which this one has not accepted.
+func (r *Replica) askInformant(inst *instance) {
+	b, ok := r.ballot(inst)
+	if !ok {
+		return // it is asked when a round is reserved
+	}
+	r.send(inst.informant, Message{Kind: KindQuery, Instance: inst.name, Ballot: b})
+	inst.informant = nil
 }

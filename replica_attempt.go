@@ -36,8 +36,14 @@ func (a *attempt) phase() string {
 // proceed has inst do next what its calls need: an attempt for those that propose, else questions for those that wait.
 // It does nothing while something runs already.
 func (r *Replica) proceed(inst *instance) {
+	if inst.loading || inst.chosen || inst.stopped != nil || inst.wantsRound {
+		return
+	}
+	if inst.informant != nil {
+		r.askInformant(inst)
+	}
 	switch {
-	case inst.loading || inst.chosen || inst.stopped != nil || inst.wantsRound || inst.attempt.state != attemptNone:
+	case inst.wantsRound || inst.attempt.state != attemptNone:
 	case inst.proposes() != nil:
 		r.attempt(inst)
 	case len(inst.calls) > 0 && !inst.asking.on:
@@ -60,6 +66,7 @@ func (inst *instance) proposes() *call {
 func (r *Replica) attempt(inst *instance) {
 	b, ok := r.ballot(inst)
 	if !ok {
+		r.endWithoutRounds(inst)
 		return
 	}
 	own := inst.proposes().value
@@ -179,9 +186,8 @@ func (r *Replica) due(inst *instance) {
 	a := &inst.attempt
 	switch {
 	case a.running() && inst.proposes() == nil:
-		// Nobody waits for it any more: what is under way may come through, but no more is sent.
-		inst.attempt = attempt{}
-		r.proceed(inst)
+		// Nobody waits for it any more: what was under way had its time, and no more is sent.
+		r.abandon(inst)
 	case a.running() && a.Refused() != 0:
 		r.giveUp(inst)
 	case a.running():
@@ -193,6 +199,13 @@ func (r *Replica) due(inst *instance) {
 		inst.asking.on = false
 		r.proceed(inst)
 	}
+}
+
+// abandon ends an attempt that nobody wants any more.
+func (r *Replica) abandon(inst *instance) {
+	inst.attempt = attempt{}
+	r.timers.stop(inst)
+	r.proceed(inst)
 }
 
 // resend sends the message of the phase that runs to those who have not answered it.

@@ -39,6 +39,8 @@ type call struct {
 	// exposed: the value may have been handed to an acceptor or a transport. Such a call can fail and its value be
 	// chosen all the same.
 	exposed bool
+	// since is the last round used when a Ready began: only an answer to a later question proves anything.
+	since uint64
 }
 
 // readyName is the instance that Ready asks about. Nobody proposes in it.
@@ -87,6 +89,8 @@ func (r *Replica) call(c call, name string, err error) {
 	var inst *instance
 	switch {
 	case err != nil:
+	case r.stop != nil:
+		err = r.stop
 	case len(r.calls) >= r.limits.MaxCalls:
 		err = fmt.Errorf("%d calls wait: %w", len(r.calls), ErrBusy)
 	default:
@@ -100,8 +104,9 @@ func (r *Replica) call(c call, name string, err error) {
 	}
 	r.calls[c.id] = inst
 	c.exposed = inst.attempt.exposed && inst.attempt.own == c.value
-	if c.op == opReady {
-		inst.asking = asking{} // an answer to an earlier question proves nothing about now
+	c.since = r.rounds.last
+	if c.op == opWait && inst.asking.on && r.now-inst.asking.at >= r.timing.Phase {
+		inst.asking = asking{} // what was answered may have changed since: ask at once
 	}
 	inst.calls = append(inst.calls, c)
 	switch {
@@ -136,7 +141,16 @@ func (r *Replica) Cancel(now time.Duration, id CallID) {
 	c := inst.calls[i]
 	inst.calls = slices.Delete(inst.calls, i, i+1)
 	r.end(inst, c, Decision{}, errCancelled)
+	if a := &inst.attempt; a.running() && !a.asking && !a.exposed && !inst.offers(a.own) {
+		// The caller is about to hear that its value never left: so it must not leave from now on either.
+		r.abandon(inst)
+	}
 	r.settle(inst)
+}
+
+// offers reports whether a call proposes v.
+func (inst *instance) offers(v Value) bool {
+	return slices.ContainsFunc(inst.calls, func(c call) bool { return c.op == opPropose && c.value == v })
 }
 
 // Abort ends all calls with err, in the order in which they began; for a host that stops.
@@ -165,13 +179,20 @@ func (r *Replica) endCalls(inst *instance, err error) {
 	inst.calls = inst.calls[:0]
 }
 
-// endReady ends the Ready calls of inst.
-func (r *Replica) endReady(inst *instance) {
+// endWithoutRounds ends the calls of inst if no round is left. If some are being reserved, they wait.
+func (r *Replica) endWithoutRounds(inst *instance) {
+	if !inst.wantsRound {
+		r.endCalls(inst, ErrRounds)
+	}
+}
+
+// endReady ends the Ready calls of inst that came before the question with that ballot was asked.
+func (r *Replica) endReady(inst *instance, asked Ballot) {
 	inst.calls = slices.DeleteFunc(inst.calls, func(c call) bool {
-		if c.op == opReady {
+		if c.since < asked.Round {
 			r.end(inst, c, Decision{}, nil)
 		}
-		return c.op == opReady
+		return c.since < asked.Round
 	})
 }
 

@@ -10,6 +10,7 @@ type instance struct {
 	index    uint64
 	stopped  *SafetyError // proof that the protocol was broken here: nothing more is said or believed
 	gathered bool         // in saves.gather
+	saving   bool         // in saves.running
 	loading  bool         // the storage has been asked for it; messages wait in arrivals
 	arrivals []arrival
 
@@ -20,7 +21,8 @@ type instance struct {
 	seen       uint64 // the highest round seen here
 
 	calls      []call
-	wantsRound bool // in rounds.waiting
+	wantsRound bool  // in rounds.waiting
+	informant  *peer // said Chosen, and is to be asked what; nil: none
 	attempt    attempt
 	asking     asking
 
@@ -50,7 +52,7 @@ func (inst *instance) decision() Decision {
 
 // busy reports whether something of inst would be lost or is expected back: it can't leave memory.
 func (inst *instance) busy() bool {
-	return inst.loading || inst.gathered || inst.save.stage != saved || inst.timer != 0 || inst.wantsRound ||
+	return inst.loading || inst.gathered || inst.saving || inst.save.stage != saved || inst.timer != 0 || inst.wantsRound ||
 		len(inst.calls) > 0 || inst.stopped != nil
 }
 
@@ -87,7 +89,8 @@ func (l *list) remove(inst *instance) {
 }
 
 // A table holds the instances in memory. A decided one leaves when there are more than Limits.Cache of them that need not
-// stay; an undecided one that nobody here works on leaves when room is wanted for another.
+// stay; an undecided one that nobody here works on leaves when room is wanted for another. All others count towards
+// Limits.MaxOpen: those that are worked on, those whose records a slow disk has not saved, and those that have stopped.
 type table struct {
 	byName  map[string]*instance
 	decided list
@@ -108,7 +111,7 @@ func (r *Replica) open(name string) *instance {
 	if inst := t.byName[name]; inst != nil {
 		return inst
 	}
-	if t.open >= r.limits.MaxOpen {
+	if len(t.byName)-t.decided.len >= r.limits.MaxOpen {
 		if t.quiet.first == nil {
 			return nil
 		}
@@ -171,7 +174,7 @@ func (r *Replica) settle(inst *instance) {
 func (r *Replica) Loaded(now time.Duration, rec Record) {
 	r.input(now)
 	inst := r.table.byName[rec.Instance]
-	if inst == nil || !inst.loading {
+	if inst == nil || !inst.loading || r.stop != nil {
 		return
 	}
 	inst.loading = false
@@ -218,7 +221,7 @@ func (r *Replica) decide(inst *instance, from *peer, b Ballot, v Value) {
 // endDecided ends all that waited for the decision of inst.
 func (r *Replica) endDecided(inst *instance) {
 	inst.hint, inst.hintBallot = "", Ballot{}
-	inst.attempt, inst.asking = attempt{}, asking{}
+	inst.attempt, inst.asking, inst.informant = attempt{}, asking{}, nil
 	r.timers.stop(inst)
 	for _, c := range inst.calls {
 		r.end(inst, c, inst.decision(), nil)
@@ -238,7 +241,7 @@ func (r *Replica) fault(inst *instance, from *peer, err error) {
 	r.faults = append(r.faults, se)
 	r.counters.Faults++
 	r.event(Event{Kind: EventFault, Message: Message{Instance: inst.name, Ballot: se.Ballot}, Err: se})
-	inst.attempt, inst.asking = attempt{}, asking{}
+	inst.attempt, inst.asking, inst.informant = attempt{}, asking{}, nil
 	r.timers.stop(inst)
 	r.endCalls(inst, se)
 }

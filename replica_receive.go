@@ -58,6 +58,8 @@ func (r *Replica) invalid(from *peer, m *Message) string {
 		return "its kind is not known"
 	}
 	switch {
+	case m.Instance == readyName && m.Kind != KindQuery && m.Kind != KindState:
+		return "nothing is decided in that instance"
 	case max(m.Ballot.Round, m.Promised.Round, m.Accepted.Round) > MaxRound:
 		return "a round is above MaxRound"
 	case len(m.Value) > r.limits.MaxValue:
@@ -141,7 +143,6 @@ func (r *Replica) deliverChosen(inst *instance, from *peer, m Message) {
 		r.decide(inst, from, m.Ballot, a.Value)
 		return
 	}
-	if b, ok := r.ballot(inst); ok {
-		r.send(from, Message{Kind: KindQuery, Instance: inst.name, Ballot: b})
-	}
+	inst.informant = from
+	r.proceed(inst)
 }

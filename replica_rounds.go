@@ -32,7 +32,6 @@ func (r *Replica) begin(s ServerState) {
 func (r *Replica) ballot(inst *instance) (b Ballot, ok bool) {
 	next := max(r.rounds.last, r.rounds.floor, inst.seen) + 1
 	if next > MaxRound {
-		r.endCalls(inst, ErrRounds)
 		return Ballot{}, false
 	}
 	if next > r.rounds.usable {

@@ -157,7 +157,7 @@ func (r *Replica) snapshot(inst *instance) {
 		inst.index = s.state.Last
 	}
 	inst.save = inst.save.begin()
-	inst.gathered = false
+	inst.gathered, inst.saving = false, true
 	s.batch.Records = append(s.batch.Records, Record{inst.name, inst.save.Acceptor, inst.chosen, inst.index})
 }
 
@@ -189,6 +189,9 @@ func (r *Replica) Saved(now time.Duration) {
 		panic("paxos: Saved without a Save")
 	}
 	s.ended++
+	if r.stop != nil {
+		return
+	}
 	r.event(Event{Kind: EventSaved, Save: s.ended})
 	for _, inst := range s.running {
 		inst.save = inst.save.end()
@@ -207,6 +210,7 @@ func (r *Replica) Saved(now time.Duration) {
 		r.release(h)
 	}
 	for _, inst := range instances {
+		inst.saving = false
 		r.settle(inst)
 	}
 	clear(replies)
