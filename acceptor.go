@@ -63,7 +63,7 @@ func (a Acceptor) accept(m Message) (Acceptor, Message, error) {
 	return next, Message{Kind: KindAccepted, Instance: m.Instance, Ballot: m.Ballot}, nil
 }
 
-// nack refuses m and names the higher ballot, so that the proposer need not guess. (2.3: "it is probably a good idea to
+// nack refuses m and names the higher ballot, so that the proposer need not guess. (2.2: "it is probably a good idea to
 // abandon a proposal if some proposer has begun trying to issue a higher-numbered one"; S7)
 func (a Acceptor) nack(m Message) Message {
 	return Message{Kind: KindNack, Instance: m.Instance, Ballot: m.Ballot, Promised: a.Promised}

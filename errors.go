@@ -34,7 +34,7 @@ type OpError struct {
 	Quorum   string     // what the phase wants, in words: "majority(3) needs 2"
 	Err      error      // why the call ended
 
-	exposed bool
+	unsent bool // certain: no value of this call has left
 }
 
 // Error reads as shown at OpError.
@@ -57,15 +57,24 @@ func (e *OpError) Error() string {
 			fmt.Fprintf(&b, " (%s)", strings.Join(who, "; "))
 		}
 	}
-	return b.String() + ": " + e.Err.Error()
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
 }
 
 // Unwrap returns Err.
 func (e *OpError) Unwrap() error { return e.Err }
 
 // Unknown reports whether the call's value may still be chosen, or may have been chosen already. False: it is certain
-// that this call's value was never handed to any acceptor or transport, as a hint or in an Accept.
-func (e *OpError) Unknown() bool { return e.exposed }
+// that this call's value was never handed to any acceptor or transport, as a hint or in an Accept. An OpError that was made
+// outside this package is not certain of anything.
+func (e *OpError) Unknown() bool { return !e.unsent }
+
+// unsent returns the error of a call of which nothing has left.
+func unsent(o op, instance string, err error) *OpError {
+	return &OpError{Op: o.String(), Instance: shownName(instance), Err: err, unsent: true}
+}
 
 // Unknown reports whether a call that failed with err may have had an effect. It is false for nil and for an *OpError
 // that says so, and true for an error that this package knows nothing of.

@@ -27,7 +27,7 @@ type Config struct {
 	// cluster, server, peer, instance, ballot and err.
 	Logger *slog.Logger
 	// Trace, if not nil, gets every Event, in order, in a goroutine of its own. When it can't keep up, events are lost,
-	// and the server goes on.
+	// and the server goes on. Logger and Trace must not call Close, which waits for them.
 	Trace func(context.Context, Event)
 	// Seed is of the randomness in waits between attempts; 0: a random one.
 	Seed uint64
@@ -44,19 +44,19 @@ type Node struct {
 	calls   slots // the loop's alone
 	saving  chan *Batch
 	out     Output
-	armed   time.Duration // when the timer is due; 0: it is not set
-	timer   *time.Timer
-	booted  chan struct{} // closed when the first Save is done
-	index   uint64        // as of the last Output
-	spare   inbox         // slices for the next inbox
-	packets []Packet      // drained from a memoryEndpoint
-	taken   chan struct{} // the inbox was emptied
+	armed   time.Duration   // when the timer is due; 0: it is not set
+	timer   *time.Timer     // pokes
+	booted  chan struct{}   // closed when the first Save is done
+	index   uint64          // as of the last Output
+	spare   inbox           // slices for the next inbox
+	direct  *memoryEndpoint // the Transport, if it is of a MemoryNetwork: it is drained without a goroutine; else nil
+	packets []Packet        // drained from it
+	taken   chan struct{}   // the inbox was emptied
 
 	refused  []string // by peer, what was logged last
 	refusals uint64   // how many the Replica had counted then
 
-	wake    chan struct{} // something is in the inbox
-	closing chan struct{} // closed by Close
+	wake    chan struct{} // there may be something to do
 	stopped chan struct{} // closed when the loop has ended; then err and last are set
 	done    chan struct{} // closed when all goroutines have ended
 	err     error
@@ -135,8 +135,11 @@ func newNode(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Unwrap(err) // without a second "paxos:"
 	}
-	n := &Node{config: cfg, replica: r, origin: time.Now(), wake: make(chan struct{}, 1), closing: make(chan struct{}),
+	n := &Node{config: cfg, replica: r, origin: time.Now(), wake: make(chan struct{}, 1),
 		booted: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers))}
+	if direct, ok := cfg.Transport.(*memoryEndpoint); ok {
+		n.direct, n.wake = direct, direct.wake
+	}
 	n.report.init(cfg)
 	return n, nil
 }
@@ -183,11 +186,9 @@ func undecided(s Storage, max int) (names []string, err error) {
 // running Save included, and may be called more than once, also while others do. It does not close Storage and Transport.
 func (n *Node) Close() error {
 	n.mu.Lock()
-	if !n.closed {
-		n.closed = true
-		close(n.closing)
-	}
+	n.closed = true
 	n.mu.Unlock()
+	n.poke()
 	<-n.done
 	return nil
 }

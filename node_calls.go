@@ -85,7 +85,7 @@ func (n *Node) begin(now time.Duration, c *nodeCall) {
 // do has the loop carry out a call, and waits for its end or for the end of ctx.
 func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 	if ctx.Err() != nil {
-		return Done{}, &OpError{Op: c.op.String(), Instance: c.instance, Err: ctxError(ctx)}
+		return Done{}, unsent(c.op, c.instance, ctxError(ctx))
 	}
 	n.mu.Lock()
 	var refused error
@@ -99,7 +99,7 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 	}
 	n.mu.Unlock()
 	if refused != nil {
-		return Done{}, &OpError{Op: c.op.String(), Instance: c.instance, Err: n.closedBy(refused)}
+		return Done{}, unsent(c.op, c.instance, n.closedBy(refused))
 	}
 	n.poke()
 	select {
@@ -171,7 +171,7 @@ func (n *Node) Wait(ctx context.Context, instance string) (Decision, error) {
 // Errors: a bad name; ctx ended; ErrClosed; the storage's.
 func (n *Node) Peek(ctx context.Context, instance string) (d Decision, ok bool, err error) {
 	if err := checkInstance(instance); err != nil {
-		return Decision{}, false, &OpError{Op: "peek", Instance: shownName(instance), Err: err}
+		return Decision{}, false, unsent(opPeek, instance, err)
 	}
 	done, known, err := n.call(ctx, opPeek, instance, "")
 	if err != nil || known {
@@ -179,7 +179,7 @@ func (n *Node) Peek(ctx context.Context, instance string) (d Decision, ok bool, 
 	}
 	rec, err := n.config.Storage.Load(instance)
 	if err != nil {
-		return Decision{}, false, &OpError{Op: "peek", Instance: instance, Err: fmt.Errorf("storage: %w", err)}
+		return Decision{}, false, unsent(opPeek, instance, fmt.Errorf("storage: %w", err))
 	}
 	if !rec.Chosen {
 		return Decision{}, false, nil
@@ -232,7 +232,7 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 					after = page[i].Index
 				}
 				if err != nil {
-					yield(Learned{}, &OpError{Op: "decisions", Err: err})
+					yield(Learned{}, unsent(opDecisions, "", err))
 					return
 				}
 				if len(page) < pageSize {
@@ -245,10 +245,10 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 			select {
 			case <-more:
 			case <-ctx.Done():
-				yield(Learned{}, &OpError{Op: "decisions", Err: ctxError(ctx)})
+				yield(Learned{}, unsent(opDecisions, "", ctxError(ctx)))
 				return
 			case <-n.stopped:
-				yield(Learned{}, &OpError{Op: "decisions", Err: n.closedBy(ErrClosed)})
+				yield(Learned{}, unsent(opDecisions, "", n.closedBy(ErrClosed)))
 				return
 			}
 		}

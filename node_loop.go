@@ -17,7 +17,7 @@ func (n *Node) run() {
 	if _, instant := n.config.Storage.(*MemoryStorage); !instant {
 		others.Go(n.saveLoop)
 	}
-	if _, direct := n.config.Transport.(*memoryEndpoint); !direct {
+	if n.direct == nil {
 		others.Go(func() { n.receiveLoop(ctx) })
 	}
 	others.Go(n.report.loop)
@@ -33,42 +33,32 @@ func (n *Node) run() {
 
 // loop owns the Replica: it hands in what came, and carries out what comes of it.
 func (n *Node) loop() {
-	n.timer = time.NewTimer(time.Hour)
+	n.timer = time.AfterFunc(time.Hour, n.poke)
 	defer n.timer.Stop()
-	direct, _ := n.config.Transport.(*memoryEndpoint)
-	var packets, replaced <-chan struct{}
-	if direct != nil {
-		packets, replaced = direct.ready(), direct.gone
-	}
 	err := n.carryOut()
 	for err == nil {
 		n.arm()
-		select {
-		case <-n.wake:
-		case <-packets:
-		case <-n.timer.C:
-			n.armed = 0
-		case <-replaced:
-			err = fmt.Errorf("transport: server %d has joined its network again, and this transport is replaced", n.config.ID)
-			continue
-		case <-n.closing:
-			err = ErrClosed
-			continue
-		}
-		err = n.turn(direct)
+		<-n.wake
+		err = n.turn()
 	}
 	n.stop(err)
 }
 
 // turn hands in all that came, then carries out all that comes of it: one packet for each peer, and one Save.
-func (n *Node) turn(direct *memoryEndpoint) error {
+func (n *Node) turn() error {
 	var in inbox
 	n.mu.Lock()
 	in, n.inbox = n.inbox, n.spare
+	closed := n.closed
 	n.mu.Unlock()
 	now := n.now()
+	if n.armed <= now {
+		n.armed = 0
+	}
 	var failed error
 	switch {
+	case closed:
+		failed = ErrClosed
 	case in.failed != nil:
 		failed = fmt.Errorf("transport: %w", in.failed)
 	case in.saveErr != nil:
@@ -79,11 +69,8 @@ func (n *Node) turn(direct *memoryEndpoint) error {
 	for i := range in.packets {
 		n.replica.Receive(now, in.packets[i])
 	}
-	if direct != nil {
-		n.packets = direct.drain(n.packets[:0])
-		for i := range n.packets {
-			n.replica.Receive(now, n.packets[i])
-		}
+	if n.direct != nil && failed == nil {
+		failed = n.drain(now)
 	}
 	for _, c := range in.begin {
 		n.begin(now, c)
@@ -101,6 +88,20 @@ func (n *Node) turn(direct *memoryEndpoint) error {
 		n.replica.Tick(now)
 	}
 	return n.carryOut()
+}
+
+// drain hands in what a memoryEndpoint holds.
+func (n *Node) drain(now time.Duration) error {
+	n.packets = n.direct.drain(n.packets[:0])
+	for i := range n.packets {
+		n.replica.Receive(now, n.packets[i])
+	}
+	select {
+	case <-n.direct.gone:
+		return fmt.Errorf("transport: server %d has joined its network again, and this transport is replaced", n.config.ID)
+	default:
+		return nil
+	}
 }
 
 // recycle makes the slices of an inbox ready for use again, and lets a receiver that found it full go on.
@@ -291,7 +292,7 @@ func (n *Node) stop(err error) {
 		n.reportAll(&n.out)
 	}
 	for _, c := range in.begin {
-		c.done <- Done{Err: &OpError{Op: c.op.String(), Instance: c.instance, Err: err}}
+		c.done <- Done{Err: unsent(c.op, c.instance, err)}
 	}
 	n.last = n.replica.Status(n.now())
 	n.last.Err = n.err

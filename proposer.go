@@ -1,7 +1,8 @@
 package paxos
 
 // A Proposer is one attempt of one server to get a value chosen: one ballot. It is a comparable value. A new attempt is a
-// new Proposer, so that no count of an earlier ballot can leak into a later one.
+// new Proposer, so that no count of an earlier ballot can leak into a later one. The zero Proposer is not usable: see
+// NewProposer.
 //
 //	            phase-1 quorum of Promises,                phase-2 quorum
 //	            the Accept comes out, once                 of Accepteds
@@ -78,7 +79,7 @@ func (p Proposer) Step(acceptor int, m Message) (next Proposer, out Message, err
 // proposals." (2.2; S8, S14, S15)
 func (p Proposer) promise(acceptor int, m Message) (Proposer, Message, error) {
 	if !m.Accepted.IsZero() && !m.Accepted.Less(m.Ballot) {
-		return p, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Ballot, Values: [2]Value{m.Value},
+		return p, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Ballot,
 			Reason: "a promise reports a vote in ballot " + m.Accepted.String() + ", which is not below its own"}
 	}
 	if !m.Accepted.IsZero() && m.Accepted == p.highest && m.Value != p.value {

@@ -13,8 +13,9 @@ const (
 	opPropose op = iota
 	opWait
 	opReady
-	opPeek   // of a Node alone
-	opStatus // of a Node alone
+	opPeek // what follows is of a Node alone
+	opStatus
+	opDecisions
 )
 
 func (o op) String() string {
@@ -27,6 +28,8 @@ func (o op) String() string {
 		return "ready"
 	case opPeek:
 		return "peek"
+	case opDecisions:
+		return "decisions"
 	}
 	return "status"
 }
@@ -99,7 +102,7 @@ func (r *Replica) call(c call, name string, err error) {
 		}
 	}
 	if err != nil {
-		r.ended(c.id, name, Decision{}, &OpError{Op: c.op.String(), Instance: shownName(name), Err: err})
+		r.ended(c.id, name, Decision{}, unsent(c.op, name, err))
 		return
 	}
 	r.calls[c.id] = inst
@@ -212,7 +215,8 @@ func (r *Replica) ended(id CallID, name string, d Decision, err error) {
 
 // opError says how far call c of inst came.
 func (r *Replica) opError(inst *instance, c call, err error) *OpError {
-	e := &OpError{Op: c.op.String(), Instance: shownName(inst.name), exposed: c.exposed, Err: err}
+	e := unsent(c.op, inst.name, err)
+	e.unsent = !c.exposed
 	var answered, refused Set
 	switch a := inst.attempt; {
 	case inst.loading:
