@@ -205,15 +205,12 @@ type memoryPlace struct {
 // half a chunk would hold both. Indices rise, so almost always one is added at the end; but any order will do.
 type memoryOrder struct{ chunks [][]memoryPlace }
 
-// locate returns the chunk and the position in it of the lowest Index that is not below index; past the end: the number
-// of chunks, and 0.
+// locate returns the chunk and the position in it of the lowest Index that is not below index. There must be one: index
+// is not above the highest.
 func (o *memoryOrder) locate(index uint64) (c, i int) {
 	c, _ = slices.BinarySearchFunc(o.chunks, index, func(run []memoryPlace, index uint64) int {
 		return cmp.Compare(run[len(run)-1].index, index)
 	})
-	if c == len(o.chunks) {
-		return c, 0
-	}
 	i, _ = slices.BinarySearchFunc(o.chunks[c], index, func(p memoryPlace, index uint64) int {
 		return cmp.Compare(p.index, index)
 	})
@@ -229,11 +226,11 @@ func (o *memoryOrder) highest() uint64 {
 }
 
 func (o *memoryOrder) get(index uint64) (memoryPlace, bool) {
-	if index > o.highest() {
+	if index == 0 || index > o.highest() {
 		return memoryPlace{}, false
 	}
 	c, i := o.locate(index)
-	if c == len(o.chunks) || o.chunks[c][i].index != index {
+	if o.chunks[c][i].index != index {
 		return memoryPlace{}, false
 	}
 	return o.chunks[c][i], true
@@ -290,7 +287,7 @@ func (o *memoryOrder) join(c int) {
 
 // above returns the n places with an Index above after, at most max, in runs.
 func (o *memoryOrder) above(after uint64, max int) (runs [][]memoryPlace, n int) {
-	if max <= 0 || after >= o.highest() {
+	if after >= o.highest() {
 		return nil, 0
 	}
 	c, i := o.locate(after + 1)

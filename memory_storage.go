@@ -11,11 +11,11 @@ import (
 )
 
 // A MemoryStorage is a Storage in memory: it survives the stop and the start of a Node in one process, and nothing else.
-// It is for tests, examples and servers that may lose everything at once. A server that was started on a new
-// MemoryStorage has forgotten its promises, so it is a new server: it needs a new ServerID, and all the servers of a
-// cluster must not rest on memory that goes down together, unless its decisions may go with it.
+// It is for tests, examples and servers that may lose everything at once. A server that lost its MemoryStorage has
+// forgotten its promises: it must not vote again under its ServerID, and what its cluster decided is lost with the memory
+// of a quorum.
 //
-// It holds the live records and little beside: about 100 bytes each, and the strings of name and value, which it shares
+// It holds the live records and little beside: about 120 bytes each, and the strings of name and value, which it shares
 // with the Batch they came in. There is no other limit than memory. A Save of n records takes time in proportion to n,
 // whatever is stored already, save that each NameRange in Drop costs a pass over all records. The order of Undecided
 // depends on the Saves alone, so that a run can be repeated.
@@ -292,11 +292,8 @@ func checkSuccessor(old *memoryRecord, r *Record) error {
 	return nil
 }
 
-// checkIndex returns an error if an instance has this Index already.
+// checkIndex returns an error if an instance has this Index already. Nobody has Index 0.
 func (s *MemoryStorage) checkIndex(index uint64) error {
-	if index == 0 {
-		return nil
-	}
 	if p, ok := s.order.get(index); ok {
 		return fmt.Errorf("Index: %d is that of %q", index, s.record(p.at).name)
 	}
