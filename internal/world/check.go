@@ -1,0 +1,238 @@
+package world
+
+import (
+	"fmt"
+
+	"github.com/singledecree/paxos"
+)
+
+// A checker holds what must never be broken, whatever network, disks and script do. It is told of every event, and sees
+// only what leaves a server and what is on its disk. What it returns is the proof of a bug.
+//
+//	I1  At most one value of an instance is ever chosen, over the history of all votes cast.
+//	I2  What is asked for, voted for and chosen was proposed by some call.
+//	I3  On a disk, promises never go down, nor does any number of the ServerState.
+//	I4  On a disk, no vote is above the promise.
+//	I5  No reply but a Nack leaves before the disk implies what it asserts. A decision implies everything. And no ballot
+//	    is used above the rounds that the disk has reserved.
+//	I6  A ballot has one value, and belongs to one life of its server. (A hint is not its ballot's value.)
+//	I7  Every Accept is justified by a phase-1 quorum of exactly its ballot, and asks for the value of the highest vote
+//	    that quorum reported.
+//	I8  What a server has learned, or says is chosen, has a phase-2 quorum in one ballot.
+//	I9  What calls return never changes; an Index never means another decision.
+//
+// "Chosen" means: a phase-2 quorum has voted in one ballot. A vote is one that a disk held, or one that an Accepted told
+// of (several changes of an instance may be saved as the last one, so not every vote is on a disk as such).
+//
+// I10 (what is open gets decided when faults stop) is for the scripts to demand.
+type checker struct {
+	quorum    paxos.Quorum
+	instances map[string]*history
+	indexes   []map[uint64]string // by server: what was saved at each Index
+}
+
+// A history is what happened in an instance.
+type history struct {
+	name     string
+	proposed map[paxos.Value]bool
+	ballots  map[paxos.Ballot]*ballot
+	chosen   bool
+	value    paxos.Value
+	own      map[paxos.ServerID][]vote // votes that disks held, as they came
+}
+
+type vote struct {
+	ballot paxos.Ballot
+	value  paxos.Value
+}
+
+// A ballot is what is known of one ballot.
+type ballot struct {
+	life     uint64 // of the server that uses it; 0: not known
+	valued   bool   // value is set
+	value    paxos.Value
+	voters   paxos.Set
+	promised paxos.Set // whose Promise arrived at the proposer
+	reported vote      // the highest vote that those Promises reported
+	asked    bool      // an Accept has left
+}
+
+func newChecker(q paxos.Quorum, servers int) checker {
+	c := checker{quorum: q, instances: map[string]*history{}}
+	for range servers {
+		c.indexes = append(c.indexes, map[uint64]string{})
+	}
+	return c
+}
+
+func (c *checker) history(name string) *history {
+	h := c.instances[name]
+	if h == nil {
+		h = &history{name: name, proposed: map[paxos.Value]bool{}, ballots: map[paxos.Ballot]*ballot{},
+			own: map[paxos.ServerID][]vote{}}
+		c.instances[name] = h
+	}
+	return h
+}
+
+func (h *history) ballot(b paxos.Ballot) *ballot {
+	if h.ballots[b] == nil {
+		h.ballots[b] = &ballot{}
+	}
+	return h.ballots[b]
+}
+
+func (h *history) broken(rule, format string, args ...any) error {
+	return fmt.Errorf("%s is broken in %q: %s", rule, h.name, fmt.Sprintf(format, args...))
+}
+
+// proposed is told of every call.
+func (c *checker) proposed(instance string, v paxos.Value) { c.history(instance).proposed[v] = true }
+
+// forged is told of every message that the script made up. What it asks a vote for is what its ballot stands for, unless
+// the ballot stands for something already.
+func (c *checker) forged(m paxos.Message) {
+	h := c.history(m.Instance)
+	if m.Kind != paxos.KindAccept || h.ballot(m.Ballot).valued {
+		return
+	}
+	h.proposed[m.Value] = true
+	_ = h.valued(m.Ballot, m.Value)
+}
+
+// valued checks I2 and I6: b stands for v and no other value.
+func (h *history) valued(b paxos.Ballot, v paxos.Value) error {
+	known := h.ballot(b)
+	switch {
+	case !h.proposed[v]:
+		return h.broken("I2", "nobody proposed %s, which ballot %s has", quote(v), b)
+	case known.valued && known.value != v:
+		return h.broken("I6", "ballot %s has two values: %s and %s", b, quote(known.value), quote(v))
+	}
+	known.valued, known.value = true, v
+	return nil
+}
+
+// vote checks I1: a vote of that server was cast in b.
+func (c *checker) vote(h *history, id paxos.ServerID, b paxos.Ballot) error {
+	known := h.ballot(b)
+	known.voters = known.voters.With(int(id) - 1)
+	if !c.quorum.Phase2(known.voters) {
+		return nil
+	}
+	if h.chosen && h.value != known.value {
+		return h.broken("I1", "two values are chosen: %s, and in ballot %s %s", quote(h.value), b, quote(known.value))
+	}
+	h.chosen, h.value = true, known.value
+	return nil
+}
+
+// saved is told of every Batch that becomes durable, before it does.
+func (c *checker) saved(s *server, b paxos.Batch) error {
+	if b.Server != nil {
+		old, next := s.disk.state, *b.Server
+		if next.Boot < old.Boot || next.Rounds < old.Rounds || next.Last < old.Last || next.ID != old.ID ||
+			next.Store != old.Store || next.Members != old.Members || next.Cluster != old.Cluster {
+			return fmt.Errorf("I3 is broken: the state of server %d goes from %+v to %+v", s.id, old, next)
+		}
+	}
+	for _, rec := range b.Records {
+		if err := c.savedRecord(s, s.disk.records[rec.Instance], rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *checker) savedRecord(s *server, old, next paxos.Record) error {
+	h := c.history(next.Instance)
+	a := next.Acceptor
+	switch {
+	case a.Promised.Less(old.Acceptor.Promised):
+		return h.broken("I3", "server %d promised %s, and saves %s", s.id, old.Acceptor.Promised, a.Promised)
+	case a.Promised.Less(a.Accepted):
+		return h.broken("I4", "server %d voted in %s, and has promised %s", s.id, a.Accepted, a.Promised)
+	case old.Chosen && (!next.Chosen || next.Index != old.Index || a.Value != old.Acceptor.Value):
+		return h.broken("I9", "server %d saves %+v over the decision %+v", s.id, next, old)
+	case next.Chosen:
+		return c.savedDecision(s, h, next)
+	case a.Accepted.IsZero():
+		return nil
+	}
+	if err := h.valued(a.Accepted, a.Value); err != nil {
+		return err
+	}
+	h.own[s.id] = append(h.own[s.id], vote{a.Accepted, a.Value})
+	return c.vote(h, s.id, a.Accepted)
+}
+
+func (c *checker) savedDecision(s *server, h *history, rec paxos.Record) error {
+	if name, taken := c.indexes[s.id-1][rec.Index]; rec.Index == 0 || taken && name != rec.Instance {
+		return h.broken("I9", "server %d gives Index %d, which is of %q", s.id, rec.Index, name)
+	}
+	c.indexes[s.id-1][rec.Index] = rec.Instance
+	return c.isChosen(h, rec.Acceptor.Value, "server %d saves the decision %s", s.id, quote(rec.Acceptor.Value))
+}
+
+// isChosen checks I8: v has a phase-2 quorum.
+func (c *checker) isChosen(h *history, v paxos.Value, format string, args ...any) error {
+	if h.chosen && h.value == v {
+		return nil
+	}
+	said := fmt.Sprintf(format, args...)
+	if !h.chosen {
+		return h.broken("I8", "%s, and nothing is chosen", said)
+	}
+	return h.broken("I8", "%s, and %s is chosen", said, quote(h.value))
+}
+
+// arrived is told of every message that a server takes.
+func (c *checker) arrived(s *server, from paxos.ServerID, m paxos.Message) {
+	if m.Kind != paxos.KindPromise || m.Ballot.Server != s.id {
+		return
+	}
+	b := c.history(m.Instance).ballot(m.Ballot)
+	if b.life != s.life || b.asked {
+		return
+	}
+	b.promised = b.promised.With(int(from) - 1)
+	if b.reported.ballot.Less(m.Accepted) {
+		b.reported = vote{m.Accepted, m.Value}
+	}
+}
+
+// learned is told of every decision that a server learns.
+func (c *checker) learned(s *server, m paxos.Message) error {
+	h := c.history(m.Instance)
+	c.votedItself(s, h, m.Ballot)
+	return c.isChosen(h, m.Value, "server %d learned %s", s.id, quote(m.Value))
+}
+
+// votedItself counts the vote of the ballot's own server, which no message tells of, once its disk implies it. That matters
+// only when the vote was saved together with a higher promise or vote.
+func (c *checker) votedItself(s *server, h *history, b paxos.Ballot) {
+	known := h.ballots[b]
+	rec := s.disk.records[h.name]
+	if known != nil && known.asked && b.Server == s.id && s.votes(c) && !rec.Acceptor.Accepted.Less(b) {
+		_ = c.vote(h, s.id, b)
+	}
+}
+
+func (s *server) votes(c *checker) bool { return int(s.id) <= c.quorum.Size() }
+
+// returned is told of every decision that a call returns.
+func (c *checker) returned(d paxos.Decision) error {
+	h := c.history(d.Instance)
+	if !h.chosen || h.value != d.Value {
+		return h.broken("I9", "a call returned %s, and that is not what is chosen", quote(d.Value))
+	}
+	return nil
+}
+
+// shown is told of the Index that a server shows with each Output.
+func (c *checker) shown(s *server, index uint64) error {
+	if index > s.disk.state.Last {
+		return fmt.Errorf("I9 is broken: server %d shows Index %d, its disk has them up to %d", s.id, index, s.disk.state.Last)
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/spacetime"
+)
+
+// Legend explains the marks of Draw.
+const Legend = `●───► a message, from its sending to its arrival    ●───✗ lost
+●┄ ①  a message that arrives late: ① ┄► is where    ◆ a call, or its end    ★ learns the decision
+■ saved: it survives a crash                        □ … ■ a save during which something else happens
+╳ crashes    ◇ starts again    ms: milliseconds since the beginning, from–to
+`
+
+// Widths of a diagram.
+const (
+	widthFew  = 110 // up to 3 servers
+	widthMany = 140
+)
+
+// Draw returns the log as a space-time diagram. If all that happened was in one instance, its name is left out.
+func (w *World) Draw() string {
+	var lanes []string
+	for _, s := range w.servers {
+		name := fmt.Sprintf("server %d", s.id)
+		if int(s.id) > len(w.members.Acceptors) {
+			name += " (learner)"
+		}
+		lanes = append(lanes, name)
+	}
+	width := widthFew
+	if len(lanes) > 3 {
+		width = widthMany
+	}
+	named := w.instances() > 1
+	var events []spacetime.Event
+	for i, e := range w.log {
+		if text, joined := w.learnedAndReturned(i); joined {
+			if e.Kind == paxos.EventLearned {
+				events = append(events, spacetime.Event{Kind: spacetime.Note, At: e.At, Lane: int(e.Server) - 1, Symbol: '★', Text: text})
+			}
+			continue
+		}
+		events = append(events, w.event(e, named)...)
+	}
+	return spacetime.Draw(lanes, events, width)
+}
+
+// instances counts the instances that the log tells of.
+func (w *World) instances() int {
+	names := map[string]bool{}
+	for _, e := range w.log {
+		if e.Message.Instance != "" {
+			names[e.Message.Instance] = true
+		}
+	}
+	return len(names)
+}
+
+// learnedAndReturned returns one text for a server that learns and, at once, ends a call: for both entries.
+func (w *World) learnedAndReturned(i int) (text string, ok bool) {
+	if w.log[i].Kind == paxos.EventDone {
+		i--
+	}
+	if i < 0 || i+1 >= len(w.log) {
+		return "", false
+	}
+	learned, done := w.log[i], w.log[i+1]
+	if learned.Kind != paxos.EventLearned || done.Kind != paxos.EventDone || done.Server != learned.Server || done.Err != nil {
+		return "", false
+	}
+	return fmt.Sprintf("learns %s, returns it", quote(learned.Message.Value)), true
+}
+
+// event returns what an entry of the log is in the diagram.
+func (w *World) event(e Entry, named bool) []spacetime.Event {
+	d := spacetime.Event{Kind: spacetime.Note, At: e.At, Lane: int(e.Server) - 1, Message: e.Flight, Late: e.Late}
+	m := e.Message
+	if !named {
+		m.Instance = ""
+	}
+	switch e.Kind {
+	case paxos.EventSend, Forged:
+		d.Kind, d.Peer, d.Text = spacetime.Send, int(e.Peer)-1, shortText(m)
+		if e.Kind == Forged {
+			d.Text = "forged: " + d.Text
+		}
+	case paxos.EventReceive:
+		d.Kind = spacetime.Arrive
+	case paxos.EventDrop:
+		arrival := d
+		arrival.Kind = spacetime.Arrive
+		d.Symbol, d.Text = '✗', "dropped: "+e.Err.Error()
+		return []spacetime.Event{arrival, d}
+	case Lost:
+		d.Kind = spacetime.Lose
+	case Held:
+		return nil
+	case paxos.EventSave:
+		d.Kind, d.Text = spacetime.Begin, saveText(e, named)
+	case paxos.EventSaved:
+		d.Kind, d.Text = spacetime.End, "saved"
+	case Crashed:
+		d.Kind, d.Text = spacetime.Crash, "crashes"
+		if e.Save != 0 {
+			d.Text = "crashes: save " + e.Text
+		}
+	case Restarted:
+		d.Kind, d.Text = spacetime.Restart, fmt.Sprintf("starts again (boot %d)", e.Boot)
+	case Stopped:
+		d.Kind, d.Text = spacetime.Crash, "stops: "+e.Err.Error()
+	case Paused:
+		d.Kind, d.Text = spacetime.Pause, "pauses"
+	case Resumed:
+		d.Kind, d.Text = spacetime.Resume, "resumes"
+	case paxos.EventCall:
+		d.Symbol, d.Text = '◆', w.callText(e)
+	case paxos.EventDone:
+		d.Symbol, d.Text = '◆', w.doneText(e)
+		if e.Err != nil {
+			d.Text = "fails: " + shortError(e.Err)
+		}
+	case paxos.EventLearned:
+		d.Symbol, d.Text = '★', "learns "+quote(m.Value)
+	case paxos.EventFault:
+		var fault *paxos.SafetyError
+		d.Symbol, d.Text = '!', "protocol broken"
+		if errors.As(e.Err, &fault) {
+			d.Text += ": " + fault.Reason
+		}
+	}
+	return []spacetime.Event{d}
+}

@@ -1,0 +1,281 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// What the world itself notes, beside the events of the servers.
+const (
+	Lost      paxos.EventKind = 100 + iota // Message from Server to Peer is lost; Text: why, if the script did not say so
+	Held                                   // Message from Server to Peer is held
+	Forged                                 // Message to Peer, as if from Server, that nobody sent
+	Crashed                                // Save, if not 0, was running, and is Text: "lost" or "durable"
+	Restarted                              // Server starts, for the Boot-th time
+	Stopped                                // Server gave up by itself: Err
+	Paused
+	Resumed
+)
+
+// An Entry of the log is an event of a server, or a note of the world.
+type Entry struct {
+	paxos.Event
+	Flight  int  // joins a message's send with its arrivals and losses; 0: none
+	Late    bool // an arrival: later than usual, or not the first one
+	Text    string
+	State   *paxos.ServerState // of a Save; nil: unchanged
+	Records []paxos.Record     // of a Save
+}
+
+// Log returns all that happened, in order. The slice is the world's.
+func (w *World) Log() []Entry { return w.log }
+
+// Faults returns the errors of the servers that found proof of a broken protocol.
+func (w *World) Faults() (faults []error) {
+	for _, e := range w.log {
+		if e.Kind == paxos.EventFault {
+			faults = append(faults, e.Err)
+		}
+	}
+	return faults
+}
+
+// Sent returns how many messages that match were sent so far. Nth does not count.
+func (w *World) Sent(m Match) int { return w.count(paxos.EventSend, m) }
+
+// Arrived returns how many messages that match arrived so far and were taken. Nth does not count.
+func (w *World) Arrived(m Match) int { return w.count(paxos.EventReceive, m) }
+
+func (w *World) count(kind paxos.EventKind, m Match) (n int) {
+	for _, e := range w.log {
+		from, to := e.Server, e.Peer
+		if kind == paxos.EventReceive {
+			from, to = to, from
+		}
+		if e.Kind == kind && m.fits(from, to, e.Message) {
+			n++
+		}
+	}
+	return n
+}
+
+// Learned reports whether a server has learned the decision of an instance since it started last.
+func (w *World) Learned(id paxos.ServerID, instance string) (d paxos.Decision, ok bool) {
+	s := w.server(id)
+	if s.replica == nil {
+		return d, false
+	}
+	if d, ok, known := s.replica.Peek(instance); known {
+		return d, ok
+	}
+	rec := s.disk.records[instance]
+	return paxos.Decision{Instance: instance, Value: rec.Acceptor.Value, Ballot: rec.Acceptor.Accepted}, rec.Chosen
+}
+
+// note appends what the world itself has to say.
+func (w *World) note(e Entry) {
+	e.At = w.now
+	w.log = append(w.log, e)
+}
+
+// logEvents appends the events of the Output that s gives, and has the checker look at each. flights are what leaves with
+// this Output, in the order of its EventSends.
+func (w *World) logEvents(s *server, flights []flight) {
+	for _, event := range s.out.Events {
+		e := Entry{Event: event}
+		switch e.Kind {
+		case paxos.EventSend:
+			e.Flight, flights = flights[0].id, flights[1:]
+			w.fail(w.check.sent(s, e.Peer, e.Message))
+		case paxos.EventReceive, paxos.EventDrop:
+			if len(w.arriving) > 0 {
+				e.Flight, e.Late, w.arriving = w.arriving[0].id, w.late, w.arriving[1:]
+			}
+			if e.Kind == paxos.EventReceive {
+				w.check.arrived(s, e.Peer, e.Message)
+			}
+		case paxos.EventSave:
+			e.Records = append(e.Records, s.out.Save.Records...)
+			if s.out.Save.Server != nil {
+				state := *s.out.Save.Server
+				e.State = &state
+			}
+		case paxos.EventLearned:
+			w.fail(w.check.learned(s, e.Message))
+		}
+		w.log = append(w.log, e)
+		if e.Kind == paxos.EventFault && !w.network.forged {
+			w.failf("server %d found a broken protocol: %w", s.id, e.Err)
+		}
+	}
+	if len(flights) != 0 {
+		w.failf("server %d sent %d messages without an event", s.id, len(flights))
+	}
+}
+
+// Text returns the log as lines, one an entry: the time in milliseconds, then who and what.
+//
+//	 0  1 -> 2: prepare 1.1 "burger" @lunch
+//	10  2 <- 1: prepare 1.1 "burger" @lunch
+func (w *World) Text() string {
+	var b strings.Builder
+	for _, e := range w.log {
+		b.WriteString(w.line(e) + "\n")
+	}
+	return b.String()
+}
+
+// tail returns the last n lines of the log.
+func (w *World) tail(n int) string {
+	lines := strings.Split(strings.TrimSuffix(w.Text(), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+func (w *World) line(e Entry) string { return fmt.Sprintf("%7s  %s", ms(e.At), w.describe(e)) }
+
+// describe says in words what e is.
+func (w *World) describe(e Entry) string {
+	there := fmt.Sprintf("%d -> %d", e.Server, e.Peer)
+	back := fmt.Sprintf("%d <- %d", e.Server, e.Peer)
+	switch e.Kind {
+	case paxos.EventSend:
+		return there + ": " + shortText(e.Message)
+	case paxos.EventReceive:
+		return back + ": " + shortText(e.Message)
+	case paxos.EventDrop:
+		return back + ": drops " + shortText(e.Message) + ": " + e.Err.Error()
+	case Lost:
+		if e.Text != "" {
+			return there + " lost, " + e.Text + ": " + shortText(e.Message)
+		}
+		return there + " lost: " + shortText(e.Message)
+	case Held:
+		return there + " held: " + shortText(e.Message)
+	case Forged:
+		return there + " forged: " + shortText(e.Message)
+	}
+	return fmt.Sprintf("%d: %s", e.Server, w.describeLocal(e, true))
+}
+
+// describeLocal says in words what happened on one server, with the name of the instance or without.
+func (w *World) describeLocal(e Entry, named bool) string {
+	at := ""
+	if named && e.Message.Instance != "" {
+		at = " @" + e.Message.Instance
+	}
+	switch e.Kind {
+	case paxos.EventCall:
+		return w.callText(e) + at
+	case paxos.EventDone:
+		return w.doneText(e) + at
+	case paxos.EventSave:
+		return fmt.Sprintf("save %d begins: %s", e.Save, saveText(e, named))
+	case paxos.EventSaved:
+		return fmt.Sprintf("save %d is durable", e.Save)
+	case paxos.EventLearned:
+		return fmt.Sprintf("learns %s, chosen in %s%s", quote(e.Message.Value), e.Message.Ballot, at)
+	case paxos.EventFault:
+		return "fault: " + e.Err.Error()
+	case Crashed:
+		if e.Save != 0 {
+			return fmt.Sprintf("crashes; save %d is %s", e.Save, e.Text)
+		}
+		return "crashes"
+	case Restarted:
+		return fmt.Sprintf("starts, boot %d", e.Boot)
+	case Stopped:
+		return "stops by itself: " + e.Err.Error()
+	case Paused:
+		return "pauses"
+	case Resumed:
+		return "resumes"
+	}
+	return fmt.Sprintf("event %d", e.Kind)
+}
+
+func (w *World) callText(e Entry) string {
+	c := w.calls[e.Call-1]
+	if c.Op == "propose" {
+		return "propose " + quote(c.Value)
+	}
+	return c.Op
+}
+
+func (w *World) doneText(e Entry) string {
+	c := w.calls[e.Call-1]
+	switch {
+	case e.Err != nil:
+		return "fails: " + e.Err.Error()
+	case c.Op == "ready":
+		return "returns"
+	}
+	return "returns " + quote(e.Message.Value)
+}
+
+// saveText says what a Save holds.
+func saveText(e Entry, named bool) string {
+	var parts []string
+	for _, rec := range e.Records {
+		at := ""
+		if named {
+			at = " @" + rec.Instance
+		}
+		parts = append(parts, recordText(rec)+at)
+	}
+	if len(parts) == 0 && e.State != nil {
+		parts = append(parts, fmt.Sprintf("boot %d, rounds to %d", e.State.Boot, e.State.Rounds))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func recordText(rec paxos.Record) string {
+	a := rec.Acceptor
+	switch {
+	case rec.Chosen:
+		return "decided " + quote(a.Value)
+	case a.Accepted.IsZero():
+		return "promised " + a.Promised.String()
+	case a.Accepted == a.Promised:
+		return "accepted " + a.Accepted.String() + " " + quote(a.Value)
+	}
+	return fmt.Sprintf("promised %s (%s %s)", a.Promised, a.Accepted, quote(a.Value))
+}
+
+// shortText is the text form of m, with a long value cut: a mebibyte on a line helps nobody.
+func shortText(m paxos.Message) string {
+	v := m.Value
+	if len(v) <= maxShown {
+		return m.String()
+	}
+	m.Value = v[:maxShown]
+	return strings.Replace(m.String(), strconv.Quote(string(m.Value)), quote(v), 1)
+}
+
+// maxShown is how many bytes of a value are shown.
+const maxShown = 24
+
+func quote(v paxos.Value) string {
+	if len(v) <= maxShown {
+		return strconv.Quote(string(v))
+	}
+	return fmt.Sprintf("%s… %d bytes", strconv.Quote(string(v[:maxShown])), len(v))
+}
+
+// ms returns t in milliseconds, to the microsecond.
+func ms(t time.Duration) string {
+	return strconv.FormatFloat(float64(t.Truncate(time.Microsecond))/float64(time.Millisecond), 'f', -1, 64)
+}
+
+// shortError is err for a place where there is little room.
+func shortError(err error) string {
+	var op *paxos.OpError
+	if !errors.As(err, &op) || len(op.Answered)+len(op.Silent) == 0 {
+		return err.Error()
+	}
+	return fmt.Sprintf("no quorum in %s", op.Phase)
+}

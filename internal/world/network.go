@@ -1,0 +1,291 @@
+package world
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// A Match says which messages are meant. A zero field fits all.
+type Match struct {
+	From, To paxos.ServerID
+	Kind     paxos.Kind
+	Ballot   paxos.Ballot
+	Instance string
+	Nth      int // of those that fit the other fields, from 1; 0: all
+}
+
+// fits reports whether a message is meant, Nth apart.
+func (m Match) fits(from, to paxos.ServerID, msg paxos.Message) bool {
+	return (m.From == 0 || m.From == from) && (m.To == 0 || m.To == to) && (m.Kind == 0 || m.Kind == msg.Kind) &&
+		(m.Ballot.IsZero() || m.Ballot == msg.Ballot) && (m.Instance == "" || m.Instance == msg.Instance)
+}
+
+// String is the text form of m in scripts: `1->3 accept 1.1 @lunch #2`, each part left out if it does not matter.
+func (m Match) String() string {
+	text := ""
+	if m.From != 0 || m.To != 0 {
+		text += " " + star(m.From) + "->" + star(m.To)
+	}
+	if m.Kind != 0 {
+		text += " " + m.Kind.String()
+	}
+	if !m.Ballot.IsZero() {
+		text += " " + m.Ballot.String()
+	}
+	if m.Instance != "" {
+		text += " @" + m.Instance
+	}
+	if m.Nth != 0 {
+		text += fmt.Sprintf(" #%d", m.Nth)
+	}
+	if text == "" {
+		return "all"
+	}
+	return text[1:]
+}
+
+func star(id paxos.ServerID) string {
+	if id == 0 {
+		return "*"
+	}
+	return fmt.Sprint(uint64(id))
+}
+
+// A fate is what happens to a message.
+type fate uint8
+
+const (
+	fateArrive fate = iota
+	fateLose
+	fateHold
+	fateDelay
+	fateRepeat
+)
+
+// A rule gives the messages that match a fate. The first rule that fits a message decides.
+type rule struct {
+	Match
+	fate fate
+	d    time.Duration
+	seen int
+}
+
+// A flight is one message on its way, in a packet of its own.
+type flight struct {
+	id     int // from 1, in the order in which they left
+	packet paxos.Packet
+}
+
+// A network gives each message its fate.
+type network struct {
+	rules   []*rule
+	cut     map[[2]paxos.ServerID]bool // from, to
+	flights []flight                   // all that ever left
+	held    []flight
+	forged  bool // something was injected: a SafetyError is then no bug of a server
+}
+
+// Drop loses the messages that match.
+func (w *World) Drop(m Match) { w.rule(m, fateLose, 0) }
+
+// Hold keeps the messages that match until Release.
+func (w *World) Hold(m Match) { w.rule(m, fateHold, 0) }
+
+// Delay has the messages that match arrive d later than others.
+func (w *World) Delay(m Match, d time.Duration) { w.rule(m, fateDelay, d) }
+
+// Repeat has the messages that match arrive twice: as usual, and again d later.
+func (w *World) Repeat(m Match, d time.Duration) { w.rule(m, fateRepeat, d) }
+
+func (w *World) rule(m Match, f fate, d time.Duration) {
+	w.network.rules = append(w.network.rules, &rule{Match: m, fate: f, d: d})
+}
+
+// Clear ends all rules. What is held stays held.
+func (w *World) Clear() { w.network.rules = nil }
+
+// Cut loses all that is sent from now on, in either direction, between two servers.
+func (w *World) Cut(a, b paxos.ServerID) {
+	w.CutOneWay(a, b)
+	w.CutOneWay(b, a)
+}
+
+// CutOneWay loses all that one server sends another from now on.
+func (w *World) CutOneWay(from, to paxos.ServerID) {
+	if w.network.cut == nil {
+		w.network.cut = map[[2]paxos.ServerID]bool{}
+	}
+	w.network.cut[[2]paxos.ServerID{from, to}] = true
+}
+
+// Isolate cuts a server from all others.
+func (w *World) Isolate(id paxos.ServerID) {
+	for _, s := range w.servers {
+		if s.id != id {
+			w.Cut(id, s.id)
+		}
+	}
+}
+
+// Heal ends all cuts.
+func (w *World) Heal() { w.network.cut = nil }
+
+// Release lets held messages that match go on: they arrive after the usual time. It is an error if there are none.
+func (w *World) Release(m Match) {
+	kept, nth, released := w.network.held[:0], 0, 0
+	for _, f := range w.network.held {
+		fits := m.fits(f.packet.From, f.packet.To, f.packet.Messages[0])
+		if fits {
+			nth++
+		}
+		if !fits || m.Nth != 0 && m.Nth != nth {
+			kept = append(kept, f)
+			continue
+		}
+		released++
+		w.travel(f.packet, []flight{f}, w.config.Delay, true)
+	}
+	w.network.held = kept
+	if released == 0 {
+		w.failf("no held message fits %s", m)
+	}
+}
+
+// Replay sends copies of all messages that match and were sent before: very late duplicates.
+func (w *World) Replay(m Match) {
+	nth, replayed := 0, 0
+	for _, f := range w.network.flights {
+		if !m.fits(f.packet.From, f.packet.To, f.packet.Messages[0]) {
+			continue
+		}
+		if nth++; m.Nth == 0 || m.Nth == nth {
+			replayed++
+			w.travel(f.packet, []flight{f}, w.config.Delay, true)
+		}
+	}
+	if replayed == 0 {
+		w.failf("no message that was sent fits %s", m)
+	}
+}
+
+// Inject has a message arrive that no server sent: forged, or made up for a test. It looks as if from had sent it now.
+func (w *World) Inject(from, to paxos.ServerID, m paxos.Message) {
+	s := w.server(from)
+	w.InjectPacket(paxos.Packet{From: from, To: to, Store: s.disk.state.Store, Boot: s.disk.state.Boot, Nonce: s.life<<8 | uint64(from),
+		Members: w.members.Fingerprint(), Index: s.disk.state.Last, Messages: []paxos.Message{m}})
+}
+
+// InjectPacket has a packet arrive that no server sent. It has one message.
+func (w *World) InjectPacket(p paxos.Packet) {
+	w.network.forged = true
+	w.check.forged(p.Messages[0])
+	f := w.flight(p, p.Messages[0])
+	w.note(Entry{Event: paxos.Event{Kind: Forged, Server: p.From, Peer: p.To, Message: p.Messages[0]}, Flight: f.id})
+	w.travel(p, []flight{f}, w.config.Delay, false)
+}
+
+func (w *World) flight(p paxos.Packet, m paxos.Message) flight {
+	p.Messages = []paxos.Message{m}
+	f := flight{len(w.network.flights) + 1, p}
+	w.network.flights = append(w.network.flights, f)
+	return f
+}
+
+// leave makes flights of packets that are about to leave. Their messages are copied: the Replica reuses the slices.
+func (w *World) leave(packets []paxos.Packet) (fs []flight) {
+	for _, p := range packets {
+		for _, m := range p.Messages {
+			fs = append(fs, w.flight(p, m))
+		}
+	}
+	return fs
+}
+
+// dispatch gives flights that just left their fates. Those of one packet that nobody interferes with arrive as one packet.
+func (w *World) dispatch(fs []flight) {
+	for len(fs) > 0 {
+		n := 1
+		for n < len(fs) && fs[n].packet.To == fs[0].packet.To && fs[n].packet.Seq == fs[0].packet.Seq {
+			n++
+		}
+		w.dispatchPacket(fs[:n])
+		fs = fs[n:]
+	}
+}
+
+func (w *World) dispatchPacket(fs []flight) {
+	head := fs[0].packet
+	link := [2]paxos.ServerID{head.From, head.To}
+	if w.network.cut[link] {
+		for _, f := range fs {
+			w.lost(f, "the link is cut")
+		}
+		return
+	}
+	var together []flight
+	for _, f := range fs {
+		r := w.network.decide(f)
+		switch {
+		case r == nil || r.fate == fateArrive:
+			together = append(together, f)
+		case r.fate == fateLose:
+			w.lost(f, "")
+		case r.fate == fateHold:
+			w.network.held = append(w.network.held, f)
+			w.noteFlight(Held, f, "")
+		case r.fate == fateDelay:
+			w.travel(f.packet, []flight{f}, w.config.Delay+r.d, true)
+		case r.fate == fateRepeat:
+			w.travel(f.packet, []flight{f}, w.config.Delay, false)
+			w.travel(f.packet, []flight{f}, w.config.Delay+r.d, true)
+		}
+	}
+	if len(together) > 0 {
+		p := head
+		p.Messages = nil
+		for _, f := range together {
+			p.Messages = append(p.Messages, f.packet.Messages[0])
+		}
+		w.travel(p, together, w.config.Delay, false)
+	}
+}
+
+// decide returns the rule for a flight, or nil.
+func (n *network) decide(f flight) (decides *rule) {
+	for _, r := range n.rules {
+		if !r.fits(f.packet.From, f.packet.To, f.packet.Messages[0]) {
+			continue
+		}
+		if r.seen++; decides == nil && (r.Nth == 0 || r.Nth == r.seen) {
+			decides = r
+		}
+	}
+	return decides
+}
+
+// travel has p, which is made of those flights, arrive after d.
+func (w *World) travel(p paxos.Packet, fs []flight, d time.Duration, late bool) {
+	due := w.now + d
+	w.at(due, func() {
+		s := w.server(p.To)
+		if s.replica == nil {
+			for _, f := range fs {
+				w.lost(f, "the server is down")
+			}
+			return
+		}
+		w.input(s, func(r *paxos.Replica) {
+			w.arriving, w.late = slices.Clone(fs), late || w.now > due // it waited while the server was paused
+			r.Receive(w.now, p)
+		})
+	})
+}
+
+func (w *World) lost(f flight, why string) { w.noteFlight(Lost, f, why) }
+
+func (w *World) noteFlight(kind paxos.EventKind, f flight, text string) {
+	w.note(Entry{Event: paxos.Event{Kind: kind, Server: f.packet.From, Peer: f.packet.To, Message: f.packet.Messages[0]}, Flight: f.id, Text: text})
+}

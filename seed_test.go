@@ -1,0 +1,475 @@
+package paxos_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/world"
+)
+
+// A test for each row of the list of what the user's article says, S1 to S15, on real Replicas in internal/world. It checks
+// agreement and its kin after every event. S12, takeover without a caller, comes with the next version.
+
+// newWorld returns a world that fails the test when an invariant is broken.
+func newWorld(t *testing.T, c world.Config) *world.World {
+	t.Helper()
+	c.Fail = func(err error) { require.NoError(t, err) }
+	return world.New(c)
+}
+
+// untilSent runs until n messages that match have left.
+func untilSent(w *world.World, n int, m world.Match) {
+	w.Until(fmt.Sprintf("%d of %s are sent", n, m), func() bool { return w.Sent(m) >= n })
+}
+
+// requireSame requires that a call returned v.
+func requireSame(t *testing.T, c *world.Call, v paxos.Value) {
+	t.Helper()
+	require.True(t, c.Ended && c.Err == nil, "%s", c)
+	require.Equal(t, v, c.Decision.Value, "%s", c)
+}
+
+// S1: nodes fail at any time, are slow, and restart. Every server crashes at every point of a decision, the running Save lost
+// or kept, and starts again: whoever asks later gets one and the same value, and if the first caller was told it, that.
+func TestS01AnyServerCrashesAtAnyPoint(t *testing.T) {
+	points := 0
+	for victim := paxos.ServerID(1); victim <= 3; victim++ {
+		for _, kept := range []bool{false, true} {
+			for point := 0; ; point++ {
+				w := newWorld(t, world.Config{})
+				if kept {
+					w.SaveTime(victim, 3*time.Millisecond)
+				}
+				burger := w.Propose(1, "lunch", "burger")
+				steps := 0
+				for steps < point && w.Step() {
+					steps++
+				}
+				if steps < point {
+					break
+				}
+				points++
+				if kept && w.Saving(victim) {
+					w.CrashSaved(victim)
+				} else {
+					w.Crash(victim)
+				}
+				w.RunFor(5 * time.Millisecond)
+				w.Restart(victim)
+				pizza := w.Propose(victim, "lunch", "pizza")
+				w.Run()
+				require.True(t, pizza.Ended && pizza.Err == nil, "server %d, point %d: %s", victim, point, pizza)
+				if burger.Err == nil {
+					requireSame(t, burger, pizza.Decision.Value)
+				}
+			}
+		}
+	}
+	assert.Greater(t, points, 100)
+}
+
+// S2: one node holds one role or more. Servers that do not vote propose and learn, and nobody counts them.
+func TestS02ServersWithAndWithoutVote(t *testing.T) {
+	w := newWorld(t, world.Config{Servers: 3, Learners: 2})
+	told := w.Wait(5, "lunch")
+	soup := w.Propose(4, "lunch", "soup")
+	w.Run()
+	requireSame(t, soup, "soup")
+	requireSame(t, told, "soup")
+	for id := paxos.ServerID(4); id <= 5; id++ {
+		assert.Zero(t, w.Sent(world.Match{To: id, Kind: paxos.KindPrepare})+w.Sent(world.Match{To: id, Kind: paxos.KindAccept}))
+		assert.Zero(t, w.Sent(world.Match{From: id, Kind: paxos.KindPromise})+w.Sent(world.Match{From: id, Kind: paxos.KindAccepted}))
+		assert.True(t, w.Stored(id, "lunch").Chosen, "server %d keeps the decision", id)
+	}
+
+	// With two of three acceptors down, the learners do not help.
+	w.Crash(2)
+	w.Crash(3)
+	dinner := w.Propose(4, "dinner", "soup")
+	w.RunFor(time.Second)
+	assert.False(t, dinner.Ended)
+}
+
+// S3: every node has stable storage. What it promised and voted for survives a crash; what was not saved was never said. A
+// server whose storage is empty does not start: it would have forgotten its promises.
+func TestS03PromisesAndVotesSurvive(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	high := paxos.Ballot{Round: 7, Server: 3}
+	w.Inject(3, 2, paxos.Message{Kind: paxos.KindPrepare, Instance: "lunch", Ballot: high})
+	untilSent(w, 1, world.Match{From: 2, Kind: paxos.KindPromise, Ballot: high})
+	w.Crash(2)
+	w.Restart(2)
+	w.Run()
+	low := paxos.Message{Kind: paxos.KindAccept, Instance: "lunch", Ballot: paxos.Ballot{Round: 1, Server: 1}, Value: "burger"}
+	w.Inject(1, 2, low)
+	w.Run()
+	assert.Equal(t, 1, w.Sent(world.Match{From: 2, Kind: paxos.KindNack, Ballot: low.Ballot}))
+	assert.Equal(t, paxos.Acceptor{Promised: high}, w.Stored(2, "lunch").Acceptor)
+
+	w.Inject(3, 2, paxos.Message{Kind: paxos.KindAccept, Instance: "lunch", Ballot: high, Value: "pizza"})
+	untilSent(w, 1, world.Match{From: 2, Kind: paxos.KindAccepted, Ballot: high})
+	w.Crash(2)
+	w.Restart(2)
+	assert.Equal(t, paxos.Acceptor{Promised: high, Accepted: high, Value: "pizza"}, w.Stored(2, "lunch").Acceptor)
+
+	_, err := paxos.NewReplica(0, paxos.ReplicaConfig{Members: paxos.Members{Cluster: "world", Acceptors: []paxos.ServerID{1, 2, 3}}})
+	assert.ErrorContains(t, err, "not formatted")
+}
+
+// S4: messages take long, are duplicated, are lost. Each message of a decision in turn, or all of a kind, meets each fate: the
+// decision comes all the same, and every acceptor counts once.
+func TestS04AnyMessageLateTwiceOrLost(t *testing.T) {
+	fates := map[string]func(*world.World, world.Match){
+		"late":       func(w *world.World, m world.Match) { w.Delay(m, 25*time.Millisecond) },
+		"very late":  func(w *world.World, m world.Match) { w.Delay(m, 3*time.Second) },
+		"twice":      func(w *world.World, m world.Match) { w.Repeat(m, 0) },
+		"twice late": func(w *world.World, m world.Match) { w.Repeat(m, 33*time.Millisecond) },
+		"lost":       (*world.World).Drop,
+	}
+	for name, fate := range fates {
+		t.Run(name, func(t *testing.T) {
+			for _, first := range []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10} {
+				for _, second := range []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10} {
+					w := newWorld(t, world.Config{})
+					for _, n := range []int{first, second} {
+						if n > 0 {
+							fate(w, world.Match{Nth: n})
+						}
+					}
+					burger := w.Propose(1, "lunch", "burger")
+					w.RunFor(20 * time.Millisecond)
+					pizza := w.Propose(3, "lunch", "pizza")
+					w.Run()
+					requireSame(t, burger, burger.Decision.Value)
+					requireSame(t, pizza, burger.Decision.Value)
+				}
+			}
+		})
+	}
+}
+
+// S5: a majority is more than half: of 7 nodes, 4. Two majorities share a node, so two competing proposers never decide
+// twice.
+func TestS05Majorities(t *testing.T) {
+	for n := 1; n <= paxos.MaxAcceptors; n++ {
+		q, need := paxos.Majority(n), n/2+1
+		require.NoError(t, paxos.CheckQuorum(q))
+		assert.True(t, q.Phase1(paxos.All(need)) && q.Phase2(paxos.All(need)), "%d of %d", need, n)
+		assert.False(t, q.Phase1(paxos.All(need-1)) || q.Phase2(paxos.All(need-1)), "%d of %d", need-1, n)
+		assert.Greater(t, need+need, n, "two majorities share a node")
+	}
+	assert.True(t, paxos.Majority(7).Phase2(paxos.All(4)))
+	assert.False(t, paxos.Majority(7).Phase2(paxos.All(3)))
+
+	// The article's picture: one majority, 1 to 4, is choosing A, another one, 4 to 7, C; server 4 settles which. C begins
+	// at any time before, while and after A is chosen.
+	values := map[paxos.Value]int{}
+	for start := range 60 {
+		w := newWorld(t, world.Config{Servers: 7})
+		for a := paxos.ServerID(1); a <= 3; a++ {
+			for b := paxos.ServerID(5); b <= 7; b++ {
+				w.Cut(a, b)
+			}
+		}
+		a := w.Propose(1, "lunch", "A")
+		w.RunFor(time.Duration(start) * time.Millisecond)
+		c := w.Propose(7, "lunch", "C")
+		w.Run()
+		requireSame(t, a, c.Decision.Value)
+		requireSame(t, c, c.Decision.Value)
+		values[c.Decision.Value]++
+	}
+	assert.Len(t, values, 2, "each of them wins sometimes: %v", values)
+}
+
+// S6: a prepare carries a round ID, a server ID that breaks ties, and the value that the proposer wants.
+func TestS06PrepareCarriesRoundServerAndValue(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	burger := w.Propose(1, "lunch", "burger")
+	pizza := w.Propose(3, "lunch", "pizza")
+	var prepares []paxos.Message
+	w.RunFor(0)
+	for _, e := range w.Log() {
+		if e.Kind == paxos.EventSend {
+			prepares = append(prepares, e.Message)
+		}
+	}
+	low, high := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 1, Server: 3}
+	one := paxos.Message{Kind: paxos.KindPrepare, Instance: "lunch", Ballot: low, Value: "burger"}
+	other := paxos.Message{Kind: paxos.KindPrepare, Instance: "lunch", Ballot: high, Value: "pizza"}
+	assert.Equal(t, []paxos.Message{one, one, other, other}, prepares)
+	assert.True(t, low.Less(high), "the server breaks the tie")
+	assert.True(t, high.Less(paxos.Ballot{Round: 2, Server: 1}), "the round comes first")
+
+	w.Run()
+	assert.Equal(t, paxos.Decision{Instance: "lunch", Value: "pizza", Ballot: high}, pizza.Decision)
+	requireSame(t, burger, "pizza")
+
+	// Round IDs rise, over instances and restarts, and none is used twice: the world checks each.
+	for range 3 {
+		w.Crash(1)
+		w.Restart(1)
+		requireRising(t, w)
+	}
+}
+
+// requireRising proposes in new instances on server 1, and requires that the ballots rise.
+func requireRising(t *testing.T, w *world.World) {
+	t.Helper()
+	last := paxos.Ballot{}
+	for i := range 3 {
+		instance := fmt.Sprintf("meal %d of day %d", i, w.StoredState(1).Boot)
+		c := w.Propose(1, instance, "rice")
+		w.Run()
+		require.NoError(t, c.Err)
+		require.True(t, last.Less(c.Decision.Ballot), "%s after %s", c.Decision.Ballot, last)
+		last = c.Decision.Ballot
+	}
+}
+
+// S7: an acceptor that has several prepares goes with the highest round, and promises; a lower one gets a refusal that names
+// the higher ballot.
+func TestS07HighestRoundGetsThePromise(t *testing.T) {
+	ballots := []paxos.Ballot{{Round: 3, Server: 1}, {Round: 1, Server: 3}, {Round: 2, Server: 2}, {Round: 3, Server: 2}, {Round: 3, Server: 1}}
+	want := []string{"promise 3.1 @lunch", "nack 1.3 above 3.1 @lunch", "nack 2.2 above 3.1 @lunch", "promise 3.2 @lunch", "nack 3.1 above 3.2 @lunch"}
+	var a paxos.Acceptor
+	for i, b := range ballots {
+		next, reply, err := a.Step(paxos.Message{Kind: paxos.KindPrepare, Instance: "lunch", Ballot: b})
+		require.NoError(t, err)
+		assert.Equal(t, want[i], reply.String())
+		a = next
+	}
+
+	// The same on a server, all of them in the order of the network.
+	w := newWorld(t, world.Config{})
+	for _, b := range ballots[:4] {
+		if b.Server != 2 {
+			w.Inject(b.Server, 2, paxos.Message{Kind: paxos.KindPrepare, Instance: "lunch", Ballot: b})
+		}
+	}
+	w.Run()
+	assert.Equal(t, 1, w.Sent(world.Match{From: 2, Kind: paxos.KindPromise, Ballot: ballots[0]}))
+	assert.Equal(t, 1, w.Sent(world.Match{From: 2, Kind: paxos.KindNack, Ballot: ballots[1]}))
+}
+
+// S8: with promises from a majority, and not before, the proposer asks for votes.
+func TestS08AcceptsLeaveWithAMajorityOfPromises(t *testing.T) {
+	for n := 1; n <= 9; n++ {
+		w := newWorld(t, world.Config{Servers: n})
+		w.Hold(world.Match{Kind: paxos.KindPromise})
+		c := w.Propose(1, "lunch", "burger")
+		w.RunFor(50 * time.Millisecond)
+		for others := 1; others <= n/2; others++ {
+			require.Zero(t, w.Sent(world.Match{Kind: paxos.KindAccept}), "n=%d: %d promises, the own one included", n, others)
+			w.Release(world.Match{Kind: paxos.KindPromise, Nth: 1})
+			w.RunFor(15 * time.Millisecond)
+		}
+		require.Equal(t, n-1, w.Sent(world.Match{Kind: paxos.KindAccept}), "n=%d: to every other acceptor", n)
+		w.Run()
+		requireSame(t, c, "burger")
+	}
+}
+
+// S9: an acceptor accepts unless it has promised a higher round since; accepted, from a majority, ends the agreement.
+func TestS09AcceptedUnlessPromisedMore(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	low, high := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 2, Server: 2}
+	w.Delay(world.Match{From: 1, Kind: paxos.KindAccept}, 20*time.Millisecond)
+	w.Drop(world.Match{From: 2, To: 1, Kind: paxos.KindPrepare})
+	burger := w.Propose(1, "lunch", "burger")
+	untilSent(w, 2, world.Match{From: 1, Kind: paxos.KindAccept})
+	pizza := w.Propose(2, "lunch", "pizza")
+	w.Run()
+	assert.Equal(t, 2, w.Sent(world.Match{To: 1, Kind: paxos.KindNack, Ballot: low}))
+	assert.Zero(t, w.Sent(world.Match{Kind: paxos.KindAccepted, Ballot: low}))
+	assert.Equal(t, 2, w.Sent(world.Match{To: 2, Kind: paxos.KindAccepted, Ballot: high}))
+	assert.Equal(t, paxos.Decision{Instance: "lunch", Value: "pizza", Ballot: high}, pizza.Decision)
+	requireSame(t, burger, "pizza")
+
+	// "Unless" means higher: the promise of the very ballot is no obstacle, and neither is none at all.
+	for _, promised := range []paxos.Ballot{{}, {Round: 1, Server: 1}} {
+		_, reply, err := paxos.Acceptor{Promised: promised}.Step(paxos.Message{Kind: paxos.KindAccept, Ballot: low, Value: "burger"})
+		require.NoError(t, err)
+		assert.Equal(t, paxos.KindAccepted, reply.Kind)
+	}
+}
+
+// S10: in phase 2, 1 of 3 acceptors fails: decided, as the proposer's own server counts as one, and no message is sent to
+// oneself. A majority fails: no decision, and the caller is told who did not answer.
+func TestS10AcceptorsFailInPhase2(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	burger := w.Propose(1, "lunch", "burger")
+	untilSent(w, 1, world.Match{From: 3, Kind: paxos.KindPromise})
+	w.Crash(3)
+	w.Run()
+	assert.Equal(t, paxos.Decision{Instance: "lunch", Value: "burger", Ballot: paxos.Ballot{Round: 1, Server: 1}}, burger.Decision)
+	requireSent(t, w, map[paxos.Kind]int{paxos.KindPrepare: 2, paxos.KindPromise: 2, paxos.KindAccept: 2, paxos.KindAccepted: 1, paxos.KindChosen: 2})
+
+	w = newWorld(t, world.Config{})
+	burger = w.Propose(1, "lunch", "burger")
+	untilSent(w, 1, world.Match{From: 3, Kind: paxos.KindPromise})
+	w.Crash(2)
+	w.Crash(3)
+	w.RunFor(time.Minute)
+	require.False(t, burger.Ended, "no decision, and no error before the caller gives up")
+	w.Cancel(burger)
+	requireNoQuorum(t, burger, "accept", "paxos: propose \"lunch\": no quorum in accept: 1 of 3 acceptors answered, "+
+		"majority(3) needs 2 (silent: 2, 3): context canceled")
+}
+
+// S11: the same in phase 1, where the promises are lost.
+func TestS11AcceptorsFailInPhase1(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	w.Drop(world.Match{From: 3, Kind: paxos.KindPromise})
+	burger := w.Propose(1, "lunch", "burger")
+	w.Run()
+	requireSame(t, burger, "burger")
+	requireSent(t, w, map[paxos.Kind]int{paxos.KindPrepare: 2, paxos.KindPromise: 2, paxos.KindAccept: 2, paxos.KindAccepted: 2, paxos.KindChosen: 2})
+
+	w = newWorld(t, world.Config{})
+	w.Drop(world.Match{Kind: paxos.KindPromise})
+	burger = w.Propose(1, "lunch", "burger")
+	w.RunFor(time.Minute)
+	require.False(t, burger.Ended)
+	assert.Zero(t, w.Sent(world.Match{Kind: paxos.KindAccept}), "nobody is asked for a vote")
+	w.Cancel(burger)
+	requireNoQuorum(t, burger, "prepare", "paxos: propose \"lunch\": no quorum in prepare: 1 of 3 acceptors answered, "+
+		"majority(3) needs 2 (silent: 2, 3): context canceled")
+
+	// The outcome was unknown: the hint had left. The attempt ends at its next timeout, as nobody waits for it any more. When
+	// promises come through again, a new call decides.
+	assert.True(t, paxos.Unknown(burger.Err))
+	w.Run()
+	w.Clear()
+	again := w.Propose(1, "lunch", "pizza")
+	w.Run()
+	requireSame(t, again, "pizza")
+}
+
+// requireSent requires these counts of messages, and no others.
+func requireSent(t *testing.T, w *world.World, counts map[paxos.Kind]int) {
+	t.Helper()
+	sent := map[paxos.Kind]int{}
+	for _, e := range w.Log() {
+		if e.Kind == paxos.EventSend {
+			require.NotEqual(t, e.Server, e.Peer, "a message to oneself")
+			sent[e.Message.Kind]++
+		}
+	}
+	require.Equal(t, counts, sent)
+}
+
+func requireNoQuorum(t *testing.T, c *world.Call, phase, text string) {
+	t.Helper()
+	var op *paxos.OpError
+	require.ErrorAs(t, c.Err, &op)
+	require.ErrorIs(t, c.Err, context.Canceled)
+	assert.Equal(t, phase, op.Phase)
+	assert.Equal(t, []paxos.ServerID{1}, op.Answered)
+	assert.Equal(t, []paxos.ServerID{2, 3}, op.Silent)
+	assert.Empty(t, op.Refused)
+	assert.True(t, op.Unknown())
+	assert.EqualError(t, c.Err, text)
+}
+
+// S13: the proposer fails in the accept phase, and no acceptor received the accept: the agreement stops there. A new proposal
+// decides, and nothing is decided twice, also when the first proposer had saved its own vote and comes back.
+func TestS13ProposerFailsAndNobodyHeardIt(t *testing.T) {
+	for _, saved := range []bool{false, true} {
+		w := newWorld(t, world.Config{})
+		w.Drop(world.Match{From: 1, Kind: paxos.KindAccept})
+		burger := w.Propose(1, "lunch", "burger")
+		untilSent(w, 2, world.Match{From: 1, Kind: paxos.KindAccept})
+		if saved {
+			w.RunFor(2 * time.Millisecond)
+		}
+		w.Crash(1)
+		w.Clear()
+		w.RunFor(time.Minute)
+		require.Equal(t, saved, !w.Stored(1, "lunch").Acceptor.Accepted.IsZero())
+		require.Zero(t, w.Sent(world.Match{Kind: paxos.KindChosen}), "the agreement has stopped")
+		require.Error(t, burger.Err)
+
+		pizza := w.Propose(2, "lunch", "pizza")
+		w.Run()
+		assert.Equal(t, paxos.Decision{Instance: "lunch", Value: "pizza", Ballot: paxos.Ballot{Round: 2, Server: 2}}, pizza.Decision)
+		w.Restart(1)
+		again := w.Propose(1, "lunch", "burger")
+		w.Run()
+		requireSame(t, again, "pizza")
+	}
+}
+
+// S14: the proposer fails in the accept phase, and at least one acceptor received the accept: a new proposer whose majority
+// holds that acceptor carries the earlier agreement on. One whose majority does not may decide otherwise, unless the value
+// was chosen; it never decides twice.
+func TestS14NewProposerCarriesOn(t *testing.T) {
+	for heard := paxos.ServerID(2); heard <= 5; heard++ {
+		for down := paxos.ServerID(2); down <= 5; down++ {
+			if down == heard {
+				continue
+			}
+			w := newWorld(t, world.Config{Servers: 5})
+			for to := paxos.ServerID(2); to <= 5; to++ {
+				if to != heard {
+					w.Drop(world.Match{From: 1, To: to, Kind: paxos.KindAccept})
+				}
+			}
+			w.Propose(1, "lunch", "burger")
+			untilSent(w, 1, world.Match{From: heard, Kind: paxos.KindAccepted})
+			w.Crash(1)
+			w.Crash(down)
+			w.Run()
+			// Servers 1 and another are down, so the three that are up are the only majority: it holds the one that heard.
+			proposer := paxos.ServerID(2)
+			if down == proposer {
+				proposer = 3
+			}
+			kimbap := w.Propose(proposer, "lunch", "kimbap")
+			w.Run()
+			want := paxos.Decision{Instance: "lunch", Value: "burger", Ballot: paxos.Ballot{Round: 2, Server: proposer}}
+			require.Equal(t, want, kimbap.Decision, "%d heard, %d is down: %v", heard, down, errors.Unwrap(kimbap.Err))
+		}
+	}
+}
+
+// S15: the article's picture. The accept of (1,1) burger reached one acceptor only; the prepare of (2,2) pizza comes; the promise
+// of that acceptor returns (1,1) burger; the new proposer goes on with burger, under its own ballot (2,2).
+func TestS15BurgerUnderBallot22(t *testing.T) {
+	first, second := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 2, Server: 2}
+	w := newWorld(t, world.Config{})
+	w.Drop(world.Match{From: 1, To: 2, Kind: paxos.KindAccept})
+	w.Propose(1, "lunch", "burger")
+	untilSent(w, 1, world.Match{From: 3, Kind: paxos.KindAccepted, Ballot: first})
+	w.Crash(1)
+	w.RunFor(time.Second)
+	pizza := w.Propose(2, "lunch", "pizza")
+	w.Run()
+
+	var got []string
+	for _, e := range w.Log() {
+		if e.Kind == paxos.EventReceive && e.Message.Ballot == second {
+			got = append(got, fmt.Sprintf("%d -> %d: %s", e.Peer, e.Server, e.Message))
+		}
+	}
+	assert.Equal(t, []string{
+		`2 -> 3: prepare 2.2 "pizza" @lunch`,
+		`3 -> 2: promise 2.2 (1.1 "burger") @lunch`,
+		`2 -> 3: accept 2.2 "burger" @lunch`,
+		`3 -> 2: accepted 2.2 @lunch`,
+		`2 -> 3: chosen 2.2 @lunch`,
+	}, got)
+	assert.Equal(t, paxos.Decision{Instance: "lunch", Value: "burger", Ballot: second}, pizza.Decision, "the caller who proposed pizza is told burger")
+	for id := paxos.ServerID(2); id <= 3; id++ {
+		rec := w.Stored(id, "lunch")
+		assert.True(t, rec.Chosen)
+		assert.Equal(t, paxos.Acceptor{Promised: second, Accepted: second, Value: "burger"}, rec.Acceptor)
+	}
+}
