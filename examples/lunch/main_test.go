@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/world"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const golden = "testdata/lunch.txt"
+
+// TestGolden holds the whole output to testdata/lunch.txt.
+func TestGolden(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(&out, nil), "%s", &out)
+	if *update {
+		require.NoError(t, os.WriteFile(golden, out.Bytes(), 0o666))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), out.String(), "go test ./examples/lunch -update rewrites the file")
+	for _, line := range strings.Split(out.String(), "\n") {
+		assert.LessOrEqual(t, utf8.RuneCountInString(line), 140, "%s", line)
+	}
+}
+
+// TestEveryRow: the scenarios are those of S1 to S15, without S12, which comes with the next version.
+func TestEveryRow(t *testing.T) {
+	rows, names := map[string]bool{}, map[string]bool{}
+	for _, s := range scenarios() {
+		rows[s.row] = true
+		assert.False(t, names[s.name], "%s twice", s.name)
+		names[s.name] = true
+	}
+	for n := 1; n <= 15; n++ {
+		assert.Equal(t, n != 12, rows["S"+strconv.Itoa(n)], "S%d", n)
+	}
+}
+
+func TestList(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(&out, []string{"-list"}))
+	assert.Equal(t, len(scenarios()), strings.Count(out.String(), "\n"))
+	assert.Contains(t, out.String(), "S15  burger-or-pizza")
+}
+
+func TestRunOne(t *testing.T) {
+	for name, titles := range map[string][]string{
+		"S15":             {"S15  burger-or-pizza"},
+		"burger-or-pizza": {"S15  burger-or-pizza"},
+		"s10":             {"S10  one-vote-missing", "S10  no-votes"},
+	} {
+		var out bytes.Buffer
+		require.NoError(t, run(&out, []string{"-run", name}))
+		assert.Equal(t, len(titles), strings.Count(out.String(), "━━ S"))
+		for _, title := range titles {
+			assert.Contains(t, out.String(), title)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-run", "S12"}, `no scenario "S12"; there are`},
+		{[]string{"-run", "brunch"}, "S15  burger-or-pizza"},
+		{[]string{"-run", ""}, `no scenario ""`},
+		{[]string{"-run"}, "flag needs an argument"},
+		{[]string{"-walk"}, "flag provided but not defined"},
+		{[]string{"S15"}, `unexpected argument "S15"`},
+	} {
+		var out bytes.Buffer
+		err := run(&out, test.args)
+		var usage usageError
+		require.ErrorAs(t, err, &usage, "%v", test.args)
+		assert.ErrorContains(t, err, test.want)
+		assert.Empty(t, out.String())
+	}
+	var out bytes.Buffer
+	require.NoError(t, run(&out, []string{"-h"}))
+	assert.Equal(t, usage, out.String())
+}
+
+// TestFailureIsAnError: a scenario that does not end as it should, or breaks what must hold, is no success.
+func TestFailureIsAnError(t *testing.T) {
+	good := scenario{"S1", "good", "", "", func(st *stage) { st.open(world.Config{}) }}
+	wrong := scenario{"S2", "wrong", "", "", func(st *stage) {
+		st.open(world.Config{})
+		st.expect("pigs fly", false)
+		burger := st.Propose(1, lunch, "burger")
+		st.RunFor(time.Millisecond)
+		st.expectResult(burger, "burger", paxos.Ballot{Round: 1, Server: 1})
+		st.expectAll("burger")
+	}}
+	broken := scenario{"S3", "broken", "", "", func(st *stage) {
+		st.open(world.Config{})
+		st.Until("pigs fly", func() bool { return false })
+	}}
+	var out bytes.Buffer
+	err := play(&out, []scenario{good, wrong, broken})
+	require.EqualError(t, err, "these did not end as they should: S2 wrong, S3 broken")
+	assert.Equal(t, 4, strings.Count(out.String(), "✘ NOT SO"), "%s", &out)
+	assert.Contains(t, out.String(), "never came to this: pigs fly")
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/singledecree/paxos"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestAgreement runs the example with 3 and with 9 values: every server says what it proposed, and all of them learn one
+// and the same value, which is one of those.
+func TestAgreement(t *testing.T) {
+	menu := strings.Fields("burger pizza kimbap soup rice salad ramen curry tofu")
+	for _, n := range []int{3, 9} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			var out bytes.Buffer
+			require.NoError(t, run(&out, menu[:n]))
+			for i, value := range menu[:n] {
+				assert.Contains(t, out.String(), fmt.Sprintf("server %d proposes %q\n", i+1, value))
+			}
+			chosen := regexp.MustCompile(`(?m)^chosen: "(.*)"$`).FindStringSubmatch(out.String())
+			require.Len(t, chosen, 2, "%s", &out)
+			assert.True(t, slices.Contains(menu[:n], chosen[1]), "%q is one of the proposed values", chosen[1])
+			learned := regexp.MustCompile(`(?m)^server (\d+) learned "(.*)" in ballot \d+\.\d+ `).FindAllStringSubmatch(out.String(), -1)
+			require.Len(t, learned, n, "%s", &out)
+			for i, l := range learned {
+				assert.Equal(t, []string{fmt.Sprint(i + 1), chosen[1]}, l[1:])
+			}
+			assert.Contains(t, out.String(), fmt.Sprintf("All %d servers agree on %q, for ever.\n", n, chosen[1]))
+		})
+	}
+}
+
+// TestAnyBytes: values are bytes. Equal ones, the empty one and what is no text are values like any others.
+func TestAnyBytes(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(&out, []string{"", "", "\xff\x00"}))
+	assert.Contains(t, out.String(), "All 3 servers agree on ")
+}
+
+func TestUsage(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 10} {
+		var out bytes.Buffer
+		err := run(&out, slices.Repeat([]string{"burger"}, n))
+		var usage usageError
+		require.ErrorAs(t, err, &usage)
+		assert.EqualError(t, err, fmt.Sprintf("got %d values, want 3 to 9", n))
+		assert.Empty(t, out.String(), "nothing was started")
+	}
+	var out bytes.Buffer
+	require.NoError(t, run(&out, []string{"-h"}))
+	assert.Equal(t, usage, out.String())
+}
+
+// TestReport: the example does not say that all agree when they do not.
+func TestReport(t *testing.T) {
+	burger, pizza := paxos.Decision{Instance: "lunch", Value: "burger"}, paxos.Decision{Instance: "lunch", Value: "pizza"}
+	var out bytes.Buffer
+	err := report(&out, []paxos.Decision{burger, pizza}, []error{nil, nil})
+	assert.EqualError(t, err, `server 2 learned "pizza", server 1 learned "burger"`)
+	err = report(&out, []paxos.Decision{burger, {}}, []error{nil, errors.New("no lunch")})
+	assert.EqualError(t, err, "server 2: no lunch")
+	assert.NotContains(t, out.String(), "agree")
+}
