@@ -131,13 +131,14 @@ func (n *Node) carryOut() error {
 		if out.Stop != nil {
 			return out.Stop
 		}
+		now := n.now()
 		for _, name := range out.Load {
 			rec, err := n.config.Storage.Load(name)
 			if err != nil {
 				return fmt.Errorf("storage: load %q: %w", name, err)
 			}
 			rec.Instance = name
-			n.replica.Loaded(n.now(), rec)
+			n.replica.Loaded(now, rec)
 		}
 		if out.Save != nil {
 			if err := n.save(out.Save); err != nil {

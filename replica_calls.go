@@ -88,7 +88,9 @@ func (r *Replica) Peek(instance string) (d Decision, ok, known bool) {
 
 // call begins a call, or ends it at once.
 func (r *Replica) call(c call, name string, err error) {
-	r.event(Event{Kind: EventCall, Call: uint64(c.id), Message: Message{Instance: name, Value: c.value}})
+	if r.trace {
+		r.event(Event{Kind: EventCall, Call: uint64(c.id), Message: Message{Instance: name, Value: c.value}})
+	}
 	var inst *instance
 	switch {
 	case err != nil:
@@ -210,7 +212,9 @@ func (r *Replica) end(inst *instance, c call, d Decision, err error) {
 
 func (r *Replica) ended(id CallID, name string, d Decision, err error) {
 	r.done = append(r.done, Done{ID: id, Decision: d, OK: err == nil && d != Decision{}, Err: err})
-	r.event(Event{Kind: EventDone, Call: uint64(id), Message: Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})
+	if r.trace {
+		r.event(Event{Kind: EventDone, Call: uint64(id), Message: Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})
+	}
 }
 
 // opError says how far call c of inst came.

@@ -214,7 +214,9 @@ func (r *Replica) decide(inst *instance, from *peer, b Ballot, v Value) {
 	r.table.open--
 	r.counters.Decided++
 	r.gatherLater(inst)
-	r.event(Event{Kind: EventLearned, Message: Message{Kind: KindDecided, Instance: inst.name, Ballot: b, Value: v}})
+	if r.trace {
+		r.event(Event{Kind: EventLearned, Message: Message{Kind: KindDecided, Instance: inst.name, Ballot: b, Value: v}})
+	}
 	r.endDecided(inst)
 }
 

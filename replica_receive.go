@@ -17,22 +17,28 @@ func (r *Replica) Receive(now time.Duration, p Packet) {
 	}
 	for i := range p.Messages {
 		m := &p.Messages[i]
-		if why := r.invalid(from, m); why != "" {
+		inst := r.table.byName[m.Instance]
+		if why := r.invalid(from, m, inst); why != "" {
 			r.counters.Dropped++
-			r.event(Event{Kind: EventDrop, Peer: from.id, Packet: p.Seq, Message: *m, Err: errors.New(why)})
+			if r.trace {
+				r.event(Event{Kind: EventDrop, Peer: from.id, Packet: p.Seq, Message: *m, Err: errors.New(why)})
+			}
 			continue
 		}
-		r.event(Event{Kind: EventReceive, Peer: from.id, Packet: p.Seq, Message: *m})
+		if r.trace {
+			r.event(Event{Kind: EventReceive, Peer: from.id, Packet: p.Seq, Message: *m})
+		}
 		r.counters.Received[m.Kind]++
-		r.message(from, m)
+		r.message(from, m, inst)
 		if r.stop != nil {
 			return
 		}
 	}
 }
 
-// invalid says why m can't be a message of the protocol from that peer; empty: it can. No role sees it then.
-func (r *Replica) invalid(from *peer, m *Message) string {
+// invalid says why m can't be a message of the protocol from that peer, and then no role sees it; empty: it can. inst is
+// the instance it is about, if that is in memory.
+func (r *Replica) invalid(from *peer, m *Message, inst *instance) string {
 	switch m.Kind {
 	case KindRefuse:
 		return ""
@@ -64,27 +70,29 @@ func (r *Replica) invalid(from *peer, m *Message) string {
 		return "a round is above MaxRound"
 	case len(m.Value) > r.limits.MaxValue:
 		return "its value is too large"
-	case r.table.byName[m.Instance] == nil && checkName(m.Instance) != nil:
+	case inst == nil && checkName(m.Instance) != nil:
 		return "its instance has no valid name"
 	}
 	return ""
 }
 
-// message takes one valid message.
-func (r *Replica) message(from *peer, m *Message) {
-	var inst *instance
+// message takes one valid message about inst; nil: that is not in memory.
+func (r *Replica) message(from *peer, m *Message, inst *instance) {
 	switch m.Kind {
 	case KindRefuse:
 		r.refusedBy(from, m)
 		return
 	case KindPromise, KindAccepted, KindNack, KindState:
 		// Answers matter only to who asked, and who asked has the instance in memory.
-		if inst = r.table.byName[m.Instance]; inst == nil || inst.loading || inst.chosen {
+		if inst == nil || inst.loading || inst.chosen {
 			return
 		}
 		r.answer(inst, from.position, from, *m)
 	default:
-		if inst = r.open(m.Instance); inst == nil {
+		if inst == nil {
+			inst = r.open(m.Instance)
+		}
+		if inst == nil {
 			r.counters.Dropped++
 			return
 		}

@@ -62,7 +62,8 @@ func (r *Replica) Status(now time.Duration) Status {
 	return s
 }
 
-// event notes what happened, if anybody wants to know.
+// event notes what happened, if anybody wants to know. Where it happens often, the caller asks r.trace first: an Event is
+// large.
 func (r *Replica) event(e Event) {
 	if !r.trace {
 		return

@@ -1,0 +1,342 @@
+package paxos
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// FuzzReplica gives one Replica any inputs in any order: packets with any fields, ticks, Saves and Loads that end, calls,
+// crashes. It never panics, holds no more than its limits say, saves no promise that goes down and no vote above its
+// promise, answers nothing before its save, uses no ballot twice, ends each call once; and it does the same again for the
+// same inputs.
+func FuzzReplica(f *testing.F) {
+	for seed := range uint64(20) {
+		f.Add(randomBytes(seed, 300))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<12 {
+			return
+		}
+		first, second := newTyper(t, data).run(), newTyper(t, data).run()
+		require.Equal(t, first.log, second.log)
+	})
+}
+
+func randomBytes(seed uint64, n int) []byte {
+	src := rand.New(rand.NewPCG(seed, 1))
+	data := make([]byte, n)
+	for i := range data {
+		data[i] = byte(src.Uint32())
+	}
+	return data
+}
+
+// The same with random bytes, and a proof that they get somewhere.
+func TestReplicaRandomInputs(t *testing.T) {
+	const seeds = 1500
+	var total Counters
+	faults, stops, ends := map[string]bool{}, 0, 0
+	for seed := range uint64(seeds) {
+		y := newTyper(t, randomBytes(seed, 600))
+		y.seed = seed
+		y.run()
+		addCounters(&total, y.total)
+		for _, fault := range y.faults {
+			faults[fault.Reason] = true
+		}
+		stops += y.stops
+		ends += y.decided
+	}
+	assert.NotZero(t, total.Superseded, "sometimes superseded")
+	assert.NotZero(t, total.Resends)
+	assert.NotZero(t, total.Dropped)
+	assert.NotZero(t, total.DroppedPackets)
+	assert.NotZero(t, total.Strangers)
+	assert.NotZero(t, ends, "sometimes a call ends with a decision")
+	assert.NotZero(t, stops, "sometimes an identity is refused")
+	assert.GreaterOrEqual(t, len(faults), 6, "%v", faults)
+	for k := KindPrepare; k <= KindState; k++ {
+		assert.NotZero(t, total.Sent[k], "sent: %v", k)
+		assert.NotZero(t, total.Received[k], "received: %v", k)
+	}
+}
+
+func addCounters(to *Counters, c Counters) {
+	for k := range c.Sent {
+		to.Sent[k] += c.Sent[k]
+		to.Received[k] += c.Received[k]
+	}
+	to.Superseded += c.Superseded
+	to.Resends += c.Resends
+	to.Dropped += c.Dropped
+	to.DroppedPackets += c.DroppedPackets
+	to.Strangers += c.Strangers
+	to.Attempts += c.Attempts
+	to.Decided += c.Decided
+	to.Saves += c.Saves
+}
+
+// A typer turns bytes into inputs of server 1 of a cluster of three acceptors and a learner.
+type typer struct {
+	*ledger
+	t       *testing.T
+	data    []byte
+	r       *Replica
+	now     time.Duration
+	out     Output
+	held    *Batch
+	loads   []string
+	lives   uint64
+	calls   map[CallID]bool // begun; true: ended
+	last    CallID
+	ballots []Ballot // used by the server, to answer them
+	log     []string
+	faults  []*SafetyError
+	total   Counters
+	stops   int
+	decided int
+	seed    uint64
+}
+
+func newTyper(t *testing.T, data []byte) *typer {
+	m := membersOf(3)
+	m.Learners = []ServerID{8}
+	y := &typer{ledger: newLedger(t, m), t: t, data: data, calls: map[CallID]bool{}}
+	y.forged = true
+	y.start()
+	return y
+}
+
+func (y *typer) start() {
+	y.lives++
+	y.held, y.loads = nil, nil
+	for id, ended := range y.calls {
+		if !ended {
+			delete(y.calls, id)
+		}
+	}
+	var open []string
+	for name, rec := range y.records[1] {
+		if !rec.Chosen {
+			open = append(open, name)
+		}
+	}
+	slices.Sort(open)
+	var err error
+	y.r, err = NewReplica(y.now, ReplicaConfig{State: *y.state[1], Nonce: y.lives, Members: y.members, Open: open, Trace: y.next()%2 == 0,
+		Limits: Limits{MaxValue: 8, MaxHint: 4, MaxOpen: 6, MaxCalls: 12, Cache: 2, MaxPacket: 4 << 10, MaxBatch: 4 << 10}})
+	require.NoError(y.t, err)
+}
+
+func (y *typer) next() byte {
+	if len(y.data) == 0 {
+		return 0
+	}
+	b := y.data[0]
+	y.data = y.data[1:]
+	return b
+}
+
+func (y *typer) run() *typer {
+	for len(y.data) > 0 {
+		y.input(y.next())
+		y.take()
+	}
+	if y.r.stop == nil {
+		y.r.Abort(y.now, errors.New("the end"))
+		for y.held != nil || !y.r.saves.booted {
+			y.take()
+			y.saved()
+		}
+	}
+	y.take()
+	for id, ended := range y.calls {
+		require.True(y.t, ended, "seed %d: call %d has not ended", y.seed, id)
+	}
+	addCounters(&y.total, y.r.counters)
+	return y
+}
+
+func (y *typer) input(op byte) {
+	switch op % 16 {
+	case 0, 1, 2, 3, 4, 5, 6:
+		y.r.Receive(y.now, y.packet())
+	case 7, 8:
+		y.saved()
+	case 9, 10:
+		if len(y.loads) > 0 {
+			name := y.loads[0]
+			y.loads = y.loads[1:]
+			rec := y.records[1][name]
+			rec.Instance = name
+			y.r.Loaded(y.now, rec)
+		}
+	case 11:
+		y.now += time.Duration(y.next()) * 10 * time.Millisecond
+		y.r.Tick(y.now)
+	case 12:
+		if at, ok := y.r.Next(); ok {
+			y.now = max(y.now, at)
+			y.r.Tick(y.now)
+		}
+	case 13, 14:
+		y.call(y.next())
+	case 15:
+		if y.next()%8 == 0 {
+			addCounters(&y.total, y.r.counters)
+			y.start()
+		}
+	}
+}
+
+func (y *typer) saved() {
+	if y.held != nil {
+		y.put(1, *y.held)
+		y.held = nil
+		y.r.Saved(y.now)
+	}
+}
+
+func (y *typer) call(op byte) {
+	name := y.name()
+	switch op % 8 {
+	case 0, 1, 2, 3, 4:
+		y.last++
+		y.calls[y.last] = false
+		switch op % 8 {
+		case 3:
+			y.r.Wait(y.now, y.last, name)
+		case 4:
+			y.r.Ready(y.now, y.last)
+		default:
+			y.r.Propose(y.now, y.last, name, y.value())
+		}
+	case 5, 6:
+		y.r.Cancel(y.now, CallID(y.next())%(y.last+1))
+	case 7:
+		y.r.Peek(name)
+		y.r.Status(y.now)
+	}
+}
+
+func (y *typer) name() string {
+	return []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "a", "b", "a", readyName, "", "\xff"}[y.next()%16]
+}
+
+func (y *typer) value() Value {
+	return []Value{"v", "w", "", "large", "too large"}[y.next()%5]
+}
+
+func (y *typer) ballot(server ServerID) Ballot {
+	b := y.next()
+	if b < 128 && server == 1 && len(y.ballots) > 0 {
+		return y.ballots[len(y.ballots)-1-int(b)%len(y.ballots)]
+	}
+	switch b % 16 {
+	case 0:
+		return Ballot{}
+	case 1:
+		return Ballot{MaxRound + uint64(b/128), server}
+	case 2:
+		return Ballot{0, server}
+	case 3:
+		return Ballot{uint64(b) * roundBlock, server}
+	}
+	return Ballot{uint64(b % 16), server}
+}
+
+// packet is what a server may send, now and then with something else in it.
+func (y *typer) packet() Packet {
+	from := []ServerID{2, 3, 2, 3, 2, 3, 8, 9}[y.next()%8]
+	p := Packet{From: from, To: 1, Store: 100 + uint64(from), Boot: 1, Nonce: uint64(from), Members: y.members.Fingerprint(), Seq: uint64(y.next())}
+	switch y.next() % 64 {
+	case 0:
+		p.From = 1
+	case 1:
+		p.To = 3
+	case 2:
+		p.Store++
+	case 3:
+		p.Boot = uint64(y.next() % 4)
+	case 4:
+		p.Nonce++
+	case 5:
+		p.Members++
+	case 6:
+		p.Index = uint64(y.next())
+	}
+	for range 1 + y.next()%4 {
+		p.Messages = append(p.Messages, y.message(from))
+	}
+	return p
+}
+
+func (y *typer) message(from ServerID) Message {
+	m := Message{Kind: Kind(1 + y.next()%12), Instance: y.name()}
+	switch m.Kind {
+	case KindPromise, KindAccepted, KindNack, KindState:
+		m.Ballot = y.ballot(1)
+	case KindRefuse:
+		m.Value = Value(fmt.Sprintf("identity: %d %d", y.state[1].Boot, y.lives-uint64(y.next()%2)))
+		if y.next()%16 == 0 {
+			m.Value += " because"
+		}
+		return m
+	default:
+		m.Ballot = y.ballot(from)
+	}
+	if b := y.next(); b%4 == 0 {
+		m.Promised = y.ballot(from)
+	} else if b%4 == 1 {
+		m.Accepted = y.ballot(2 + ServerID(b%2))
+	}
+	if m.Kind == KindPrepare || m.Kind == KindAccept || m.Kind == KindDecided || !m.Accepted.IsZero() {
+		m.Value = y.value()
+	}
+	return m
+}
+
+// take carries out what the Replica wants, and checks it.
+func (y *typer) take() {
+	for turns := 0; y.r.Take(&y.out); turns++ {
+		require.Less(y.t, turns, 1000, "Take never ends")
+		out := &y.out
+		y.log = append(y.log, fmt.Sprint(y.now, out.Send, out.Load, out.Done, out.Index, out.Faults, out.Stop, out.Events))
+		for _, packet := range out.Send {
+			y.leaves(packet)
+			for _, m := range packet.Messages {
+				if m.Ballot.Server == 1 {
+					y.ballots = append(y.ballots, m.Ballot)
+				}
+			}
+		}
+		require.LessOrEqual(y.t, out.Index, y.state[1].Last)
+		y.loads = append(y.loads, out.Load...)
+		for _, d := range out.Done {
+			ended, known := y.calls[d.ID]
+			require.True(y.t, known && !ended, "call %d ends, which runs: %v", d.ID, known)
+			y.calls[d.ID] = true
+			if d.OK {
+				y.decided++
+			}
+			require.False(y.t, d.OK && d.Err != nil)
+		}
+		y.faults = append(y.faults, out.Faults...)
+		if out.Stop != nil {
+			y.stops++
+		}
+		if out.Save != nil {
+			require.Nil(y.t, y.held, "two Saves at once")
+			y.held = out.Save
+			y.log = append(y.log, fmt.Sprintf("%+v %+v", out.Save.Server, out.Save.Records))
+		}
+	}
+	checkTables(y.t, y.r)
+}

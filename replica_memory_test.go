@@ -1,0 +1,231 @@
+package paxos
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// checkTables checks what the parts of a Replica say of each other: an instance in memory is in one list or is busy, in the
+// batch that gathers if it says so, under its own name; timers, calls and counts agree.
+func checkTables(t require.TestingT, r *Replica) {
+	open, listed := 0, 0
+	seen := map[*instance]string{}
+	for name, inst := range r.table.byName {
+		require.Equal(t, name, inst.name)
+		require.Empty(t, seen[inst], "%q shares an instance", name)
+		seen[inst] = name
+		if !inst.chosen {
+			open++
+		}
+		if inst.list != nil {
+			listed++
+			require.False(t, inst.busy(), "%q is listed and busy", name)
+			require.Equal(t, inst.chosen, inst.list == &r.table.decided)
+		} else if r.stop == nil {
+			require.True(t, inst.busy(), "%q is in memory for ever", name)
+		}
+		if inst.timer != 0 {
+			require.Same(t, inst, r.timers.heap[inst.timer-1])
+		}
+		require.False(t, !inst.chosen && inst.stopped == nil && len(inst.calls) > 0 && inst.timer == 0 && !inst.loading && !inst.wantsRound && r.stop == nil,
+			"calls wait in %q, and nothing will happen", name)
+	}
+	require.Equal(t, open, r.table.open)
+	require.Equal(t, listed, r.table.decided.len+r.table.quiet.len)
+	require.LessOrEqual(t, r.table.decided.len, r.limits.Cache)
+	require.LessOrEqual(t, len(r.table.byName), r.limits.MaxOpen+r.limits.Cache)
+	require.LessOrEqual(t, len(r.table.free), maxFree)
+	for _, inst := range r.table.free {
+		require.Empty(t, seen[inst], "in use, and free")
+		seen[inst] = "free"
+		require.Equal(t, instance{arrivals: inst.arrivals, calls: inst.calls}, *inst, "what is free is empty")
+		require.Empty(t, inst.calls)
+		require.Empty(t, inst.arrivals)
+	}
+	for i, inst := range r.timers.heap {
+		require.Equal(t, i+1, inst.timer)
+		require.Same(t, inst, r.table.byName[inst.name])
+		require.False(t, i > 0 && inst.at < r.timers.heap[(i-1)/2].at, "the heap is in order")
+	}
+	calls := 0
+	for _, inst := range r.table.byName {
+		calls += len(inst.calls)
+		for _, c := range inst.calls {
+			require.Same(t, inst, r.calls[c.id])
+		}
+	}
+	require.Equal(t, calls, len(r.calls))
+	require.LessOrEqual(t, calls, r.limits.MaxCalls)
+	for _, inst := range r.saves.gather {
+		require.True(t, inst.gathered)
+		require.Same(t, inst, r.table.byName[inst.name])
+	}
+	require.LessOrEqual(t, len(r.saves.waitRun)+len(r.saves.waitNew), maxHeld)
+}
+
+// DESIGN 5: decided instances cost no memory; a bounded cache serves late questions, Storage.Load the rest.
+func TestReplicaDecidedInstancesLeaveMemory(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.limits = Limits{Cache: 10}
+	p.startAll()
+	const n = 300
+	for i := range n {
+		p.propose(1+ServerID(i%3), CallID(i+1), fmt.Sprint("job/", i), Value(fmt.Sprint("v", i)))
+		if i%7 == 0 {
+			p.pass(lazySave)
+		}
+		for _, id := range p.ids() {
+			checkTables(t, p.replicas[id])
+		}
+	}
+	p.pass(time.Second)
+	for _, id := range p.ids() {
+		r := p.replicas[id]
+		assert.Len(t, r.table.byName, 10)
+		assert.LessOrEqual(t, len(r.table.free), 20)
+		assert.Zero(t, r.Status(p.now).Open)
+		_, ok := r.Next()
+		assert.False(t, ok)
+	}
+	_, _, known := p.replicas[1].Peek("job/0")
+	assert.False(t, known)
+	p.loads = nil
+	for i := range n {
+		p.propose(2, CallID(1000+i), fmt.Sprint("job/", i), "late")
+		assert.Equal(t, Value(fmt.Sprint("v", i)), p.value(CallID(1000+i)))
+	}
+	assert.Len(t, p.loads, n, "each came back from the storage")
+	p.forged = true
+	assert.Equal(t, []string{`3 -> 1: decided 1.1 "v0" @job/0`}, p.hear(3, 1, msg(t, "prepare 99999.1 @job/0")))
+	p.loads = nil
+	p.hear(3, 1, msg(t, "prepare 99999.1 @job/0"))
+	assert.Empty(t, p.loads, "the cache serves what was asked lately")
+	checkTables(t, p.replicas[3])
+}
+
+// DESIGN 4.2: an instance with unsaved state does not leave memory, however little room there is.
+func TestReplicaUnsavedInstanceIsNotEvicted(t *testing.T) {
+	t.Run("undecided", func(t *testing.T) {
+		p := newPump(t, membersOf(3))
+		p.forged, p.limits = true, Limits{MaxOpen: 2, Cache: 1}
+		p.start(1)
+		p.run()
+		p.hold = func(ServerID) bool { return true }
+		p.hear(1, 2, msg(t, "prepare 5.2 @a"))    // its Save runs
+		p.hear(1, 2, msg(t, `accept 5.2 "v" @b`)) // gathers
+		assert.Empty(t, p.hear(1, 2, msg(t, "prepare 5.2 @c")), "no room")
+		assert.Equal(t, uint64(1), p.replicas[1].counters.Dropped)
+		assert.Equal(t, []string{"a", "b"}, p.loads)
+		p.propose(1, 1, "c", "v")
+		assert.ErrorIs(t, p.failed(1), ErrBusy)
+		assert.Equal(t, []string{"1 -> 2: promise 5.2 @a"}, p.ends(1))
+		p.hear(1, 2, msg(t, "prepare 5.2 @c"))
+		assert.NotContains(t, p.replicas[1].table.byName, "a", "it had nothing to lose any more")
+		assert.Contains(t, p.replicas[1].table.byName, "b")
+		assert.Equal(t, []string{"1 -> 2: accepted 5.2 @b"}, p.ends(1))
+		assert.Equal(t, []string{"1 -> 2: promise 5.2 @c"}, p.ends(1))
+		p.hold = nil
+		assert.Equal(t, []string{"1 -> 3: nack 4.3 above 5.2 @a"}, p.hear(1, 3, msg(t, "prepare 4.3 @a")), "it remembers its promise")
+		assert.Equal(t, []string{`1 -> 3: promise 6.3 (5.2 "v") @b`}, p.hear(1, 3, msg(t, "prepare 6.3 @b")), "and its vote")
+		checkTables(t, p.replicas[1])
+	})
+	t.Run("decided", func(t *testing.T) {
+		p := newPump(t, membersOf(3))
+		p.forged, p.limits = true, Limits{Cache: 1}
+		p.start(1)
+		p.run()
+		for i := range 20 {
+			p.hear(1, 2, msg(t, fmt.Sprintf(`decided 5.2 "v%d" @job/%d`, i, i)))
+		}
+		assert.Empty(t, p.records[1], "nothing is saved yet")
+		p.loads = nil
+		for i := range 20 {
+			name := fmt.Sprint("job/", i)
+			assert.Equal(t, []string{fmt.Sprintf(`1 -> 2: decided 5.2 "v%d" @%s`, i, name)}, p.hear(1, 2, msg(t, "prepare 9.2 @"+name)))
+		}
+		assert.Empty(t, p.loads)
+		p.pass(lazySave)
+		assert.Len(t, p.records[1], 20)
+		assert.Len(t, p.replicas[1].table.byName, 1)
+		checkTables(t, p.replicas[1])
+	})
+}
+
+// Limits.MaxOpen: undecided instances that nobody works on make room for others, the oldest first; those that somebody works
+// on do not.
+func TestReplicaMaxOpen(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged, p.limits = true, Limits{MaxOpen: 4}
+	p.start(1)
+	p.run()
+	p.propose(1, 1, "busy", "v")
+	p.wait(1, 2, "waits")
+	for i := range 100 {
+		name := fmt.Sprint("job/", i)
+		assert.Equal(t, []string{"1 -> 2: promise 5.2 @" + name}, p.hear(1, 2, msg(t, "prepare 5.2 @"+name)))
+		checkTables(t, p.replicas[1])
+	}
+	table := p.replicas[1].table.byName
+	assert.Len(t, table, 4)
+	for _, name := range []string{"busy", "waits", "job/98", "job/99"} {
+		assert.Contains(t, table, name)
+	}
+	assert.Equal(t, []string{"1 -> 3: nack 4.3 above 5.2 @job/0"}, p.hear(1, 3, msg(t, "prepare 4.3 @job/0")), "its promise is in the storage")
+	assert.Zero(t, p.replicas[1].counters.Dropped)
+	p.hear(1, 2, msg(t, "promise 1.1 @busy"))
+	p.hear(1, 2, msg(t, "accepted 1.1 @busy"))
+	assert.Equal(t, Value("v"), p.value(1))
+	p.pass(lazySave)
+	checkTables(t, p.replicas[1])
+}
+
+// An instance of another name gets nothing of the one whose memory it is given.
+func TestReplicaMemoryIsUsedAgainClean(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged, p.limits = true, Limits{MaxOpen: 1, Cache: 1}
+	p.start(1)
+	p.run()
+	p.slow = true
+	p.hear(1, 2, msg(t, `prepare 50.2 "hint" @a`), msg(t, `accept 50.2 "v" @a`), msg(t, "chosen 60.2 @a"))
+	p.replicas[1].Propose(p.now, 1, "a", "mine")
+	p.load(1, "a")
+	p.run()
+	p.replicas[1].Cancel(p.now, 1)
+	p.pass(time.Minute)
+	p.slow = false
+	old := p.replicas[1].table.byName["a"]
+	assert.Equal(t, []string{"1 -> 3: state 1.3 @b"}, p.hear(1, 3, msg(t, "query 1.3 @b")))
+	assert.Equal(t, []string{"1 -> 3: promise 1.3 @c"}, p.hear(1, 3, msg(t, "prepare 1.3 @c")))
+	inst := p.replicas[1].table.byName["c"]
+	require.Same(t, old, inst)
+	assert.Equal(t, Acceptor{Promised: Ballot{1, 3}}, inst.save.Acceptor)
+	assert.Equal(t, instance{name: "c", save: inst.save, seen: 1, list: &p.replicas[1].table.quiet, arrivals: inst.arrivals, calls: inst.calls}, *inst)
+	checkTables(t, p.replicas[1])
+}
+
+// What the storage holds undecided is opened at the start, as far as there is room.
+func TestReplicaOpenAtStart(t *testing.T) {
+	for _, room := range []int{3, 5, 10} {
+		p := newPump(t, membersOf(3))
+		p.forged, p.limits = true, Limits{MaxOpen: room}
+		for i := range 5 {
+			name := fmt.Sprint("job/", i)
+			p.records[1][name] = Record{Instance: name, Acceptor: Acceptor{Promised: Ballot{5, 2}}}
+		}
+		p.records[1]["done"] = Record{Instance: "done", Acceptor: Acceptor{Ballot{5, 2}, Ballot{5, 2}, "v"}, Chosen: true, Index: 1}
+		p.state[1].Last = 1
+		p.start(1)
+		p.run()
+		assert.Len(t, p.loads, min(room, 5))
+		assert.Len(t, p.replicas[1].table.byName, min(room, 5))
+		for i := range 5 {
+			name := fmt.Sprint("job/", i)
+			assert.Equal(t, []string{"1 -> 3: nack 4.3 above 5.2 @" + name}, p.hear(1, 3, msg(t, "prepare 4.3 @"+name)))
+		}
+		checkTables(t, p.replicas[1])
+	}
+}
