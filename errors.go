@@ -58,7 +58,7 @@ func (e *OpError) Error() string {
 		}
 	}
 	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
+		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), "paxos: "))
 	}
 	return b.String()
 }

@@ -198,3 +198,62 @@ func TestReplicaReadyIsNotDecidedByAPeer(t *testing.T) {
 	p.run()
 	assert.NotContains(t, p.done, CallID(1), "nobody has answered")
 }
+
+// Abort tells callers that their values never left. A host that carries on, if only to let its last Save end, must not prove
+// it wrong.
+func TestReplicaValueOfAnAbortedCallDoesNotLeaveLater(t *testing.T) {
+	p := newPumpOf(t, 3)
+	p.hold = func(id ServerID) bool { return true }
+	p.propose(1, 1, "lunch", "")
+	p.endSave(2) // its promise leaves
+	p.replicas[1].Abort(p.now, ErrClosed)
+	p.run()
+	require.False(t, p.failed(1).Unknown())
+	p.hold = nil
+	p.endSave(1)
+	p.pass(time.Minute)
+	assert.Empty(t, p.values, "nobody is asked to accept anything")
+}
+
+// Waits that keep coming must not have each other's question forgotten before its answers are there.
+func TestReplicaWaitCallsDoNotStarveEachOther(t *testing.T) {
+	p := newSolo(t, 3)
+	var late []Message
+	for id := CallID(1); id <= 20; id++ {
+		// A round trip takes a little longer than the time between two calls.
+		sent := p.during(func() {
+			p.replicas[1].Wait(p.now, id, "lunch")
+			p.run()
+			p.hear(1, 2, late...)
+			p.hear(1, 3, late...)
+		})
+		late = nil
+		for _, line := range sent {
+			if text, ok := strings.CutPrefix(line, "1 -> 2: query "); ok {
+				m := msg(t, "state "+text)
+				m.Promised, m.Accepted, m.Value = Ballot{9, 3}, Ballot{9, 3}, "v"
+				late = append(late, m)
+			}
+		}
+		p.pass(200 * time.Millisecond)
+	}
+	assert.Contains(t, p.done, CallID(1), "2 and 3 have voted for v, and say so again and again")
+}
+
+// What is decided is not open: an idle server is not busy, however small MaxOpen is.
+func TestReplicaDecidedInstanceLeavesRoom(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.limits = Limits{MaxOpen: 1}
+	p.startAll()
+	for i := range 10 {
+		p.propose(1, CallID(i+1), fmt.Sprint("job/", i), "v")
+		p.pass(time.Second)
+		assert.Equal(t, Value("v"), p.value(CallID(i+1)))
+	}
+	p.propose(1, 100, "a", "v")
+	p.propose(1, 101, "b", "v")
+	require.Contains(t, p.done, CallID(101))
+	if p.done[101].Err != nil {
+		assert.NotContains(t, p.failed(101).Error(), ": 0 instances are open", "the reason has to be true")
+	}
+}

@@ -237,8 +237,10 @@ func requireRising(t *testing.T, w *world.World) {
 // S7: an acceptor that has several prepares goes with the highest round, and promises; a lower one gets a refusal that names
 // the higher ballot.
 func TestS07HighestRoundGetsThePromise(t *testing.T) {
-	ballots := []paxos.Ballot{{Round: 3, Server: 1}, {Round: 1, Server: 3}, {Round: 2, Server: 2}, {Round: 3, Server: 2}, {Round: 3, Server: 1}}
-	want := []string{"promise 3.1 @lunch", "nack 1.3 above 3.1 @lunch", "nack 2.2 above 3.1 @lunch", "promise 3.2 @lunch", "nack 3.1 above 3.2 @lunch"}
+	ballots := []paxos.Ballot{{Round: 3, Server: 1}, {Round: 1, Server: 3}, {Round: 2, Server: 2}, {Round: 3, Server: 2},
+		{Round: 3, Server: 1}}
+	want := []string{"promise 3.1 @lunch", "nack 1.3 above 3.1 @lunch", "nack 2.2 above 3.1 @lunch", "promise 3.2 @lunch",
+		"nack 3.1 above 3.2 @lunch"}
 	var a paxos.Acceptor
 	for i, b := range ballots {
 		next, reply, err := a.Step(paxos.Message{Kind: paxos.KindPrepare, Instance: "lunch", Ballot: b})
@@ -310,7 +312,8 @@ func TestS10AcceptorsFailInPhase2(t *testing.T) {
 	w.Crash(3)
 	w.Run()
 	assert.Equal(t, paxos.Decision{Instance: "lunch", Value: "burger", Ballot: paxos.Ballot{Round: 1, Server: 1}}, burger.Decision)
-	requireSent(t, w, map[paxos.Kind]int{paxos.KindPrepare: 2, paxos.KindPromise: 2, paxos.KindAccept: 2, paxos.KindAccepted: 1, paxos.KindChosen: 2})
+	requireSent(t, w, map[paxos.Kind]int{paxos.KindPrepare: 2, paxos.KindPromise: 2, paxos.KindAccept: 2,
+		paxos.KindAccepted: 1, paxos.KindChosen: 2})
 
 	w = newWorld(t, world.Config{})
 	burger = w.Propose(1, "lunch", "burger")
@@ -331,7 +334,8 @@ func TestS11AcceptorsFailInPhase1(t *testing.T) {
 	burger := w.Propose(1, "lunch", "burger")
 	w.Run()
 	requireSame(t, burger, "burger")
-	requireSent(t, w, map[paxos.Kind]int{paxos.KindPrepare: 2, paxos.KindPromise: 2, paxos.KindAccept: 2, paxos.KindAccepted: 2, paxos.KindChosen: 2})
+	requireSent(t, w, map[paxos.Kind]int{paxos.KindPrepare: 2, paxos.KindPromise: 2, paxos.KindAccept: 2,
+		paxos.KindAccepted: 2, paxos.KindChosen: 2})
 
 	w = newWorld(t, world.Config{})
 	w.Drop(world.Match{Kind: paxos.KindPromise})
@@ -466,7 +470,8 @@ func TestS15BurgerUnderBallot22(t *testing.T) {
 		`3 -> 2: accepted 2.2 @lunch`,
 		`2 -> 3: chosen 2.2 @lunch`,
 	}, got)
-	assert.Equal(t, paxos.Decision{Instance: "lunch", Value: "burger", Ballot: second}, pizza.Decision, "the caller who proposed pizza is told burger")
+	want := paxos.Decision{Instance: "lunch", Value: "burger", Ballot: second}
+	assert.Equal(t, want, pizza.Decision, "the caller who proposed pizza is told burger")
 	for id := paxos.ServerID(2); id <= 3; id++ {
 		rec := w.Stored(id, "lunch")
 		assert.True(t, rec.Chosen)

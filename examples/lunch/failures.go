@@ -95,7 +95,8 @@ func carriedOn(st *stage) {
 	kimbap := st.Propose(2, lunch, "kimbap")
 	st.Run()
 
-	st.expect("one acceptor of five had voted for burger, in 1.1", st.Sent(world.Match{Kind: paxos.KindAccepted, Ballot: paxos.Ballot{Round: 1, Server: 1}}) == 1)
+	first := world.Match{Kind: paxos.KindAccepted, Ballot: paxos.Ballot{Round: 1, Server: 1}}
+	st.expect("of the other four, one had voted for burger, in 1.1", st.Sent(first) == 1)
 	st.expectResult(kimbap, "burger", paxos.Ballot{Round: 2, Server: 2})
 }
 

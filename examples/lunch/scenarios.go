@@ -169,10 +169,11 @@ func prepare(st *stage) {
 	pizza := st.Propose(3, lunch, "pizza")
 	st.Run()
 
+	values := map[paxos.Ballot]paxos.Value{low: "burger", high: "pizza"}
 	hints := 0
 	for _, e := range st.Log() {
 		m := e.Message
-		if e.Kind == paxos.EventSend && m.Kind == paxos.KindPrepare && (m.Ballot == low && m.Value == "burger" || m.Ballot == high && m.Value == "pizza") {
+		if e.Kind == paxos.EventSend && m.Kind == paxos.KindPrepare && m.Value != "" && m.Value == values[m.Ballot] {
 			hints++
 		}
 	}

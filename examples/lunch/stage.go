@@ -42,7 +42,7 @@ func (st *stage) play(s scenario) {
 	fmt.Fprintf(st, "%s%s\n\n%s\n\n", head, strings.Repeat("━", max(0, width-len([]rune(head)))), fill(s.caption, width))
 	s.script(st)
 	fmt.Fprintf(st, "%s\n", st.Draw())
-	st.expect("nothing that must always hold was broken on the way", st.broken == nil && len(st.Faults()) == 0)
+	st.expect("no invariant was broken on the way: agreement and its kin were checked after every event", st.broken == nil && len(st.Faults()) == 0)
 	for _, outcome := range st.outcomes {
 		fmt.Fprintf(st, "  %s\n", strings.ReplaceAll(fill(outcome, width-4), "\n", "\n    "))
 	}

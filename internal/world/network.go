@@ -287,5 +287,6 @@ func (w *World) travel(p paxos.Packet, fs []flight, d time.Duration, late bool) 
 func (w *World) lost(f flight, why string) { w.noteFlight(Lost, f, why) }
 
 func (w *World) noteFlight(kind paxos.EventKind, f flight, text string) {
-	w.note(Entry{Event: paxos.Event{Kind: kind, Server: f.packet.From, Peer: f.packet.To, Message: f.packet.Messages[0]}, Flight: f.id, Text: text})
+	event := paxos.Event{Kind: kind, Server: f.packet.From, Peer: f.packet.To, Message: f.packet.Messages[0]}
+	w.note(Entry{Event: event, Flight: f.id, Text: text})
 }

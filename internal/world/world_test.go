@@ -109,7 +109,7 @@ func TestPlayKeepsCommentsAndReplacesWhatHappened(t *testing.T) {
 func TestMatchText(t *testing.T) {
 	for text, m := range map[string]Match{
 		"all":                       {},
-		"1->3 accept 1.1 @lunch #2": {From: 1, To: 3, Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 1, Server: 1}, Instance: "lunch", Nth: 2},
+		"1->3 accept 1.1 @lunch #2": {From: 1, To: 3, Kind: paxos.KindAccept, Ballot: b11, Instance: "lunch", Nth: 2},
 		"*->3":                      {To: 3},
 		"1->* promise":              {From: 1, Kind: paxos.KindPromise},
 		"#4":                        {Nth: 4},
