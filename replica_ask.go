@@ -3,7 +3,8 @@ package paxos
 import "time"
 
 // asking is a question to all acceptors about one instance: what have you promised and accepted? Its ballot is fresh and
-// is never prepared, so an answer belongs to exactly this question.
+// is never prepared, so an answer belongs to exactly one question. Votes are for ever, so the learner counts them whatever
+// question they answer; who is there to answer is asked anew each time.
 type asking struct {
 	on       bool
 	ballot   Ballot
@@ -21,7 +22,10 @@ func (r *Replica) ask(inst *instance) {
 		return
 	}
 	q := &inst.asking
-	*q = asking{on: true, ballot: b, at: r.now, learner: NewLearner(r.quorum), times: q.times + 1}
+	if q.learner.quorum == nil {
+		q.learner = NewLearner(r.quorum)
+	}
+	*q = asking{on: true, ballot: b, at: r.now, learner: q.learner, times: q.times + 1}
 	pause, most := r.timing.Silence, r.timing.MaxSilence
 	if inst.name == readyName {
 		pause, most = r.timing.Phase, r.timing.MaxBackoff
@@ -45,7 +49,7 @@ func (r *Replica) tell(inst *instance, to *peer, m Message) {
 func (r *Replica) state(inst *instance, position int, from *peer, m Message) {
 	inst.saw(m.Promised)
 	q := &inst.asking
-	if !q.on || m.Ballot != q.ballot || inst.stopped != nil || inst.chosen {
+	if !q.on || inst.stopped != nil || inst.chosen {
 		return
 	}
 	next, err := q.learner.Step(position, m.Accepted, m.Value)
@@ -54,7 +58,9 @@ func (r *Replica) state(inst *instance, position int, from *peer, m Message) {
 		return
 	}
 	q.learner = next
-	q.answered = q.answered.With(position)
+	if m.Ballot == q.ballot {
+		q.answered = q.answered.With(position)
+	}
 	if v, ok := q.learner.Chosen(); ok {
 		r.decide(inst, from, m.Accepted, v)
 		return

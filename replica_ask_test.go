@@ -51,7 +51,7 @@ func TestReplicaWaitEnds(t *testing.T) {
 		{"a vote twice", []string{`2: state 1.1 above 5.2 (5.2 "v") @x`, `3: state 1.1 above 5.2 (5.2 "v") @x`, `2: state 1.1 above 5.2 (5.2 "v") @x`}, false},
 		{"equal values in different ballots", []string{`2: state 1.1 above 5.2 (5.2 "v") @x`, `3: state 1.1 above 5.2 (5.2 "v") @x`, `4: state 1.1 above 6.4 (6.4 "v") @x`,
 			`5: state 1.1 above 6.4 (6.4 "v") @x`}, false},
-		{"an answer to another question", []string{`2: state 1.1 above 5.2 (5.2 "v") @x`, `3: state 1.1 above 5.2 (5.2 "v") @x`, `4: state 9.1 above 5.2 (5.2 "v") @x`}, false},
+		{"an answer to another question, since votes are for ever", []string{`2: state 1.1 above 5.2 (5.2 "v") @x`, `3: state 1.1 above 5.2 (5.2 "v") @x`, `4: state 9.1 above 5.2 (5.2 "v") @x`}, true},
 		{"a vote of a learner", []string{`2: state 1.1 above 5.2 (5.2 "v") @x`, `3: state 1.1 above 5.2 (5.2 "v") @x`, `8: state 1.1 above 5.2 (5.2 "v") @x`}, false},
 		{"a promise is no answer", []string{`2: state 1.1 above 5.2 (5.2 "v") @x`, `3: state 1.1 above 5.2 (5.2 "v") @x`, `4: promise 1.1 (0.2 "v") @x`, `5: accepted 1.1 @x`}, false},
 		{"everybody has promised, nobody voted", []string{"2: state 1.1 above 5.2 @x", "3: state 1.1 above 5.2 @x", "4: state 1.1 above 5.2 @x", "5: state 1.1 above 5.2 @x"}, false},

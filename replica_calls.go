@@ -100,7 +100,7 @@ func (r *Replica) call(c call, name string, err error) {
 		err = fmt.Errorf("%d calls wait: %w", len(r.calls), ErrBusy)
 	default:
 		if inst = r.open(name); inst == nil {
-			err = fmt.Errorf("%d instances are open: %w", r.table.open, ErrBusy)
+			err = fmt.Errorf("%d instances are open, or not saved yet: %w", r.table.busy(), ErrBusy)
 		}
 	}
 	if err != nil {
@@ -111,7 +111,7 @@ func (r *Replica) call(c call, name string, err error) {
 	c.exposed = inst.attempt.exposed && inst.attempt.own == c.value
 	c.since = r.rounds.last
 	if c.op == opWait && inst.asking.on && r.now-inst.asking.at >= r.timing.Phase {
-		inst.asking = asking{} // what was answered may have changed since: ask at once
+		inst.asking.on, inst.asking.times = false, 0 // what was answered may have changed since: ask at once
 	}
 	inst.calls = append(inst.calls, c)
 	switch {
@@ -146,11 +146,16 @@ func (r *Replica) Cancel(now time.Duration, id CallID) {
 	c := inst.calls[i]
 	inst.calls = slices.Delete(inst.calls, i, i+1)
 	r.end(inst, c, Decision{}, errCancelled)
+	r.withdraw(inst)
+	r.settle(inst)
+}
+
+// withdraw ends the attempt of inst if its value has not left and no call offers it any more. Its caller has heard that
+// the value never left, so it must not leave from now on either.
+func (r *Replica) withdraw(inst *instance) {
 	if a := &inst.attempt; a.running() && !a.asking && !a.exposed && !inst.offers(a.own) {
-		// The caller is about to hear that its value never left: so it must not leave from now on either.
 		r.abandon(inst)
 	}
-	r.settle(inst)
 }
 
 // offers reports whether a call proposes v.
@@ -172,6 +177,8 @@ func (r *Replica) Abort(now time.Duration, err error) {
 		c := inst.calls[i]
 		inst.calls = slices.Delete(inst.calls, i, i+1)
 		r.end(inst, c, Decision{}, err)
+		r.withdraw(inst)
+		r.settle(inst)
 	}
 }
 

@@ -99,6 +99,9 @@ type table struct {
 	free    []*instance // for use again
 }
 
+// busy counts the instances that Limits.MaxOpen bounds.
+func (t *table) busy() int { return len(t.byName) - t.decided.len }
+
 func (t *table) init() { t.byName = map[string]*instance{} }
 
 // maxFree bounds the instances kept for use again.
@@ -111,7 +114,7 @@ func (r *Replica) open(name string) *instance {
 	if inst := t.byName[name]; inst != nil {
 		return inst
 	}
-	if len(t.byName)-t.decided.len >= r.limits.MaxOpen {
+	if t.busy() >= r.limits.MaxOpen {
 		if t.quiet.first == nil {
 			return nil
 		}
