@@ -26,7 +26,7 @@ var errCancelled = context.Canceled
 type OpError struct {
 	Op       string     // "propose", "wait", "peek", "ready", "decisions"
 	Instance string     // empty: none
-	Phase    string     // what the call was in: "prepare", "accept", "query", "backoff", "load", "save"; empty: it had not begun
+	Phase    string     // what the call was in: "prepare", "accept", "query", "backoff", "load"; empty: it had not begun
 	Ballot   Ballot     // the attempt that ran last; zero: none
 	Answered []ServerID // acceptors that answered the phase, this server included
 	Refused  []ServerID // those of them that refused

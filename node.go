@@ -24,7 +24,7 @@ type Config struct {
 	Limits    Limits
 	Timing    Timing
 	// Logger gets what an operator should know: start, stop, faults, refusals. Nil: nothing is logged. Its keys are
-	// cluster, server, peer, instance, ballot and err.
+	// cluster, server, boot, peer, instance, ballot and err.
 	Logger *slog.Logger
 	// Trace, if not nil, gets every Event, in order, in a goroutine of its own. When it can't keep up, events are lost,
 	// and the server goes on. Logger and Trace must not call Close, which waits for them.
@@ -59,8 +59,11 @@ type Node struct {
 	wake    chan struct{} // there may be something to do
 	stopped chan struct{} // closed when the loop has ended; then err and last are set
 	done    chan struct{} // closed when all goroutines have ended
-	err     error
+	err     error         // written under mu, and before stopped is closed
 	last    Status
+
+	// spares holds *nodeCalls for use again. It is this Node's own: a channel made in a synctest bubble must not leave it.
+	spares sync.Pool
 
 	mu     sync.Mutex // guards what follows; nothing is called and nothing waits under it
 	inbox  inbox
@@ -69,10 +72,10 @@ type Node struct {
 	shown  uint64        // subscribers may read up to here
 }
 
-// maxInbox bounds the messages that wait for the loop. Beyond it the Node receives no more, and the Transport drops.
+// maxInbox bounds the packets and messages that wait for the loop. Beyond it the Node receives no more, and the Transport drops.
 const (
 	maxInbox      = 1 << 16
-	maxInboxBytes = 64 << 20 // of their values
+	maxInboxBytes = 64 << 20 // of their names and values
 )
 
 // An inbox holds what came since the loop looked last.
@@ -81,7 +84,7 @@ type inbox struct {
 	cancel   []*nodeCall
 	packets  []Packet
 	messages []Message // of all packets, one after the other
-	bytes    int       // of the values in messages
+	bytes    int       // of the names and values in messages
 	saved    bool
 	saveErr  error
 	failed   error // the transport's end

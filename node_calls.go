@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"sync"
 	"time"
 )
 
@@ -20,8 +19,6 @@ type nodeCall struct {
 	late     bool      // it was cancelled: the loop may still hold it
 	done     chan Done // holds one
 }
-
-var nodeCalls = sync.Pool{New: func() any { return &nodeCall{done: make(chan Done, 1)} }}
 
 // slots gives each call that runs an ID that names its place, so that no map is needed to find it again.
 type slots struct {
@@ -90,16 +87,18 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 	n.mu.Lock()
 	var refused error
 	switch {
+	case n.closed && n.err != nil:
+		refused = fmt.Errorf("%w: %w", ErrClosed, n.err)
 	case n.closed:
 		refused = ErrClosed
-	case len(n.inbox.begin) >= n.config.Limits.MaxCalls:
+	case c.op != opStatus && len(n.inbox.begin) >= n.config.Limits.MaxCalls:
 		refused = fmt.Errorf("%d calls have not begun: %w", len(n.inbox.begin), ErrBusy)
 	default:
 		n.inbox.begin = append(n.inbox.begin, c)
 	}
 	n.mu.Unlock()
 	if refused != nil {
-		return Done{}, unsent(c.op, c.instance, n.closedBy(refused))
+		return Done{}, unsent(c.op, c.instance, refused)
 	}
 	n.poke()
 	select {
@@ -118,7 +117,9 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 	d := <-c.done
 	var failed *OpError
 	if errors.As(d.Err, &failed) && failed.Err == errCancelled {
-		failed.Err = ctxError(ctx)
+		own := *failed // Trace may hold the other
+		own.Err = ctxError(ctx)
+		d.Err = &own
 	}
 	return d, d.Err
 }
@@ -133,13 +134,16 @@ func (n *Node) closedBy(err error) error {
 
 // call is do with a nodeCall that is used again, unless the loop may still hold it.
 func (n *Node) call(ctx context.Context, o op, instance string, v Value) (d Done, known bool, err error) {
-	c := nodeCalls.Get().(*nodeCall)
+	c, _ := n.spares.Get().(*nodeCall)
+	if c == nil {
+		c = &nodeCall{done: make(chan Done, 1)}
+	}
 	c.op, c.instance, c.value, c.id, c.known = o, instance, v, 0, false
 	d, err = n.do(ctx, c)
 	known = c.known
 	if !c.late {
 		c.instance, c.value = "", ""
-		nodeCalls.Put(c)
+		n.spares.Put(c)
 	}
 	return d, known, err
 }
@@ -168,7 +172,7 @@ func (n *Node) Wait(ctx context.Context, instance string) (Decision, error) {
 // Peek returns what this server knows of the instance, without asking any other. ok false means that this server knows of
 // no decision; there may be one all the same. What it does return is right, for ever.
 //
-// Errors: a bad name; ctx ended; ErrClosed; the storage's.
+// Errors: a bad name; ctx ended; ErrClosed; ErrBusy; the storage's.
 func (n *Node) Peek(ctx context.Context, instance string) (d Decision, ok bool, err error) {
 	if err := checkInstance(instance); err != nil {
 		return Decision{}, false, unsent(opPeek, instance, err)
@@ -188,7 +192,7 @@ func (n *Node) Peek(ctx context.Context, instance string) (d Decision, ok bool, 
 }
 
 // Ready returns when a quorum of acceptors, enough for both phases, has answered this server since the call began. Errors:
-// ctx ended, and the error says who was silent; ErrClosed.
+// ctx ended, and the error says who was silent; ErrClosed; ErrBusy.
 func (n *Node) Ready(ctx context.Context) error {
 	_, _, err := n.call(ctx, opReady, "", "")
 	return err
@@ -226,7 +230,7 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 				page, err := n.page(ctx, after, shown)
 				for i := 0; err == nil && i < len(page); i++ {
 					var learned Learned
-					if learned, err = n.learned(page[i]); err == nil && !yield(learned, nil) {
+					if learned, err = n.learned(ctx, page[i]); err == nil && !yield(learned, nil) {
 						return
 					}
 					after = page[i].Index
@@ -258,13 +262,8 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 // page returns the decisions with an Index above after, up to shown: what lies above may not be durable yet. Fewer than
 // pageSize means that there are no more of them.
 func (n *Node) page(ctx context.Context, after, shown uint64) ([]Named, error) {
-	select {
-	case <-n.stopped:
-		return nil, n.closedBy(ErrClosed)
-	default:
-	}
-	if ctx.Err() != nil {
-		return nil, ctxError(ctx)
+	if err := n.ended(ctx); err != nil {
+		return nil, err
 	}
 	page, err := n.config.Storage.Decided(after, pageSize)
 	if err != nil {
@@ -290,7 +289,22 @@ func (n *Node) watchIndex(after uint64) (uint64, <-chan struct{}) {
 	return n.shown, n.watch
 }
 
-func (n *Node) learned(named Named) (Learned, error) {
+// ended returns why a subscriber has to end, before it touches the storage: after Close that may be gone.
+func (n *Node) ended(ctx context.Context) error {
+	select {
+	case <-n.stopped:
+		return n.closedBy(ErrClosed)
+	case <-ctx.Done():
+		return ctxError(ctx)
+	default:
+		return nil
+	}
+}
+
+func (n *Node) learned(ctx context.Context, named Named) (Learned, error) {
+	if err := n.ended(ctx); err != nil {
+		return Learned{}, err
+	}
 	rec, err := n.config.Storage.Load(named.Instance)
 	if err != nil {
 		return Learned{}, fmt.Errorf("storage: load %q: %w", named.Instance, err)

@@ -2,7 +2,6 @@ package paxos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -87,7 +86,9 @@ func (n *Node) turn() error {
 	if at, ok := n.replica.Next(); ok && at <= now {
 		n.replica.Tick(now)
 	}
-	return n.carryOut()
+	err := n.carryOut()
+	n.reportRefusals() // which may be all that came
+	return err
 }
 
 // drain hands in what a memoryEndpoint holds.
@@ -217,11 +218,11 @@ func (n *Node) put(p Packet) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	in := &n.inbox
-	if len(in.packets) > 0 && (len(in.messages)+len(p.Messages) > maxInbox || in.bytes > maxInboxBytes) {
+	if len(in.packets) > 0 && (len(in.packets)+len(in.messages)+len(p.Messages) > maxInbox || in.bytes > maxInboxBytes) {
 		return false
 	}
 	for i := range p.Messages {
-		in.bytes += len(p.Messages[i].Value)
+		in.bytes += len(p.Messages[i].Instance) + len(p.Messages[i].Value)
 	}
 	from := len(in.messages)
 	in.messages = append(in.messages, p.Messages...)
@@ -268,14 +269,17 @@ func (n *Node) show(index uint64) {
 
 // stop ends all calls, and the loop. Whoever comes later finds the Node closed.
 func (n *Node) stop(err error) {
-	if !errors.Is(err, ErrClosed) {
-		n.err = err
+	own := err != ErrClosed // the transport's may wrap it
+	if own {
 		n.report.log(slog.LevelError, "server stopped", "err", err)
 	} else {
 		n.report.log(slog.LevelInfo, "server closed")
 	}
 	n.mu.Lock()
 	n.closed = true
+	if own {
+		n.err = err
+	}
 	in := n.inbox
 	n.inbox = inbox{}
 	watch := n.watch

@@ -6,8 +6,13 @@ import (
 	"sync"
 )
 
-// maxReports bounds the events and log lines that wait for the user's code. Beyond it they are lost, and counted.
-const maxReports = 1 << 16
+// What waits for the user's code is bounded, and what goes beyond is lost: events, so many or with so many bytes of names
+// and values, and log lines, which events can't crowd out.
+const (
+	maxEvents     = 1 << 16
+	maxEventBytes = 64 << 20
+	maxLines      = 1 << 10
+)
 
 // A reporter calls the user's Logger and Trace in a goroutine of its own, so that they can be slow and hold up nobody.
 type reporter struct {
@@ -15,10 +20,10 @@ type reporter struct {
 	trace  func(context.Context, Event)
 	wake   chan struct{}
 
-	mu    sync.Mutex
-	queue []report
-	ended bool
-	lost  uint64
+	mu                   sync.Mutex
+	queue                []report
+	events, bytes, lines int // in queue
+	ended                bool
 }
 
 // A report is one event, or one log line if message is not empty.
@@ -39,15 +44,27 @@ func (p *reporter) init(cfg Config) {
 
 func (p *reporter) log(level slog.Level, message string, args ...any) {
 	if p.logger != nil {
-		p.add(report{level: level, message: message, args: args})
+		p.mu.Lock()
+		if p.lines < maxLines {
+			p.lines++
+			p.queue = append(p.queue, report{level: level, message: message, args: args})
+		}
+		p.mu.Unlock()
+		p.poke()
 	}
 }
 
-func (p *reporter) add(rs ...report) {
+func (p *reporter) traceAll(events []Event) {
 	p.mu.Lock()
-	room := max(maxReports-len(p.queue), 0)
-	p.lost += uint64(max(len(rs)-room, 0))
-	p.queue = append(p.queue, rs[:min(len(rs), room)]...)
+	for i := range events {
+		size := len(events[i].Message.Instance) + len(events[i].Message.Value)
+		if p.events >= maxEvents || p.bytes+size > maxEventBytes {
+			continue
+		}
+		p.events++
+		p.bytes += size
+		p.queue = append(p.queue, report{event: events[i]})
+	}
 	p.mu.Unlock()
 	p.poke()
 }
@@ -72,7 +89,7 @@ func (p *reporter) loop() {
 	for range p.wake {
 		p.mu.Lock()
 		queue, ended := p.queue, p.ended
-		p.queue = nil
+		p.queue, p.events, p.bytes, p.lines = nil, 0, 0, 0
 		p.mu.Unlock()
 		for _, r := range queue {
 			if r.message != "" {
@@ -94,12 +111,12 @@ func (n *Node) reportAll(out *Output) {
 			"ballot", f.Ballot.String(), "err", f)
 	}
 	if len(out.Events) > 0 {
-		rs := make([]report, len(out.Events))
-		for i, e := range out.Events {
-			rs[i].event = e
-		}
-		n.report.add(rs...)
+		n.report.traceAll(out.Events)
 	}
+}
+
+// reportRefusals logs what has changed in who takes nothing from whom.
+func (n *Node) reportRefusals() {
 	if n.replica.refusals == n.refusals {
 		return
 	}

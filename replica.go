@@ -128,12 +128,12 @@ type Replica struct {
 	indexSaid uint64
 	rtt       time.Duration // how long a phase 1 took lately
 
-	loads, loadsOut []string
-	done            []Done
-	faults          []*SafetyError
-	events          []Event
-	counters        Counters
-	refusals        uint64 // counts the changes of peer.refused
+	loads    []string
+	done     []Done
+	faults   []*SafetyError
+	events   []Event
+	counters Counters
+	refusals uint64 // counts the changes of peer.refused
 }
 
 // NewReplica returns the Replica of a server that starts now. It fails if the configuration is wrong, with an error that
@@ -224,18 +224,20 @@ func (r *Replica) input(now time.Duration) { r.now = max(r.now, now) }
 // Take fills out, reusing its slices, and reports whether there is anything to do. The host calls it after inputs until
 // it returns false.
 func (r *Replica) Take(out *Output) bool {
-	*out = Output{Send: out.Send[:0], Load: out.Load[:0], Done: out.Done[:0], Faults: out.Faults[:0], Events: out.Events[:0],
-		Index: r.saves.index, Stop: r.stop}
+	out.Send, out.Load, out.Done = out.Send[:0], out.Load[:0], out.Done[:0]
+	out.Faults, out.Events = out.Faults[:0], out.Events[:0]
+	out.Save, out.Stop = nil, r.stop
 	if r.stop == nil {
 		out.Save = r.beginSave()
 	}
+	out.Index = r.saves.index
 	some := out.Save != nil
 	if r.saves.booted || r.stop != nil {
-		r.loads, r.loadsOut = r.loadsOut[:0], r.loads
-		out.Load = append(out.Load, r.loadsOut...)
+		out.Load = append(out.Load, r.loads...)
 		out.Done = append(out.Done, r.done...)
+		clear(r.loads)
 		clear(r.done)
-		r.done = r.done[:0]
+		r.loads, r.done = r.loads[:0], r.done[:0]
 		if r.stop == nil {
 			r.takePackets(out)
 		}

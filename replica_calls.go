@@ -108,7 +108,7 @@ func (r *Replica) call(c call, name string, err error) {
 		return
 	}
 	r.calls[c.id] = inst
-	c.exposed = inst.attempt.exposed && inst.attempt.own == c.value
+	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.own == c.value
 	c.since = r.rounds.last
 	if c.op == opWait && inst.asking.on && r.now-inst.asking.at >= r.timing.Phase {
 		inst.asking.on, inst.asking.times = false, 0 // what was answered may have changed since: ask at once
@@ -147,6 +147,10 @@ func (r *Replica) Cancel(now time.Duration, id CallID) {
 	inst.calls = slices.Delete(inst.calls, i, i+1)
 	r.end(inst, c, Decision{}, errCancelled)
 	r.withdraw(inst)
+	if inst.asking.on && len(inst.calls) == 0 {
+		inst.asking = asking{}
+		r.timers.stop(inst)
+	}
 	r.settle(inst)
 }
 

@@ -171,7 +171,9 @@ func (r *Replica) refuseMembers(from *peer, p *Packet) {
 		}
 	}
 	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.members, r.print)
-	r.refusing(from, why)
+	if !strings.HasPrefix(from.refused, "it refuses this server: members: ") { // that says in words what it has
+		r.refusing(from, why)
+	}
 	r.dropped(from, p, why)
 	r.tellRefused(from, "members: server "+fmt.Sprint(uint64(r.id))+" has "+r.members.String()+"; you differ")
 }

@@ -1,0 +1,93 @@
+package paxos_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/stretchr/testify/require"
+)
+
+// BenchmarkReplica measures what the Replicas of 3 servers and their storages in memory cost per decision, in one
+// goroutine, without Node and network: batch instances are decided side by side. An op is a decision.
+func BenchmarkReplica(b *testing.B) {
+	for _, batch := range []int{1, 16, 256} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) { benchReplica(b, batch) })
+	}
+}
+
+func benchReplica(b *testing.B, batch int) {
+	members := paxos.Members{Cluster: "bench", Acceptors: []paxos.ServerID{1, 2, 3}}
+	m := &miniature{storages: make([]*paxos.MemoryStorage, 3), replicas: make([]*paxos.Replica, 3)}
+	for i, id := range members.Acceptors {
+		m.storages[i] = paxos.NewMemoryStorage()
+		require.NoError(b, paxos.Format(m.storages[i], id, members))
+		state, err := m.storages[i].Server()
+		require.NoError(b, err)
+		m.replicas[i], err = paxos.NewReplica(0, paxos.ReplicaConfig{State: state, Nonce: uint64(id), Members: members})
+		require.NoError(b, err)
+	}
+	m.run(b)
+	value := paxos.Value(make([]byte, 64))
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; {
+		for range batch {
+			i++
+			m.replicas[0].Propose(m.now, paxos.CallID(i), benchName(i), value)
+		}
+		m.run(b)
+		m.now += time.Millisecond
+	}
+	b.StopTimer()
+	require.GreaterOrEqual(b, m.decided, b.N)
+}
+
+// A miniature runs replicas by turns until they have nothing left to do.
+type miniature struct {
+	now      time.Duration
+	storages []*paxos.MemoryStorage
+	replicas []*paxos.Replica
+	out      paxos.Output
+	decided  int
+}
+
+func (m *miniature) run(b *testing.B) {
+	for some := true; some; {
+		some = false
+		for i, r := range m.replicas {
+			for r.Take(&m.out) {
+				some = true
+				m.carryOut(b, i)
+			}
+		}
+	}
+}
+
+func (m *miniature) carryOut(b *testing.B, i int) {
+	r, out := m.replicas[i], &m.out
+	for _, p := range out.Send {
+		m.replicas[p.To-1].Receive(m.now, p)
+	}
+	for _, d := range out.Done {
+		if d.Err != nil {
+			b.Fatal(d.Err)
+		}
+		m.decided++
+	}
+	for _, name := range out.Load {
+		rec, err := m.storages[i].Load(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		rec.Instance = name
+		r.Loaded(m.now, rec)
+	}
+	if out.Save != nil {
+		if err := m.storages[i].Save(*out.Save); err != nil {
+			b.Fatal(err)
+		}
+		r.Saved(m.now)
+	}
+}
