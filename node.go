@@ -80,6 +80,7 @@ const (
 
 // An inbox holds what came since the loop looked last.
 type inbox struct {
+	some     bool // there is anything below
 	begin    []*nodeCall
 	cancel   []*nodeCall
 	packets  []Packet

@@ -95,22 +95,29 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 		refused = fmt.Errorf("%d calls have not begun: %w", len(n.inbox.begin), ErrBusy)
 	default:
 		n.inbox.begin = append(n.inbox.begin, c)
+		n.inbox.some = true
 	}
 	n.mu.Unlock()
 	if refused != nil {
 		return Done{}, unsent(c.op, c.instance, refused)
 	}
 	n.poke()
+	ended := ctx.Done()
+	if ended == nil {
+		d := <-c.done
+		return d, d.Err
+	}
 	select {
 	case d := <-c.done:
 		return d, d.Err
-	case <-ctx.Done():
+	case <-ended:
 	}
 	c.late = true
 	// The loop says how far the call came, or that it was decided meanwhile.
 	n.mu.Lock()
 	if !n.closed {
 		n.inbox.cancel = append(n.inbox.cancel, c)
+		n.inbox.some = true
 	}
 	n.mu.Unlock()
 	n.poke()

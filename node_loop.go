@@ -34,7 +34,7 @@ func (n *Node) run() {
 func (n *Node) loop() {
 	n.timer = time.AfterFunc(time.Hour, n.poke)
 	defer n.timer.Stop()
-	err := n.carryOut()
+	err := n.carryOut(n.now())
 	for err == nil {
 		n.arm()
 		<-n.wake
@@ -45,11 +45,7 @@ func (n *Node) loop() {
 
 // turn hands in all that came, then carries out all that comes of it: one packet for each peer, and one Save.
 func (n *Node) turn() error {
-	var in inbox
-	n.mu.Lock()
-	in, n.inbox = n.inbox, n.spare
-	closed := n.closed
-	n.mu.Unlock()
+	in, closed := n.lookIn()
 	now := n.now()
 	if n.armed <= now {
 		n.armed = 0
@@ -79,16 +75,28 @@ func (n *Node) turn() error {
 			n.replica.Cancel(now, c.id)
 		}
 	}
-	n.recycle(in)
+	if in.some {
+		n.recycle(in)
+	}
 	if failed != nil {
 		return failed
 	}
 	if at, ok := n.replica.Next(); ok && at <= now {
 		n.replica.Tick(now)
 	}
-	err := n.carryOut()
+	err := n.carryOut(now)
 	n.reportRefusals() // which may be all that came
 	return err
+}
+
+// lookIn returns what came since the last look, and whether the Node is to close.
+func (n *Node) lookIn() (in inbox, closed bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.inbox.some {
+		in, n.inbox = n.inbox, n.spare
+	}
+	return in, n.closed
 }
 
 // drain hands in what a memoryEndpoint holds.
@@ -119,7 +127,7 @@ func (n *Node) recycle(in inbox) {
 }
 
 // carryOut does what the Replica wants done, until it wants nothing.
-func (n *Node) carryOut() error {
+func (n *Node) carryOut(now time.Duration) error {
 	out := &n.out
 	for n.replica.Take(out) {
 		for _, p := range out.Send {
@@ -132,7 +140,6 @@ func (n *Node) carryOut() error {
 		if out.Stop != nil {
 			return out.Stop
 		}
-		now := n.now()
 		for _, name := range out.Load {
 			rec, err := n.config.Storage.Load(name)
 			if err != nil {
@@ -142,7 +149,7 @@ func (n *Node) carryOut() error {
 			n.replica.Loaded(now, rec)
 		}
 		if out.Save != nil {
-			if err := n.save(out.Save); err != nil {
+			if err := n.save(now, out.Save); err != nil {
 				return err
 			}
 		}
@@ -152,7 +159,7 @@ func (n *Node) carryOut() error {
 }
 
 // save has b saved: at once if the storage is memory, else by the goroutine that saves, while the next batch gathers.
-func (n *Node) save(b *Batch) error {
+func (n *Node) save(now time.Duration, b *Batch) error {
 	memory, ok := n.config.Storage.(*MemoryStorage)
 	if !ok {
 		n.saving <- b // one at most is out, so there is room
@@ -161,7 +168,7 @@ func (n *Node) save(b *Batch) error {
 	if err := memory.Save(*b); err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
-	n.savedOne(n.now())
+	n.savedOne(now)
 	return nil
 }
 
@@ -180,7 +187,7 @@ func (n *Node) saveLoop() {
 	for b := range n.saving {
 		err := n.config.Storage.Save(*b)
 		n.mu.Lock()
-		n.inbox.saved, n.inbox.saveErr = true, err
+		n.inbox.some, n.inbox.saved, n.inbox.saveErr = true, true, err
 		n.mu.Unlock()
 		n.poke()
 		if err != nil {
@@ -196,7 +203,7 @@ func (n *Node) receiveLoop(ctx context.Context) {
 		if err != nil {
 			if ctx.Err() == nil {
 				n.mu.Lock()
-				n.inbox.failed = err
+				n.inbox.some, n.inbox.failed = true, err
 				n.mu.Unlock()
 				n.poke()
 			}
@@ -228,6 +235,7 @@ func (n *Node) put(p Packet) bool {
 	in.messages = append(in.messages, p.Messages...)
 	p.Messages = in.messages[from:len(in.messages):len(in.messages)]
 	in.packets = append(in.packets, p)
+	in.some = true
 	return true
 }
 

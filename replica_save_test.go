@@ -308,3 +308,29 @@ func TestReplicaHeldRepliesAreBounded(t *testing.T) {
 	assert.Equal(t, maxHeld, len(s.waitRun)+len(s.waitNew))
 	assert.Equal(t, uint64(1<<12+1), p.replicas[1].counters.Dropped)
 }
+
+// A Save that turned out not to be needed leaves nothing behind: the next decision waits for company as always.
+func TestReplicaSaveNotNeeded(t *testing.T) {
+	m := membersOf(3)
+	m.Learners = []ServerID{8}
+	p := newPump(t, m)
+	p.forged = true
+	p.start(8)
+	p.run()
+	p.hold = func(ServerID) bool { return true }
+	for i, name := range []string{"a", "d"} {
+		p.propose(8, CallID(i+1), name, "v")
+		for id := ServerID(1); id <= 2; id++ {
+			p.hear(8, id, Message{Kind: KindNack, Instance: name, Ballot: Ballot{uint64(i + 1), 8}, Promised: Ballot{1e6, 1}})
+		}
+	}
+	p.pass(100 * time.Millisecond) // one after the other they want a round, which the first one's Save will hold
+	require.NotNil(t, p.held[8])
+	require.True(t, p.replicas[8].saves.urgent, "the second asked for another Save")
+	assert.Len(t, p.ends(8), 2*3, "two Prepares")
+	require.Nil(t, p.held[8], "a learner has nothing else to save")
+	p.hear(8, 1, msg(t, `decided 5.1 "v" @b`))
+	assert.Nil(t, p.held[8])
+	p.pass(lazySave)
+	assert.NotNil(t, p.held[8])
+}
