@@ -65,7 +65,7 @@ func (n *MemoryNetwork) Join(id ServerID) Transport {
 type memoryEndpoint struct {
 	network *MemoryNetwork
 	id      ServerID
-	wake    chan struct{} // holds a signal while there may be something in the queue
+	wake    chan struct{} // holds a signal while there may be something in the queue: who takes it must drain
 	gone    chan struct{} // closed when the server has joined again: this endpoint receives nothing any more
 
 	mu       sync.Mutex // guards what is below, to the blank line; nothing is waited for, nor woken, under it
@@ -118,10 +118,6 @@ func (e *memoryEndpoint) push(p Packet) bool {
 	e.queue = append(e.queue, p)
 	return true
 }
-
-// ready returns a channel that yields a signal after packets were queued, at least one for all that were queued since the
-// last drain. Whoever takes the signal must drain.
-func (e *memoryEndpoint) ready() <-chan struct{} { return e.wake }
 
 // drain appends all queued packets to into, without waiting. They and their Messages are the caller's until the next
 // drain. It is for one goroutine at a time, and not to be mixed with Receive.

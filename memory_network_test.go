@@ -270,7 +270,7 @@ func TestMemoryNetworkReadyAndDrain(t *testing.T) {
 	e := two.(*memoryEndpoint)
 	signalled := func() bool {
 		select {
-		case <-e.ready():
+		case <-e.wake:
 			return true
 		default:
 			return false

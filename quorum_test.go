@@ -261,7 +261,7 @@ func (q foreignQuorum) String() string {
 
 type slicedQuorum struct {
 	foreignQuorum
-	names []string
+	_ []string // makes it incomparable
 }
 
 func TestCheckQuorumRefuses(t *testing.T) {

@@ -127,11 +127,13 @@ func TestReplicaWaitBesidePropose(t *testing.T) {
 	assert.Equal(t, Value("w"), p.value(1))
 }
 
+// answer has server 1 hear the answer to the question of Ready in that round.
+func answer(p *pump, from ServerID, round uint64) {
+	p.hear(1, from, Message{Kind: KindState, Instance: readyName, Ballot: Ballot{round, 1}})
+}
+
 // Ready needs the answers of a quorum of both phases, to a question asked after it began.
 func TestReplicaReady(t *testing.T) {
-	answer := func(p *pump, from ServerID, round int) {
-		p.hear(1, from, Message{Kind: KindState, Instance: readyName, Ballot: Ballot{uint64(round), 1}})
-	}
 	t.Run("majority", func(t *testing.T) {
 		p := newSolo(t, 5)
 		require.Equal(t, `1 -> 2: query 1.1 @"$ready"`, p.ready(1, 1)[0])
@@ -173,6 +175,10 @@ func TestReplicaReady(t *testing.T) {
 		assert.Len(t, p.ready(1, 3), 2, "and each later call asks anew")
 		assert.NotContains(t, p.done, CallID(3))
 	})
+}
+
+// Ready asks until a quorum answers; for itself, and for any number of calls at once.
+func TestReplicaReadyAsksUntilAQuorumAnswers(t *testing.T) {
 	t.Run("asks again", func(t *testing.T) {
 		p := newSolo(t, 3)
 		p.ready(1, 1)

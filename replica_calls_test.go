@@ -12,50 +12,51 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// unknownPhases are the phases that a call of instance "lunch" can be in, how to bring it there, and whether its outcome is
+// then unknown: of a value that is hinted, of one that is not.
+var unknownPhases = []struct {
+	name, phase  string
+	until        func(p *pump)
+	small, large bool
+}{
+	{"nothing is saved yet", "load", nil, false, false},
+	{"the instance is being loaded", "load", func(p *pump) { p.slow = true; p.endSave(1); p.run() }, false, false},
+	{"there is no round", "", func(p *pump) {
+		p.endSave(1)
+		p.run()
+	}, false, false},
+	{"after Prepare", "prepare", func(p *pump) { p.begun() }, true, false},
+	{"after Prepare was sent again", "prepare", func(p *pump) { p.begun(); p.pass(time.Minute) }, true, false},
+	{"after it was refused", "backoff", func(p *pump) {
+		p.begun()
+		p.hear(1, 2, Message{Kind: KindNack, Instance: "lunch", Ballot: Ballot{1e6, 1}, Promised: Ballot{2e6, 2}})
+		p.hear(1, 3, Message{Kind: KindNack, Instance: "lunch", Ballot: Ballot{1e6, 1}, Promised: Ballot{2e6, 2}})
+	}, true, false},
+	{"after Accept of the own value", "accept", func(p *pump) {
+		p.begun()
+		p.hear(1, 2, msg(p.t, "promise 1000000.1 @lunch"))
+		p.hear(1, 3, msg(p.t, "promise 1000000.1 @lunch"))
+	}, true, true},
+	{"after Accept of another value", "accept", func(p *pump) {
+		p.begun()
+		p.hear(1, 2, msg(p.t, `promise 1000000.1 (5.2 "other") @lunch`))
+		p.hear(1, 3, msg(p.t, "promise 1000000.1 @lunch"))
+	}, true, false},
+}
+
+// begun ends the first Save of server 1, and the one that reserves the round that its call wants.
+func (p *pump) begun() {
+	p.endSave(1)
+	p.run()
+	p.endSave(1)
+	p.run()
+}
+
 // OpError.Unknown: false: certain that this call's value was never handed to any acceptor or transport, as a hint or in an
 // Accept. S6: the hint makes the outcome unknown from the first Prepare on.
 func TestReplicaUnknownInEveryPhase(t *testing.T) {
 	large := Value(strings.Repeat("x", 11))
-	for _, tt := range []struct {
-		name  string
-		phase string
-		until func(p *pump) // brings the call, which has begun, to that phase
-		// whether the outcome is unknown: of a value that is hinted, of one that is not
-		small, large bool
-	}{
-		{"nothing is saved yet", "load", nil, false, false},
-		{"the instance is being loaded", "load", func(p *pump) { p.slow = true; p.endSave(1); p.run() }, false, false},
-		{"there is no round", "", func(p *pump) {
-			p.endSave(1)
-			p.run()
-		}, false, false},
-		{"after Prepare", "prepare", func(p *pump) { p.endSave(1); p.run(); p.endSave(1); p.run() }, true, false},
-		{"after Prepare was sent again", "prepare", func(p *pump) { p.endSave(1); p.run(); p.endSave(1); p.run(); p.pass(time.Minute) }, true, false},
-		{"after it was refused", "backoff", func(p *pump) {
-			p.endSave(1)
-			p.run()
-			p.endSave(1)
-			p.run()
-			p.hear(1, 2, Message{Kind: KindNack, Instance: "lunch", Ballot: Ballot{1e6, 1}, Promised: Ballot{2e6, 2}})
-			p.hear(1, 3, Message{Kind: KindNack, Instance: "lunch", Ballot: Ballot{1e6, 1}, Promised: Ballot{2e6, 2}})
-		}, true, false},
-		{"after Accept of the own value", "accept", func(p *pump) {
-			p.endSave(1)
-			p.run()
-			p.endSave(1)
-			p.run()
-			p.hear(1, 2, msg(p.t, "promise 1000000.1 @lunch"))
-			p.hear(1, 3, msg(p.t, "promise 1000000.1 @lunch"))
-		}, true, true},
-		{"after Accept of another value", "accept", func(p *pump) {
-			p.endSave(1)
-			p.run()
-			p.endSave(1)
-			p.run()
-			p.hear(1, 2, msg(p.t, `promise 1000000.1 (5.2 "other") @lunch`))
-			p.hear(1, 3, msg(p.t, "promise 1000000.1 @lunch"))
-		}, true, false},
-	} {
+	for _, tt := range unknownPhases {
 		for _, value := range []Value{"small", large, ""} {
 			t.Run(fmt.Sprintf("%s/%d bytes", tt.name, len(value)), func(t *testing.T) {
 				p := newPump(t, membersOf(3))
