@@ -215,6 +215,28 @@ func TestReplicaValueOfAnAbortedCallDoesNotLeaveLater(t *testing.T) {
 	assert.Empty(t, p.values, "nobody is asked to accept anything")
 }
 
+// Ending one call must not start an attempt for the next, which is about to end too: it would send, and at the last round it
+// ended that call, so that Abort met one that was gone. A Refuse from a peer calls Abort.
+func TestReplicaAbortStartsNothing(t *testing.T) {
+	for _, rounds := range []uint64{0, MaxRound - 1} {
+		p := newPump(t, membersOf(3))
+		p.state[1].Rounds = rounds
+		p.start(1)
+		p.run()
+		for id, v := range []Value{"", "other", "third"} {
+			p.propose(1, CallID(id+1), "lunch", v)
+		}
+		n := len(p.sent)
+		assert.NotPanics(t, func() { p.replicas[1].Abort(p.now, ErrClosed) })
+		p.run()
+		for id := CallID(1); id <= 3; id++ {
+			assert.ErrorIs(t, p.failed(id), ErrClosed)
+			assert.False(t, p.failed(id).Unknown())
+		}
+		assert.Empty(t, p.sent[n:])
+	}
+}
+
 // Waits that keep coming must not have each other's question forgotten before its answers are there.
 func TestReplicaWaitCallsDoNotStarveEachOther(t *testing.T) {
 	p := newSolo(t, 3)

@@ -215,6 +215,7 @@ func TestReplicaLateNackNeverLowersTheNextRound(t *testing.T) {
 		p.hear(1, 3, msg(t, "nack "+ballot+" above "+above+" @lunch"))
 	}
 	refuse("1.1", "50.2")
+	refuse("1.1", "2.3") // late, before the next attempt
 	p.pass(time.Minute)
 	require.Contains(t, p.sent, `1 -> 2: prepare 51.1 "v" @lunch`)
 	refuse("1.1", "2.3")  // late
