@@ -167,7 +167,7 @@ func (inst *instance) offers(v Value) bool {
 	return slices.ContainsFunc(inst.calls, func(c call) bool { return c.op == opPropose && c.value == v })
 }
 
-// Abort ends all calls with err, in the order in which they began; for a host that stops.
+// Abort ends all calls with err, in the order of their IDs; for a host that stops.
 func (r *Replica) Abort(now time.Duration, err error) {
 	r.input(now)
 	ids := make([]CallID, 0, len(r.calls))
@@ -181,8 +181,10 @@ func (r *Replica) Abort(now time.Duration, err error) {
 		c := inst.calls[i]
 		inst.calls = slices.Delete(inst.calls, i, i+1)
 		r.end(inst, c, Decision{}, err)
-		r.withdraw(inst)
-		r.settle(inst)
+		if len(inst.calls) == 0 { // else what remains is about to end, too, and nothing must begin for it
+			r.withdraw(inst)
+			r.settle(inst)
+		}
 	}
 }
 
