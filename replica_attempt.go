@@ -72,8 +72,9 @@ func (r *Replica) attempt(inst *instance) {
 	own := inst.proposes().value
 	inst.asking = asking{}
 	a := &inst.attempt
+	a.exposed = a.exposed && a.own == own // what left in an earlier ballot has left
 	a.Proposer = NewProposer(b, own, r.quorum)
-	a.state, a.began, a.resends, a.exposed = attemptRunning, r.now, 0, false
+	a.state, a.began, a.resends = attemptRunning, r.now, 0
 	r.counters.Attempts++
 	prepare := r.prepareOf(inst)
 	if prepare.Value != "" {

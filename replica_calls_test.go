@@ -389,3 +389,22 @@ func TestReplicaCounters(t *testing.T) {
 	assert.Equal(t, want, received)
 	assert.Equal(t, uint64(4), p.replicas[1].Status(p.now).Counters.Attempts)
 }
+
+// Unknown is about the value: what an earlier ballot handed out stays handed out, also for a call that comes later.
+func TestReplicaUnknownOverBallots(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged, p.limits = true, Limits{MaxHint: 1}
+	p.start(1)
+	p.run()
+	p.propose(1, 1, "lunch", "burger")
+	sent := p.hear(1, 2, msg(t, "promise 1.1 @lunch"))
+	require.Contains(t, sent, `1 -> 2: accept 1.1 "burger" @lunch`)
+	p.hear(1, 2, msg(t, "nack 1.1 above 5.2 @lunch"))
+	p.hear(1, 3, msg(t, "nack 1.1 above 5.2 @lunch"))
+	p.pass(time.Minute)
+	require.Equal(t, Ballot{6, 1}, p.replicas[1].table.byName["lunch"].attempt.ballot, "a ballot that has handed out nothing")
+	p.propose(1, 2, "lunch", "burger")
+	p.replicas[1].Cancel(p.now, 2)
+	p.run()
+	assert.True(t, p.failed(2).Unknown())
+}
