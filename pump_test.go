@@ -125,7 +125,8 @@ func (p *pump) endSave(id ServerID) {
 
 // run carries out everything until nothing is left to do without time.
 func (p *pump) run() {
-	for p.turn() {
+	for n := 0; p.turn(); n++ {
+		require.Less(p.t, n, 10_000, "the servers never stop talking")
 	}
 }
 
