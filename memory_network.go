@@ -89,7 +89,7 @@ func (e *memoryEndpoint) Send(p Packet) {
 	}
 	p.From = e.id
 	if to.push(p) {
-		to.signal()
+		signal(to.wake)
 	}
 }
 
@@ -182,13 +182,5 @@ func (e *memoryEndpoint) close() {
 	e.closed, e.queue, e.run, e.messages, e.bytes = true, nil, nil, 0, 0
 	e.mu.Unlock()
 	close(e.gone)
-	e.signal()
-}
-
-// signal has whoever waits for packets look.
-func (e *memoryEndpoint) signal() {
-	select {
-	case e.wake <- struct{}{}:
-	default: // a signal is there already
-	}
+	signal(e.wake)
 }

@@ -49,6 +49,7 @@ type Node struct {
 	booted  chan struct{}   // closed when the first Save is done
 	index   uint64          // as of the last Output
 	spare   inbox           // slices for the next inbox
+	memory  *MemoryStorage  // the Storage, if it is one: it saves at once, without a goroutine; else nil
 	direct  *memoryEndpoint // the Transport, if it is of a MemoryNetwork: it is drained without a goroutine; else nil
 	packets []Packet        // drained from it
 	taken   chan struct{}   // the inbox was emptied
@@ -113,6 +114,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 }
 
 func newNode(cfg Config) (*Node, error) {
+	cfg.Limits, cfg.Timing = cfg.Limits.withDefaults(), cfg.Timing.withDefaults()
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -123,8 +125,9 @@ func newNode(cfg Config) (*Node, error) {
 	if state.ID != cfg.ID && state != (ServerState{}) {
 		return nil, fmt.Errorf("Config.ID: %d, but the storage belongs to server %d", cfg.ID, state.ID)
 	}
-	cfg.Limits, cfg.Timing = cfg.Limits.withDefaults(), cfg.Timing.withDefaults()
-	cfg.Members = cfg.Members.clone()
+	if err := state.check(cfg.Members); err != nil {
+		return nil, err
+	}
 	open, err := undecided(cfg.Storage, cfg.Limits.MaxOpen)
 	if err != nil {
 		return nil, fmt.Errorf("storage: %w", err)
@@ -134,20 +137,19 @@ func newNode(cfg Config) (*Node, error) {
 	if cfg.Seed == 0 {
 		cfg.Seed = binary.LittleEndian.Uint64(random[8:])
 	}
-	r, err := NewReplica(0, ReplicaConfig{State: state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
+	r := newReplica(0, ReplicaConfig{State: state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
 		Open: open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
-	if err != nil {
-		return nil, errors.Unwrap(err) // without a second "paxos:"
-	}
-	n := &Node{config: cfg, replica: r, origin: time.Now(), wake: make(chan struct{}, 1),
-		booted: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers))}
-	if direct, ok := cfg.Transport.(*memoryEndpoint); ok {
-		n.direct, n.wake = direct, direct.wake
+	n := &Node{config: cfg, replica: r, origin: time.Now(), wake: make(chan struct{}, 1), booted: make(chan struct{}),
+		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers))}
+	n.memory, _ = cfg.Storage.(*MemoryStorage)
+	if n.direct, _ = cfg.Transport.(*memoryEndpoint); n.direct != nil {
+		n.wake = n.direct.wake
 	}
 	n.report.init(cfg)
 	return n, nil
 }
 
+// check returns an error that names the field that is wrong; the defaults are filled in.
 func (c Config) check() error {
 	switch {
 	case c.ID == 0:
@@ -163,10 +165,10 @@ func (c Config) check() error {
 	if !c.Members.has(c.ID) {
 		return fmt.Errorf("Config.ID: server %d is not in Config.Members", c.ID)
 	}
-	if err := c.Limits.withDefaults().check(); err != nil {
+	if err := c.Limits.check(); err != nil {
 		return fmt.Errorf("Config.%w", err)
 	}
-	if err := c.Timing.withDefaults().check(); err != nil {
+	if err := c.Timing.check(); err != nil {
 		return fmt.Errorf("Config.%w", err)
 	}
 	return nil
@@ -192,7 +194,7 @@ func (n *Node) Close() error {
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
-	n.poke()
+	signal(n.wake)
 	<-n.done
 	return nil
 }

@@ -87,10 +87,8 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 	n.mu.Lock()
 	var refused error
 	switch {
-	case n.closed && n.err != nil:
-		refused = fmt.Errorf("%w: %w", ErrClosed, n.err)
 	case n.closed:
-		refused = ErrClosed
+		refused = closedBy(n.err)
 	case c.op != opStatus && len(n.inbox.begin) >= n.config.Limits.MaxCalls:
 		refused = fmt.Errorf("%d calls have not begun: %w", len(n.inbox.begin), ErrBusy)
 	default:
@@ -101,7 +99,7 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 	if refused != nil {
 		return Done{}, unsent(c.op, c.instance, refused)
 	}
-	n.poke()
+	signal(n.wake)
 	ended := ctx.Done()
 	if ended == nil {
 		d := <-c.done
@@ -120,7 +118,7 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 		n.inbox.some = true
 	}
 	n.mu.Unlock()
-	n.poke()
+	signal(n.wake)
 	d := <-c.done
 	var failed *OpError
 	if errors.As(d.Err, &failed) && failed.Err == errCancelled {
@@ -131,12 +129,12 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 	return d, d.Err
 }
 
-// closedBy adds to ErrClosed why the Node stopped, if it did by itself.
-func (n *Node) closedBy(err error) error {
-	if own := n.Err(); own != nil && errors.Is(err, ErrClosed) {
-		return fmt.Errorf("%w: %w", err, own)
+// closedBy is ErrClosed and why the Node stopped, if it did by itself; nil: it did not.
+func closedBy(own error) error {
+	if own == nil {
+		return ErrClosed
 	}
-	return err
+	return fmt.Errorf("%w: %w", ErrClosed, own)
 }
 
 // call is do with a nodeCall that is used again, unless the loop may still hold it.
@@ -195,7 +193,7 @@ func (n *Node) Peek(ctx context.Context, instance string) (d Decision, ok bool, 
 	if !rec.Chosen {
 		return Decision{}, false, nil
 	}
-	return Decision{instance, rec.Acceptor.Value, rec.Acceptor.Accepted}, true, nil
+	return rec.decision(instance), true, nil
 }
 
 // Ready returns when a quorum of acceptors, enough for both phases, has answered this server since the call began. Errors:
@@ -259,7 +257,7 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 				yield(Learned{}, unsent(opDecisions, "", ctxError(ctx)))
 				return
 			case <-n.stopped:
-				yield(Learned{}, unsent(opDecisions, "", n.closedBy(ErrClosed)))
+				yield(Learned{}, unsent(opDecisions, "", closedBy(n.err)))
 				return
 			}
 		}
@@ -300,7 +298,7 @@ func (n *Node) watchIndex(after uint64) (uint64, <-chan struct{}) {
 func (n *Node) ended(ctx context.Context) error {
 	select {
 	case <-n.stopped:
-		return n.closedBy(ErrClosed)
+		return closedBy(n.err)
 	case <-ctx.Done():
 		return ctxError(ctx)
 	default:
@@ -319,5 +317,5 @@ func (n *Node) learned(ctx context.Context, named Named) (Learned, error) {
 	if !rec.Chosen {
 		return Learned{}, fmt.Errorf("storage: load %q: its decision %d is missing", named.Instance, named.Index)
 	}
-	return Learned{Decision{named.Instance, rec.Acceptor.Value, rec.Acceptor.Accepted}, named.Index}, nil
+	return Learned{rec.decision(named.Instance), named.Index}, nil
 }

@@ -13,7 +13,7 @@ func (n *Node) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var others sync.WaitGroup
 	n.saving = make(chan *Batch, 1)
-	if _, instant := n.config.Storage.(*MemoryStorage); !instant {
+	if n.memory == nil {
 		others.Go(n.saveLoop)
 	}
 	if n.direct == nil {
@@ -32,7 +32,7 @@ func (n *Node) run() {
 
 // loop owns the Replica: it hands in what came, and carries out what comes of it.
 func (n *Node) loop() {
-	n.timer = time.AfterFunc(time.Hour, n.poke)
+	n.timer = time.AfterFunc(time.Hour, func() { signal(n.wake) })
 	defer n.timer.Stop()
 	err := n.carryOut(n.now())
 	for err == nil {
@@ -120,10 +120,7 @@ func (n *Node) recycle(in inbox) {
 	clear(in.packets)
 	clear(in.messages)
 	n.spare = inbox{begin: in.begin[:0], cancel: in.cancel[:0], packets: in.packets[:0], messages: in.messages[:0]}
-	select {
-	case n.taken <- struct{}{}:
-	default:
-	}
+	signal(n.taken)
 }
 
 // carryOut does what the Replica wants done, until it wants nothing.
@@ -160,12 +157,11 @@ func (n *Node) carryOut(now time.Duration) error {
 
 // save has b saved: at once if the storage is memory, else by the goroutine that saves, while the next batch gathers.
 func (n *Node) save(now time.Duration, b *Batch) error {
-	memory, ok := n.config.Storage.(*MemoryStorage)
-	if !ok {
+	if n.memory == nil {
 		n.saving <- b // one at most is out, so there is room
 		return nil
 	}
-	if err := memory.Save(*b); err != nil {
+	if err := n.memory.Save(*b); err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
 	n.savedOne(now)
@@ -189,7 +185,7 @@ func (n *Node) saveLoop() {
 		n.mu.Lock()
 		n.inbox.some, n.inbox.saved, n.inbox.saveErr = true, true, err
 		n.mu.Unlock()
-		n.poke()
+		signal(n.wake)
 		if err != nil {
 			return
 		}
@@ -205,7 +201,7 @@ func (n *Node) receiveLoop(ctx context.Context) {
 				n.mu.Lock()
 				n.inbox.some, n.inbox.failed = true, err
 				n.mu.Unlock()
-				n.poke()
+				signal(n.wake)
 			}
 			return
 		}
@@ -216,7 +212,7 @@ func (n *Node) receiveLoop(ctx context.Context) {
 				return
 			}
 		}
-		n.poke()
+		signal(n.wake)
 	}
 }
 
@@ -239,11 +235,11 @@ func (n *Node) put(p Packet) bool {
 	return true
 }
 
-// poke wakes the loop.
-func (n *Node) poke() {
+// signal leaves one signal in c, which holds one at most.
+func signal(c chan<- struct{}) {
 	select {
-	case n.wake <- struct{}{}:
-	default:
+	case c <- struct{}{}:
+	default: // one is there already
 	}
 }
 
@@ -290,12 +286,7 @@ func (n *Node) stop(err error) {
 	}
 	in := n.inbox
 	n.inbox = inbox{}
-	watch := n.watch
-	n.watch = nil
 	n.mu.Unlock()
-	if watch != nil {
-		close(watch)
-	}
 	n.replica.Abort(n.now(), err)
 	n.replica.stop = err
 	for n.replica.Take(&n.out) {

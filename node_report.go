@@ -50,7 +50,7 @@ func (p *reporter) log(level slog.Level, message string, args ...any) {
 			p.queue = append(p.queue, report{level: level, message: message, args: args})
 		}
 		p.mu.Unlock()
-		p.poke()
+		signal(p.wake)
 	}
 }
 
@@ -66,14 +66,7 @@ func (p *reporter) traceAll(events []Event) {
 		p.queue = append(p.queue, report{event: events[i]})
 	}
 	p.mu.Unlock()
-	p.poke()
-}
-
-func (p *reporter) poke() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
+	signal(p.wake)
 }
 
 // close has the loop end when it has reported everything.
@@ -81,7 +74,7 @@ func (p *reporter) close() {
 	p.mu.Lock()
 	p.ended = true
 	p.mu.Unlock()
-	p.poke()
+	signal(p.wake)
 }
 
 func (p *reporter) loop() {

@@ -143,6 +143,11 @@ func NewReplica(now time.Duration, c ReplicaConfig) (*Replica, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("paxos: %w", err)
 	}
+	return newReplica(now, c), nil
+}
+
+// newReplica is NewReplica of a configuration that was checked, with its defaults filled in.
+func newReplica(now time.Duration, c ReplicaConfig) *Replica {
 	r := &Replica{
 		id: c.State.ID, members: c.Members.clone(), position: c.Members.position(c.State.ID), nonce: c.Nonce,
 		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), trace: c.Trace,
@@ -157,7 +162,7 @@ func NewReplica(now time.Duration, c ReplicaConfig) (*Replica, error) {
 			break // the rest is found in the storage when somebody asks
 		}
 	}
-	return r, nil
+	return r
 }
 
 func (c ReplicaConfig) check() error {

@@ -11,7 +11,8 @@ const (
 	attemptBackoff              // the last ballot met a higher one; the next begins when the timer is due
 )
 
-// An attempt is the one Proposer that this server has in an instance, and what is needed to try again.
+// An attempt is the one Proposer that this server has in an instance, and what is needed to try again. In a backoff the
+// Proposer is the one that was given up: it takes no more answers, and says how far it came.
 type attempt struct {
 	Proposer
 	state   attemptState
@@ -19,9 +20,6 @@ type attempt struct {
 	began   time.Duration // when the ballot began
 	resends int           // of the phase that runs
 	tries   int           // ballots that met a higher one, one after the other
-
-	last                      Ballot // of the attempt given up last, for errors
-	lastAnswered, lastRefused Set
 }
 
 func (a *attempt) running() bool { return a.state == attemptRunning }
@@ -175,7 +173,6 @@ func (r *Replica) chosen(inst *instance) {
 func (r *Replica) giveUp(inst *instance) {
 	a := &inst.attempt
 	r.counters.Superseded++
-	a.last, a.lastAnswered, a.lastRefused = a.ballot, a.Answered(), a.Refused()
 	a.state = attemptBackoff
 	a.tries = min(a.tries+1, 20) // more would overflow, and MaxBackoff is reached
 	most := min(max(r.rtt, 50*time.Microsecond)<<a.tries, r.timing.MaxBackoff)

@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -142,16 +143,21 @@ func (r *Replica) Cancel(now time.Duration, id CallID) {
 	if inst == nil {
 		return
 	}
-	i := slices.IndexFunc(inst.calls, func(c call) bool { return c.id == id })
-	c := inst.calls[i]
-	inst.calls = slices.Delete(inst.calls, i, i+1)
-	r.end(inst, c, Decision{}, errCancelled)
+	r.cut(inst, id, errCancelled)
 	r.withdraw(inst)
 	if inst.asking.on && len(inst.calls) == 0 {
 		inst.asking = asking{}
 		r.timers.stop(inst)
 	}
 	r.settle(inst)
+}
+
+// cut ends one call of inst with err, before the others.
+func (r *Replica) cut(inst *instance, id CallID, err error) {
+	i := slices.IndexFunc(inst.calls, func(c call) bool { return c.id == id })
+	c := inst.calls[i]
+	inst.calls = slices.Delete(inst.calls, i, i+1)
+	r.end(inst, c, Decision{}, err)
 }
 
 // withdraw ends the attempt of inst if its value has not left and no call offers it any more. Its caller has heard that
@@ -170,17 +176,9 @@ func (inst *instance) offers(v Value) bool {
 // Abort ends all calls with err, in the order of their IDs; for a host that stops.
 func (r *Replica) Abort(now time.Duration, err error) {
 	r.input(now)
-	ids := make([]CallID, 0, len(r.calls))
-	for id := range r.calls {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
 		inst := r.calls[id]
-		i := slices.IndexFunc(inst.calls, func(c call) bool { return c.id == id })
-		c := inst.calls[i]
-		inst.calls = slices.Delete(inst.calls, i, i+1)
-		r.end(inst, c, Decision{}, err)
+		r.cut(inst, id, err)
 		if len(inst.calls) == 0 { // else what remains is about to end, too, and nothing must begin for it
 			r.withdraw(inst)
 			r.settle(inst)
@@ -244,8 +242,8 @@ func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 		answered, refused = a.Answered(), a.Refused()
 		e.Quorum = needs(r.quorum, a.asking)
 	case a.state == attemptBackoff:
-		e.Phase, e.Ballot = "backoff", a.last
-		answered, refused = a.lastAnswered, a.lastRefused
+		e.Phase, e.Ballot = "backoff", a.ballot
+		answered, refused = a.Answered(), a.Refused()
 		e.Quorum = needs(r.quorum, false)
 	case inst.asking.on:
 		e.Phase, e.Ballot = "query", inst.asking.ballot

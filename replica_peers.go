@@ -32,6 +32,13 @@ type peer struct {
 // maxWaiting bounds the messages for one peer that wait for this server's first Save.
 const maxWaiting = 4096
 
+// How the words of a Refuse begin, and how they are shown.
+const (
+	refusesMembers  = "members: "  // cluster, acceptors or quorum differ
+	refusesIdentity = "identity: " // the Boot and the Nonce of the process that is meant follow, then why
+	refusesUs       = "it refuses this server: "
+)
+
 // addPeers fills in r.peers: the other acceptors by position, then the other learners.
 func (r *Replica) addPeers() {
 	m := r.members
@@ -165,17 +172,17 @@ func (r *Replica) dropped(from *peer, p *Packet, why string) {
 func (r *Replica) refuseMembers(from *peer, p *Packet) {
 	for i := range p.Messages {
 		if m := &p.Messages[i]; m.Kind == KindRefuse {
-			r.refusing(from, "it refuses this server: "+clip(string(m.Value)))
+			r.refusing(from, refusesUs+clip(string(m.Value)))
 			r.dropped(from, p, from.refused)
 			return
 		}
 	}
 	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.members, r.print)
-	if !strings.HasPrefix(from.refused, "it refuses this server: members: ") { // that says in words what it has
+	if !strings.HasPrefix(from.refused, refusesUs+refusesMembers) { // that says in words what it has
 		r.refusing(from, why)
 	}
 	r.dropped(from, p, why)
-	r.tellRefused(from, "members: server "+fmt.Sprint(uint64(r.id))+" has "+r.members.String()+"; you differ")
+	r.tellRefused(from, refusesMembers+"server "+fmt.Sprint(uint64(r.id))+" has "+r.members.String()+"; you differ")
 }
 
 // refuse drops a packet of a server that is not the one heard before, and tells it so. The Boot and the Nonce say which
@@ -183,7 +190,7 @@ func (r *Replica) refuseMembers(from *peer, p *Packet) {
 func (r *Replica) refuse(from *peer, p *Packet, why string) {
 	r.refusing(from, why)
 	r.dropped(from, p, why)
-	r.tellRefused(from, fmt.Sprintf("identity: %d %d %s", p.Boot, p.Nonce, why))
+	r.tellRefused(from, fmt.Sprintf(refusesIdentity+"%d %d %s", p.Boot, p.Nonce, why))
 }
 
 // refusing notes why nothing is taken from that peer, or that it takes nothing.
@@ -207,8 +214,8 @@ func (r *Replica) tellRefused(to *peer, words string) {
 // earlier life.
 func (r *Replica) refusedBy(from *peer, m *Message) {
 	words := string(m.Value)
-	r.refusing(from, "it refuses this server: "+clip(words))
-	rest, ok := strings.CutPrefix(words, "identity: ")
+	r.refusing(from, refusesUs+clip(words))
+	rest, ok := strings.CutPrefix(words, refusesIdentity)
 	boot, rest, ok1 := strings.Cut(rest, " ")
 	nonce, why, ok2 := strings.Cut(rest, " ")
 	if !ok || !ok1 || !ok2 || boot != strconv.FormatUint(r.saves.state.Boot, 10) || nonce != strconv.FormatUint(r.nonce, 10) {

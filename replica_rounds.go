@@ -52,9 +52,9 @@ func (r *Replica) ballot(inst *instance) (b Ballot, ok bool) {
 
 // reserve has the next Save hold a block of rounds from next on, unless it or an earlier one does already.
 func (r *Replica) reserve(next uint64) {
-	want := min(next+uint64(len(r.rounds.waiting))+roundBlock, MaxRound)
-	if r.saves.state.Rounds < min(next+uint64(len(r.rounds.waiting))+roundBlock/2, MaxRound) {
-		r.saves.state.Rounds = want
+	next += uint64(len(r.rounds.waiting))
+	if r.saves.state.Rounds < min(next+roundBlock/2, MaxRound) {
+		r.saves.state.Rounds = min(next+roundBlock, MaxRound)
 		r.saves.stateChanged = true
 	}
 }

@@ -81,22 +81,24 @@ func (r *Replica) release(h reply) {
 // gatherNow puts inst into the next batch, and asks for a Save.
 func (r *Replica) gatherNow(inst *instance) {
 	r.saves.urgent = true
-	if !inst.gathered {
-		inst.gathered = true
-		r.saves.gather = append(r.saves.gather, inst)
-	}
+	r.saves.add(inst)
 }
 
 // gatherLater puts inst into the next batch, but nobody waits for it: it rides with the next Save, or has one of its own
 // after lazySave.
 func (r *Replica) gatherLater(inst *instance) {
 	s := &r.saves
+	s.add(inst)
+	if !s.lazy {
+		s.lazy, s.lazyAt = true, r.now+lazySave
+	}
+}
+
+// add puts inst into the next batch, once.
+func (s *saves) add(inst *instance) {
 	if !inst.gathered {
 		inst.gathered = true
 		s.gather = append(s.gather, inst)
-	}
-	if !s.lazy {
-		s.lazy, s.lazyAt = true, r.now+lazySave
 	}
 }
 

@@ -20,6 +20,11 @@ type Record struct {
 	Index uint64
 }
 
+// decision returns the decision of the instance whose record this is; Chosen must hold.
+func (r Record) decision(instance string) Decision {
+	return Decision{instance, r.Acceptor.Value, r.Acceptor.Accepted}
+}
+
 // A ServerState is what a server remembers of itself on stable storage. None of its numbers ever goes down.
 type ServerState struct {
 	Cluster string
