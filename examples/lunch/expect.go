@@ -5,19 +5,19 @@ import (
 	"slices"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/internal/world"
+	"github.com/singledecree/paxos/paxostest"
 )
 
 // sentExactly reports whether as many messages were sent as counts says, of each kind, and none of any other.
 func (st *stage) sentExactly(counts map[paxos.Kind]int) bool {
 	all := 0
 	for kind, n := range counts {
-		if st.Sent(world.Match{Kind: kind}) != n {
+		if st.Sent(paxostest.Match{Kind: kind}) != n {
 			return false
 		}
 		all += n
 	}
-	return st.Sent(world.Match{}) == all
+	return st.Sent(paxostest.Match{}) == all
 }
 
 // expectNoneToSelf notes that no server sent itself a message.
@@ -30,7 +30,7 @@ func (st *stage) expectNoneToSelf() {
 }
 
 // expectSilent notes the error of a call, which must name those servers as silent in that phase.
-func (st *stage) expectSilent(c *world.Call, phase string, silent ...paxos.ServerID) {
+func (st *stage) expectSilent(c *paxostest.Call, phase string, silent ...paxos.ServerID) {
 	var op *paxos.OpError
 	st.expect(c.String(), errors.As(c.Err, &op) && op.Phase == phase && slices.Equal(op.Silent, silent) &&
 		slices.Equal(op.Answered, []paxos.ServerID{1}))
@@ -44,5 +44,5 @@ func (st *stage) expectUndecided() {
 			learned++
 		}
 	}
-	st.expect("nothing is decided", learned == 0 && st.Sent(world.Match{Kind: paxos.KindChosen}) == 0)
+	st.expect("nothing is decided", learned == 0 && st.Sent(paxostest.Match{Kind: paxos.KindChosen}) == 0)
 }

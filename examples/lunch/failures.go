@@ -4,13 +4,13 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/internal/world"
+	"github.com/singledecree/paxos/paxostest"
 )
 
 func oneVoteMissing(st *stage) {
-	st.open(world.Config{})
+	st.open(paxostest.SimConfig{})
 	burger := st.Propose(1, lunch, "burger")
-	st.untilSent(1, world.Match{From: 3, Kind: paxos.KindPromise})
+	st.untilSent(1, paxostest.Match{From: 3, Kind: paxos.KindPromise})
 	st.Crash(3)
 	st.Run()
 
@@ -22,9 +22,9 @@ func oneVoteMissing(st *stage) {
 }
 
 func noVotes(st *stage) {
-	st.open(world.Config{})
+	st.open(paxostest.SimConfig{})
 	burger := st.Propose(1, lunch, "burger")
-	st.untilSent(1, world.Match{From: 3, Kind: paxos.KindPromise})
+	st.untilSent(1, paxostest.Match{From: 3, Kind: paxos.KindPromise})
 	st.Crash(2)
 	st.Crash(3)
 	st.RunFor(700 * time.Millisecond)
@@ -37,7 +37,7 @@ func noVotes(st *stage) {
 }
 
 func onePromiseMissing(st *stage) {
-	st.open(world.Config{})
+	st.open(paxostest.SimConfig{})
 	st.Crash(3)
 	burger := st.Propose(1, lunch, "burger")
 	st.Run()
@@ -49,63 +49,129 @@ func onePromiseMissing(st *stage) {
 }
 
 func noPromises(st *stage) {
-	st.open(world.Config{})
-	st.Drop(world.Match{To: 1, Kind: paxos.KindPromise})
+	st.open(paxostest.SimConfig{})
+	st.Drop(paxostest.Match{To: 1, Kind: paxos.KindPromise})
 	burger := st.Propose(1, lunch, "burger")
 	st.RunFor(500 * time.Millisecond)
 	st.expect("after 500 ms the call still waits", !burger.Ended)
 	st.Cancel(burger)
 
-	st.expect("nobody was asked for a vote", st.Sent(world.Match{Kind: paxos.KindAccept}) == 0)
+	st.expect("nobody was asked for a vote", st.Sent(paxostest.Match{Kind: paxos.KindAccept}) == 0)
 	st.expectSilent(burger, "prepare", 2, 3)
 	st.expectUndecided()
 }
 
-func nobodyHeard(st *stage) {
-	st.open(world.Config{})
-	st.Drop(world.Match{From: 1, Kind: paxos.KindAccept})
+func takenOver(st *stage) {
+	st.open(paxostest.SimConfig{})
 	first := st.Propose(1, lunch, "burger")
-	st.untilSent(2, world.Match{From: 1, Kind: paxos.KindAccept})
+	st.untilSent(1, paxostest.Match{To: 1, Kind: paxos.KindPromise})
+	st.Crash(1)
+	st.RunFor(500 * time.Millisecond)
+	st.expect("after 500 ms nobody has been asked for a vote", st.Sent(paxostest.Match{Kind: paxos.KindAccept}) == 0)
+	st.Run()
+	st.expect("servers 2 and 3 have learned burger, and nobody called them", st.calls(2)+st.calls(3) == 0 && st.knows(2) && st.knows(3))
+	st.Restart(1)
+	st.Run()
+
+	st.expect("the first call died with its server", first.Ended && first.Err != nil)
+	st.expectAll("burger")
+}
+
+func nobodyHeard(st *stage) {
+	st.open(paxostest.SimConfig{Limits: paxos.Limits{MaxHint: 5}})
+	st.Drop(paxostest.Match{From: 1, Kind: paxos.KindAccept})
+	first := st.Propose(1, lunch, "burger")
+	st.untilSent(2, paxostest.Match{From: 1, Kind: paxos.KindAccept})
 	st.RunFor(0)
 	st.Crash(1)
 	st.RunFor(5 * time.Second)
-	st.expect("nothing is decided as long as nobody proposes", st.Sent(world.Match{Kind: paxos.KindChosen}) == 0)
+	st.expect("nothing is decided as long as nobody proposes", st.Sent(paxostest.Match{Kind: paxos.KindChosen}) == 0)
 	st.Clear()
 	pizza := st.Propose(2, lunch, "pizza")
-	st.Run()
+	st.untilEnded(pizza)
+	st.RunFor(20 * time.Millisecond)
 	st.Restart(1)
 	again := st.Propose(1, lunch, "burger")
 	st.Run()
 
 	st.expect("the first call died with its server", first.Ended && first.Err != nil)
-	st.expectResult(pizza, "pizza", paxos.Ballot{Round: 2, Server: 2})
+	st.expect(pizza.String(), pizza.Ended && pizza.Decision.Value == "pizza")
 	st.expect(again.String(), again.Ended && again.Decision.Value == "pizza")
 	st.expectAll("pizza")
 }
 
+func heardOfIt(st *stage) {
+	st.open(paxostest.SimConfig{})
+	st.Drop(paxostest.Match{From: 1, Kind: paxos.KindAccept})
+	st.Propose(1, lunch, "burger")
+	st.untilSent(2, paxostest.Match{From: 1, Kind: paxos.KindAccept})
+	st.RunFor(0)
+	st.Crash(1)
+	st.Run()
+
+	st.expect("no acceptor got an accept from server 1", st.Arrived(paxostest.Match{From: 1, Kind: paxos.KindAccept}) == 0)
+	st.expect("servers 2 and 3 have learned burger, and nobody called them", st.calls(2)+st.calls(3) == 0 && st.knows(2) && st.knows(3))
+}
+
 func carriedOn(st *stage) {
-	st.open(world.Config{Servers: 5})
+	st.open(paxostest.SimConfig{Servers: 5})
 	for _, to := range []paxos.ServerID{2, 3, 5} {
-		st.Drop(world.Match{From: 1, To: to, Kind: paxos.KindAccept})
+		st.Drop(paxostest.Match{From: 1, To: to, Kind: paxos.KindAccept})
 	}
 	st.Propose(1, lunch, "burger")
-	st.untilSent(1, world.Match{From: 4, Kind: paxos.KindAccepted})
+	st.untilSent(1, paxostest.Match{From: 4, Kind: paxos.KindAccepted})
 	st.Crash(1)
 	st.RunFor(68 * time.Millisecond)
 	kimbap := st.Propose(2, lunch, "kimbap")
 	st.Run()
 
-	first := world.Match{Kind: paxos.KindAccepted, Ballot: paxos.Ballot{Round: 1, Server: 1}}
+	first := paxostest.Match{Kind: paxos.KindAccepted, Ballot: paxos.Ballot{Round: 1, Server: 1}}
 	st.expect("of the other four, one had voted for burger, in 1.1", st.Sent(first) == 1)
 	st.expectResult(kimbap, "burger", paxos.Ballot{Round: 2, Server: 2})
 }
 
-func burgerOrPizza(st *stage) {
-	st.open(world.Config{})
-	first, second := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 2, Server: 2}
-	st.Drop(world.Match{From: 1, To: 2, Kind: paxos.KindAccept})
+func voteCarriedOn(st *stage) {
+	st.open(paxostest.SimConfig{Servers: 5})
+	for _, to := range []paxos.ServerID{2, 3, 5} {
+		st.Drop(paxostest.Match{From: 1, To: to, Kind: paxos.KindAccept})
+	}
 	st.Propose(1, lunch, "burger")
-	st.untilSent(1, world.Match{From: 3, Kind: paxos.KindAccepted, Ballot: first})
+	st.untilSent(1, paxostest.Match{From: 4, Kind: paxos.KindAccepted})
+	st.Crash(1)
+	st.Run()
+
+	calls, know := 0, 0
+	for id := paxos.ServerID(2); id <= 5; id++ {
+		calls += st.calls(id)
+		if st.knows(id) {
+			know++
+		}
+	}
+	st.expect("servers 2 to 5 have learned burger, and nobody called them", calls == 0 && know == 4)
+}
+
+// calls counts the calls made on a server.
+func (st *stage) calls(id paxos.ServerID) (n int) {
+	for _, e := range st.Log() {
+		if e.Kind == paxos.EventCall && e.Server == id {
+			n++
+		}
+	}
+	return n
+}
+
+// knows reports whether a server has learned burger.
+func (st *stage) knows(id paxos.ServerID) bool {
+	d, ok := st.Learned(id, lunch)
+	return ok && d.Value == "burger"
+}
+
+func burgerOrPizza(st *stage) {
+	st.open(paxostest.SimConfig{})
+	first, second := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 2, Server: 2}
+	st.Drop(paxostest.Match{From: 1, To: 2, Kind: paxos.KindAccept})
+	st.Propose(1, lunch, "burger")
+	st.untilSent(1, paxostest.Match{From: 3, Kind: paxos.KindAccepted, Ballot: first})
 	st.Crash(1)
 	st.RunFor(68 * time.Millisecond)
 	pizza := st.Propose(2, lunch, "pizza")

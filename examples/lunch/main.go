@@ -16,7 +16,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/singledecree/paxos/internal/world"
+	"github.com/singledecree/paxos/paxostest"
 )
 
 const usage = `usage: lunch [-list] [-run NAME]
@@ -100,7 +100,7 @@ func listing(all []scenario) string {
 // play plays the scenarios, and returns an error if one did not end as it should.
 func play(w io.Writer, all []scenario) error {
 	var failed []string
-	fmt.Fprintf(w, "How to read the diagrams: time goes down, each server has a column.\n\n%s\n", indent(world.Legend))
+	fmt.Fprintf(w, "How to read the diagrams: time goes down, each server has a column.\n\n%s\n", indent(paxostest.Legend))
 	for _, s := range all {
 		st := stage{Writer: w}
 		st.play(s)

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/internal/world"
+	"github.com/singledecree/paxos/paxostest"
 )
 
 // scenarios returns them in the order of the article.
@@ -46,12 +46,20 @@ up; the error says who was silent.`, noVotes},
 Server 3 is down. The promises of servers 1 and 2 are a majority, and so are their votes.`, onePromiseMissing},
 		{"S11", "no-promises", "the promises of a majority are lost", `
 No promise reaches server 1. It has its own alone, so it never asks for a vote; the error says who was silent.`, noPromises},
+		{"S12", "taken-over", "the proposer fails while promises come in", `
+Server 1 fails when its first promise is on the way, before it has asked anybody for a vote. Its prepare carried burger. When
+nothing has moved for a while, the server that comes next takes over, and proposes what it heard; nobody calls it.`, takenOver},
 		{"S13", "nobody-heard", "the proposer fails, and no acceptor got its accept", `
-Server 1 fails while it asks for votes, and nobody hears it. The agreement stops: for five seconds nothing happens. Then server
-2 proposes pizza, and as no acceptor has voted, pizza is decided. When server 1 is back, it is told.`, nobodyHeard},
+Server 1 fails while it asks for votes, and nobody hears it. Its value was too large to be told in a prepare: here, more than 5
+bytes. So nobody knows a value, and the agreement stops: for five seconds nothing happens. Then server 2 proposes pizza, and
+pizza is decided. When server 1 is back, it is told.`, nobodyHeard},
+		{"S13", "heard-of-it", "the same, with a value that a prepare can carry", `
+Again no acceptor gets the accept. But the prepare has told servers 2 and 3 what server 1 wanted, so one of them finishes it.`, heardOfIt},
 		{"S14", "carried-on", "the proposer fails, and one acceptor got its accept", `
 Server 1 fails when its accept has reached server 4 alone, one of five. Server 2 proposes kimbap. The promise of server 4
 reports burger, so server 2 carries the earlier agreement on.`, carriedOn},
+		{"S14", "nobody-proposes", "the same, and nobody proposes", `
+Server 1 fails when its accept has reached server 4 alone. Nobody calls anything; one of the others carries the agreement on.`, voteCarriedOn},
 		{"S15", "burger-or-pizza", "the article's picture", `
 The accept of ballot (1,1), burger, reaches server 3 alone, and server 1 fails. Server 2 prepares (2,2), pizza. The promise of
 server 3 returns (1,1) burger, so server 2 goes on with burger, under its own ballot (2,2).`, burgerOrPizza},
@@ -59,12 +67,12 @@ server 3 returns (1,1) burger, so server 2 goes on with burger, under its own ba
 }
 
 func restarts(st *stage) {
-	st.open(world.Config{})
+	st.open(paxostest.SimConfig{})
 	st.SaveTime(3, 45*time.Millisecond)
 	burger := st.Propose(1, lunch, "burger")
 	st.untilEnded(burger)
 	st.Crash(1)
-	st.untilArrived(1, world.Match{To: 2, Kind: paxos.KindChosen})
+	st.untilArrived(1, paxostest.Match{To: 2, Kind: paxos.KindChosen})
 	st.Crash(2)
 	st.RunFor(68 * time.Millisecond)
 	st.Restart(1)
@@ -81,58 +89,58 @@ func restarts(st *stage) {
 }
 
 func roles(st *stage) {
-	st.open(world.Config{Learners: 1})
+	st.open(paxostest.SimConfig{Learners: 1})
 	kimbap := st.Propose(4, lunch, "kimbap")
 	st.Run()
 
 	st.expectResult(kimbap, "kimbap", paxos.Ballot{Round: 1, Server: 4})
-	votes := st.Sent(world.Match{From: 4, Kind: paxos.KindPromise}) + st.Sent(world.Match{From: 4, Kind: paxos.KindAccepted})
-	asked := st.Sent(world.Match{To: 4, Kind: paxos.KindPrepare}) + st.Sent(world.Match{To: 4, Kind: paxos.KindAccept})
+	votes := st.Sent(paxostest.Match{From: 4, Kind: paxos.KindPromise}) + st.Sent(paxostest.Match{From: 4, Kind: paxos.KindAccepted})
+	asked := st.Sent(paxostest.Match{To: 4, Kind: paxos.KindPrepare}) + st.Sent(paxostest.Match{To: 4, Kind: paxos.KindAccept})
 	st.expect("nobody asked server 4 for a promise or a vote, and it gave none", votes+asked == 0)
 	st.expectAll("kimbap")
 }
 
 func stableStorage(st *stage) {
-	st.open(world.Config{})
+	st.open(paxostest.SimConfig{})
 	low, high := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 2, Server: 3}
-	st.Hold(world.Match{From: 1, To: 2, Kind: paxos.KindAccept})
-	st.Drop(world.Match{From: 1, To: 3, Kind: paxos.KindAccept})
-	st.Drop(world.Match{From: 3, To: 1, Kind: paxos.KindPrepare})
+	st.Hold(paxostest.Match{From: 1, To: 2, Kind: paxos.KindAccept})
+	st.Drop(paxostest.Match{From: 1, To: 3, Kind: paxos.KindAccept})
+	st.Drop(paxostest.Match{From: 3, To: 1, Kind: paxos.KindPrepare})
 	burger := st.Propose(1, lunch, "burger")
 	st.RunFor(30 * time.Millisecond)
 	pizza := st.Propose(3, lunch, "pizza")
-	st.untilSent(1, world.Match{From: 2, Kind: paxos.KindPromise, Ballot: high})
+	st.untilSent(1, paxostest.Match{From: 2, Kind: paxos.KindPromise, Ballot: high})
 	st.Crash(2)
 	st.RunFor(2 * time.Millisecond)
 	st.Restart(2)
-	st.Release(world.Match{From: 1, To: 2, Kind: paxos.KindAccept, Ballot: low})
-	st.untilSent(1, world.Match{From: 2, Kind: paxos.KindNack, Ballot: low})
+	st.Release(paxostest.Match{From: 1, To: 2, Kind: paxos.KindAccept, Ballot: low})
+	st.untilSent(1, paxostest.Match{From: 2, Kind: paxos.KindNack, Ballot: low})
 	promised := st.Stored(2, lunch).Acceptor.Promised
 	st.Run()
 
 	st.expect(fmt.Sprintf("after the restart, server 2 has promised %s", promised), promised == high)
-	st.expect("it refused the late accept of 1.1", st.Sent(world.Match{From: 2, Kind: paxos.KindAccepted, Ballot: low}) == 0)
+	st.expect("it refused the late accept of 1.1", st.Sent(paxostest.Match{From: 2, Kind: paxos.KindAccepted, Ballot: low}) == 0)
 	st.expectResult(pizza, "pizza", high)
 	st.expectResult(burger, "pizza", high)
 }
 
 func network(st *stage) {
-	st.open(world.Config{})
-	st.Drop(world.Match{From: 1, To: 3, Kind: paxos.KindPrepare})
-	st.Repeat(world.Match{From: 1, To: 2, Kind: paxos.KindPrepare}, 15*time.Millisecond)
-	st.Drop(world.Match{From: 2, To: 1, Kind: paxos.KindPromise, Nth: 1})
-	st.Drop(world.Match{From: 1, To: 2, Kind: paxos.KindAccept})
-	st.Delay(world.Match{From: 1, To: 3, Kind: paxos.KindAccept}, 50*time.Millisecond)
+	st.open(paxostest.SimConfig{})
+	st.Drop(paxostest.Match{From: 1, To: 3, Kind: paxos.KindPrepare})
+	st.Repeat(paxostest.Match{From: 1, To: 2, Kind: paxos.KindPrepare}, 15*time.Millisecond)
+	st.Drop(paxostest.Match{From: 2, To: 1, Kind: paxos.KindPromise, Nth: 1})
+	st.Drop(paxostest.Match{From: 1, To: 2, Kind: paxos.KindAccept})
+	st.Delay(paxostest.Match{From: 1, To: 3, Kind: paxos.KindAccept}, 50*time.Millisecond)
 	burger := st.Propose(1, lunch, "burger")
 	st.Run()
 
 	st.expectResult(burger, "burger", paxos.Ballot{Round: 1, Server: 1})
-	st.expect("server 3 voted, and was never asked for a promise", st.Arrived(world.Match{To: 3, Kind: paxos.KindPrepare}) == 0)
+	st.expect("server 3 voted, and was never asked for a promise", st.Arrived(paxostest.Match{To: 3, Kind: paxos.KindPrepare}) == 0)
 	st.expectAll("burger")
 }
 
 func majorities(st *stage) {
-	st.open(world.Config{Servers: 7})
+	st.open(paxostest.SimConfig{Servers: 7})
 	for _, a := range []paxos.ServerID{1, 2, 3} {
 		for _, b := range []paxos.ServerID{5, 6, 7} {
 			st.Cut(a, b)
@@ -163,7 +171,7 @@ func meet(q paxos.Quorum) bool {
 }
 
 func prepare(st *stage) {
-	st.open(world.Config{})
+	st.open(paxostest.SimConfig{})
 	low, high := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 1, Server: 3}
 	burger := st.Propose(1, lunch, "burger")
 	pizza := st.Propose(3, lunch, "pizza")
@@ -184,44 +192,44 @@ func prepare(st *stage) {
 }
 
 func promise(st *stage) {
-	st.open(world.Config{})
+	st.open(paxostest.SimConfig{})
 	low, high := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 1, Server: 2}
-	st.Delay(world.Match{From: 1, To: 3, Kind: paxos.KindPrepare, Ballot: low}, 3*time.Millisecond)
+	st.Delay(paxostest.Match{From: 1, To: 3, Kind: paxos.KindPrepare, Ballot: low}, 3*time.Millisecond)
 	burger := st.Propose(1, lunch, "burger")
 	pizza := st.Propose(2, lunch, "pizza")
 	st.Run()
 
-	st.expect("server 3 promised 1.2", st.Sent(world.Match{From: 3, Kind: paxos.KindPromise, Ballot: high}) == 1)
-	st.expect("server 3 refused 1.1, and named 1.2", st.Sent(world.Match{From: 3, Kind: paxos.KindNack, Ballot: low}) == 1)
+	st.expect("server 3 promised 1.2", st.Sent(paxostest.Match{From: 3, Kind: paxos.KindPromise, Ballot: high}) == 1)
+	st.expect("server 3 refused 1.1, and named 1.2", st.Sent(paxostest.Match{From: 3, Kind: paxos.KindNack, Ballot: low}) == 1)
 	st.expectResult(pizza, "pizza", high)
 	st.expectResult(burger, "pizza", high)
 }
 
 func accept(st *stage) {
-	st.open(world.Config{})
-	st.Delay(world.Match{From: 3, To: 1, Kind: paxos.KindPromise}, 15*time.Millisecond)
+	st.open(paxostest.SimConfig{})
+	st.Delay(paxostest.Match{From: 3, To: 1, Kind: paxos.KindPromise}, 15*time.Millisecond)
 	burger := st.Propose(1, lunch, "burger")
-	st.untilSent(2, world.Match{From: 1, Kind: paxos.KindAccept})
-	promises := st.Arrived(world.Match{To: 1, Kind: paxos.KindPromise})
+	st.untilSent(2, paxostest.Match{From: 1, Kind: paxos.KindAccept})
+	promises := st.Arrived(paxostest.Match{To: 1, Kind: paxos.KindPromise})
 	st.Run()
 
 	st.expect("the accepts left when one promise had arrived, and the own one was saved", promises == 1)
-	st.expect("they left once", st.Sent(world.Match{Kind: paxos.KindAccept}) == 2)
+	st.expect("they left once", st.Sent(paxostest.Match{Kind: paxos.KindAccept}) == 2)
 	st.expectResult(burger, "burger", paxos.Ballot{Round: 1, Server: 1})
 }
 
 func accepted(st *stage) {
-	st.open(world.Config{})
+	st.open(paxostest.SimConfig{})
 	low, high := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 2, Server: 2}
-	st.Delay(world.Match{From: 1, Kind: paxos.KindAccept}, 20*time.Millisecond)
-	st.Drop(world.Match{From: 2, To: 1, Kind: paxos.KindPrepare})
+	st.Delay(paxostest.Match{From: 1, Kind: paxos.KindAccept}, 20*time.Millisecond)
+	st.Drop(paxostest.Match{From: 2, To: 1, Kind: paxos.KindPrepare})
 	burger := st.Propose(1, lunch, "burger")
-	st.untilSent(2, world.Match{From: 1, Kind: paxos.KindAccept})
+	st.untilSent(2, paxostest.Match{From: 1, Kind: paxos.KindAccept})
 	pizza := st.Propose(2, lunch, "pizza")
 	st.Run()
 
-	st.expect("servers 2 and 3 refused to vote in 1.1", st.Sent(world.Match{To: 1, Kind: paxos.KindNack, Ballot: low}) == 2)
-	st.expect("server 3 voted in 2.2", st.Sent(world.Match{From: 3, Kind: paxos.KindAccepted, Ballot: high}) == 1)
+	st.expect("servers 2 and 3 refused to vote in 1.1", st.Sent(paxostest.Match{To: 1, Kind: paxos.KindNack, Ballot: low}) == 2)
+	st.expect("server 3 voted in 2.2", st.Sent(paxostest.Match{From: 3, Kind: paxos.KindAccepted, Ballot: high}) == 1)
 	st.expectResult(pizza, "pizza", high)
 	st.expectResult(burger, "pizza", high)
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/internal/world"
+	"github.com/singledecree/paxos/paxostest"
 )
 
 // A scenario shows one thing that the article says.
@@ -24,16 +24,16 @@ const lunch = "lunch"
 // A stage is where a scenario plays: its script makes a world, has things happen in it, and says what must have come of it.
 type stage struct {
 	io.Writer
-	*world.World
+	*paxostest.Sim
 	broken   error // why the world stopped
 	outcomes []string
 	failed   bool
 }
 
-// open makes the world.
-func (st *stage) open(c world.Config) {
+// open makes the paxostest.
+func (st *stage) open(c paxostest.SimConfig) {
 	c.Fail = func(err error) { st.broken = err }
-	st.World = world.New(c)
+	st.Sim = paxostest.NewSim(c)
 }
 
 // play prints the scenario: its caption, what happened, and what came of it.
@@ -63,7 +63,7 @@ func (st *stage) expect(outcome string, holds bool) {
 }
 
 // expectResult notes what a call returned, which must be the decision of v in ballot b.
-func (st *stage) expectResult(c *world.Call, v paxos.Value, b paxos.Ballot) {
+func (st *stage) expectResult(c *paxostest.Call, v paxos.Value, b paxos.Ballot) {
 	want := paxos.Decision{Instance: lunch, Value: v, Ballot: b}
 	st.expect(c.String(), c.Ended && c.Err == nil && c.Decision == want)
 }
@@ -80,17 +80,17 @@ func (st *stage) expectAll(v paxos.Value) {
 }
 
 // untilSent runs until n messages that match have left.
-func (st *stage) untilSent(n int, m world.Match) {
+func (st *stage) untilSent(n int, m paxostest.Match) {
 	st.Until(fmt.Sprintf("%d messages %s are sent", n, m), func() bool { return st.Sent(m) >= n })
 }
 
 // untilArrived runs until n messages that match have arrived.
-func (st *stage) untilArrived(n int, m world.Match) {
+func (st *stage) untilArrived(n int, m paxostest.Match) {
 	st.Until(fmt.Sprintf("%d messages %s arrive", n, m), func() bool { return st.Arrived(m) >= n })
 }
 
 // untilEnded runs until a call has ended.
-func (st *stage) untilEnded(c *world.Call) {
+func (st *stage) untilEnded(c *paxostest.Call) {
 	st.Until("the end of: "+c.String(), func() bool { return c.Ended })
 }
 

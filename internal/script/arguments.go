@@ -1,4 +1,4 @@
-package world
+package script
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/paxostest"
 )
 
 // Arguments are the words of a command that have not been taken yet. After the first error nothing more is done.
@@ -143,8 +144,8 @@ func (a *arguments) serverOrAny(s string) paxos.ServerID {
 	return paxos.ServerID(id)
 }
 
-// match takes all words that belong to a Match: what Match.String writes.
-func (a *arguments) match() (m Match) {
+// match takes all words that belong to a paxostest.Match: what paxostest.Match.String writes.
+func (a *arguments) match() (m paxostest.Match) {
 	from := len(a.words)
 	if one, other, ok := a.link(); ok {
 		m.From, m.To = one, other

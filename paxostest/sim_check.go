@@ -1,9 +1,11 @@
-package world
+package paxostest
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/words"
 )
 
 // A checker holds what must never be broken, whatever network, disks and script do. It is told of every event, and sees
@@ -29,16 +31,18 @@ type checker struct {
 	quorum    paxos.Quorum
 	instances map[string]*history
 	indexes   []map[uint64]string // by server: what was saved at each Index
+	lenient   bool                // nothing is checked of instances that a server lied about
 }
 
 // A history is what happened in an instance.
 type history struct {
 	name     string
-	proposed map[paxos.Value]bool
-	ballots  map[paxos.Ballot]*ballot
+	proposed []paxos.Value
+	ballots  []*ballot // few, the latest last
 	chosen   bool
+	forged   bool // and lenient: nothing is checked any more
 	value    paxos.Value
-	own      map[paxos.ServerID][]vote // votes that disks held, as they came
+	own      [][]vote // by server: votes that disks held, as they came
 }
 
 type vote struct {
@@ -48,13 +52,19 @@ type vote struct {
 
 // A ballot is what is known of one ballot.
 type ballot struct {
+	ballot   paxos.Ballot
 	life     uint64 // of the server that uses it; 0: not known
 	valued   bool   // value is set
 	value    paxos.Value
 	voters   paxos.Set
-	promised paxos.Set // whose Promise arrived at the proposer
-	reported vote      // the highest vote that those Promises reported
+	promises []promise // that were delivered to the life that uses it
 	asked    bool      // an Accept has left
+}
+
+// A promise is whose it is, and the vote that it reported.
+type promise struct {
+	acceptor int
+	vote
 }
 
 func newChecker(q paxos.Quorum, servers int) checker {
@@ -68,46 +78,67 @@ func newChecker(q paxos.Quorum, servers int) checker {
 func (c *checker) history(name string) *history {
 	h := c.instances[name]
 	if h == nil {
-		h = &history{name: name, proposed: map[paxos.Value]bool{}, ballots: map[paxos.Ballot]*ballot{},
-			own: map[paxos.ServerID][]vote{}}
+		h = &history{name: name, own: make([][]vote, len(c.indexes))}
 		c.instances[name] = h
 	}
 	return h
 }
 
-func (h *history) ballot(b paxos.Ballot) *ballot {
-	if h.ballots[b] == nil {
-		h.ballots[b] = &ballot{}
+// find returns what is known of a ballot, or nil.
+func (h *history) find(b paxos.Ballot) *ballot {
+	for i := len(h.ballots) - 1; i >= 0; i-- {
+		if h.ballots[i].ballot == b {
+			return h.ballots[i]
+		}
 	}
-	return h.ballots[b]
+	return nil
+}
+
+func (h *history) of(b paxos.Ballot) *ballot {
+	known := h.find(b)
+	if known == nil {
+		known = &ballot{ballot: b}
+		h.ballots = append(h.ballots, known)
+	}
+	return known
 }
 
 func (h *history) broken(rule, format string, args ...any) error {
+	if h.forged {
+		return nil
+	}
 	return fmt.Errorf("%s is broken in %q: %s", rule, h.name, fmt.Sprintf(format, args...))
 }
 
 // proposed is told of every call.
-func (c *checker) proposed(instance string, v paxos.Value) { c.history(instance).proposed[v] = true }
+func (c *checker) proposed(instance string, v paxos.Value) { c.history(instance).propose(v) }
+
+func (h *history) propose(v paxos.Value) {
+	if !slices.Contains(h.proposed, v) {
+		h.proposed = append(h.proposed, v)
+	}
+}
 
 // forged is told of every message that the script made up. What it asks a vote for is what its ballot stands for, unless
 // the ballot stands for something already.
 func (c *checker) forged(m paxos.Message) {
 	h := c.history(m.Instance)
-	if m.Kind != paxos.KindAccept || h.ballot(m.Ballot).valued {
+	h.forged = c.lenient
+	if m.Kind != paxos.KindAccept || h.of(m.Ballot).valued {
 		return
 	}
-	h.proposed[m.Value] = true
+	h.propose(m.Value)
 	_ = h.valued(m.Ballot, m.Value)
 }
 
 // valued checks I2 and I6: b stands for v and no other value.
 func (h *history) valued(b paxos.Ballot, v paxos.Value) error {
-	known := h.ballot(b)
+	known := h.of(b)
 	switch {
-	case !h.proposed[v]:
-		return h.broken("I2", "nobody proposed %s, which ballot %s has", quote(v), b)
+	case !slices.Contains(h.proposed, v):
+		return h.broken("I2", "nobody proposed %s, which ballot %s has", words.Quote(v), b)
 	case known.valued && known.value != v:
-		return h.broken("I6", "ballot %s has two values: %s and %s", b, quote(known.value), quote(v))
+		return h.broken("I6", "ballot %s has two values: %s and %s", b, words.Quote(known.value), words.Quote(v))
 	}
 	known.valued, known.value = true, v
 	return nil
@@ -115,13 +146,13 @@ func (h *history) valued(b paxos.Ballot, v paxos.Value) error {
 
 // vote checks I1: a vote of that server was cast in b.
 func (c *checker) vote(h *history, id paxos.ServerID, b paxos.Ballot) error {
-	known := h.ballot(b)
+	known := h.of(b)
 	known.voters = known.voters.With(int(id) - 1)
 	if !c.quorum.Phase2(known.voters) {
 		return nil
 	}
 	if h.chosen && h.value != known.value {
-		return h.broken("I1", "two values are chosen: %s, and in ballot %s %s", quote(h.value), b, quote(known.value))
+		return h.broken("I1", "two values are chosen: %s, and in ballot %s %s", words.Quote(h.value), b, words.Quote(known.value))
 	}
 	h.chosen, h.value = true, known.value
 	return nil
@@ -162,7 +193,7 @@ func (c *checker) savedRecord(s *server, old, next paxos.Record) error {
 	if err := h.valued(a.Accepted, a.Value); err != nil {
 		return err
 	}
-	h.own[s.id] = append(h.own[s.id], vote{a.Accepted, a.Value})
+	h.own[s.id-1] = append(h.own[s.id-1], vote{a.Accepted, a.Value})
 	return c.vote(h, s.id, a.Accepted)
 }
 
@@ -171,47 +202,42 @@ func (c *checker) savedDecision(s *server, h *history, rec paxos.Record) error {
 		return h.broken("I9", "server %d gives Index %d, which is of %q", s.id, rec.Index, name)
 	}
 	c.indexes[s.id-1][rec.Index] = rec.Instance
-	return c.isChosen(h, rec.Acceptor.Value, "server %d saves the decision %s", s.id, quote(rec.Acceptor.Value))
+	return c.isChosen(s, h, rec.Acceptor.Accepted, rec.Acceptor.Value, "saves the decision")
 }
 
-// isChosen checks I8: v has a phase-2 quorum.
-func (c *checker) isChosen(h *history, v paxos.Value, format string, args ...any) error {
-	if h.chosen && h.value == v {
-		return nil
-	}
-	said := fmt.Sprintf(format, args...)
+// isChosen checks I8: v, which a server says was chosen in b, has a phase-2 quorum.
+func (c *checker) isChosen(s *server, h *history, b paxos.Ballot, v paxos.Value, says string) error {
 	if !h.chosen {
-		return h.broken("I8", "%s, and nothing is chosen", said)
+		c.votedItself(s, h, b)
 	}
-	return h.broken("I8", "%s, and %s is chosen", said, quote(h.value))
+	switch {
+	case !h.chosen:
+		return h.broken("I8", "server %d %s %s, and nothing is chosen", s.id, says, words.Quote(v))
+	case h.value != v:
+		return h.broken("I8", "server %d %s %s, and %s is chosen", s.id, says, words.Quote(v), words.Quote(h.value))
+	}
+	return nil
 }
 
-// arrived is told of every message that a server takes.
-func (c *checker) arrived(s *server, from paxos.ServerID, m paxos.Message) {
+// arrived is told of every message that a server is given.
+func (c *checker) arrived(s *server, from paxos.ServerID, m *paxos.Message) {
 	if m.Kind != paxos.KindPromise || m.Ballot.Server != s.id {
 		return
 	}
-	b := c.history(m.Instance).ballot(m.Ballot)
-	if b.life != s.life || b.asked {
-		return
-	}
-	b.promised = b.promised.With(int(from) - 1)
-	if b.reported.ballot.Less(m.Accepted) {
-		b.reported = vote{m.Accepted, m.Value}
+	if b := c.history(m.Instance).of(m.Ballot); b.life == s.life && !b.asked {
+		b.promises = append(b.promises, promise{int(from) - 1, vote{m.Accepted, m.Value}})
 	}
 }
 
 // learned is told of every decision that a server learns.
-func (c *checker) learned(s *server, m paxos.Message) error {
-	h := c.history(m.Instance)
-	c.votedItself(s, h, m.Ballot)
-	return c.isChosen(h, m.Value, "server %d learned %s", s.id, quote(m.Value))
+func (c *checker) learned(s *server, m *paxos.Message) error {
+	return c.isChosen(s, c.history(m.Instance), m.Ballot, m.Value, "learned")
 }
 
 // votedItself counts the vote of the ballot's own server, which no message tells of, once its disk implies it. That matters
 // only when the vote was saved together with a higher promise or vote.
 func (c *checker) votedItself(s *server, h *history, b paxos.Ballot) {
-	known := h.ballots[b]
+	known := h.find(b)
 	rec := s.disk.records[h.name]
 	if known != nil && known.asked && b.Server == s.id && s.votes(c) && !rec.Acceptor.Accepted.Less(b) {
 		_ = c.vote(h, s.id, b)
@@ -221,10 +247,21 @@ func (c *checker) votedItself(s *server, h *history, b paxos.Ballot) {
 func (s *server) votes(c *checker) bool { return int(s.id) <= c.quorum.Size() }
 
 // returned is told of every decision that a call returns.
-func (c *checker) returned(d paxos.Decision) error {
+func (c *checker) returned(s *server, d paxos.Decision) error {
 	h := c.history(d.Instance)
+	if !h.chosen {
+		c.votedItself(s, h, d.Ballot)
+	}
 	if !h.chosen || h.value != d.Value {
-		return h.broken("I9", "a call returned %s, and that is not what is chosen", quote(d.Value))
+		return h.broken("I9", "a call returned %s, and that is not what is chosen", words.Quote(d.Value))
+	}
+	return nil
+}
+
+// readNothing is told of every Read that returned that nothing was chosen. before says that something was when it began.
+func (c *checker) readNothing(instance string, before bool) error {
+	if h := c.history(instance); before {
+		return h.broken("I9", "a read returned nothing, and %s was chosen when it began", words.Quote(h.value))
 	}
 	return nil
 }

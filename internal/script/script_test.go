@@ -1,15 +1,15 @@
-package world
+package script
 
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/paxostest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -107,9 +107,9 @@ func TestPlayKeepsCommentsAndReplacesWhatHappened(t *testing.T) {
 }
 
 func TestMatchText(t *testing.T) {
-	for text, m := range map[string]Match{
+	for text, m := range map[string]paxostest.Match{
 		"all":                       {},
-		"1->3 accept 1.1 @lunch #2": {From: 1, To: 3, Kind: paxos.KindAccept, Ballot: b11, Instance: "lunch", Nth: 2},
+		"1->3 accept 1.1 @lunch #2": {From: 1, To: 3, Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 1, Server: 1}, Instance: "lunch", Nth: 2},
 		"*->3":                      {To: 3},
 		"1->* promise":              {From: 1, Kind: paxos.KindPromise},
 		"#4":                        {Nth: 4},
@@ -120,69 +120,4 @@ func TestMatchText(t *testing.T) {
 		assert.Equal(t, m, a.match())
 		assert.NoError(t, a.end())
 	}
-}
-
-// TestPanicsUnlessToldOtherwise: a broken world can't be overlooked.
-func TestPanicsUnlessToldOtherwise(t *testing.T) {
-	w := New(Config{})
-	w.Crash(2)
-	assert.Panics(t, func() { w.Crash(2) })
-
-	var failure error
-	w = New(Config{Fail: func(err error) { failure = err }})
-	w.Propose(1, "lunch", "burger")
-	w.Until("the sky falls", func() bool { return false })
-	require.ErrorContains(t, failure, "never came to this: the sky falls")
-	require.ErrorContains(t, failure, `3: learns "burger"`, "the end of the log helps")
-	require.Error(t, w.Err())
-	now := w.Now()
-	w.Propose(1, "dinner", "soup")
-	w.RunFor(0)
-	assert.Equal(t, now, w.Now(), "it has stopped for good")
-	assert.False(t, w.Step())
-}
-
-// TestPacketsStayTogether: what nobody interferes with arrives in the packet in which it left.
-func TestPacketsStayTogether(t *testing.T) {
-	w := New(Config{})
-	w.SaveTime(2, 30*time.Millisecond)
-	for _, name := range []string{"a", "b", "c"} {
-		w.Propose(1, name, "v")
-	}
-	w.Run()
-	packets := map[uint64]int{}
-	for _, e := range w.Log() {
-		if e.Kind == paxos.EventReceive && e.Server == 1 && e.Peer == 2 {
-			packets[e.Packet]++
-		}
-	}
-	most := 0
-	for _, n := range packets {
-		most = max(most, n)
-	}
-	assert.Greater(t, most, 1, "%v", packets)
-}
-
-// TestDraw is about what Draw makes of a log; how it looks is package spacetime's.
-func TestDraw(t *testing.T) {
-	w := New(Config{Servers: 3, Learners: 1})
-	w.Inject(2, 1, paxos.Message{Kind: paxos.KindPull, Instance: "lunch", Ballot: b22})
-	burger := w.Propose(1, "lunch", "burger")
-	w.RunFor(5 * time.Millisecond)
-	w.Pause(3)
-	w.Cancel(burger)
-	w.Resume(3)
-	w.Crash(2)
-	w.Restart(2)
-	w.Propose(1, "lunch", "burger")
-	w.Run()
-	drawn := w.Draw()
-	for _, part := range []string{"server 4 (learner)", "pauses", "resumes", "crashes", "starts again (boot 2)", "forged: pull 2.2",
-		"✗ dropped: its kind is not known", "fails: no quorum in prepare", "propose \"burger\"", "learns \"burger\", returns it"} {
-		assert.Contains(t, drawn, part)
-	}
-	assert.NotContains(t, drawn, "@lunch", "there is one instance only")
-	w.Propose(1, "dinner", "soup")
-	w.Run()
-	assert.Contains(t, w.Draw(), "@dinner")
 }

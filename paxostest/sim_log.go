@@ -1,23 +1,23 @@
-package world
+package paxostest
 
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/words"
 )
 
 // What the world itself notes, beside the events of the servers.
 const (
-	Lost      paxos.EventKind = 100 + iota // Message from Server to Peer is lost; Text: why, if the script did not say so
-	Held                                   // Message from Server to Peer is held
-	Forged                                 // Message to Peer, as if from Server, that nobody sent
-	Crashed                                // Save, if not 0, was running, and is Text: "lost" or "durable"
-	Restarted                              // Server starts, for the Boot-th time
-	Stopped                                // Server gave up by itself: Err
+	Lost       paxos.EventKind = 100 + iota // Message from Server to Peer is lost; Text: why, if the script did not say so
+	Held                                    // Message from Server to Peer is held
+	Forged                                  // Message to Peer, as if from Server, that nobody sent
+	Crashed                                 // Save, if not 0, was running, and is Text: "lost" or "durable"
+	Restarted                               // Server starts, for the Boot-th time
+	SaveFailed                              // Save failed; what it held is Text: "lost" or "durable". The server is down
+	Stopped                                 // Server gave up by itself: Err
 	Paused
 	Resumed
 )
@@ -33,10 +33,10 @@ type Entry struct {
 }
 
 // Log returns all that happened, in order. The slice is the world's.
-func (w *World) Log() []Entry { return w.log }
+func (w *Sim) Log() []Entry { return w.log }
 
 // Faults returns the errors of the servers that found proof of a broken protocol.
-func (w *World) Faults() (faults []error) {
+func (w *Sim) Faults() (faults []error) {
 	for _, e := range w.log {
 		if e.Kind == paxos.EventFault {
 			faults = append(faults, e.Err)
@@ -46,12 +46,12 @@ func (w *World) Faults() (faults []error) {
 }
 
 // Sent returns how many messages that match were sent so far. Nth does not count.
-func (w *World) Sent(m Match) int { return w.count(paxos.EventSend, m) }
+func (w *Sim) Sent(m Match) int { return w.count(paxos.EventSend, m) }
 
 // Arrived returns how many messages that match arrived so far and were taken. Nth does not count.
-func (w *World) Arrived(m Match) int { return w.count(paxos.EventReceive, m) }
+func (w *Sim) Arrived(m Match) int { return w.count(paxos.EventReceive, m) }
 
-func (w *World) count(kind paxos.EventKind, m Match) (n int) {
+func (w *Sim) count(kind paxos.EventKind, m Match) (n int) {
 	for _, e := range w.log {
 		from, to := e.Server, e.Peer
 		if kind == paxos.EventReceive {
@@ -65,7 +65,7 @@ func (w *World) count(kind paxos.EventKind, m Match) (n int) {
 }
 
 // Learned reports whether a server has learned the decision of an instance since it started last.
-func (w *World) Learned(id paxos.ServerID, instance string) (d paxos.Decision, ok bool) {
+func (w *Sim) Learned(id paxos.ServerID, instance string) (d paxos.Decision, ok bool) {
 	s := w.server(id)
 	if s.replica == nil {
 		return d, false
@@ -78,26 +78,25 @@ func (w *World) Learned(id paxos.ServerID, instance string) (d paxos.Decision, o
 }
 
 // note appends what the world itself has to say.
-func (w *World) note(e Entry) {
+func (w *Sim) note(e Entry) {
+	if w.config.noLog {
+		return
+	}
 	e.At = w.now
 	w.log = append(w.log, e)
 }
 
 // logEvents appends the events of the Output that s gives, and has the checker look at each. flights are what leaves with
 // this Output, in the order of its EventSends.
-func (w *World) logEvents(s *server, flights []flight) {
+func (w *Sim) logEvents(s *server, flights []flight) {
 	for _, event := range s.out.Events {
 		e := Entry{Event: event}
 		switch e.Kind {
 		case paxos.EventSend:
 			e.Flight, flights = flights[0].id, flights[1:]
-			w.fail(w.check.sent(s, e.Peer, e.Message))
 		case paxos.EventReceive, paxos.EventDrop:
 			if len(w.arriving) > 0 {
 				e.Flight, e.Late, w.arriving = w.arriving[0].id, w.late, w.arriving[1:]
-			}
-			if e.Kind == paxos.EventReceive {
-				w.check.arrived(s, e.Peer, e.Message)
 			}
 		case paxos.EventSave:
 			e.Records = append(e.Records, s.out.Save.Records...)
@@ -106,11 +105,13 @@ func (w *World) logEvents(s *server, flights []flight) {
 				e.State = &state
 			}
 		case paxos.EventLearned:
-			w.fail(w.check.learned(s, e.Message))
+			w.fail(w.check.learned(s, &e.Message))
 		}
 		w.log = append(w.log, e)
-		if e.Kind == paxos.EventFault && !w.network.forged {
-			w.failf("server %d found a broken protocol: %w", s.id, e.Err)
+	}
+	for _, fault := range s.out.Faults {
+		if !w.network.forged {
+			w.failf("server %d found a broken protocol: %w", s.id, fault)
 		}
 	}
 	if len(flights) != 0 {
@@ -122,48 +123,51 @@ func (w *World) logEvents(s *server, flights []flight) {
 //
 //	 0  1 -> 2: prepare 1.1 "burger" @lunch
 //	10  2 <- 1: prepare 1.1 "burger" @lunch
-func (w *World) Text() string {
+func (w *Sim) Text() string {
 	var b strings.Builder
 	for _, e := range w.log {
-		b.WriteString(w.line(e) + "\n")
+		b.WriteString(w.Line(e) + "\n")
 	}
 	return b.String()
 }
 
 // tail returns the last n lines of the log.
-func (w *World) tail(n int) string {
+func (w *Sim) tail(n int) string {
 	lines := strings.Split(strings.TrimSuffix(w.Text(), "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-func (w *World) line(e Entry) string { return fmt.Sprintf("%7s  %s", ms(e.At), w.describe(e)) }
+// Line is e as one line of Text.
+func (w *Sim) Line(e Entry) string {
+	return fmt.Sprintf("%7s  %s", words.Milliseconds(e.At), w.describe(e))
+}
 
 // describe says in words what e is.
-func (w *World) describe(e Entry) string {
+func (w *Sim) describe(e Entry) string {
 	there := fmt.Sprintf("%d -> %d", e.Server, e.Peer)
 	back := fmt.Sprintf("%d <- %d", e.Server, e.Peer)
 	switch e.Kind {
 	case paxos.EventSend:
-		return there + ": " + shortText(e.Message)
+		return there + ": " + words.Message(e.Message)
 	case paxos.EventReceive:
-		return back + ": " + shortText(e.Message)
+		return back + ": " + words.Message(e.Message)
 	case paxos.EventDrop:
-		return back + ": drops " + shortText(e.Message) + ": " + e.Err.Error()
+		return back + ": drops " + words.Message(e.Message) + ": " + e.Err.Error()
 	case Lost:
 		if e.Text != "" {
-			return there + " lost, " + e.Text + ": " + shortText(e.Message)
+			return there + " lost, " + e.Text + ": " + words.Message(e.Message)
 		}
-		return there + " lost: " + shortText(e.Message)
+		return there + " lost: " + words.Message(e.Message)
 	case Held:
-		return there + " held: " + shortText(e.Message)
+		return there + " held: " + words.Message(e.Message)
 	case Forged:
-		return there + " forged: " + shortText(e.Message)
+		return there + " forged: " + words.Message(e.Message)
 	}
 	return fmt.Sprintf("%d: %s", e.Server, w.describeLocal(e, true))
 }
 
 // describeLocal says in words what happened on one server, with the name of the instance or without.
-func (w *World) describeLocal(e Entry, named bool) string {
+func (w *Sim) describeLocal(e Entry, named bool) string {
 	at := ""
 	if named && e.Message.Instance != "" {
 		at = " @" + e.Message.Instance
@@ -178,7 +182,7 @@ func (w *World) describeLocal(e Entry, named bool) string {
 	case paxos.EventSaved:
 		return fmt.Sprintf("save %d is durable", e.Save)
 	case paxos.EventLearned:
-		return fmt.Sprintf("learns %s, chosen in %s%s", quote(e.Message.Value), e.Message.Ballot, at)
+		return fmt.Sprintf("learns %s, chosen in %s%s", words.Quote(e.Message.Value), e.Message.Ballot, at)
 	case paxos.EventFault:
 		return "fault: " + e.Err.Error()
 	case Crashed:
@@ -188,6 +192,8 @@ func (w *World) describeLocal(e Entry, named bool) string {
 		return "crashes"
 	case Restarted:
 		return fmt.Sprintf("starts, boot %d", e.Boot)
+	case SaveFailed:
+		return fmt.Sprintf("save %d fails, and what it held is %s", e.Save, e.Text)
 	case Stopped:
 		return "stops by itself: " + e.Err.Error()
 	case Paused:
@@ -198,23 +204,25 @@ func (w *World) describeLocal(e Entry, named bool) string {
 	return fmt.Sprintf("event %d", e.Kind)
 }
 
-func (w *World) callText(e Entry) string {
+func (w *Sim) callText(e Entry) string {
 	c := w.calls[e.Call-1]
 	if c.Op == "propose" {
-		return "propose " + quote(c.Value)
+		return "propose " + words.Quote(c.Value)
 	}
 	return c.Op
 }
 
-func (w *World) doneText(e Entry) string {
+func (w *Sim) doneText(e Entry) string {
 	c := w.calls[e.Call-1]
 	switch {
 	case e.Err != nil:
 		return "fails: " + e.Err.Error()
 	case c.Op == "ready":
 		return "returns"
+	case c.Decision == paxos.Decision{}:
+		return "returns that nothing was chosen"
 	}
-	return "returns " + quote(e.Message.Value)
+	return "returns " + words.Quote(e.Message.Value)
 }
 
 // saveText says what a Save holds.
@@ -225,50 +233,19 @@ func saveText(e Entry, named bool) string {
 		if named {
 			at = " @" + rec.Instance
 		}
-		parts = append(parts, recordText(rec)+at)
+		parts = append(parts, words.Record(rec)+at)
 	}
 	if len(parts) == 0 && e.State != nil {
-		parts = append(parts, fmt.Sprintf("boot %d, rounds to %d", e.State.Boot, e.State.Rounds))
+		text := fmt.Sprintf("boot %d, rounds to %d", e.State.Boot, e.State.Rounds)
+		switch {
+		case e.State.Pulled != "" && named:
+			text += ", pulled " + e.State.Pulled
+		case e.State.Pulled != "":
+			text = "how far the names came"
+		}
+		parts = append(parts, text)
 	}
 	return strings.Join(parts, ", ")
-}
-
-func recordText(rec paxos.Record) string {
-	a := rec.Acceptor
-	switch {
-	case rec.Chosen:
-		return "decided " + quote(a.Value)
-	case a.Accepted.IsZero():
-		return "promised " + a.Promised.String()
-	case a.Accepted == a.Promised:
-		return "accepted " + a.Accepted.String() + " " + quote(a.Value)
-	}
-	return fmt.Sprintf("promised %s (%s %s)", a.Promised, a.Accepted, quote(a.Value))
-}
-
-// shortText is the text form of m, with a long value cut: a mebibyte on a line helps nobody.
-func shortText(m paxos.Message) string {
-	v := m.Value
-	if len(v) <= maxShown {
-		return m.String()
-	}
-	m.Value = v[:maxShown]
-	return strings.Replace(m.String(), strconv.Quote(string(m.Value)), quote(v), 1)
-}
-
-// maxShown is how many bytes of a value are shown.
-const maxShown = 24
-
-func quote(v paxos.Value) string {
-	if len(v) <= maxShown {
-		return strconv.Quote(string(v))
-	}
-	return fmt.Sprintf("%s… %d bytes", strconv.Quote(string(v[:maxShown])), len(v))
-}
-
-// ms returns t in milliseconds, to the microsecond.
-func ms(t time.Duration) string {
-	return strconv.FormatFloat(float64(t.Truncate(time.Microsecond))/float64(time.Millisecond), 'f', -1, 64)
 }
 
 // shortError is err for a place where there is little room.

@@ -1,4 +1,4 @@
-package world
+package paxostest
 
 import (
 	"testing"
@@ -45,7 +45,7 @@ func (b *bench) saveRecord(id paxos.ServerID, rec paxos.Record) error {
 
 func (b *bench) send(from, to paxos.ServerID, m paxos.Message) error {
 	m.Instance = "x"
-	return b.sent(b.servers[from-1], to, m)
+	return b.sent(b.servers[from-1], to, &m)
 }
 
 func voted(b paxos.Ballot, v paxos.Value) paxos.Acceptor {
@@ -59,7 +59,7 @@ func (b *bench) prepare(t *testing.T) {
 	require.NoError(t, b.save(2, paxos.Acceptor{Promised: b11}))
 	promise := paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b11}
 	require.NoError(t, b.send(2, 1, promise))
-	b.arrived(b.servers[0], 2, promise)
+	b.arrived(b.servers[0], 2, &promise)
 }
 
 // decide has servers 1 and 2 choose burger in ballot 1.1.
@@ -133,19 +133,19 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 			require.NoError(t, b.save(3, voted(b11, "burger")))
 			require.NoError(t, b.send(2, 3, paxos.Message{Kind: paxos.KindPrepare, Ballot: b22}))
 			require.NoError(t, b.save(2, paxos.Acceptor{Promised: b22}))
-			b.arrived(b.servers[1], 3, paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b22, Accepted: b11, Value: "burger"})
+			b.arrived(b.servers[1], 3, &paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b22, Accepted: b11, Value: "burger"})
 			return b.send(2, 3, paxos.Message{Kind: paxos.KindAccept, Ballot: b22, Value: "pizza"})
 		}},
 		{"the own vote passed over", "I7", func(t *testing.T, b *bench) error {
 			require.NoError(t, b.save(2, voted(b11, "burger")))
 			require.NoError(t, b.send(2, 3, paxos.Message{Kind: paxos.KindPrepare, Ballot: b22}))
 			require.NoError(t, b.save(2, paxos.Acceptor{Promised: b22, Accepted: b11, Value: "burger"}))
-			b.arrived(b.servers[1], 3, paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b22})
+			b.arrived(b.servers[1], 3, &paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b22})
 			return b.send(2, 3, paxos.Message{Kind: paxos.KindAccept, Ballot: b22, Value: "pizza"})
 		}},
 		{"learned without a quorum", "I8", func(t *testing.T, b *bench) error {
 			require.NoError(t, b.save(1, voted(b11, "burger")))
-			return b.learned(b.servers[0], paxos.Message{Instance: "x", Ballot: b11, Value: "burger"})
+			return b.learned(b.servers[0], &paxos.Message{Instance: "x", Ballot: b11, Value: "burger"})
 		}},
 		{"chosen without a quorum", "I8", func(t *testing.T, b *bench) error {
 			return b.send(1, 2, paxos.Message{Kind: paxos.KindChosen, Ballot: b11})
@@ -156,7 +156,7 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 		}},
 		{"returned is another value", "I9", func(t *testing.T, b *bench) error {
 			b.decide(t)
-			return b.returned(paxos.Decision{Instance: "x", Value: "pizza"})
+			return b.returned(b.servers[0], paxos.Decision{Instance: "x", Value: "pizza"})
 		}},
 		{"an Index changes", "I9", func(t *testing.T, b *bench) error {
 			b.decide(t)
@@ -167,6 +167,14 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 			b.decide(t)
 			b.indexes[0][1] = "dinner"
 			return b.saveRecord(1, decision(1, "burger"))
+		}},
+		{"a read that misses what was chosen", "I9", func(t *testing.T, b *bench) error {
+			b.decide(t)
+			return b.readNothing("x", true)
+		}},
+		{"a name that is not decided on the disk", "I9", func(t *testing.T, b *bench) error {
+			b.decide(t)
+			return b.send(1, 2, paxos.Message{Kind: paxos.KindNames, Value: "1 0 1 1\nx"})
 		}},
 		{"an Index shown too early", "I9", func(t *testing.T, b *bench) error { return b.shown(b.servers[0], 1) }},
 		{"a message to oneself", "S10", func(t *testing.T, b *bench) error {
@@ -184,10 +192,10 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 func TestCheckerLetsGoodThingsPass(t *testing.T) {
 	b := newBench()
 	b.decide(t)
-	require.NoError(t, b.learned(b.servers[0], paxos.Message{Instance: "x", Ballot: b11, Value: "burger"}))
+	require.NoError(t, b.learned(b.servers[0], &paxos.Message{Instance: "x", Ballot: b11, Value: "burger"}))
 	require.NoError(t, b.send(1, 2, paxos.Message{Kind: paxos.KindChosen, Ballot: b11}))
 	require.NoError(t, b.send(1, 3, paxos.Message{Kind: paxos.KindDecided, Ballot: b11, Value: "burger"}))
-	require.NoError(t, b.returned(paxos.Decision{Instance: "x", Value: "burger", Ballot: b11}))
+	require.NoError(t, b.returned(b.servers[0], paxos.Decision{Instance: "x", Value: "burger", Ballot: b11}))
 	assert.True(t, b.instances["x"].chosen)
 	// A Nack asserts nothing, and a decision on the disk implies everything.
 	require.NoError(t, b.send(3, 1, paxos.Message{Kind: paxos.KindNack, Ballot: b11, Promised: b22}))

@@ -1,4 +1,4 @@
-package world
+package script
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/words"
 )
 
 // Roles are acceptors, proposers and learners that a script drives by hand, without any server: by name.
@@ -71,7 +72,7 @@ func (p *player) acceptor(a *arguments) {
 		default:
 			p.say("%s", reply)
 		}
-		p.say("%s has %s", name, recordText(paxos.Record{Acceptor: next}))
+		p.say("%s has %s", name, words.Record(paxos.Record{Acceptor: next}))
 	})
 }
 
@@ -109,11 +110,11 @@ func proposerText(name string, p paxos.Proposer) string {
 	above, over := p.Superseded()
 	switch {
 	case p.Chosen():
-		return fmt.Sprintf("%s: %s is chosen", name, quote(p.Value()))
+		return fmt.Sprintf("%s: %s is chosen", name, words.Quote(p.Value()))
 	case over:
 		return fmt.Sprintf("%s is superseded by %s", name, above)
 	case p.Accept().Kind != 0:
-		return fmt.Sprintf("%s asks for votes for %s; answered: %s", name, quote(p.Value()), p.Answered())
+		return fmt.Sprintf("%s asks for votes for %s; answered: %s", name, words.Quote(p.Value()), p.Answered())
 	}
 	return fmt.Sprintf("%s prepares; answered: %s", name, p.Answered())
 }
@@ -139,7 +140,7 @@ func (p *player) learner(a *arguments) {
 		case err != nil:
 			p.say("%s", err)
 		case chosen:
-			p.say("%s: %s is chosen", name, quote(value))
+			p.say("%s: %s is chosen", name, words.Quote(value))
 		default:
 			p.say("%s: nothing is chosen", name)
 		}

@@ -1,4 +1,4 @@
-package world
+package paxostest
 
 import (
 	"fmt"
@@ -89,32 +89,32 @@ type network struct {
 }
 
 // Drop loses the messages that match.
-func (w *World) Drop(m Match) { w.rule(m, fateLose, 0) }
+func (w *Sim) Drop(m Match) { w.rule(m, fateLose, 0) }
 
 // Hold keeps the messages that match until Release.
-func (w *World) Hold(m Match) { w.rule(m, fateHold, 0) }
+func (w *Sim) Hold(m Match) { w.rule(m, fateHold, 0) }
 
 // Delay has the messages that match arrive d later than others.
-func (w *World) Delay(m Match, d time.Duration) { w.rule(m, fateDelay, d) }
+func (w *Sim) Delay(m Match, d time.Duration) { w.rule(m, fateDelay, d) }
 
 // Repeat has the messages that match arrive twice: as usual, and again d later.
-func (w *World) Repeat(m Match, d time.Duration) { w.rule(m, fateRepeat, d) }
+func (w *Sim) Repeat(m Match, d time.Duration) { w.rule(m, fateRepeat, d) }
 
-func (w *World) rule(m Match, f fate, d time.Duration) {
+func (w *Sim) rule(m Match, f fate, d time.Duration) {
 	w.network.rules = append(w.network.rules, &rule{Match: m, fate: f, d: d})
 }
 
 // Clear ends all rules. What is held stays held.
-func (w *World) Clear() { w.network.rules = nil }
+func (w *Sim) Clear() { w.network.rules = nil }
 
 // Cut loses all that is sent from now on, in either direction, between two servers.
-func (w *World) Cut(a, b paxos.ServerID) {
+func (w *Sim) Cut(a, b paxos.ServerID) {
 	w.CutOneWay(a, b)
 	w.CutOneWay(b, a)
 }
 
 // CutOneWay loses all that one server sends another from now on.
-func (w *World) CutOneWay(from, to paxos.ServerID) {
+func (w *Sim) CutOneWay(from, to paxos.ServerID) {
 	if w.network.cut == nil {
 		w.network.cut = map[[2]paxos.ServerID]bool{}
 	}
@@ -122,7 +122,7 @@ func (w *World) CutOneWay(from, to paxos.ServerID) {
 }
 
 // Isolate cuts a server from all others.
-func (w *World) Isolate(id paxos.ServerID) {
+func (w *Sim) Isolate(id paxos.ServerID) {
 	for _, s := range w.servers {
 		if s.id != id {
 			w.Cut(id, s.id)
@@ -131,10 +131,10 @@ func (w *World) Isolate(id paxos.ServerID) {
 }
 
 // Heal ends all cuts.
-func (w *World) Heal() { w.network.cut = nil }
+func (w *Sim) Heal() { w.network.cut = nil }
 
 // Release lets held messages that match go on: they arrive after the usual time. It is an error if there are none.
-func (w *World) Release(m Match) {
+func (w *Sim) Release(m Match) {
 	kept, nth, released := w.network.held[:0], 0, 0
 	for _, f := range w.network.held {
 		fits := m.fits(f.packet.From, f.packet.To, f.packet.Messages[0])
@@ -155,7 +155,7 @@ func (w *World) Release(m Match) {
 }
 
 // Replay sends copies of all messages that match and were sent before: very late duplicates.
-func (w *World) Replay(m Match) {
+func (w *Sim) Replay(m Match) {
 	nth, replayed := 0, 0
 	for _, f := range w.network.flights {
 		if !m.fits(f.packet.From, f.packet.To, f.packet.Messages[0]) {
@@ -172,14 +172,14 @@ func (w *World) Replay(m Match) {
 }
 
 // Inject has a message arrive that no server sent: forged, or made up for a test. It looks as if from had sent it now.
-func (w *World) Inject(from, to paxos.ServerID, m paxos.Message) {
+func (w *Sim) Inject(from, to paxos.ServerID, m paxos.Message) {
 	s := w.server(from)
 	w.InjectPacket(paxos.Packet{From: from, To: to, Store: s.disk.state.Store, Boot: s.disk.state.Boot, Nonce: s.life<<8 | uint64(from),
 		Members: w.members.Fingerprint(), Index: s.disk.state.Last, Messages: []paxos.Message{m}})
 }
 
 // InjectPacket has a packet arrive that no server sent. It has one message.
-func (w *World) InjectPacket(p paxos.Packet) {
+func (w *Sim) InjectPacket(p paxos.Packet) {
 	w.network.forged = true
 	w.check.forged(p.Messages[0])
 	f := w.flight(p, p.Messages[0])
@@ -187,7 +187,7 @@ func (w *World) InjectPacket(p paxos.Packet) {
 	w.travel(p, []flight{f}, w.config.Delay, false)
 }
 
-func (w *World) flight(p paxos.Packet, m paxos.Message) flight {
+func (w *Sim) flight(p paxos.Packet, m paxos.Message) flight {
 	p.Messages = []paxos.Message{m}
 	f := flight{len(w.network.flights) + 1, p}
 	w.network.flights = append(w.network.flights, f)
@@ -195,7 +195,10 @@ func (w *World) flight(p paxos.Packet, m paxos.Message) flight {
 }
 
 // leave makes flights of packets that are about to leave. Their messages are copied: the Replica reuses the slices.
-func (w *World) leave(packets []paxos.Packet) (fs []flight) {
+func (w *Sim) leave(packets []paxos.Packet) (fs []flight) {
+	if w.config.noLog && w.fates != nil {
+		return nil
+	}
 	for _, p := range packets {
 		for _, m := range p.Messages {
 			fs = append(fs, w.flight(p, m))
@@ -204,8 +207,44 @@ func (w *World) leave(packets []paxos.Packet) (fs []flight) {
 	return fs
 }
 
+// checkPackets has the checker look at what leaves a server.
+func (w *Sim) checkPackets(s *server) {
+	for i := range s.out.Send {
+		p := &s.out.Send[i]
+		for j := range p.Messages {
+			w.fail(w.check.sent(s, p.To, &p.Messages[j]))
+		}
+		w.sum(p)
+	}
+}
+
+// sum adds a packet to the hash of all that left: two runs with the same hash did the same.
+func (w *Sim) sum(p *paxos.Packet) {
+	h := (w.hash ^ uint64(w.now)) * 0x9e3779b97f4a7c15
+	h = (h ^ uint64(p.From)<<32 ^ uint64(p.To)<<16 ^ p.Seq ^ p.Index<<40) * 0x9e3779b97f4a7c15
+	for i := range p.Messages {
+		m := &p.Messages[i]
+		h = (h ^ uint64(m.Kind)<<56 ^ m.Ballot.Round<<8 ^ uint64(m.Ballot.Server) ^ uint64(len(m.Value))<<24 ^ m.Accepted.Round<<16) * 0x9e3779b97f4a7c15
+		h ^= h >> 29
+	}
+	w.hash = h
+}
+
+// send gives what leaves a server its fates.
+func (w *Sim) send(packets []paxos.Packet, fs []flight) {
+	if w.fates == nil {
+		w.dispatch(fs)
+		return
+	}
+	for i := range packets {
+		n := min(len(packets[i].Messages), len(fs))
+		w.post(&packets[i], fs[:n])
+		fs = fs[n:]
+	}
+}
+
 // dispatch gives flights that just left their fates. Those of one packet that nobody interferes with arrive as one packet.
-func (w *World) dispatch(fs []flight) {
+func (w *Sim) dispatch(fs []flight) {
 	for len(fs) > 0 {
 		n := 1
 		for n < len(fs) && fs[n].packet.To == fs[0].packet.To && fs[n].packet.Seq == fs[0].packet.Seq {
@@ -216,7 +255,7 @@ func (w *World) dispatch(fs []flight) {
 	}
 }
 
-func (w *World) dispatchPacket(fs []flight) {
+func (w *Sim) dispatchPacket(fs []flight) {
 	head := fs[0].packet
 	link := [2]paxos.ServerID{head.From, head.To}
 	if w.network.cut[link] {
@@ -267,26 +306,104 @@ func (n *network) decide(f flight) (decides *rule) {
 }
 
 // travel has p, which is made of those flights, arrive after d.
-func (w *World) travel(p paxos.Packet, fs []flight, d time.Duration, late bool) {
-	due := w.now + d
-	w.at(due, func() {
-		s := w.server(p.To)
-		if s.replica == nil {
-			for _, f := range fs {
-				w.lost(f, "the server is down")
-			}
-			return
-		}
-		w.input(s, func(r *paxos.Replica) {
-			w.arriving, w.late = slices.Clone(fs), late || w.now > due // it waited while the server was paused
-			r.Receive(w.now, p)
-		})
-	})
+func (w *Sim) travel(p paxos.Packet, fs []flight, d time.Duration, late bool) {
+	c := &parcel{packet: p, flights: slices.Clone(fs), due: w.now + d, late: late, copies: 1}
+	w.plan(event{at: c.due, what: eventArrival, parcel: c})
 }
 
-func (w *World) lost(f flight, why string) { w.noteFlight(Lost, f, why) }
+// A parcel is a packet on its way, or several copies of it.
+type parcel struct {
+	packet   paxos.Packet
+	flights  []flight // that it is made of; none if there is no log
+	messages []paxos.Message
+	due      time.Duration
+	late     bool
+	copies   int // that have not arrived
+}
 
-func (w *World) noteFlight(kind paxos.EventKind, f flight, text string) {
+// arrive gives a parcel to the server that it is for.
+func (w *Sim) arrive(c *parcel) {
+	c.copies--
+	s := w.server(c.packet.To)
+	switch {
+	case s.replica == nil:
+		for _, f := range c.flights {
+			w.lost(f, "the server is down")
+		}
+	case s.paused:
+		c.copies++
+		s.inbox = append(s.inbox, func() { w.take(s, c) })
+		return
+	default:
+		w.take(s, c)
+		return
+	}
+	w.recycle(c)
+}
+
+// take has the Replica of s receive a parcel.
+func (w *Sim) take(s *server, c *parcel) {
+	if c.copies > 0 && s.paused {
+		c.copies--
+	}
+	p := &c.packet
+	for i := range p.Messages {
+		w.check.arrived(s, p.From, &p.Messages[i])
+	}
+	w.arriving, w.late = append(w.arriving[:0], c.flights...), c.late || w.now > c.due // it waited while the server was paused
+	s.replica.Receive(w.now, *p)
+	w.recycle(c)
+	w.drain(s)
+}
+
+// recycle takes back a parcel whose copies have all arrived.
+func (w *Sim) recycle(c *parcel) {
+	if c.copies == 0 && c.flights == nil {
+		clear(c.messages)
+		c.messages = c.messages[:0]
+		w.parcels = append(w.parcels, c)
+	}
+}
+
+// post sends a packet whole, to the fate that w.fates gives it. Its messages are copied: the Replica reuses the slices.
+func (w *Sim) post(p *paxos.Packet, fs []flight) {
+	w.copies = w.fates.fate(w, p, w.copies[:0])
+	if len(w.copies) == 0 {
+		for _, f := range fs {
+			w.lost(f, "")
+		}
+		return
+	}
+	var c *parcel
+	if n := len(w.parcels); n > 0 {
+		c, w.parcels = w.parcels[n-1], w.parcels[:n-1]
+	} else {
+		c = new(parcel)
+	}
+	c.messages = append(c.messages, p.Messages...)
+	c.packet, c.copies, c.due = *p, len(w.copies), w.now+slices.Max(w.copies)
+	c.flights = slices.Clone(fs)
+	c.packet.Messages = c.messages
+	for _, d := range w.copies {
+		w.plan(event{at: w.now + d, what: eventArrival, parcel: c})
+	}
+}
+
+// fates decides what becomes of each packet that leaves a server: it appends to copies after how long each copy of it
+// arrives. None: it is lost.
+type fates interface {
+	fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.Duration
+}
+
+type onTime struct{}
+
+func (onTime) fate(w *Sim, _ *paxos.Packet, copies []time.Duration) []time.Duration {
+	return append(copies, w.config.Delay)
+}
+
+func (w *Sim) lost(f flight, why string) { w.noteFlight(Lost, f, why) }
+
+func (w *Sim) noteFlight(kind paxos.EventKind, f flight, text string) {
 	event := paxos.Event{Kind: kind, Server: f.packet.From, Peer: f.packet.To, Message: f.packet.Messages[0]}
 	w.note(Entry{Event: event, Flight: f.id, Text: text})
 }

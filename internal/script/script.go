@@ -1,10 +1,13 @@
-package world
+package script
 
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/words"
+	"github.com/singledecree/paxos/paxostest"
 )
 
 // A player plays a script that is text, a command a line. What happens at a command stands below it, indented:
@@ -17,10 +20,10 @@ import (
 //	          0  1 -> 2: prepare 1.1 "burger" @lunch
 //	         10  2 <- 1: prepare 1.1 "burger" @lunch
 //
-// The commands, with S for a server, N for a number, T for a time such as 20ms, MATCH for messages as Match.String writes
+// The commands, with S for a server, N for a number, T for a time such as 20ms, MATCH for messages as paxostest.Match.String writes
 // them, MESSAGE as Message.String writes it:
 //
-//	servers N [learners N] [MaxHint=N]     a world; all that follows, the roles apart, is about it
+//	servers N [learners N] [MaxHint=N] [Silence=T]   a Sim; all that follows, the roles apart, is about it
 //	propose S INSTANCE VALUE               a call; calls are numbered from 1
 //	wait S INSTANCE | ready S | cancel N
 //	crash S | crash-saved S | restart S | pause S | resume S | save-time S T
@@ -34,7 +37,7 @@ import (
 //
 // and, for the roles alone, see roles.
 type player struct {
-	world *World
+	world *paxostest.Sim
 	shown int // entries of the log that have been written
 	roles roles
 	out   []string
@@ -56,7 +59,7 @@ func Play(script string) (played string, err error) {
 		}
 		err := p.command(line)
 		if err == nil && p.world != nil {
-			err = p.world.err
+			err = p.world.Err()
 		}
 		for _, out := range p.take() {
 			b.WriteString("    " + out + "\n")
@@ -74,10 +77,10 @@ func (p *player) take() (lines []string) {
 	if p.world == nil {
 		return lines
 	}
-	for _, e := range p.world.log[p.shown:] {
-		lines = append(lines, p.world.line(e))
+	for _, e := range p.world.Log()[p.shown:] {
+		lines = append(lines, p.world.Line(e))
 	}
-	p.shown = len(p.world.log)
+	p.shown = len(p.world.Log())
 	return lines
 }
 
@@ -109,7 +112,7 @@ func (p *player) command(line string) error {
 
 // open makes the world.
 func (p *player) open(a *arguments) error {
-	c := Config{Servers: a.number(), Fail: func(error) {}}
+	c := paxostest.SimConfig{Servers: a.number(), Fail: func(error) {}}
 	for len(a.words) > 0 {
 		switch word := a.word(); {
 		case word == "learners":
@@ -117,12 +120,16 @@ func (p *player) open(a *arguments) error {
 		case strings.HasPrefix(word, "MaxHint="):
 			_, err := fmt.Sscanf(word, "MaxHint=%d", &c.Limits.MaxHint)
 			a.fail(err)
+		case strings.HasPrefix(word, "Silence="):
+			d, err := time.ParseDuration(word[len("Silence="):])
+			a.fail(err)
+			c.Timing.Silence, c.Timing.MaxSilence = d, d
 		default:
 			a.fail(fmt.Errorf("%q is no setting", word))
 		}
 	}
 	if a.err == nil {
-		p.world = New(c)
+		p.world = paxostest.NewSim(c)
 	}
 	return a.err
 }
@@ -209,7 +216,7 @@ func (p *player) network(verb string, a *arguments) {
 	default:
 		m := a.match()
 		a.then(func() {
-			map[string]func(Match){"drop": w.Drop, "hold": w.Hold, "release": w.Release, "replay": w.Replay}[verb](m)
+			map[string]func(paxostest.Match){"drop": w.Drop, "hold": w.Hold, "release": w.Release, "replay": w.Replay}[verb](m)
 		})
 	}
 }
@@ -246,15 +253,15 @@ func (p *player) until(a *arguments) {
 	a.then(func() { w.Until(what, cond) })
 }
 
-func (p *player) call(a *arguments) *Call {
+func (p *player) call(a *arguments) *paxostest.Call {
 	n := a.number()
-	if a.err == nil && (n < 1 || n > len(p.world.calls)) {
+	if a.err == nil && (n < 1 || n > len(p.world.Calls())) {
 		a.fail(fmt.Errorf("there is no call %d", n))
 	}
 	if a.err != nil {
-		return &Call{}
+		return &paxostest.Call{}
 	}
-	return p.world.calls[n-1]
+	return p.world.Calls()[n-1]
 }
 
 // expect checks what came of the script, so that nobody can overlook it when a golden file is rewritten:
@@ -285,7 +292,7 @@ func (p *player) expect(a *arguments) {
 		if rec := w.Stored(id, instance); rec == (paxos.Record{}) {
 			check("nothing", string(want))
 		} else {
-			check(recordText(rec), string(want))
+			check(words.Record(rec), string(want))
 		}
 	case "faults":
 		check(len(w.Faults()), a.number())

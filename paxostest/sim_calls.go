@@ -1,4 +1,4 @@
-package world
+package paxostest
 
 import (
 	"context"
@@ -12,12 +12,14 @@ import (
 type Call struct {
 	ID       paxos.CallID
 	Server   paxos.ServerID
-	Op       string // "propose", "wait", "ready"
+	Op       string // "propose", "wait", "read", "ready"
 	Instance string
 	Value    paxos.Value // proposed
 	Ended    bool
-	Decision paxos.Decision // zero if Err is not nil, and after a Ready
+	Decision paxos.Decision // zero if Err is not nil, after a Ready, and after a Read of what was not decided
 	Err      error
+
+	chosen bool // something was when it began
 }
 
 // String says what came of the call: `propose "burger" on server 1 returned "burger", chosen in ballot 1.1`.
@@ -33,12 +35,14 @@ func (c *Call) String() string {
 		return head + " failed: " + c.Err.Error()
 	case c.Op == "ready":
 		return head + " returned"
+	case c.Decision == paxos.Decision{}:
+		return head + " returned that nothing was chosen"
 	}
 	return fmt.Sprintf("%s returned %q, chosen in ballot %s", head, string(c.Decision.Value), c.Decision.Ballot)
 }
 
 // Propose calls Propose on a server.
-func (w *World) Propose(id paxos.ServerID, instance string, v paxos.Value) *Call {
+func (w *Sim) Propose(id paxos.ServerID, instance string, v paxos.Value) *Call {
 	w.check.proposed(instance, v)
 	c := w.call(id, "propose", instance, v)
 	w.input(w.server(id), func(r *paxos.Replica) { r.Propose(w.now, c.ID, instance, v) })
@@ -46,25 +50,33 @@ func (w *World) Propose(id paxos.ServerID, instance string, v paxos.Value) *Call
 }
 
 // Wait calls Wait on a server.
-func (w *World) Wait(id paxos.ServerID, instance string) *Call {
+func (w *Sim) Wait(id paxos.ServerID, instance string) *Call {
 	c := w.call(id, "wait", instance, "")
 	w.input(w.server(id), func(r *paxos.Replica) { r.Wait(w.now, c.ID, instance) })
 	return c
 }
 
 // Ready calls Ready on a server.
-func (w *World) Ready(id paxos.ServerID) *Call {
+func (w *Sim) Ready(id paxos.ServerID) *Call {
 	c := w.call(id, "ready", "", "")
 	w.input(w.server(id), func(r *paxos.Replica) { r.Ready(w.now, c.ID) })
 	return c
 }
 
+// Read calls Read on a server.
+func (w *Sim) Read(id paxos.ServerID, instance string) *Call {
+	c := w.call(id, "read", instance, "")
+	c.chosen = w.check.history(instance).chosen
+	w.input(w.server(id), func(r *paxos.Replica) { r.Read(w.now, c.ID, instance) })
+	return c
+}
+
 // Cancel cancels a call that waits, as a Node does when the call's context ends; its error then says so.
-func (w *World) Cancel(c *Call) {
+func (w *Sim) Cancel(c *Call) {
 	w.input(w.server(c.Server), func(r *paxos.Replica) { r.Cancel(w.now, c.ID) })
 }
 
-func (w *World) call(id paxos.ServerID, op, instance string, v paxos.Value) *Call {
+func (w *Sim) call(id paxos.ServerID, op, instance string, v paxos.Value) *Call {
 	if w.server(id).replica == nil {
 		w.failf("server %d is down: it takes no call", id)
 	}
@@ -74,7 +86,7 @@ func (w *World) call(id paxos.ServerID, op, instance string, v paxos.Value) *Cal
 }
 
 // done takes the end of a call.
-func (w *World) done(d paxos.Done) {
+func (w *Sim) done(s *server, d paxos.Done) {
 	c := w.calls[d.ID-1]
 	if c.Ended {
 		w.failf("call %d of server %d ended twice", c.ID, c.Server)
@@ -83,7 +95,10 @@ func (w *World) done(d paxos.Done) {
 	c.Ended, c.Err = true, d.Err
 	if d.OK {
 		c.Decision = d.Decision
-		w.fail(w.check.returned(d.Decision))
+		w.fail(w.check.returned(s, d.Decision))
+	}
+	if c.Op == "read" && !d.OK && d.Err == nil {
+		w.fail(w.check.readNothing(c.Instance, c.chosen))
 	}
 	var op *paxos.OpError
 	if d.Err != nil && !errors.As(d.Err, &op) {
@@ -93,3 +108,6 @@ func (w *World) done(d paxos.Done) {
 		w.failf("call %d of server %d failed and has a decision", c.ID, c.Server)
 	}
 }
+
+// Calls returns all calls, in order: the one with ID n is at n-1. The slice is the Sim's.
+func (w *Sim) Calls() []*Call { return w.calls }

@@ -1,4 +1,4 @@
-package world
+package paxostest
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/spacetime"
+	"github.com/singledecree/paxos/internal/words"
 )
 
 // Legend explains the marks of Draw.
@@ -22,7 +23,7 @@ const (
 )
 
 // Draw returns the log as a space-time diagram. If all that happened was in one instance, its name is left out.
-func (w *World) Draw() string {
+func (w *Sim) Draw() string {
 	var lanes []string
 	for _, s := range w.servers {
 		name := fmt.Sprintf("server %d", s.id)
@@ -50,7 +51,7 @@ func (w *World) Draw() string {
 }
 
 // instances counts the instances that the log tells of.
-func (w *World) instances() int {
+func (w *Sim) instances() int {
 	names := map[string]bool{}
 	for _, e := range w.log {
 		if e.Message.Instance != "" {
@@ -61,7 +62,7 @@ func (w *World) instances() int {
 }
 
 // learnedAndReturned returns one text for a server that learns and, at once, ends a call: for both entries.
-func (w *World) learnedAndReturned(i int) (text string, ok bool) {
+func (w *Sim) learnedAndReturned(i int) (text string, ok bool) {
 	if w.log[i].Kind == paxos.EventDone {
 		i--
 	}
@@ -72,11 +73,11 @@ func (w *World) learnedAndReturned(i int) (text string, ok bool) {
 	if learned.Kind != paxos.EventLearned || done.Kind != paxos.EventDone || done.Server != learned.Server || done.Err != nil {
 		return "", false
 	}
-	return fmt.Sprintf("learns %s, returns it", quote(learned.Message.Value)), true
+	return fmt.Sprintf("learns %s, returns it", words.Quote(learned.Message.Value)), true
 }
 
 // event returns what an entry of the log is in the diagram.
-func (w *World) event(e Entry, named bool) []spacetime.Event {
+func (w *Sim) event(e Entry, named bool) []spacetime.Event {
 	d := spacetime.Event{Kind: spacetime.Note, At: e.At, Lane: int(e.Server) - 1, Message: e.Flight, Late: e.Late}
 	m := e.Message
 	if !named {
@@ -84,7 +85,7 @@ func (w *World) event(e Entry, named bool) []spacetime.Event {
 	}
 	switch e.Kind {
 	case paxos.EventSend, Forged:
-		d.Kind, d.Peer, d.Text = spacetime.Send, int(e.Peer)-1, shortText(m)
+		d.Kind, d.Peer, d.Text = spacetime.Send, int(e.Peer)-1, words.Brief(m)
 		if e.Kind == Forged {
 			d.Text = "forged: " + d.Text
 		}
@@ -110,6 +111,8 @@ func (w *World) event(e Entry, named bool) []spacetime.Event {
 		}
 	case Restarted:
 		d.Kind, d.Text = spacetime.Restart, fmt.Sprintf("starts again (boot %d)", e.Boot)
+	case SaveFailed:
+		d.Kind, d.Text = spacetime.Crash, "its disk fails: save "+e.Text
 	case Stopped:
 		d.Kind, d.Text = spacetime.Crash, "stops: "+e.Err.Error()
 	case Paused:
@@ -124,7 +127,7 @@ func (w *World) event(e Entry, named bool) []spacetime.Event {
 			d.Text = "fails: " + shortError(e.Err)
 		}
 	case paxos.EventLearned:
-		d.Symbol, d.Text = '★', "learns "+quote(m.Value)
+		d.Symbol, d.Text = '★', "learns "+words.Quote(m.Value)
 	case paxos.EventFault:
 		var fault *paxos.SafetyError
 		d.Symbol, d.Text = '!', "protocol broken"

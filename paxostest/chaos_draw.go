@@ -1,0 +1,161 @@
+package paxostest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+const ms = time.Millisecond
+
+// A drawing makes a Chaos from a seed: a swarm, in which each seed has some kinds of fault and not others, so that none
+// hides what another alone would show.
+type drawing struct {
+	*rand.Rand
+	Chaos
+	names  []string
+	values []paxos.Value
+}
+
+// NewChaos draws a Chaos from a seed.
+func NewChaos(seed uint64) Chaos {
+	d := &drawing{Rand: rand.New(rand.NewPCG(seed, 0x5eed)), Chaos: Chaos{Seed: seed}}
+	d.drawCluster()
+	d.drawTiming()
+	d.drawNetwork()
+	d.drawCalls()
+	d.drawFaults()
+	slices.SortStableFunc(d.Actions, func(a, b Action) int { return int(a.At - b.At) })
+	return d.Chaos
+}
+
+// some is true for one in n.
+func (d *drawing) some(n int) bool { return d.IntN(n) == 0 }
+
+// between draws a time, small ones more often.
+func (d *drawing) between(low, high time.Duration) time.Duration {
+	x := d.Float64()
+	return low + time.Duration(x*x*float64(high-low))
+}
+
+// when draws a time at which faults are on.
+func (d *drawing) when() time.Duration { return time.Duration(d.Int64N(int64(d.Ends))) }
+
+// id draws a server, of any kind.
+func (d *drawing) id() paxos.ServerID { return paxos.ServerID(1 + d.IntN(d.Servers+d.Learners)) }
+
+func (d *drawing) do(a Action) { d.Actions = append(d.Actions, a) }
+
+func (d *drawing) drawCluster() {
+	d.Servers = []int{3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 4, 2, 1, 7, 6, 9}[d.IntN(16)]
+	if d.some(4) {
+		d.Learners = 1 + d.IntN(2)
+	}
+	if d.some(5) {
+		d.Quorum = d.drawQuorum()
+	}
+	if d.some(6) {
+		d.Limits = paxos.Limits{MaxOpen: 16 + d.IntN(64), Cache: 1 + d.IntN(8), MaxHint: 1 + d.IntN(8), MaxPacket: 4 << 10, MaxBatch: 4 << 10}
+	}
+	for i := range []int{1, 1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 8, 16, 64}[d.IntN(16)] {
+		d.names = append(d.names, fmt.Sprint("job/", i))
+	}
+	for i := range 4 {
+		d.values = append(d.values, paxos.Value(fmt.Sprint("v", i)))
+	}
+	d.values = append(d.values, "", "a longer value than most")
+}
+
+func (d *drawing) drawQuorum() paxos.Quorum {
+	n := d.Servers
+	var q paxos.Quorum
+	switch d.IntN(3) {
+	case 0:
+		phase2 := 1 + d.IntN(n)
+		q, _ = paxos.Flexible(n, n+1-phase2, phase2)
+	case 1:
+		weights := make([]int, n)
+		for i := range weights {
+			weights[i] = 1 + d.IntN(3)
+		}
+		q, _ = paxos.Weighted(weights)
+	default:
+		if n%2 == 0 {
+			q, _ = paxos.Grid(2, n/2)
+		}
+	}
+	return q
+}
+
+func (d *drawing) drawTiming() {
+	d.Delay, d.SaveTime = d.between(100*time.Microsecond, 10*ms), d.between(0, 10*ms)
+	d.Timing = paxos.Timing{
+		Phase:      d.between(4*d.Delay+2*d.SaveTime+2*ms, 200*ms),
+		MaxBackoff: d.between(5*ms, 500*ms),
+		Silence:    d.between(5*ms, 300*ms), // sometimes shorter than a ballot takes
+		Pull:       d.between(50*ms, 1000*ms),
+	}
+	d.Timing.MaxSilence = d.between(10*d.Delay+6*d.SaveTime+2*d.Timing.Silence, 2000*ms)
+	d.Ends = d.between(20*ms, 1500*ms)
+}
+
+func (d *drawing) drawNetwork() {
+	if d.some(2) {
+		d.Loss = []float64{0.01, 0.05, 0.1, 0.2, 0.3, 0.6}[d.IntN(6)]
+	}
+	if d.some(3) {
+		d.Twice = []float64{0.05, 0.2, 0.5}[d.IntN(3)]
+	}
+	if d.some(2) {
+		d.Late, d.Later = []float64{0.1, 0.5, 1}[d.IntN(3)], d.between(ms, []time.Duration{20 * ms, 200 * ms, 1000 * ms}[d.IntN(3)])
+	}
+	if d.some(6) {
+		d.Slow, d.SlowBy = [2]paxos.ServerID{d.id(), d.id()}, d.between(ms, 100*ms)
+	}
+}
+
+// drawCalls has callers come: some at once, some later, at one server or at many, for the same instance or for others.
+func (d *drawing) drawCalls() {
+	n := 1 + d.IntN(4)
+	if d.some(4) {
+		n = 4 + d.IntN(12)
+	}
+	n = max(n, len(d.names)/2)
+	home, together := d.id(), d.some(3)
+	duel := d.when()
+	for i := range n {
+		a := Action{At: d.when(), Act: ActPropose, Server: d.id(), Instance: d.names[d.IntN(len(d.names))], Value: d.values[d.IntN(len(d.values))]}
+		if d.some(3) {
+			a.Server = home
+		}
+		if together {
+			a.At, a.Server = duel+d.between(0, 4*d.Delay), paxos.ServerID(1+i%(d.Servers+d.Learners))
+		}
+		switch d.IntN(8) {
+		case 0:
+			a.Act, a.Value = ActWait, ""
+		case 1:
+			a.Act, a.Value = ActRead, ""
+		case 2:
+			if d.some(3) {
+				a.Act, a.Value, a.Instance = ActReady, "", ""
+			}
+		}
+		d.do(a)
+		if d.some(6) {
+			d.do(Action{At: a.At + d.between(0, 100*ms), Act: ActCancel, Server: a.Server})
+		}
+	}
+	// Whoever proposed somewhere may come back: to the same server, which may have forgotten.
+	if d.some(3) {
+		for _, a := range slices.Clone(d.Actions) {
+			if a.Act == ActPropose && d.some(2) {
+				a.At, a.Value = min(a.At+d.between(0, 200*ms), d.Ends), d.values[d.IntN(len(d.values))]
+				d.do(a)
+			}
+		}
+	}
+}

@@ -1,0 +1,281 @@
+package paxostest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// A ChaosResult is what came of a run.
+type ChaosResult struct {
+	Err    error         // what was broken; nil: nothing
+	Steps  int           // events, see Sim.Steps
+	Hash   uint64        // of all packets that left: the same run has the same
+	Healed time.Duration // how long after the end of the faults all was well
+	Tally  Tally
+	Sim    *Sim // as it was at the end
+}
+
+// maxChaosSteps is more than any run needs that ends.
+const maxChaosSteps = 400_000
+
+// A chaosRun is a Chaos at work.
+type chaosRun struct {
+	plan Chaos
+	*Sim
+	tally   Tally
+	nth     [][]uint64 // packets by from, to
+	cut     [][]bool
+	healed  bool
+	listed  map[packetName]int // where in Packets, from 1
+	fates   []PacketFate       // of all packets, if recording
+	records bool
+	last    map[paxos.ServerID]*Call
+}
+
+// Run runs it. With log the Sim of the result has a log, and can be drawn; the run is the same.
+func (c Chaos) Run(log bool) ChaosResult { return c.run(log, false).result() }
+
+func (c Chaos) run(log, records bool) *chaosRun {
+	r := &chaosRun{plan: c, records: records, last: map[paxos.ServerID]*Call{}, listed: map[packetName]int{}}
+	n := c.Servers + c.Learners + 1
+	for range n {
+		r.nth, r.cut = append(r.nth, make([]uint64, n)), append(r.cut, make([]bool, n))
+	}
+	for i, p := range c.Packets {
+		r.listed[packetName{p.From, p.To, p.Nth}] = i + 1
+	}
+	r.Sim = NewSim(SimConfig{Servers: c.Servers, Learners: c.Learners, Quorum: c.Quorum, Delay: c.Delay, SaveTime: max(c.SaveTime, 1),
+		Limits: c.Limits, Timing: c.Timing, noLog: !log, Fail: func(error) {}, fates: onTime{}})
+	r.Sim.fates, r.Sim.limit, r.check.lenient = r, maxChaosSteps, c.Forges
+	for i := range c.Actions {
+		a := &c.Actions[i]
+		if a.At < c.Ends {
+			r.At(a.At, func() { r.act(a) })
+		}
+	}
+	r.RunFor(c.Ends)
+	r.heal()
+	return r
+}
+
+func (r *chaosRun) result() ChaosResult {
+	for _, s := range r.servers {
+		r.count(s)
+	}
+	r.countCalls()
+	return ChaosResult{Err: r.Err(), Steps: r.Steps(), Hash: r.Sim.hash, Healed: r.now - r.plan.Ends, Tally: r.tally, Sim: r.Sim}
+}
+
+// act carries out an Action, if it makes sense.
+func (r *chaosRun) act(a *Action) {
+	s := r.servers[a.Server-1]
+	up := s.replica != nil
+	done := true
+	switch a.Act {
+	case ActPropose, ActWait, ActRead, ActReady, ActCancel:
+		done = up && r.call(a)
+	case ActCrash, ActCrashSaved:
+		if done = up && (a.Act == ActCrash || s.running); done {
+			r.count(s)
+			r.crash(a.Server, a.Act == ActCrashSaved)
+		}
+	case ActRestart:
+		if done = !up; done {
+			r.Restart(a.Server)
+		}
+	case ActPause:
+		if done = up && !s.paused; done {
+			r.Pause(a.Server)
+		}
+	case ActResume:
+		if done = up && s.paused; done {
+			r.Resume(a.Server)
+		}
+	case ActFailSave, ActFailSaveLate:
+		if done = up; done {
+			r.FailSave(a.Server, a.Act == ActFailSaveLate)
+		}
+	case ActHangSave:
+		if done = up; done {
+			r.HangSave(a.Server)
+		}
+	case ActSaveTime:
+		r.SaveTime(a.Server, a.For)
+	case ActLoadTime:
+		r.LoadTime(a.Server, a.For)
+	case ActCut, ActJoin:
+		r.cut[a.Server][a.Peer] = a.Act == ActCut
+	case ActForge:
+		r.Inject(a.Server, a.Peer, a.Message)
+	}
+	if done {
+		r.tally[tallyActs+int(a.Act)]++
+	}
+}
+
+// call makes a call, or cancels one.
+func (r *chaosRun) call(a *Action) bool {
+	var c *Call
+	switch a.Act {
+	case ActPropose:
+		c = r.Propose(a.Server, a.Instance, a.Value)
+	case ActWait:
+		c = r.Wait(a.Server, a.Instance)
+	case ActRead:
+		c = r.Read(a.Server, a.Instance)
+	case ActReady:
+		c = r.Ready(a.Server)
+	case ActCancel:
+		c = r.last[a.Server]
+		if c == nil || c.Ended {
+			return false
+		}
+		r.Cancel(c)
+	}
+	r.last[a.Server] = c
+	return true
+}
+
+// fate gives a packet its fate. It depends on the seed and on which packet of its link it is, and on nothing else, so that
+// it stays the same when other things are taken out of a run.
+func (r *chaosRun) fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.Duration {
+	r.nth[p.From][p.To]++
+	nth := r.nth[p.From][p.To]
+	switch {
+	case r.healed:
+		return append(copies, r.plan.Delay)
+	case r.cut[p.From][p.To]:
+		r.tally[tallyCut]++
+		return copies
+	case r.plan.Explicit:
+		if i := r.listed[packetName{p.From, p.To, nth}]; i > 0 {
+			return append(copies, r.plan.Packets[i-1].Copies...)
+		}
+		return append(copies, r.plan.Delay)
+	}
+	copies = r.draw(p, nth, copies)
+	if r.records {
+		r.fates = append(r.fates, PacketFate{p.From, p.To, nth, slices.Clone(copies)})
+	}
+	return copies
+}
+
+func (r *chaosRun) draw(p *paxos.Packet, nth uint64, copies []time.Duration) []time.Duration {
+	x := dice(r.plan.Seed<<32 ^ uint64(p.From)<<24 ^ uint64(p.To)<<16 ^ nth<<40)
+	if x.float() < r.plan.Loss {
+		r.tally[tallyLost]++
+		return copies
+	}
+	times := 1
+	if x.float() < r.plan.Twice {
+		r.tally[tallyTwice]++
+		times = 2
+	}
+	for range times {
+		after := r.plan.Delay
+		if x.float() < r.plan.Late {
+			r.tally[tallyLate]++
+			after += time.Duration(x.float() * float64(r.plan.Later))
+		}
+		if r.plan.Slow == [2]paxos.ServerID{p.From, p.To} || r.plan.Slow == [2]paxos.ServerID{p.To, p.From} {
+			r.tally[tallySlow]++
+			after += r.plan.SlowBy
+		}
+		copies = append(copies, after)
+	}
+	return copies
+}
+
+type packetName struct {
+	from, to paxos.ServerID
+	nth      uint64
+}
+
+// dice are random numbers from one number (splitmix64).
+type dice uint64
+
+func (d *dice) next() uint64 {
+	*d += 0x9e3779b97f4a7c15
+	z := uint64(*d)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+func (d *dice) float() float64 { return float64(d.next()>>11) / (1 << 53) }
+
+// heal ends all faults, and waits until all is well.
+func (r *chaosRun) heal() {
+	r.healed = true
+	for _, s := range r.servers {
+		s.saveTime, s.loadTime, s.failing = max(r.plan.SaveTime, 1), 0, saveWell
+		if s.hung && s.replica != nil {
+			r.count(s)
+			r.crash(s.id, false)
+		}
+		if s.replica != nil && s.paused {
+			r.Resume(s.id)
+		}
+	}
+	hard := r.plan.Ends + 4*r.plan.Bound()
+	for r.Err() == nil {
+		for _, s := range r.servers {
+			if s.replica == nil {
+				r.Restart(s.id)
+			}
+		}
+		why := r.unwell()
+		if why == "" || r.Err() != nil {
+			return
+		}
+		if r.now > hard {
+			r.failf("I10 is broken: %s after the faults ended, %s", r.now-r.plan.Ends, why)
+			return
+		}
+		r.RunFor(max(r.plan.Timing.Phase/4, ms))
+	}
+}
+
+// unwell says what is not as I10 wants it: a decision that a server does not know, an instance that somebody could finish,
+// or a call that has not ended and could. Empty: all is well.
+func (r *chaosRun) unwell() string {
+	for name, h := range r.check.instances {
+		if h.forged {
+			continue
+		}
+		for _, s := range r.servers {
+			switch rec := s.disk.records[name]; {
+			case h.chosen && !r.knows(s, name):
+				return fmt.Sprintf("server %d does not know what %q is", s.id, name)
+			case !h.chosen && !rec.Acceptor.Accepted.IsZero():
+				return fmt.Sprintf("server %d voted in %q, which is not decided", s.id, name)
+			}
+		}
+	}
+	for _, s := range r.servers {
+		for _, open := range s.replica.Status(r.now).Instances {
+			if h := r.check.instances[open.Instance]; h != nil && h.forged || open.Alone || open.Ballot.IsZero() {
+				continue
+			}
+			return fmt.Sprintf("%q is open on server %d: %+v", open.Instance, s.id, open)
+		}
+	}
+	for _, c := range r.calls {
+		if h := r.check.instances[c.Instance]; !c.Ended && (h == nil || !h.forged) && (c.Op != "wait" || h != nil && h.chosen) {
+			return "a call has not ended: " + c.String()
+		}
+	}
+	return ""
+}
+
+// knows reports whether a server knows the decision of an instance.
+func (r *chaosRun) knows(s *server, name string) bool {
+	if s.disk.records[name].Chosen {
+		return true
+	}
+	_, ok, _ := s.replica.Peek(name)
+	return ok
+}

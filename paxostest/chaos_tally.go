@@ -1,0 +1,96 @@
+package paxostest
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/singledecree/paxos"
+)
+
+// Places in a Tally: what the network did, the acts, and what the servers did about it.
+const (
+	tallyLost = iota
+	tallyTwice
+	tallyLate
+	tallySlow
+	tallyCut
+	tallyResends
+	tallyTakeovers
+	tallySuperseded
+	tallyFetched
+	tallyNothing
+	tallyRead
+	tallyUnknown
+	tallyFaults
+	tallyDropped
+	tallyActs
+	tallySize = tallyActs + int(acts)
+)
+
+var tallyNames = func() (names [tallySize]string) {
+	copy(names[:], []string{"packets lost", "packets twice", "packets late", "packets on a slow link", "packets cut off",
+		"messages sent again", "instances taken over", "attempts superseded", "decisions fetched", "reads of nothing",
+		"reads of a decision", "outcomes unknown", "safety errors", "packets of an earlier life"})
+	for a := range acts {
+		names[tallyActs+int(a)] = a.String()
+	}
+	return names
+}()
+
+// A Tally counts what happened in a Chaos: each kind of fault, and each way to get over one.
+type Tally [tallySize]uint64
+
+// Add adds u to t.
+func (t *Tally) Add(u Tally) {
+	for i, n := range u {
+		t[i] += n
+	}
+}
+
+// Least returns what happened least often, and how often.
+func (t *Tally) Least() (what string, times uint64) {
+	least := 0
+	for i := range t {
+		if t[i] < t[least] {
+			least = i
+		}
+	}
+	return tallyNames[least], t[least]
+}
+
+// String is a table.
+func (t Tally) String() string {
+	var b strings.Builder
+	for i, n := range t {
+		fmt.Fprintf(&b, "%12d  %s\n", n, tallyNames[i])
+	}
+	return b.String()
+}
+
+// countCalls adds what came of the calls.
+func (r *chaosRun) countCalls() {
+	for _, c := range r.calls {
+		switch {
+		case c.Ended && paxos.Unknown(c.Err):
+			r.tally[tallyUnknown]++
+		case c.Op == "read" && c.Ended && c.Err == nil && c.Decision == paxos.Decision{}:
+			r.tally[tallyNothing]++
+		case c.Op == "read" && c.Ended && c.Err == nil:
+			r.tally[tallyRead]++
+		}
+	}
+}
+
+// count adds what a server has done in this life, which ends.
+func (r *chaosRun) count(s *server) {
+	if s.replica == nil {
+		return
+	}
+	c := s.replica.Status(r.now).Counters
+	r.tally[tallyResends] += c.Resends
+	r.tally[tallyTakeovers] += c.Takeovers
+	r.tally[tallySuperseded] += c.Superseded
+	r.tally[tallyFetched] += c.Fetched
+	r.tally[tallyFaults] += c.Faults
+	r.tally[tallyDropped] += c.DroppedPackets
+}

@@ -1,0 +1,10 @@
+// Package paxostest is the test kit of package paxos, for its own tests and for those of the services, storages and
+// transports built on it.
+//
+// A Sim is a whole cluster in one goroutine and in virtual time: Replicas, their disks and the network between them, under a
+// script that says who fails when. After every event it checks that agreement and its kin hold; what happened prints as a
+// log or as a space-time diagram.
+//
+// A Chaos is a Sim in which one seed decides what goes wrong. The same seed does the same again, bit for bit, and what fails
+// shrinks to a short trace.
+package paxostest

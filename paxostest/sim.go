@@ -1,0 +1,250 @@
+package paxostest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/words"
+)
+
+// A SimConfig says what a Sim is. A zero field means its default.
+type SimConfig struct {
+	Servers  int           // acceptors, with the IDs 1, 2, …: 3
+	Learners int           // servers that do not vote, with the IDs after them: none
+	Quorum   paxos.Quorum  // majority
+	Delay    time.Duration // of a message, one way: 10 ms
+	SaveTime time.Duration // of a Save: 1 ms
+	Limits   paxos.Limits
+	// Timing is the servers'. Here the default of Pull is an hour, so that a script is not about catching up.
+	Timing paxos.Timing
+	// Fail is called when an invariant is broken, or the script asks for what can't be. The Sim stops then, once and
+	// for all. Nil: panic.
+	Fail func(error)
+
+	// noLog leaves out the log, for runs of millions of events. All is checked as with it, and the same happens.
+	noLog bool
+	fates fates // in place of rules; nil, without a log: all arrive after Delay
+}
+
+// Limits of a script: one that goes beyond them never ends.
+const (
+	maxSteps = 1_000_000
+	maxRun   = 10 * time.Minute
+	quiet    = time.Minute
+)
+
+// A Sim is a whole cluster in one goroutine: Replicas, the network between them, their disks, and the time, which is
+// virtual. The same script gives the same run, event for event.
+//
+//	s := paxostest.NewSim(paxostest.SimConfig{Servers: 3})
+//	s.Drop(paxostest.Match{From: 1, To: 3, Kind: paxos.KindAccept})
+//	call := s.Propose(1, "lunch", "burger")
+//	s.Run()
+//	fmt.Print(s.Draw())
+//
+// Whatever the script does, the Sim checks after every event that agreement and its kin hold: see checker. It knows the
+// Replica by its public interface only. A Sim is for one goroutine.
+type Sim struct {
+	config  SimConfig
+	members paxos.Members
+	now     time.Duration
+	queue   queue
+	seq     uint64
+	steps   int
+	limit   int       // of steps in one run
+	servers []*server // by ID, from 1: servers[0] is server 1
+	network network
+	calls   []*Call
+	log     []Entry
+	check   checker
+	err     error
+	fates   fates     // in place of rules and cuts; nil: none
+	parcels []*parcel // for use again
+	copies  []time.Duration
+	hash    uint64 // of all that left servers
+
+	arriving []flight // those of the packet that a Replica was just given, for logEvents to match with its events
+	late     bool
+}
+
+// NewSim returns a Sim whose servers have been formatted and have started, at time 0.
+func NewSim(c SimConfig) *Sim {
+	if c.Servers == 0 {
+		c.Servers = 3
+	}
+	if c.Delay == 0 {
+		c.Delay = 10 * time.Millisecond
+	}
+	if c.SaveTime == 0 {
+		c.SaveTime = time.Millisecond
+	}
+	if c.Timing.Pull == 0 {
+		c.Timing.Pull = time.Hour
+	}
+	if c.Fail == nil {
+		c.Fail = func(err error) { panic(err) }
+	}
+	w := &Sim{config: c, limit: maxSteps, members: paxos.Members{Cluster: "sim", Quorum: c.Quorum}}
+	for id := 1; id <= c.Servers; id++ {
+		w.members.Acceptors = append(w.members.Acceptors, paxos.ServerID(id))
+	}
+	for id := c.Servers + 1; id <= c.Servers+c.Learners; id++ {
+		w.members.Learners = append(w.members.Learners, paxos.ServerID(id))
+	}
+	quorum := c.Quorum
+	if quorum == nil {
+		quorum = paxos.Majority(c.Servers)
+	}
+	if w.fates = c.fates; w.fates == nil && c.noLog {
+		w.fates = onTime{}
+	}
+	w.check = newChecker(quorum, c.Servers+c.Learners)
+	for id := 1; id <= c.Servers+c.Learners; id++ {
+		s, err := newServer(paxos.ServerID(id), w.members)
+		if err != nil {
+			w.fail(err)
+			return w
+		}
+		w.servers = append(w.servers, s)
+	}
+	// The start takes no time, and is no part of the story.
+	w.config.Delay = 0
+	for _, s := range w.servers {
+		w.start(s)
+	}
+	w.RunFor(0)
+	w.config.Delay = c.Delay
+	for _, s := range w.servers {
+		s.saveTime = c.SaveTime
+	}
+	w.log, w.network.flights, w.steps = w.log[:0], nil, 0
+	return w
+}
+
+// Now returns the time since the Sim began.
+func (w *Sim) Now() time.Duration { return w.now }
+
+// Err returns why the Sim has stopped: an invariant was broken, or the script asked for what can't be. Nil: it goes on.
+func (w *Sim) Err() error { return w.err }
+
+// fail stops the Sim.
+func (w *Sim) fail(err error) {
+	if err == nil || w.err != nil {
+		return
+	}
+	w.err = err
+	w.config.Fail(fmt.Errorf("sim: at %s: %w; the log ends with\n%s", words.Milliseconds(w.now), err, w.tail(12)))
+}
+
+func (w *Sim) failf(format string, args ...any) { w.fail(fmt.Errorf(format, args...)) }
+
+// Steps returns how many events there were: packets that arrived, Saves and Loads that ended, timers that were due, and
+// parts of the script that ran by At.
+func (w *Sim) Steps() int { return w.steps }
+
+// at has f happen at that time, after all that was to happen then already.
+func (w *Sim) at(t time.Duration, f func()) { w.plan(event{at: t, what: eventScript, do: f}) }
+
+// plan has e happen when it is due, after all that was to happen then already.
+func (w *Sim) plan(e event) {
+	w.seq++
+	e.at, e.seq = max(e.at, w.now), w.seq
+	w.queue.push(e)
+}
+
+// At has f, a part of the script, happen at that time.
+func (w *Sim) At(t time.Duration, f func()) { w.at(t, f) }
+
+// Run runs until nothing is due: no message is on its way, no Save runs, and no timer is due within a minute. It is an error
+// if that does not come within ten minutes of virtual time.
+func (w *Sim) Run() {
+	for end := w.now + maxRun; w.err == nil; {
+		at, _, ok := w.next()
+		switch {
+		case !ok || at > w.now+quiet && len(w.queue) == 0:
+			return
+		case at > end:
+			w.failf("still not quiet after %s", maxRun)
+			return
+		}
+		w.step()
+	}
+}
+
+// Step runs the next event, and reports whether there was one within a minute.
+func (w *Sim) Step() bool {
+	if at, _, ok := w.next(); !ok || at > w.now+quiet || w.err != nil {
+		return false
+	}
+	return w.step()
+}
+
+// RunFor runs for that long.
+func (w *Sim) RunFor(d time.Duration) {
+	end := w.now + d
+	w.run(end, func() bool { return false })
+	w.now = max(w.now, end)
+}
+
+// Until runs until cond holds after some event; what says in words what it waits for. It is an error if cond never does.
+func (w *Sim) Until(what string, cond func() bool) {
+	if w.err != nil || cond() {
+		return
+	}
+	hit := false
+	w.run(w.now+maxRun, func() bool { hit = cond(); return hit })
+	if !hit {
+		w.failf("never came to this: %s", what)
+	}
+}
+
+// run runs until stop says so after an event, nothing is due, or the next event is after end.
+func (w *Sim) run(end time.Duration, stop func() bool) {
+	for w.err == nil {
+		if at, _, ok := w.next(); !ok || at > end || !w.step() || stop() {
+			return
+		}
+	}
+}
+
+// next returns when the next event is, and whose timer it is; nil: it was planned. What was planned comes before the timers
+// that are due at the same time, and those of lower servers come first.
+func (w *Sim) next() (at time.Duration, timer *server, ok bool) {
+	if len(w.queue) > 0 {
+		at, ok = w.queue[0].at, true
+	}
+	for _, s := range w.servers {
+		if s.timed && !s.paused && (!ok || s.due < at) {
+			at, timer, ok = s.due, s, true
+		}
+	}
+	return at, timer, ok
+}
+
+// step runs the next event; there must be one. It reports whether the Sim goes on.
+func (w *Sim) step() bool {
+	if w.steps++; w.steps > w.limit {
+		w.failf("%d events, and no end", w.limit)
+		return false
+	}
+	at, timer, _ := w.next()
+	w.now = max(w.now, at)
+	if timer != nil {
+		timer.replica.Tick(w.now)
+		w.drain(timer)
+		return w.err == nil
+	}
+	e := w.queue.pop()
+	switch e.what {
+	case eventScript:
+		e.do()
+	case eventArrival:
+		w.arrive(e.parcel)
+	case eventSaved:
+		w.saved(e.server, e.life, e.n)
+	case eventLoaded:
+		w.loaded(e.server, e.life, e.name)
+	}
+	return w.err == nil
+}

@@ -1,0 +1,370 @@
+package paxostest
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// A server is one Replica on its disk, or, while it is down, the disk alone.
+type server struct {
+	id       paxos.ServerID
+	disk     disk
+	replica  *paxos.Replica // nil: down
+	life     uint64         // counts starts: what was meant for an earlier life finds nobody
+	paused   bool
+	timed    bool // due is when its next timer is
+	due      time.Duration
+	inbox    []func() // what came while it was paused
+	saveTime time.Duration
+	loadTime time.Duration
+	failing  saveFault
+	running  bool        // a Save runs
+	hung     bool        // and will never end
+	saving   paxos.Batch // a copy of its Batch
+	state    paxos.ServerState
+	saves    uint64 // Saves begun in this life
+	out      paxos.Output
+}
+
+// A saveFault is what becomes of the next Save.
+type saveFault uint8
+
+const (
+	saveWell       saveFault = iota
+	saveFails                // and nothing of it is on the disk
+	saveFailsAfter           // but what it holds is on the disk
+	saveHangs
+)
+
+// newServer returns a server that is formatted, and down.
+func newServer(id paxos.ServerID, m paxos.Members) (*server, error) {
+	s := &server{id: id, disk: disk{records: map[string]paxos.Record{}}}
+	if err := paxos.Format(&s.disk, id, m); err != nil {
+		return nil, err
+	}
+	s.disk.state.Store = 1000 + uint64(id) // Format's is random
+	return s, nil
+}
+
+func (w *Sim) server(id paxos.ServerID) *server {
+	if id < 1 || int(id) > len(w.servers) {
+		w.failf("there is no server %d", id)
+		return w.servers[0]
+	}
+	return w.servers[id-1]
+}
+
+// Servers returns the IDs of all servers, also of those that are down.
+func (w *Sim) Servers() (ids []paxos.ServerID) {
+	for _, s := range w.servers {
+		ids = append(ids, s.id)
+	}
+	return ids
+}
+
+// start starts s on what its disk holds.
+func (w *Sim) start(s *server) {
+	var open []string
+	for name := range s.disk.Undecided() {
+		open = append(open, name)
+	}
+	s.life++
+	s.saves, s.inbox, s.paused, s.failing, s.hung = 0, nil, false, saveWell, false
+	r, err := paxos.NewReplica(w.now, paxos.ReplicaConfig{State: s.disk.state, Nonce: s.life<<8 | uint64(s.id), Members: w.members,
+		Open: open, Limits: w.config.Limits, Timing: w.config.Timing, Seed: s.life, Trace: !w.config.noLog})
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	s.replica = r
+	w.note(Entry{Event: paxos.Event{Kind: Restarted, Server: s.id, Boot: s.disk.state.Boot + 1}})
+	w.drain(s)
+}
+
+// Crash stops a server: all that is not on its disk is gone, and so is the Save that runs.
+func (w *Sim) Crash(id paxos.ServerID) { w.crash(id, false) }
+
+// CrashSaved is Crash, but what the running Save holds is on the disk, though the server never learned it.
+func (w *Sim) CrashSaved(id paxos.ServerID) { w.crash(id, true) }
+
+func (w *Sim) crash(id paxos.ServerID, durable bool) {
+	s := w.server(id)
+	if s.replica == nil {
+		w.failf("server %d is down already", id)
+		return
+	}
+	e := Entry{Event: paxos.Event{Kind: Crashed, Server: id}}
+	if s.running {
+		e.Save, e.Text = s.saves, "lost"
+		if durable {
+			e.Text = "durable"
+			w.commit(s)
+		}
+	} else if durable {
+		w.failf("server %d runs no Save", id)
+	}
+	w.note(e)
+	w.down(s)
+}
+
+// down ends the life of s. Its calls end too: nobody is there to answer.
+func (w *Sim) down(s *server) {
+	s.replica, s.running, s.inbox, s.paused, s.timed = nil, false, nil, false, false
+	for _, c := range w.calls {
+		if c.Server == s.id && !c.Ended {
+			c.Ended, c.Err = true, errCrashed
+		}
+	}
+}
+
+var errCrashed = errors.New("the server crashed")
+
+// Restart starts a server that is down, on its disk, as a new process.
+func (w *Sim) Restart(id paxos.ServerID) {
+	s := w.server(id)
+	if s.replica != nil {
+		w.failf("server %d is up already", id)
+		return
+	}
+	w.start(s)
+}
+
+// Up reports whether a server runs.
+func (w *Sim) Up(id paxos.ServerID) bool { return w.server(id).replica != nil }
+
+// Pause stops a server without its knowing. What comes waits.
+func (w *Sim) Pause(id paxos.ServerID) {
+	w.server(id).paused = true
+	w.note(Entry{Event: paxos.Event{Kind: Paused, Server: id}})
+}
+
+// Resume has a paused server go on: it takes what came meanwhile, in order.
+func (w *Sim) Resume(id paxos.ServerID) {
+	s := w.server(id)
+	s.paused = false
+	w.note(Entry{Event: paxos.Event{Kind: Resumed, Server: id}})
+	inbox := s.inbox
+	s.inbox = nil
+	for _, f := range inbox {
+		if s.replica != nil && w.err == nil {
+			f()
+		}
+	}
+}
+
+// FailSave has the next Save of a server fail. A storage that failed is dead, and the host drops its Replica: the server is
+// down until Restart. durable says whether what the Save held is on the disk all the same: both happen.
+func (w *Sim) FailSave(id paxos.ServerID, durable bool) {
+	w.server(id).failing = saveFails
+	if durable {
+		w.server(id).failing = saveFailsAfter
+	}
+}
+
+// HangSave has the next Save of a server never end.
+func (w *Sim) HangSave(id paxos.ServerID) { w.server(id).failing = saveHangs }
+
+// LoadTime sets how long a server's disk takes to look something up, from now on.
+func (w *Sim) LoadTime(id paxos.ServerID, d time.Duration) { w.server(id).loadTime = d }
+
+// SaveTime sets how long the Saves of a server take that begin from now on.
+func (w *Sim) SaveTime(id paxos.ServerID, d time.Duration) { w.server(id).saveTime = d }
+
+// Saving reports whether a Save runs on a server.
+func (w *Sim) Saving(id paxos.ServerID) bool { return w.server(id).running }
+
+// Stored returns what the disk of a server holds of an instance.
+func (w *Sim) Stored(id paxos.ServerID, instance string) paxos.Record {
+	return w.server(id).disk.records[instance]
+}
+
+// StoredState returns what the disk of a server holds of the server.
+func (w *Sim) StoredState(id paxos.ServerID) paxos.ServerState { return w.server(id).disk.state }
+
+// Status returns how a server is, which must be up.
+func (w *Sim) Status(id paxos.ServerID) paxos.Status { return w.server(id).replica.Status(w.now) }
+
+// input gives f to the Replica of s, and carries out what comes of it.
+func (w *Sim) input(s *server, f func(*paxos.Replica)) {
+	switch {
+	case w.err != nil || s.replica == nil:
+	case s.paused:
+		life := s.life
+		s.inbox = append(s.inbox, func() {
+			if s.life == life {
+				w.input(s, f)
+			}
+		})
+	default:
+		f(s.replica)
+		w.drain(s)
+	}
+}
+
+// drain carries out all Outputs of s.
+func (w *Sim) drain(s *server) {
+	out := &s.out
+	for w.err == nil && s.replica != nil && s.replica.Take(out) {
+		w.checkPackets(s)
+		leaving := w.leave(out.Send)
+		w.logEvents(s, leaving)
+		if out.Save != nil {
+			w.save(s, *out.Save)
+		}
+		w.send(out.Send, leaving)
+		w.fail(w.check.shown(s, out.Index))
+		for _, d := range out.Done {
+			w.done(s, d)
+		}
+		if out.Stop != nil {
+			w.note(Entry{Event: paxos.Event{Kind: Stopped, Server: s.id, Err: out.Stop}})
+			w.down(s)
+			return
+		}
+		w.look(s)
+	}
+	if s.replica != nil {
+		s.due, s.timed = s.replica.Next()
+	}
+}
+
+// look answers what the Replica wants to know of its disk, at once or after the time that the disk takes.
+func (w *Sim) look(s *server) {
+	for _, name := range s.out.Load {
+		if s.loadTime > 0 {
+			w.plan(event{at: w.now + s.loadTime, what: eventLoaded, server: s, life: s.life, name: name})
+			continue
+		}
+		w.load(s, name)
+	}
+	for _, ask := range s.out.List {
+		named, _ := s.disk.Decided(ask.After, ask.Max)
+		s.replica.Listed(w.now, ask.After, named)
+	}
+}
+
+func (w *Sim) load(s *server, name string) {
+	rec := s.disk.records[name]
+	rec.Instance = name
+	s.replica.Loaded(w.now, rec)
+}
+
+// loaded ends a Load.
+func (w *Sim) loaded(s *server, life uint64, name string) {
+	if s.life == life {
+		w.input(s, func(*paxos.Replica) { w.load(s, name) })
+	}
+}
+
+// save begins a Save. Its Batch is copied: that is what the disk gets, whatever the Replica does meanwhile.
+func (w *Sim) save(s *server, b paxos.Batch) {
+	if s.running {
+		w.failf("server %d began a Save while one runs", s.id)
+		return
+	}
+	s.saving.Records = append(s.saving.Records[:0], b.Records...)
+	s.saving.Server = nil
+	if b.Server != nil {
+		s.state = *b.Server
+		s.saving.Server = &s.state
+	}
+	s.running = true
+	s.saves++
+	if s.failing == saveHangs {
+		s.failing, s.hung = saveWell, true
+		return
+	}
+	w.plan(event{at: w.now + s.saveTime, what: eventSaved, server: s, life: s.life, n: s.saves})
+}
+
+// saved ends a Save.
+func (w *Sim) saved(s *server, life, n uint64) {
+	if s.life != life || s.saves != n || !s.running {
+		return // the server has crashed since
+	}
+	if s.failing != saveWell {
+		w.saveFailed(s)
+		return
+	}
+	w.commit(s)
+	w.input(s, func(r *paxos.Replica) { r.Saved(w.now) })
+}
+
+// saveFailed has the Save that runs fail: the host drops the Replica.
+func (w *Sim) saveFailed(s *server) {
+	e := Entry{Event: paxos.Event{Kind: SaveFailed, Server: s.id, Save: s.saves}, Text: "lost"}
+	if s.failing == saveFailsAfter {
+		e.Text = "durable"
+		w.commit(s)
+	}
+	w.note(e)
+	w.down(s)
+}
+
+// commit makes the Batch of the running Save durable.
+func (w *Sim) commit(s *server) {
+	s.running = false
+	w.fail(w.check.saved(s, s.saving))
+	if err := s.disk.Save(s.saving); err != nil {
+		w.fail(err)
+	}
+}
+
+// A disk keeps what was saved. It is a paxos.Storage, so that Format and others can use it.
+type disk struct {
+	state   paxos.ServerState
+	records map[string]paxos.Record
+	decided []paxos.Named // by Index
+}
+
+func (d *disk) Server() (paxos.ServerState, error) { return d.state, nil }
+
+func (d *disk) Load(instance string) (paxos.Record, error) { return d.records[instance], nil }
+
+func (d *disk) Save(b paxos.Batch) error {
+	if b.Server != nil {
+		d.state = *b.Server
+	}
+	if len(b.Drop) > 0 {
+		return fmt.Errorf("the disk of a Sim can't drop records")
+	}
+	for _, rec := range b.Records {
+		if rec.Chosen && !d.records[rec.Instance].Chosen {
+			if n := len(d.decided); n > 0 && d.decided[n-1].Index >= rec.Index {
+				return fmt.Errorf("Index %d of %q after %d", rec.Index, rec.Instance, d.decided[n-1].Index)
+			}
+			d.decided = append(d.decided, paxos.Named{Instance: rec.Instance, Index: rec.Index})
+		}
+		d.records[rec.Instance] = rec
+	}
+	return nil
+}
+
+func (d *disk) Undecided() iter.Seq2[string, error] {
+	var names []string
+	for name, rec := range d.records {
+		if !rec.Chosen {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return func(yield func(string, error) bool) {
+		for _, name := range names {
+			if !yield(name, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Decided lists what was decided, by Index: indexes is in order, since a Replica gives Indexes in order.
+func (d *disk) Decided(after uint64, most int) (found []paxos.Named, err error) {
+	from := sort.Search(len(d.decided), func(i int) bool { return d.decided[i].Index > after })
+	return d.decided[from:min(from+most, len(d.decided))], nil
+}
