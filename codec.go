@@ -47,6 +47,7 @@ import (
 //	               8  store
 //	               …  members: text
 //	            3–30  boot, rounds, last: uvarint each
+//	               …  pulled: text
 //	               …  unknown fields, skipped
 //
 // A form grows by fields at its end, under the same version: older readers skip them. Only what an older reader would
@@ -112,7 +113,8 @@ func (s ServerState) AppendBinary(b []byte) ([]byte, error) {
 	b = appendText(b, s.Members)
 	b = binary.AppendUvarint(b, s.Boot)
 	b = binary.AppendUvarint(b, s.Rounds)
-	return binary.AppendUvarint(b, s.Last), nil
+	b = binary.AppendUvarint(b, s.Last)
+	return appendText(b, s.Pulled), nil
 }
 
 func (m *Message) appendBody(b []byte) []byte {

@@ -46,6 +46,7 @@ func (s *ServerState) UnmarshalBinary(data []byte) error {
 		Boot:    r.uvarint("boot"),
 		Rounds:  r.uvarint("rounds"),
 		Last:    r.uvarint("last"),
+		Pulled:  string(r.text("pulled")),
 	}
 	if err := r.err("server state"); err != nil {
 		return err

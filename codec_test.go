@@ -47,7 +47,7 @@ func anyRecord(rng *rand.Rand) Record {
 
 func anyServerState(rng *rand.Rand) ServerState {
 	return ServerState{Cluster: anyText(rng), ID: ServerID(anyNumber(rng)), Store: anyNumber(rng), Members: anyText(rng),
-		Boot: anyNumber(rng), Rounds: anyNumber(rng), Last: anyNumber(rng)}
+		Boot: anyNumber(rng), Rounds: anyNumber(rng), Last: anyNumber(rng), Pulled: anyText(rng)}
 }
 
 // anyNumber returns numbers of all lengths, zero and the highest among them.
@@ -193,9 +193,8 @@ func TestFieldsOfLaterVersionsAreSkipped(t *testing.T) {
 		Index: 128}, r)
 
 	var s ServerState
-	require.NoError(t, s.UnmarshalBinary([]byte("\x01\x04prod\x03\x10\x11\x12\x13\x14\x15\x16\x17\x05words\x01\x80\x08\x02"+more)))
-	assert.Equal(t, ServerState{Cluster: "prod", ID: 3, Store: 0x1716151413121110, Members: "words", Boot: 1,
-		Rounds: 1024, Last: 2}, s)
+	require.NoError(t, s.UnmarshalBinary([]byte("\x01\x04prod\x03\x10\x11\x12\x13\x14\x15\x16\x17\x05words\x01\x80\x08\x02\x052/a/7"+more)))
+	assert.Equal(t, ServerState{Cluster: "prod", ID: 3, Store: 0x1716151413121110, Members: "words", Boot: 1, Rounds: 1024, Last: 2, Pulled: "2/a/7"}, s)
 }
 
 func TestDecodersSayWhatIsWrong(t *testing.T) {

@@ -21,6 +21,8 @@ type Kind uint8
 //	Decided   who knows   who asks   the decision's            Value: what was chosen
 //	Query     who asks    acceptors  a fresh one
 //	State     acceptor    who asks   the Query's    its own    its vote, if any
+//	Pull      any         acceptors                            Value: "STORE INDEX BOOT", see replica_pull.go
+//	Names     acceptor    who pulls                            Value: "STORE INDEX BOOT TO", then a line for each name
 //	Refuse    any         any                                  Value: whom it refuses and why, in words
 const (
 	KindPrepare  Kind = 1  // 1a: begin a ballot
@@ -34,6 +36,7 @@ const (
 	KindState    Kind = 9  // answers a Query
 	KindPull     Kind = 10 // asks for decisions by Index
 	KindRefuse   Kind = 11 // the sender takes nothing from the receiver
+	KindNames    Kind = 12 // answers a Pull: which instances are decided
 )
 
 // A Message is what one server says to another about one instance. It is flat and comparable, so a batch of messages is
@@ -48,7 +51,7 @@ type Message struct {
 	// Accepted, in a Promise and a State, is the ballot in which the sender accepted Value; zero: it accepted nothing.
 	Accepted Ballot
 	// Value is, in a Prepare, a hint (empty: none); in a Promise and a State, the accepted value; in an Accept, the
-	// value asked for; in a Decided, the chosen value.
+	// value asked for; in a Decided, the chosen value. In a Pull, a Names and a Refuse it is text.
 	Value Value
 }
 

@@ -34,6 +34,9 @@ type ServerState struct {
 	Boot    uint64 // starts so far
 	Rounds  uint64 // no round above it was ever used
 	Last    uint64 // the highest Index
+	// Pulled says up to which Index of which servers this one has their decisions, in words: "2/9f03/57,3/1c2/60" is of
+	// server 2, on its storage 9f03 (hexadecimal), all up to 57. A server that starts asks for what came later only.
+	Pulled string
 }
 
 // A NameRange is the instance names From <= name < To, in byte order.

@@ -1,0 +1,359 @@
+package paxos
+
+import (
+	"strings"
+	"time"
+)
+
+// Catching up (2.3: "a learner may want to know what has been chosen, and no one has told it"). Each server numbers its
+// decisions by an Index of its own, and says in every Packet how far it has come. Who is behind pulls: it names where it
+// stands, gets a page of names, and asks only for the decisions that it has not. So a page of a server that knows the same
+// costs a few bytes a name, and what a dying proposer told to one server only reaches all.
+//
+//	pull              who has missed something              an acceptor
+//	  ── Pull "STORE INDEX" ──────────────────────────────────►  lists what came after Index
+//	  ◄───────────────────────── Names "STORE FROM TO\nname\nname…" ──
+//	  ── Query, for each name that is not known here ─────────►
+//	  ◄──────────────────────────────────────── Decided, for each ──
+//	  … and when all are known, the next page, from TO on
+//
+// Every Timing.Pull each pair of servers exchanges one Pull without an answer, if neither has news: so a lost packet hides a
+// decision for no longer than that.
+
+// Bounds of a pull.
+const (
+	pullNames  = 1024     // of a page
+	pullBytes  = 64 << 10 // of a page
+	pullWindow = 1024     // decisions that are asked for at a time, at most
+	pullFlight = 4 << 20  // about their bytes
+)
+
+// A pull is what a server has of the decisions of one acceptor.
+type pull struct {
+	store  uint64        // whose decisions
+	cursor uint64        // all up to this Index of that store are known here, in memory at least
+	goal   uint64        // where the acceptor stood when it was heard first in this life
+	at     time.Duration // when the next Pull is due
+	asked  time.Duration // when the last one left; 0: none has, or it was answered
+	active bool          // a page was asked for, or its decisions are being fetched
+	tries  int           // Pulls that came to nothing, one after the other
+
+	to       uint64      // the page ends at this Index; 0: it has not come
+	names    []string    // of the page, not looked at yet
+	fetching []*instance // those of the page that are not known here; stale ones have lost their bit in fetching
+	open     int         // how many of them are not
+
+	stored pulled // what ServerState.Pulled says of it, or is about to
+	added  uint64 // see saves.added, as of the last page's end
+	listed bool   // a page was asked of our own storage, for that server
+	from   uint64 // after this Index
+	top    uint64 // as of then: all up to it is listed if the page is not full
+}
+
+// pulls are what a server has of all acceptors.
+type pulls struct {
+	at      time.Duration // when the first Pull is due; 0: there is nobody to pull from
+	caught  bool          // see caughtUp
+	more    bool          // a decision has come that a page waited for
+	size    int           // about the bytes of a decision that was fetched lately
+	unsaved bool          // a cursor is not in ServerState.Pulled yet
+	lists   []ListAsk
+}
+
+// pullFrom begins the pulls of this life where the storage says that the last one ended.
+func (r *Replica) pullFrom(s ServerState) {
+	stored, _ := parsePulled(s.Pulled) // it was checked
+	r.pulls.size = r.limits.MaxValue
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 {
+			p.pull.stored = stored[p.id]
+			p.pull.store, p.pull.cursor = p.pull.stored.store, p.pull.stored.index
+			r.askNames(p)
+		}
+	}
+}
+
+// askNames asks an acceptor for what came after the cursor. If it is not known to have more, it need not answer.
+func (r *Replica) askNames(p *peer) {
+	q := &p.pull
+	q.active = p.heard && r.behind(p)
+	wait := r.timing.Pull + r.jitter(r.timing.Pull/8)
+	if q.active {
+		wait = min(r.timing.Phase<<min(q.tries, 20), wait)
+		q.tries++
+	} else {
+		q.tries = 0
+	}
+	q.asked = max(r.now, 1)
+	r.pullAt(p, r.now+wait)
+	r.send(p, Message{Kind: KindPull, Value: pullText(q.store, q.cursor, r.saves.state.Boot)})
+}
+
+// behind reports whether that acceptor has decided more than is known here.
+func (r *Replica) behind(p *peer) bool {
+	return p.position >= 0 && (p.index > p.pull.cursor || p.index > 0 && p.pull.store != p.store)
+}
+
+// pullAt has the next Pull to p be due at that time.
+func (r *Replica) pullAt(p *peer, at time.Duration) {
+	p.pull.at = max(at, 1)
+	r.pulls.at = 0
+	for i := range r.peers {
+		if at := r.peers[i].pull.at; at != 0 && (r.pulls.at == 0 || at < r.pulls.at) {
+			r.pulls.at = at
+		}
+	}
+}
+
+// pullsDue sends the Pulls that are due.
+func (r *Replica) pullsDue(now time.Duration) {
+	if r.pulls.at == 0 || r.pulls.at > now {
+		return
+	}
+	for i := range r.peers {
+		if p := &r.peers[i]; p.pull.at != 0 && p.pull.at <= now {
+			r.endPage(p)
+			r.askNames(p)
+		}
+	}
+}
+
+// notice is called after every packet of a peer: who is heard for the first time, or again after a while, or is far ahead,
+// is pulled from at once.
+func (r *Replica) notice(p *peer) {
+	q := &p.pull
+	switch {
+	case q.active || !r.behind(p):
+		p.again = false
+	case !p.again && p.index-q.cursor < uint64(max(r.limits.Cache/2, 64)):
+	case q.asked != 0 && r.now-q.asked < r.timing.Phase: // the answer may be on its way
+	default:
+		q.tries, p.again = 0, false
+		r.askNames(p)
+	}
+}
+
+// pulledBy takes a Pull: it is answered with a page of names, if there is anything to tell.
+func (r *Replica) pulledBy(from *peer, m *Message) {
+	store, after, boot, ok := parsePullText(m.Value)
+	if !ok || boot != from.boot {
+		r.counters.Dropped++
+		return
+	}
+	q := &from.pull
+	if store != r.saves.state.Store || after > r.saves.index {
+		after = 0 // it speaks of another storage: it begins anew
+	}
+	switch {
+	case after < r.saves.index:
+		if !q.listed {
+			r.pulls.lists = append(r.pulls.lists, ListAsk{After: after, Max: pullNames})
+			q.listed, q.from, q.top = true, after, r.saves.index
+		}
+	case from.position >= 0 && !q.active && !r.behind(from):
+		r.pullAt(from, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8)) // neither has news: one of the two asks, that's enough
+	}
+	from.again = true // it asks now and then only: a good time to ask it, too
+}
+
+// Listed answers Output.List with what Storage.Decided returned for that page. The slice stays the caller's.
+func (r *Replica) Listed(now time.Duration, after uint64, names []Named) {
+	r.input(now)
+	if r.stop != nil {
+		return
+	}
+	for i := range r.peers {
+		if p := &r.peers[i]; p.pull.listed && p.pull.from == after {
+			p.pull.listed = false
+			r.send(p, Message{Kind: KindNames, Value: r.namesText(p, names)})
+		}
+	}
+}
+
+// namesText is the page for that peer. Two kinds are left out, where that is known without the storage: what its running
+// process told of, which it has, and instances that have stopped, of which nothing more is said.
+func (r *Replica) namesText(to *peer, names []Named) Value {
+	q := &to.pull
+	var lines strings.Builder
+	last, full := q.from, len(names) >= pullNames
+	for _, n := range names {
+		if n.Index > q.top || lines.Len()+len(n.Instance) > pullBytes {
+			full = n.Index <= q.top
+			break
+		}
+		last = n.Index
+		if inst := r.table.byName[n.Instance]; inst != nil && (inst.stopped != nil || inst.teller == to && inst.tellerBoot == to.boot) {
+			continue
+		}
+		lines.WriteByte('\n')
+		lines.WriteString(n.Instance)
+	}
+	if !full {
+		last = q.top
+	}
+	return namesHead(r.saves.state.Store, q.from, to.boot, last) + Value(lines.String())
+}
+
+// names takes a page of names: what is not known here is asked for.
+func (r *Replica) names(from *peer, m *Message) {
+	q := &from.pull
+	store, after, boot, to, names, ok := parseNames(m.Value)
+	switch {
+	case !ok || store != from.store || after >= to:
+		r.counters.Dropped++
+		return
+	case boot != r.saves.state.Boot:
+		return // it was asked by an earlier process of this server, and may leave out what that one knew
+	case after == 0 && q.to == 0 && (store != q.store || q.cursor > from.index):
+		q.store, q.cursor = store, 0 // the cursor is of another storage, or of nothing that there is
+	case store != q.store || after != q.cursor || q.open > 0 || len(q.names) > 0:
+		return // it comes late, or twice
+	}
+	q.active, q.tries, q.asked, q.to, q.names = true, 0, 0, to, names
+	r.fetch(from)
+}
+
+// fetch looks at names of the page until so many decisions are asked for that it is time to wait, or none are left.
+func (r *Replica) fetch(p *peer) {
+	q := &p.pull
+	window := min(max(pullFlight/(r.pulls.size+64), 16), pullWindow)
+	for len(q.names) > 0 && q.open < window {
+		inst := r.open(q.names[0])
+		if inst == nil {
+			break // no room: the page is asked for again later
+		}
+		q.names = q.names[1:]
+		if inst.chosen || inst.stopped != nil || inst.fetching.Has(p.position) {
+			r.settle(inst)
+			continue
+		}
+		inst.fetching = inst.fetching.With(p.position)
+		q.fetching = append(q.fetching, inst)
+		q.open++
+		if !inst.loading {
+			r.fetchOne(inst, p)
+		}
+		r.settle(inst)
+	}
+	if len(q.names) == 0 && q.open == 0 {
+		r.pageDone(p)
+		return
+	}
+	r.pullAt(p, r.now+max(2*r.timing.Phase, r.timing.Pull/4))
+}
+
+// fetchOne asks p for the decision of inst, which is loaded.
+func (r *Replica) fetchOne(inst *instance, p *peer) {
+	inst.informant = p
+	r.counters.Fetched++
+	r.proceed(inst)
+}
+
+// fetchLoaded asks one of those that have it for the decision of inst, which has just been loaded and is undecided here.
+func (r *Replica) fetchLoaded(inst *instance) {
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && inst.fetching.Has(p.position) {
+			r.fetchOne(inst, p)
+			return
+		}
+	}
+}
+
+// fetched is called when inst needs no fetching any more. The next is fetched later, when no other instance is under way.
+func (r *Replica) fetched(inst *instance) {
+	waits := inst.fetching
+	if waits == 0 {
+		return
+	}
+	inst.fetching = 0
+	r.pulls.size += (len(inst.save.Value) - r.pulls.size) / 8
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && waits.Has(p.position) {
+			p.pull.open--
+			r.pulls.more = true
+		}
+	}
+}
+
+// fetchMore goes on with the pages whose decisions have come.
+func (r *Replica) fetchMore() {
+	r.pulls.more = false
+	for i := range r.peers {
+		if p := &r.peers[i]; p.pull.active && p.pull.to != 0 {
+			r.fetch(p)
+		}
+	}
+}
+
+// pageDone is called when all of the page is known here.
+func (r *Replica) pageDone(p *peer) {
+	q := &p.pull
+	q.cursor, q.active = q.to, false
+	q.added, r.pulls.unsaved = r.saves.added, true
+	r.storePulled()
+	r.endPage(p)
+	if r.behind(p) {
+		r.askNames(p)
+	} else {
+		r.pullAt(p, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8))
+	}
+	if inst := r.table.byName[readyName]; inst != nil {
+		r.ready(inst)
+		r.settle(inst)
+	}
+}
+
+// endPage forgets the page, whose fetches may be under way.
+func (r *Replica) endPage(p *peer) {
+	q := &p.pull
+	for _, inst := range q.fetching {
+		if inst.fetching.Has(p.position) {
+			inst.fetching &^= Set(0).With(p.position)
+			r.settle(inst)
+		}
+	}
+	clear(q.fetching)
+	q.to, q.names, q.fetching, q.open = 0, nil, q.fetching[:0], 0
+}
+
+// caughtUp reports whether this server has what the servers of a quorum had decided when it heard of them first.
+func (r *Replica) caughtUp() bool {
+	if r.pulls.caught {
+		return true
+	}
+	var have Set
+	if r.position >= 0 {
+		have = have.With(r.position)
+	}
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && p.heard && (p.pull.goal == 0 || p.pull.store == p.store && p.pull.cursor >= p.pull.goal) {
+			have = have.With(p.position)
+		}
+	}
+	r.pulls.caught = r.quorum.Phase1(have) && r.quorum.Phase2(have)
+	return r.pulls.caught
+}
+
+// storePulled has ServerState.Pulled say where the pulls stand, as far as what they brought is durable. Nobody waits for it.
+func (r *Replica) storePulled() {
+	if !r.pulls.unsaved {
+		return
+	}
+	changed := false
+	r.pulls.unsaved = false
+	for i := range r.peers {
+		q := &r.peers[i].pull
+		switch now := (pulled{q.store, q.cursor}); {
+		case now == q.stored:
+		case q.added > r.saves.kept:
+			r.pulls.unsaved = true
+		default:
+			q.stored, changed = now, true
+		}
+	}
+	if changed {
+		r.saves.state.Pulled = r.pulledText()
+		r.saves.stateChanged = true
+		r.saveLater()
+	}
+}
