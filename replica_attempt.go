@@ -11,11 +11,21 @@ const (
 	attemptBackoff              // the last ballot met a higher one; the next begins when the timer is due
 )
 
+// A purpose says for whom an attempt is.
+type purpose uint8
+
+const (
+	forCalls    purpose = iota // a call offers its value
+	forTakeover                // nobody here: it finishes what another server began
+	forRead                    // a Read met votes that decide nothing yet: it finishes what they began
+)
+
 // An attempt is the one Proposer that this server has in an instance, and what is needed to try again. In a backoff the
 // Proposer is the one that was given up: it takes no more answers, and says how far it came.
 type attempt struct {
 	Proposer
 	state   attemptState
+	purpose purpose
 	exposed bool          // the own value may have left, as a hint or in an Accept
 	began   time.Duration // when the ballot began
 	resends int           // of the phase that runs
@@ -31,8 +41,8 @@ func (a *attempt) phase() string {
 	return "prepare"
 }
 
-// proceed has inst do next what its calls need: an attempt for those that propose, else questions for those that wait.
-// It does nothing while something runs already.
+// proceed has inst do next what its calls need: an attempt for those that propose, questions for the others. It does
+// nothing while that runs already.
 func (r *Replica) proceed(inst *instance) {
 	if inst.loading || inst.chosen || inst.stopped != nil || inst.wantsRound {
 		return
@@ -40,13 +50,25 @@ func (r *Replica) proceed(inst *instance) {
 	if inst.informant != nil {
 		r.askInformant(inst)
 	}
-	switch {
-	case inst.wantsRound || inst.attempt.state != attemptNone:
-	case inst.proposes() != nil:
-		r.attempt(inst)
-	case len(inst.calls) > 0 && !inst.asking.on:
+	if first := inst.proposes(); first != nil && inst.attempt.state == attemptNone && !inst.wantsRound {
+		r.begun(inst, first.value, forCalls)
+	}
+	if !inst.asking.on && !inst.wantsRound && inst.wantsAnswer() {
 		r.ask(inst)
 	}
+}
+
+// wantsAnswer reports whether a call needs a question to be asked. Whoever only waits is served by an attempt, and a Read
+// by the one that it brought about; it needs an answer of its own beside the attempts of others, which may take long.
+func (inst *instance) wantsAnswer() bool {
+	for i := range inst.calls {
+		switch c := &inst.calls[i]; {
+		case c.op == opWait && inst.attempt.state == attemptNone, c.op == opReady,
+			c.op == opRead && (inst.attempt.state == attemptNone || inst.attempt.purpose != forRead):
+			return true
+		}
+	}
+	return false
 }
 
 // proposes returns the first call that proposes, or nil.
@@ -59,28 +81,33 @@ func (inst *instance) proposes() *call {
 	return nil
 }
 
-// attempt begins a new ballot for the first call that proposes. It is always a new Proposer: no count of an earlier
+// begun begins a new ballot for own, and reports whether it could: it is always a new Proposer, so no count of an earlier
 // ballot can leak.
-func (r *Replica) attempt(inst *instance) {
+func (r *Replica) begun(inst *instance, own Value, why purpose) bool {
 	b, ok := r.ballot(inst)
 	if !ok {
 		r.endWithoutRounds(inst)
-		return
+		return false
 	}
-	own := inst.proposes().value
-	inst.asking = asking{}
+	if !inst.asks() {
+		r.endAsking(inst)
+	}
 	a := &inst.attempt
 	a.exposed = a.exposed && a.own == own // what left in an earlier ballot has left
 	a.Proposer = NewProposer(b, own, r.quorum)
-	a.state, a.began, a.resends = attemptRunning, r.now, 0
+	a.state, a.purpose, a.began, a.resends = attemptRunning, why, r.now, 0
+	if why == forTakeover {
+		r.takeovers++
+	}
 	r.counters.Attempts++
 	prepare := r.prepareOf(inst)
 	if prepare.Value != "" {
 		r.exposed(inst)
 	}
-	r.timers.set(inst, r.now+r.timing.Phase)
+	r.timers.set(inst, alarmAttempt, r.now+r.timing.Phase)
 	r.toAcceptors(prepare, 0)
 	r.ownStep(inst, prepare)
+	return true
 }
 
 // prepareOf returns the Prepare of the attempt. Its hint, the value it wants, helps another server to finish what this one
@@ -144,12 +171,12 @@ func (r *Replica) answer(inst *instance, position int, from *peer, m Message) {
 // askVotes begins phase 2: the Accept goes to every acceptor.
 func (r *Replica) askVotes(inst *instance, accept Message) {
 	a := &inst.attempt
-	r.rtt += (min(r.now-a.began, r.timing.MaxBackoff) - r.rtt) / 8
+	r.rtt += (min(r.now-a.began, r.timing.MaxSilence) - r.rtt) / 8
 	a.resends = 0
 	if accept.Value == a.own {
 		r.exposed(inst)
 	}
-	r.timers.set(inst, r.now+r.timing.Phase)
+	r.timers.set(inst, alarmAttempt, r.now+r.timing.Phase)
 	r.toAcceptors(accept, 0)
 	r.ownStep(inst, accept)
 }
@@ -157,6 +184,7 @@ func (r *Replica) askVotes(inst *instance, accept Message) {
 // chosen is called when this server has counted a phase-2 quorum of votes: it tells the others. An acceptor has the value,
 // in its vote; a learner that does not vote has not.
 func (r *Replica) chosen(inst *instance) {
+	r.quorumAnswers(true)
 	b, v := inst.attempt.ballot, inst.attempt.Value()
 	for i := range r.peers {
 		if to := &r.peers[i]; to.position >= 0 {
@@ -173,17 +201,44 @@ func (r *Replica) chosen(inst *instance) {
 func (r *Replica) giveUp(inst *instance) {
 	a := &inst.attempt
 	r.counters.Superseded++
+	if a.purpose == forTakeover && inst.proposes() == nil {
+		r.endAttempt(inst) // somebody else works on it; the silence that runs says when to look again
+		return
+	}
 	a.state = attemptBackoff
 	a.tries = min(a.tries+1, 20) // more would overflow, and MaxBackoff is reached
-	most := min(max(r.rtt, 50*time.Microsecond)<<a.tries, r.timing.MaxBackoff)
-	r.timers.set(inst, r.now+1+time.Duration(r.rand.Int64N(int64(most))))
+	rtt := max(r.rtt, 50*time.Microsecond)
+	most := min(rtt<<a.tries, max(r.timing.MaxBackoff, 8*rtt)) // less would end no duel
+	r.timers.set(inst, alarmAttempt, r.now+1+time.Duration(r.rand.Int64N(int64(most))))
 }
 
-// due is called when the timer of inst is due.
+// due is called when an alarm of inst is due.
 func (r *Replica) due(inst *instance) {
+	for which, at := range inst.alarms {
+		if at == 0 || at > r.now || inst.alarms[which] != at {
+			continue // the last: what another alarm brought about has changed it
+		}
+		r.timers.stop(inst, alarm(which))
+		switch alarm(which) {
+		case alarmAttempt:
+			r.attemptDue(inst)
+		case alarmAsk:
+			r.askDue(inst)
+		case alarmWatch:
+			r.takeOver(inst)
+		}
+	}
+}
+
+// wanted reports whether the attempt of inst is of use to anybody.
+func (inst *instance) wanted() bool {
+	return inst.attempt.purpose == forTakeover || inst.proposes() != nil || inst.attempt.purpose == forRead && inst.reads()
+}
+
+func (r *Replica) attemptDue(inst *instance) {
 	a := &inst.attempt
 	switch {
-	case a.running() && inst.proposes() == nil:
+	case a.running() && !inst.wanted():
 		// Nobody waits for it any more: what was under way had its time, and no more is sent.
 		r.abandon(inst)
 	case a.running() && a.Refused() != 0:
@@ -192,18 +247,30 @@ func (r *Replica) due(inst *instance) {
 		r.resend(inst)
 	case a.state == attemptBackoff:
 		a.state = attemptNone
-		r.proceed(inst)
-	case inst.asking.on:
-		inst.asking.on = false
+		r.leaveTakeover(a)
 		r.proceed(inst)
 	}
 }
 
 // abandon ends an attempt that nobody wants any more.
 func (r *Replica) abandon(inst *instance) {
-	inst.attempt = attempt{}
-	r.timers.stop(inst)
+	r.endAttempt(inst)
 	r.proceed(inst)
+}
+
+// endAttempt forgets the attempt of inst.
+func (r *Replica) endAttempt(inst *instance) {
+	r.leaveTakeover(&inst.attempt)
+	inst.attempt = attempt{}
+	r.timers.stop(inst, alarmAttempt)
+}
+
+// leaveTakeover counts a takeover that is over, or goes on as the attempt of a call.
+func (r *Replica) leaveTakeover(a *attempt) {
+	if a.purpose == forTakeover {
+		a.purpose = forCalls
+		r.takeovers--
+	}
 }
 
 // resend sends the message of the phase that runs to those who have not answered it.
@@ -216,7 +283,14 @@ func (r *Replica) resend(inst *instance) {
 	}
 	a.resends++
 	r.counters.Resends++
-	r.timers.set(inst, r.now+min(r.timing.Phase<<min(a.resends, 20), max(r.timing.Phase, r.timing.MaxBackoff)))
+	if a.resends > 1 {
+		r.quorumAnswers(false)
+	}
+	most := r.timing.MaxBackoff
+	if inst.proposes() == nil && !inst.reads() {
+		most = r.timing.MaxSilence // nobody waits for it here
+	}
+	r.timers.set(inst, alarmAttempt, r.now+min(r.timing.Phase<<min(a.resends, 20), max(r.timing.Phase, most)))
 	r.toAcceptors(m, a.Answered())
 	if r.position >= 0 && !a.Answered().Has(r.position) {
 		r.ownStep(inst, m)

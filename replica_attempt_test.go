@@ -333,7 +333,10 @@ func TestReplicaAcceptorsDown(t *testing.T) {
 func TestReplicaAbandonedAttemptStops(t *testing.T) {
 	for _, phase := range []string{"prepare", "accept", "backoff"} {
 		t.Run(phase, func(t *testing.T) {
-			p := newSolo(t, 3)
+			p := newPump(t, membersOf(3))
+			p.forged, p.timing.Silence, p.timing.MaxSilence = true, time.Hour, time.Hour // nobody takes over
+			p.start(1)
+			p.run()
 			p.propose(1, 1, "lunch", "v")
 			p.propose(1, 2, "lunch", "w")
 			switch phase {
@@ -347,10 +350,10 @@ func TestReplicaAbandonedAttemptStops(t *testing.T) {
 			p.replicas[1].Cancel(p.now, 2)
 			p.run()
 			assert.Equal(t, phase, p.failed(2).Phase)
-			assert.Empty(t, p.during(func() { p.pass(time.Hour) }))
-			_, ok := p.replicas[1].Next()
-			assert.False(t, ok)
-			assert.False(t, p.replicas[1].table.byName["lunch"].busy(), "it may leave memory")
+			assert.Empty(t, p.during(func() { p.pass(time.Minute) }))
+			inst := p.replicas[1].table.byName["lunch"]
+			assert.Equal(t, attemptNone, inst.attempt.state)
+			assert.Zero(t, inst.alarms[alarmAttempt], "what is set is the watch alone")
 		})
 	}
 }

@@ -26,9 +26,17 @@ type instance struct {
 	attempt    attempt
 	asking     asking
 
-	at         time.Duration // when its timer is due
-	timer      int           // its place among the timers, from 1; 0: none
-	list       *list         // where it waits to leave memory; nil: it can't
+	since      time.Duration // when it came into memory
+	ballots    int           // new ones that were promised, in this life
+	alone      bool          // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
+	teller     *peer         // who told of the decision, and which process of it; nil: nobody
+	tellerBoot uint64
+	fetching   Set // acceptors whose pulled names wait for its decision
+
+	alarms     [alarms]time.Duration // when each is due; 0: it is not set
+	at         time.Duration         // when the first is
+	timer      int                   // its place among the timers, from 1; 0: none
+	list       *list                 // where it waits to leave memory; nil: it can't
 	prev, next *instance
 }
 
@@ -53,7 +61,7 @@ func (inst *instance) decision() Decision {
 // busy reports whether something of inst would be lost or is expected back: it can't leave memory.
 func (inst *instance) busy() bool {
 	return inst.loading || inst.gathered || inst.saving || inst.save.stage != saved || inst.timer != 0 || inst.wantsRound ||
-		len(inst.calls) > 0 || inst.stopped != nil
+		inst.fetching != 0 || len(inst.calls) > 0 || inst.stopped != nil
 }
 
 // A list is of instances that may leave memory, the one that came first at the front.
@@ -126,11 +134,18 @@ func (r *Replica) open(name string) *instance {
 	} else {
 		inst = new(instance)
 	}
-	inst.name, inst.loading = name, true
+	inst.name, inst.loading, inst.since = name, true, r.now
 	t.byName[name] = inst
 	t.open++
 	r.loads = append(r.loads, name)
 	return inst
+}
+
+// openBacklog opens what the storage held undecided at the start, as far as there is room.
+func (r *Replica) openBacklog() {
+	for len(r.backlog) > 0 && r.table.busy()-r.table.quiet.len < r.limits.MaxOpen && r.open(r.backlog[0]) != nil {
+		r.backlog = r.backlog[1:]
+	}
 }
 
 // drop takes inst out of memory; it must not be busy.
@@ -143,6 +158,7 @@ func (r *Replica) drop(inst *instance) {
 	if !inst.chosen {
 		t.open--
 	}
+	r.dropHint(inst)
 	*inst = instance{arrivals: inst.arrivals[:0], calls: inst.calls[:0]}
 	if len(t.free) < maxFree {
 		t.free = append(t.free, inst)
@@ -152,6 +168,9 @@ func (r *Replica) drop(inst *instance) {
 // settle is called after anything was done with inst: if nothing more is expected of it, it may leave memory.
 func (r *Replica) settle(inst *instance) {
 	t := &r.table
+	if inst.alarms[alarmWatch] == 0 && !inst.alone && inst.attempt.state == attemptNone && r.watches(inst) {
+		r.watch(inst)
+	}
 	if inst.busy() {
 		if inst.list != nil {
 			inst.list.remove(inst)
@@ -195,6 +214,9 @@ func (r *Replica) Loaded(now time.Duration, rec Record) {
 	}
 	clear(arrivals)
 	inst.arrivals = arrivals[:0]
+	if inst.fetching != 0 && !inst.chosen {
+		r.fetchLoaded(inst)
+	}
 	r.proceed(inst)
 	r.settle(inst)
 }
@@ -214,6 +236,9 @@ func (r *Replica) decide(inst *instance, from *peer, b Ballot, v Value) {
 	a.Accepted, a.Value = b, v
 	inst.save = save{a, gathering}
 	inst.chosen = true
+	if from != nil {
+		inst.teller, inst.tellerBoot = from, from.boot
+	}
 	r.table.open--
 	r.counters.Decided++
 	r.gatherLater(inst)
@@ -225,14 +250,21 @@ func (r *Replica) decide(inst *instance, from *peer, b Ballot, v Value) {
 
 // endDecided ends all that waited for the decision of inst.
 func (r *Replica) endDecided(inst *instance) {
-	inst.hint, inst.hintBallot = "", Ballot{}
-	inst.attempt, inst.asking, inst.informant = attempt{}, asking{}, nil
-	r.timers.stop(inst)
+	r.rest(inst)
 	for _, c := range inst.calls {
 		r.end(inst, c, inst.decision(), nil)
 	}
 	clear(inst.calls)
 	inst.calls = inst.calls[:0]
+}
+
+// rest ends all that was under way for inst: it is decided, or has stopped.
+func (r *Replica) rest(inst *instance) {
+	r.dropHint(inst)
+	r.leaveTakeover(&inst.attempt)
+	inst.attempt, inst.asking, inst.informant = attempt{}, asking{}, nil
+	r.timers.stopAll(inst)
+	r.fetched(inst)
 }
 
 // fault stops inst for good: err proves that some server broke the protocol, so whatever would be decided here could not
@@ -246,7 +278,6 @@ func (r *Replica) fault(inst *instance, from *peer, err error) {
 	r.faults = append(r.faults, se)
 	r.counters.Faults++
 	r.event(Event{Kind: EventFault, Message: Message{Instance: inst.name, Ballot: se.Ballot}, Err: se})
-	inst.attempt, inst.asking, inst.informant = attempt{}, asking{}, nil
-	r.timers.stop(inst)
+	r.rest(inst)
 	r.endCalls(inst, se)
 }

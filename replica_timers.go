@@ -2,11 +2,21 @@ package paxos
 
 import "time"
 
-// timers holds the instances whose timer runs, as a heap by time. Each instance has one timer at most and knows its place,
-// so setting it anew moves it.
+// An alarm is what an instance wants to be woken for.
+type alarm uint8
+
+const (
+	alarmAttempt alarm = iota // the attempt goes on
+	alarmAsk                  // the question is asked again, or what its answers leave open is finished
+	alarmWatch                // nobody has finished the instance: see takeOver
+	alarms
+)
+
+// timers holds the instances that an alarm is set for, as a heap by the time of the first. An instance knows its place, so
+// setting an alarm anew moves it.
 type timers struct{ heap []*instance }
 
-// next returns when the first timer is due.
+// next returns when the first alarm is due.
 func (t *timers) next() (time.Duration, bool) {
 	if len(t.heap) == 0 {
 		return 0, false
@@ -14,28 +24,55 @@ func (t *timers) next() (time.Duration, bool) {
 	return t.heap[0].at, true
 }
 
-// due takes out an instance whose timer is due, or returns nil.
+// due returns the instance whose alarm is due first, or nil.
 func (t *timers) due(now time.Duration) *instance {
 	if len(t.heap) == 0 || t.heap[0].at > now {
 		return nil
 	}
-	inst := t.heap[0]
-	t.stop(inst)
-	return inst
+	return t.heap[0]
 }
 
-// set has the timer of inst be due at that time, and no other.
-func (t *timers) set(inst *instance, at time.Duration) {
-	if inst.timer == 0 {
+// set has that alarm of inst be due at that time, which is not zero.
+func (t *timers) set(inst *instance, which alarm, at time.Duration) {
+	inst.alarms[which] = at
+	t.plan(inst)
+}
+
+// stop ends that alarm of inst, if it is set.
+func (t *timers) stop(inst *instance, which alarm) {
+	inst.alarms[which] = 0
+	t.plan(inst)
+}
+
+// stopAll ends all alarms of inst.
+func (t *timers) stopAll(inst *instance) {
+	inst.alarms = [alarms]time.Duration{}
+	t.plan(inst)
+}
+
+// plan gives inst the place that its first alarm asks for.
+func (t *timers) plan(inst *instance) {
+	var first time.Duration
+	for _, at := range inst.alarms {
+		if at != 0 && (first == 0 || at < first) {
+			first = at
+		}
+	}
+	switch {
+	case first == 0:
+		t.remove(inst)
+		return
+	case inst.timer == 0:
 		t.heap = append(t.heap, inst)
 		inst.timer = len(t.heap)
+	case first == inst.at:
+		return
 	}
-	inst.at = at
+	inst.at = first
 	t.down(t.up(inst.timer - 1))
 }
 
-// stop ends the timer of inst, if it runs.
-func (t *timers) stop(inst *instance) {
+func (t *timers) remove(inst *instance) {
 	if inst.timer == 0 {
 		return
 	}
