@@ -15,7 +15,8 @@ type ReplicaConfig struct {
 	// apart. A Node takes it from crypto/rand.
 	Nonce   uint64
 	Members Members
-	// Open lists the instances that the storage holds undecided: see Storage.Undecided. The Replica keeps the slice.
+	// Open lists the instances that the storage holds undecided: see Storage.Undecided. They are finished, as far as this
+	// server can, in this order, as there is room for them. The Replica keeps the slice.
 	Open   []string
 	Limits Limits
 	Timing Timing
@@ -51,6 +52,8 @@ type Output struct {
 	Save *Batch
 	// Load names instances to look up in the storage; each is answered by Loaded.
 	Load []string
+	// List holds pages of this server's decisions to look up with Storage.Decided; each is answered by Listed.
+	List []ListAsk
 	// Done holds the calls that ended.
 	Done []Done
 	// Index is the highest Index whose record is durable: subscribers may read up to it.
@@ -61,6 +64,12 @@ type Output struct {
 	Stop error
 	// Events is what happened since the last Take, in order, if ReplicaConfig.Trace is set.
 	Events []Event
+}
+
+// A ListAsk asks for the page of decisions that Storage.Decided(After, Max) returns.
+type ListAsk struct {
+	After uint64
+	Max   int
 }
 
 // An EventKind says what an Event is about.
@@ -122,7 +131,12 @@ type Replica struct {
 	byID      map[ServerID]*peer
 	rounds    rounds
 	table     table
+	backlog   []string // undecided in the storage when this life began, and there was no room for them yet
 	timers    timers
+	pulls     pulls
+	takeovers int // attempts that run for nobody here
+	hints     int // bytes of the hints kept
+	quorums   quorumWatch
 	saves     saves
 	calls     map[CallID]*instance
 	indexSaid uint64
@@ -157,11 +171,8 @@ func newReplica(now time.Duration, c ReplicaConfig) *Replica {
 	r.addPeers()
 	r.table.init()
 	r.begin(c.State)
-	for _, name := range c.Open {
-		if r.open(name) == nil {
-			break // the rest is found in the storage when somebody asks
-		}
-	}
+	r.backlog = c.Open
+	r.openBacklog()
 	return r
 }
 
@@ -173,6 +184,9 @@ func (c ReplicaConfig) check() error {
 		return err
 	}
 	if err := c.Timing.check(); err != nil {
+		return err
+	}
+	if _, err := parsePulled(c.State.Pulled); err != nil {
 		return err
 	}
 	return c.State.check(c.Members)
@@ -201,6 +215,7 @@ func (r *Replica) Tick(now time.Duration) {
 		return
 	}
 	r.saves.hurry(now)
+	r.pullsDue(now)
 	for {
 		inst := r.timers.due(now)
 		if inst == nil {
@@ -217,6 +232,9 @@ func (r *Replica) Next() (at time.Duration, ok bool) {
 		return 0, false
 	}
 	at, ok = r.timers.next()
+	if r.pulls.at != 0 && (!ok || r.pulls.at < at) {
+		at, ok = r.pulls.at, true
+	}
 	if lazy, set := r.saves.hurryAt(); set && (!ok || lazy < at) {
 		return lazy, true
 	}
@@ -229,10 +247,16 @@ func (r *Replica) input(now time.Duration) { r.now = max(r.now, now) }
 // Take fills out, reusing its slices, and reports whether there is anything to do. The host calls it after inputs until
 // it returns false.
 func (r *Replica) Take(out *Output) bool {
-	out.Send, out.Load, out.Done = out.Send[:0], out.Load[:0], out.Done[:0]
+	out.Send, out.Load, out.List, out.Done = out.Send[:0], out.Load[:0], out.List[:0], out.Done[:0]
 	out.Faults, out.Events = out.Faults[:0], out.Events[:0]
 	out.Save, out.Stop = nil, r.stop
 	if r.stop == nil {
+		if r.pulls.more {
+			r.fetchMore()
+		}
+		if len(r.backlog) > 0 && r.table.busy()-r.table.quiet.len <= r.limits.MaxOpen/2 {
+			r.openBacklog()
+		}
 		out.Save = r.beginSave()
 	}
 	out.Index = r.saves.index
@@ -242,11 +266,12 @@ func (r *Replica) Take(out *Output) bool {
 		out.Done = append(out.Done, r.done...)
 		clear(r.loads)
 		clear(r.done)
-		r.loads, r.done = r.loads[:0], r.done[:0]
+		out.List = append(out.List, r.pulls.lists...)
+		r.loads, r.done, r.pulls.lists = r.loads[:0], r.done[:0], r.pulls.lists[:0]
 		if r.stop == nil {
 			r.takePackets(out)
 		}
-		some = some || len(out.Load)+len(out.Done)+len(out.Send) > 0
+		some = some || len(out.Load)+len(out.List)+len(out.Done)+len(out.Send) > 0
 	}
 	if len(r.faults)+len(r.events) > 0 {
 		out.Faults, out.Events = append(out.Faults, r.faults...), append(out.Events, r.events...)

@@ -13,6 +13,7 @@ type op uint8
 const (
 	opPropose op = iota
 	opWait
+	opRead
 	opReady
 	opPeek // what follows is of a Node alone
 	opStatus
@@ -25,6 +26,8 @@ func (o op) String() string {
 		return "propose"
 	case opWait:
 		return "wait"
+	case opRead:
+		return "read"
 	case opReady:
 		return "ready"
 	case opPeek:
@@ -43,7 +46,7 @@ type call struct {
 	// exposed: the value may have been handed to an acceptor or a transport. Such a call can fail and its value be
 	// chosen all the same.
 	exposed bool
-	// since is the last round used when a Ready began: only an answer to a later question proves anything.
+	// since is the last round used when a Read or a Ready began: only an answer to a later question proves anything.
 	since uint64
 }
 
@@ -68,7 +71,16 @@ func (r *Replica) Wait(now time.Duration, id CallID, instance string) {
 	r.call(call{id: id, op: opWait}, instance, checkInstance(instance))
 }
 
-// Ready asks for proof that a quorum of both phases answers. The call ends without a decision when it does.
+// Read asks whether the instance was decided when the call began. The call ends with the decision, or, with OK false and
+// no error, with the proof that nothing was chosen then: a phase-1 quorum had accepted nothing. Where votes are about that
+// decide nothing yet, it finishes the instance first. Errors as for Propose; none of them is Unknown.
+func (r *Replica) Read(now time.Duration, id CallID, instance string) {
+	r.input(now)
+	r.call(call{id: id, op: opRead}, instance, checkInstance(instance))
+}
+
+// Ready asks for proof that a quorum of both phases answers, and for what the servers of one had decided when this one
+// heard of them first. The call ends without a decision when it has both.
 func (r *Replica) Ready(now time.Duration, id CallID) {
 	r.input(now)
 	r.call(call{id: id, op: opReady}, readyName, nil)
@@ -111,8 +123,12 @@ func (r *Replica) call(c call, name string, err error) {
 	r.calls[c.id] = inst
 	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.own == c.value
 	c.since = r.rounds.last
-	if c.op == opWait && inst.asking.on && r.now-inst.asking.at >= r.timing.Phase {
-		inst.asking.on, inst.asking.times = false, 0 // what was answered may have changed since: ask at once
+	if q := &inst.asking; q.on && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.reads()) {
+		*q = asking{learner: q.learner} // what was answered may have changed since: ask at once
+	}
+	if a := &inst.attempt; c.op == opPropose && a.running() && inst.proposes() == nil {
+		a.resends = 0 // what nobody waited for was in no hurry
+		r.timers.set(inst, alarmAttempt, min(inst.alarms[alarmAttempt], r.now+r.timing.Phase))
 	}
 	inst.calls = append(inst.calls, c)
 	switch {
@@ -146,8 +162,7 @@ func (r *Replica) Cancel(now time.Duration, id CallID) {
 	r.cut(inst, id, errCancelled)
 	r.withdraw(inst)
 	if inst.asking.on && len(inst.calls) == 0 {
-		inst.asking = asking{}
-		r.timers.stop(inst)
+		r.endAsking(inst)
 	}
 	r.settle(inst)
 }
@@ -163,7 +178,7 @@ func (r *Replica) cut(inst *instance, id CallID, err error) {
 // withdraw ends the attempt of inst if its value has not left and no call offers it any more. Its caller has heard that
 // the value never left, so it must not leave from now on either.
 func (r *Replica) withdraw(inst *instance) {
-	if a := &inst.attempt; a.running() && !a.asking && !a.exposed && !inst.offers(a.own) {
+	if a := &inst.attempt; a.running() && a.purpose == forCalls && !a.asking && !a.exposed && !inst.offers(a.own) {
 		r.abandon(inst)
 	}
 }
@@ -202,16 +217,6 @@ func (r *Replica) endWithoutRounds(inst *instance) {
 	}
 }
 
-// endReady ends the Ready calls of inst that came before the question with that ballot was asked.
-func (r *Replica) endReady(inst *instance, asked Ballot) {
-	inst.calls = slices.DeleteFunc(inst.calls, func(c call) bool {
-		if c.since < asked.Round {
-			r.end(inst, c, Decision{}, nil)
-		}
-		return c.since < asked.Round
-	})
-}
-
 // end ends one call, which is or was in inst.calls.
 func (r *Replica) end(inst *instance, c call, d Decision, err error) {
 	delete(r.calls, c.id)
@@ -237,6 +242,10 @@ func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 	case inst.loading:
 		e.Phase = "load"
 		return e
+	case c.op == opRead && inst.asking.on:
+		e.Phase, e.Ballot = "query", inst.asking.ballot
+		answered = inst.asking.answered
+		e.Quorum = needs(r.quorum, false)
 	case a.running():
 		e.Phase, e.Ballot = a.phase(), a.Ballot()
 		answered, refused = a.Answered(), a.Refused()

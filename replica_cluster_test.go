@@ -167,6 +167,8 @@ func (c *chaos) mischief() {
 		c.propose(id, name, Value([]string{"", "v", "burger", "of " + fmt.Sprint(id)}[c.rand.IntN(4)]))
 	case 0:
 		c.begin(id, func(r *Replica, call CallID) { r.Wait(c.now, call, name) })
+	case 6:
+		c.begin(id, func(r *Replica, call CallID) { r.Read(c.now, call, name) })
 	case 1:
 		c.begin(id, func(r *Replica, call CallID) { r.Ready(c.now, call) })
 	case 2:
@@ -301,6 +303,14 @@ func (c *chaos) take(id ServerID) {
 					rec := c.records[id][name]
 					rec.Instance = name
 					r.Loaded(c.now, rec)
+					c.take(id)
+				}
+			})
+		}
+		for _, ask := range out.List {
+			c.later(c.upTo(c.disk/4), func() {
+				if alive() {
+					r.Listed(c.now, ask.After, c.decidedNames(id, ask.After, ask.Max))
 					c.take(id)
 				}
 			})

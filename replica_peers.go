@@ -18,6 +18,8 @@ type peer struct {
 	sent     []Message // those of the last Output
 	outBytes int
 
+	pull               pull
+	again              bool // a packet was the first for a while: see notice
 	heard              bool // in this life of ours; what follows is of the latest packet taken
 	heardAt            time.Duration
 	store, boot, nonce uint64
@@ -130,8 +132,10 @@ func (r *Replica) check(p *Packet) (from *peer, ok bool) {
 		r.refuseMembers(from, p)
 		return nil, false
 	}
+	again := !from.heard || r.now-from.heardAt >= r.timing.Pull || p.Boot > from.boot
 	if !from.heard {
 		from.heard, from.store, from.boot, from.nonce = true, p.Store, p.Boot, p.Nonce
+		from.pull.goal = p.Index
 	}
 	newer := p.Boot > from.boot || p.Boot == from.boot && p.Seq > from.lastSeq
 	switch {
@@ -148,6 +152,7 @@ func (r *Replica) check(p *Packet) (from *peer, ok bool) {
 			from.boot, from.nonce, from.lastSeq, from.index = p.Boot, p.Nonce, p.Seq, p.Index
 		}
 		from.heardAt = r.now
+		from.again = from.again || again
 		r.refusing(from, "")
 		return from, true
 	}

@@ -34,13 +34,19 @@ func (r *Replica) Receive(now time.Duration, p Packet) {
 			return
 		}
 	}
+	r.notice(from) // after the messages: they may bring what it would ask for
 }
 
 // invalid says why m can't be a message of the protocol from that peer, and then no role sees it; empty: it can. inst is
 // the instance it is about, if that is in memory.
 func (r *Replica) invalid(from *peer, m *Message, inst *instance) string {
 	switch m.Kind {
-	case KindRefuse:
+	case KindRefuse, KindPull:
+		return ""
+	case KindNames:
+		if from.position < 0 {
+			return "its sender does not vote"
+		}
 		return ""
 	case KindPrepare, KindAccept, KindQuery:
 		if m.Ballot.Server != from.id {
@@ -81,6 +87,12 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 	switch m.Kind {
 	case KindRefuse:
 		r.refusedBy(from, m)
+		return
+	case KindPull:
+		r.pulledBy(from, m)
+		return
+	case KindNames:
+		r.names(from, m)
 		return
 	case KindPromise, KindAccepted, KindNack, KindState:
 		// Answers matter only to who asked, and who asked has the instance in memory.
@@ -123,8 +135,8 @@ func (r *Replica) deliver(inst *instance, from *peer, m Message) {
 	case m.Kind == KindQuery:
 		r.tell(inst, from, m)
 	default:
-		if m.Kind == KindPrepare && m.Value != "" && inst.hintBallot.Less(m.Ballot) {
-			inst.hint, inst.hintBallot = m.Value, m.Ballot
+		if m.Kind == KindPrepare {
+			r.keepHint(inst, m.Ballot, m.Value)
 		}
 		r.step(inst, from, m)
 	}

@@ -49,8 +49,8 @@ func TestReplicaDropsInvalidMessages(t *testing.T) {
 		{"chosen without ballot", 2, Message{Kind: KindChosen}, false},
 		{"value too large", 2, Message{Kind: KindAccept, Ballot: of2, Value: Value(strings.Repeat("x", 101))}, false},
 		{"kind 0", 2, Message{Ballot: of2}, false},
-		{"pull, not built yet", 2, Message{Kind: KindPull, Ballot: of2}, false},
-		{"kind 12", 2, Message{Kind: 12, Ballot: of2}, false},
+		{"names, of a learner", 8, Message{Kind: KindNames, Value: "1 0 1 1"}, false},
+		{"kind 13", 2, Message{Kind: 13, Ballot: of2}, false},
 		{"kind 255", 2, Message{Kind: 255, Ballot: of2}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -24,6 +24,7 @@ func (r *Replica) begin(s ServerState) {
 	s.Boot++
 	s.Rounds = min(s.Rounds+roundBlock, MaxRound)
 	r.saves.state, r.saves.stateChanged, r.saves.urgent = s, true, true
+	r.pullFrom(s)
 }
 
 // ballot returns a ballot that no attempt used before, above every one seen in inst. If ok is false there is no usable

@@ -14,15 +14,16 @@ type saves struct {
 	stateSaved   ServerState // what the running Save holds, if it holds any
 	begun, ended uint64      // one Save at most is out: begun - ended is 0 or 1
 
-	urgent  bool          // something waits for the next Save
-	lazy    bool          // nothing waits, but a Save is due at lazyAt
-	lazyAt  time.Duration // see lazySave
-	gather  []*instance   // changed since their last snapshot, each once
-	running []*instance   // in the snapshot of the Save that runs
-	waitRun []reply       // replies that leave when the Save that runs is done
-	waitNew []reply       // replies that leave when the next Save is
-	batch   Batch         // of the Save that runs
-	index   uint64        // the highest Index whose record is durable
+	urgent             bool          // something waits for the next Save
+	lazy               bool          // nothing waits, but a Save is due at lazyAt
+	lazyAt             time.Duration // see lazySave
+	added, taken, kept uint64        // instances that came into gather so far, left it, and are durable: first in, first out
+	gather             []*instance   // changed since their last snapshot, each once
+	running            []*instance   // in the snapshot of the Save that runs
+	waitRun            []reply       // replies that leave when the Save that runs is done
+	waitNew            []reply       // replies that leave when the next Save is
+	batch              Batch         // of the Save that runs
+	index              uint64        // the highest Index whose record is durable
 }
 
 // A reply waits for a Save. Its content is as of its Step; from is the instance it is about.
@@ -46,8 +47,15 @@ func (r *Replica) step(inst *instance, to *peer, m Message) {
 	if next.stage == gathering {
 		r.gatherNow(inst)
 	}
+	risen := inst.save.Promised.Less(next.Promised)
+	if next.Accepted != inst.save.Accepted {
+		inst.alone = false // now there is something to finish it with
+	}
 	inst.save = next
 	inst.saw(next.Promised)
+	if risen {
+		r.heard(inst, to)
+	}
 	if answer.Kind != 0 {
 		r.hold(inst, to, answer, wait)
 	}
@@ -87,9 +95,12 @@ func (r *Replica) gatherNow(inst *instance) {
 // gatherLater puts inst into the next batch, but nobody waits for it: it rides with the next Save, or has one of its own
 // after lazySave.
 func (r *Replica) gatherLater(inst *instance) {
-	s := &r.saves
-	s.add(inst)
-	if !s.lazy {
+	r.saves.add(inst)
+	r.saveLater()
+}
+
+func (r *Replica) saveLater() {
+	if s := &r.saves; !s.lazy {
 		s.lazy, s.lazyAt = true, r.now+lazySave
 	}
 }
@@ -97,6 +108,7 @@ func (r *Replica) gatherLater(inst *instance) {
 // add puts inst into the next batch, once.
 func (s *saves) add(inst *instance) {
 	if !inst.gathered {
+		s.added++
 		inst.gathered = true
 		s.gather = append(s.gather, inst)
 	}
@@ -134,6 +146,7 @@ func (r *Replica) beginSave() *Batch {
 		r.snapshot(inst)
 	}
 	s.running = append(s.running[:0], s.gather[:n]...)
+	s.taken += uint64(n)
 	rest := copy(s.gather, s.gather[n:])
 	clear(s.gather[rest:])
 	s.gather = s.gather[:rest]
@@ -191,6 +204,7 @@ func (r *Replica) Saved(now time.Duration) {
 		panic("paxos: Saved without a Save")
 	}
 	s.ended++
+	s.kept = s.taken
 	if r.stop != nil {
 		return
 	}
@@ -208,6 +222,7 @@ func (r *Replica) Saved(now time.Duration) {
 			r.reserved(s.stateSaved)
 		}
 	}
+	r.storePulled()
 	for _, h := range replies {
 		r.release(h)
 	}

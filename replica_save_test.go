@@ -276,7 +276,7 @@ func TestReplicaDecisionsAreSavedLazilyAndShownWhenSaved(t *testing.T) {
 	assert.Equal(t, []string{"c", "d"}, []string{p.held[1].Records[0].Instance, p.held[1].Records[1].Instance}, "it rides along")
 	assert.Equal(t, uint64(3), p.held[1].Records[0].Index)
 	p.ends(1)
-	_, ok = r.Next()
+	_, ok = r.saves.hurryAt()
 	assert.False(t, ok, "nothing is due")
 	p.crash(1)
 	p.start(1)

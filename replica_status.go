@@ -1,6 +1,10 @@
 package paxos
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Counters count what a server has done since it started.
 type Counters struct {
@@ -12,6 +16,8 @@ type Counters struct {
 	Attempts uint64     // ballots begun
 	// Superseded counts the attempts that met a higher ballot, Resends the messages sent again to the silent.
 	Superseded, Resends uint64
+	Takeovers           uint64 // attempts begun to finish what another server had begun
+	Fetched             uint64 // decisions asked for because another server's list had them
 	Decided             uint64 // instances learned to be decided
 	Dropped             uint64 // messages that were not valid, or found no room
 	DroppedPackets      uint64 // packets that were refused or late
@@ -31,14 +37,30 @@ type PeerStatus struct {
 	Dropped uint64 // its packets that were not taken
 }
 
+// An OpenInstance is an instance that a server knows to be begun and not to be decided.
+type OpenInstance struct {
+	Instance string
+	Age      time.Duration // since it came into memory
+	Ballot   Ballot        // the highest that this server has promised, or tried; zero: none
+	Calls    int           // that wait for it here
+	// Alone: this server knows of no value to finish it with, and the others, asked once, knew no decision. It waits for
+	// the next proposal.
+	Alone bool
+}
+
 // Status says how a server is. A Node fills in Err.
 type Status struct {
-	ID       ServerID
-	Store    uint64
-	Boot     uint64
-	Members  string // cluster, acceptors and quorum, in words
-	Calls    int    // that wait
-	Open     int    // instances in memory that are not decided
+	ID      ServerID
+	Store   uint64
+	Boot    uint64
+	Members string // cluster, acceptors and quorum, in words
+	Calls   int    // that wait
+	Open    int    // instances in memory that are not decided
+	// Instances are those of them that have been open for longest, 1,000 at most, the oldest first.
+	Instances []OpenInstance
+	// NoQuorum is for how long no quorum has answered this server's attempts and questions; 0: the last ones were answered.
+	// It ends with the next that is. Who is silent, Peers shows.
+	NoQuorum time.Duration
 	Index    uint64 // the highest Index whose record is durable
 	Counters Counters
 	Peers    []PeerStatus
@@ -50,6 +72,10 @@ func (r *Replica) Status(now time.Duration) Status {
 	r.input(now)
 	s := Status{ID: r.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Members: r.members.String(), Calls: len(r.calls),
 		Open: r.table.open, Index: r.saves.index, Counters: r.counters, Err: r.stop}
+	if r.quorums.lost {
+		s.NoQuorum = max(r.now-r.quorums.since, 1)
+	}
+	s.Instances = r.oldest(1000)
 	for i := range r.peers {
 		p := &r.peers[i]
 		heard := time.Duration(-1)
@@ -60,6 +86,40 @@ func (r *Replica) Status(now time.Duration) Status {
 			Index: p.index, Refused: p.refused, Dropped: p.dropped})
 	}
 	return s
+}
+
+// oldest lists what is open, and known to be: the oldest first, at most so many.
+func (r *Replica) oldest(most int) (open []OpenInstance) {
+	for _, inst := range r.table.byName {
+		if inst.chosen || inst.loading || inst.name == readyName {
+			continue
+		}
+		b := inst.save.Promised
+		if b.Less(inst.attempt.ballot) {
+			b = inst.attempt.ballot
+		}
+		open = append(open, OpenInstance{inst.name, r.now - inst.since, b, len(inst.calls), inst.alone})
+	}
+	slices.SortFunc(open, func(a, b OpenInstance) int {
+		return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))
+	})
+	return slices.Clip(open[:min(len(open), most)])
+}
+
+// A quorumWatch knows whether quorums answer: only a quorum that answered ends a loss, so that calls that come and time out
+// meanwhile tell nothing new.
+type quorumWatch struct {
+	lost    bool
+	since   time.Duration
+	changes uint64
+}
+
+// quorumAnswers is called when an attempt or a question got its quorum, and when one has been without for a while.
+func (r *Replica) quorumAnswers(yes bool) {
+	if q := &r.quorums; q.lost == yes {
+		q.lost, q.since = !yes, r.now
+		q.changes++
+	}
 }
 
 // event notes what happened, if anybody wants to know. Where it happens often, the caller asks r.trace first: an Event is
