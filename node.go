@@ -56,11 +56,13 @@ type Node struct {
 
 	refused  []string // by peer, what was logged last
 	refusals uint64   // how many the Replica had counted then
+	quorums  uint64   // how many losses and ends of losses, likewise
 
 	wake    chan struct{} // there may be something to do
 	stopped chan struct{} // closed when the loop has ended; then err and last are set
 	done    chan struct{} // closed when all goroutines have ended
 	err     error         // written under mu, and before stopped is closed
+	hangs   bool          // a Save had not returned when done was closed
 	last    Status
 
 	// spares holds *nodeCalls for use again. It is this Node's own: a channel made in a synctest bubble must not leave it.
@@ -128,7 +130,7 @@ func newNode(cfg Config) (*Node, error) {
 	if err := state.check(cfg.Members); err != nil {
 		return nil, err
 	}
-	open, err := undecided(cfg.Storage, cfg.Limits.MaxOpen)
+	open, err := undecided(cfg.Storage, maxBacklog*cfg.Limits.MaxOpen)
 	if err != nil {
 		return nil, fmt.Errorf("storage: %w", err)
 	}
@@ -174,6 +176,10 @@ func (c Config) check() error {
 	return nil
 }
 
+// maxBacklog bounds the undecided instances that a start finishes, in multiples of Limits.MaxOpen. The others are found in
+// the storage when somebody asks, or at the next start.
+const maxBacklog = 16
+
 // undecided lists what the storage holds undecided, at most max names.
 func undecided(s Storage, max int) (names []string, err error) {
 	for name, err := range s.Undecided() {
@@ -188,16 +194,23 @@ func undecided(s Storage, max int) (names []string, err error) {
 	return names, nil
 }
 
-// Close stops the server. Calls that wait end with ErrClosed. It returns when all goroutines of the Node have ended, the
-// running Save included, and may be called more than once, also while others do. It does not close Storage and Transport.
+// Close stops the server. Calls that wait end with ErrClosed. It returns when all goroutines of the Node have ended, and
+// may be called more than once, also while others do. It does not close Storage and Transport. It waits for the Save that
+// runs, but not for ever: if that has not returned after 2 s, Close returns an error that says so. Nothing comes of that
+// Save any more, but the storage is in use until it returns.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
 	signal(n.wake)
 	<-n.done
+	if n.hangs {
+		return errHangs
+	}
 	return nil
 }
+
+var errHangs = errors.New("paxos: close: a Save has not returned: the storage is still in use")
 
 // Done returns a channel that is closed when the server has stopped, by Close or by itself.
 func (n *Node) Done() <-chan struct{} { return n.done }

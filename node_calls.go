@@ -74,6 +74,8 @@ func (n *Node) begin(now time.Duration, c *nodeCall) {
 		n.replica.Propose(now, c.id, c.instance, c.value)
 	case opWait:
 		n.replica.Wait(now, c.id, c.instance)
+	case opRead:
+		n.replica.Read(now, c.id, c.instance)
 	case opReady:
 		n.replica.Ready(now, c.id)
 	}
@@ -167,8 +169,23 @@ func (n *Node) Propose(ctx context.Context, instance string, v Value) (Decision,
 	return d.Decision, err
 }
 
-// Wait returns the decision of the instance as soon as this server learns it. It proposes nothing, and so may wait for
-// ever; ctx bounds it. Errors as for Propose; none of them is Unknown.
+// Read returns the decision of the instance, if there was one when the call began: it is linearizable. What a call on any
+// server returned or showed before this one began, this one shows, too, and once it has shown a decision every later Read
+// on any server does. ok false and no error means that nothing was chosen when the call began; something may be by now.
+//
+// It costs a round trip to a quorum of acceptors and saves nothing, or nothing at all where this server knows the decision.
+// If votes are about that decide nothing yet, because a proposer is at work or has died, it finishes the instance first,
+// with the value of the highest vote.
+//
+// Errors: ctx ended first, and the error says who was silent; ErrClosed; ErrBusy; ErrRounds; *SafetyError; a bad name; the
+// storage's. None of them is Unknown.
+func (n *Node) Read(ctx context.Context, instance string) (d Decision, ok bool, err error) {
+	done, _, err := n.call(ctx, opRead, instance, "")
+	return done.Decision, done.OK, err
+}
+
+// Wait returns the decision of the instance as soon as this server learns it, also if it was down when that was decided. It
+// proposes nothing, and so may wait for ever; ctx bounds it. Errors as for Propose; none of them is Unknown.
 func (n *Node) Wait(ctx context.Context, instance string) (Decision, error) {
 	d, _, err := n.call(ctx, opWait, instance, "")
 	return d.Decision, err
@@ -196,7 +213,8 @@ func (n *Node) Peek(ctx context.Context, instance string) (d Decision, ok bool, 
 	return rec.decision(instance), true, nil
 }
 
-// Ready returns when a quorum of acceptors, enough for both phases, has answered this server since the call began. Errors:
+// Ready returns when a quorum of acceptors, enough for both phases, has answered this server since the call began, and the
+// start-up catch-up is done: this server has the decisions that the servers of a quorum had when it heard of them first. Errors:
 // ctx ended, and the error says who was silent; ErrClosed; ErrBusy.
 func (n *Node) Ready(ctx context.Context) error {
 	_, _, err := n.call(ctx, opReady, "", "")

@@ -184,6 +184,7 @@ func allCalls(ctx context.Context, n *paxos.Node, instance string) map[string]er
 	_, errs["propose"] = n.Propose(ctx, instance, "soup")
 	_, errs["wait"] = n.Wait(ctx, instance)
 	_, _, errs["peek"] = n.Peek(ctx, instance)
+	_, _, errs["read"] = n.Read(ctx, instance)
 	errs["ready"] = n.Ready(ctx)
 	return errs
 }

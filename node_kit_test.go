@@ -25,7 +25,7 @@ type testNet struct {
 	// called for one message at a time, in the order in which they leave.
 	rule func(p paxos.Packet, m paxos.Message) []time.Duration
 	ends map[paxos.ServerID][]*testEnd
-	sent []string // every message that was handed to a Send: "1 -> 2: prepare 1.1"
+	sent []string // every message that was handed to a Send, but those of catching up: "1 -> 2: prepare 1.1"
 }
 
 var (
@@ -99,7 +99,9 @@ func (e *testEnd) Send(p paxos.Packet) {
 	p.From = e.id
 	byDelay := map[time.Duration][]paxos.Message{}
 	for _, m := range p.Messages {
-		e.net.sent = append(e.net.sent, fmt.Sprintf("%d -> %d: %v", p.From, p.To, m))
+		if m.Kind != paxos.KindPull && m.Kind != paxos.KindNames {
+			e.net.sent = append(e.net.sent, fmt.Sprintf("%d -> %d: %v", p.From, p.To, m))
+		}
 		delays := onTime
 		if e.net.rule != nil {
 			delays = e.net.rule(p, m)

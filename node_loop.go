@@ -13,9 +13,13 @@ func (n *Node) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var others sync.WaitGroup
 	n.saving = make(chan *Batch, 1)
-	if n.memory == nil {
-		others.Go(n.saveLoop)
-	}
+	saver := make(chan struct{})
+	go func() {
+		if n.memory == nil {
+			n.saveLoop()
+		}
+		close(saver)
+	}()
 	if n.direct == nil {
 		others.Go(func() { n.receiveLoop(ctx) })
 	}
@@ -26,8 +30,24 @@ func (n *Node) run() {
 		close(n.saving)
 		n.report.close()
 		others.Wait()
+		n.hangs = !endsWithin(saver, closeGrace)
 		close(n.done)
 	}()
+}
+
+// closeGrace is how long a Node that stops waits for the Save that runs.
+const closeGrace = 2 * time.Second
+
+// endsWithin waits for done to be closed, but no longer than d.
+func endsWithin(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // loop owns the Replica: it hands in what came, and carries out what comes of it.
@@ -85,7 +105,7 @@ func (n *Node) turn() error {
 		n.replica.Tick(now)
 	}
 	err := n.carryOut(now)
-	n.reportRefusals() // which may be all that came
+	n.reportChanges() // which may be all that came
 	return err
 }
 
@@ -144,6 +164,13 @@ func (n *Node) carryOut(now time.Duration) error {
 			}
 			rec.Instance = name
 			n.replica.Loaded(now, rec)
+		}
+		for _, ask := range out.List {
+			names, err := n.config.Storage.Decided(ask.After, ask.Max)
+			if err != nil {
+				return fmt.Errorf("storage: decisions after %d: %w", ask.After, err)
+			}
+			n.replica.Listed(now, ask.After, names)
 		}
 		if out.Save != nil {
 			if err := n.save(now, out.Save); err != nil {

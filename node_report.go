@@ -108,7 +108,32 @@ func (n *Node) reportAll(out *Output) {
 	}
 }
 
-// reportRefusals logs what has changed in who takes nothing from whom.
+// reportChanges logs what has changed: whether a quorum answers, and who takes nothing from whom.
+func (n *Node) reportChanges() {
+	n.reportQuorum()
+	n.reportRefusals()
+}
+
+// reportQuorum logs a loss of the quorum, and its end: one line each, whatever waits for it.
+func (n *Node) reportQuorum() {
+	q := &n.replica.quorums
+	if q.changes == n.quorums {
+		return
+	}
+	n.quorums = q.changes
+	if !q.lost {
+		n.report.log(slog.LevelInfo, "a quorum answers again")
+		return
+	}
+	var silent []uint64
+	for i := range n.replica.peers {
+		if p := &n.replica.peers[i]; p.position >= 0 && (!p.heard || n.replica.now-p.heardAt >= n.config.Timing.Phase) {
+			silent = append(silent, uint64(p.id))
+		}
+	}
+	n.report.log(slog.LevelWarn, "no quorum answers", "silent", silent)
+}
+
 func (n *Node) reportRefusals() {
 	if n.replica.refusals == n.refusals {
 		return

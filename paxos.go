@@ -72,11 +72,14 @@ type Timing struct {
 	// Phase is how long an attempt waits for a quorum before it asks the silent again: 200 ms. More than a round trip
 	// and a save.
 	Phase time.Duration
-	// MaxBackoff bounds the random wait between attempts that met a higher ballot: 2 s.
+	// MaxBackoff bounds the random wait between attempts that met a higher ballot: 2 s, or 8 times what a phase took lately
+	// where that is more.
 	MaxBackoff time.Duration
 	// Silence is how long a server that waits for an instance, without proposing, leaves it to the others before it
 	// asks them again: 1 s. It doubles each time, up to MaxSilence: 30 s.
 	Silence, MaxSilence time.Duration
+	// Pull is how often a server asks the others whether they know of decisions that it has missed: 5 s.
+	Pull time.Duration
 }
 
 func (t Timing) withDefaults() Timing {
@@ -85,6 +88,7 @@ func (t Timing) withDefaults() Timing {
 		value time.Duration
 	}{
 		{&t.Phase, 200 * time.Millisecond}, {&t.MaxBackoff, 2 * time.Second}, {&t.Silence, time.Second}, {&t.MaxSilence, 30 * time.Second},
+		{&t.Pull, 5 * time.Second},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -97,7 +101,7 @@ func (t Timing) check() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"Phase", t.Phase}, {"MaxBackoff", t.MaxBackoff}, {"Silence", t.Silence}, {"MaxSilence", t.MaxSilence}} {
+	}{{"Phase", t.Phase}, {"MaxBackoff", t.MaxBackoff}, {"Silence", t.Silence}, {"MaxSilence", t.MaxSilence}, {"Pull", t.Pull}} {
 		if d.value < time.Millisecond || d.value > time.Hour {
 			return fmt.Errorf("Timing.%s: %v: want 1ms to 1h, or 0 for the default", d.name, d.value)
 		}

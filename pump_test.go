@@ -1,6 +1,7 @@
 package paxos
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -21,7 +22,8 @@ type pump struct {
 	hold     func(id ServerID) bool
 	lose     func(p Packet, m Message) bool
 	queue    []Packet
-	sent     []string // every message that left, in text: "1 -> 2: prepare 1.1"
+	sent     []string // every message that left, in text: "1 -> 2: prepare 1.1"; those of catching up if pulls is set
+	pulls    bool
 	saves    map[ServerID]int
 	done     map[CallID]Done
 	faults   []*SafetyError
@@ -40,7 +42,8 @@ type pump struct {
 
 func newPump(t *testing.T, m Members) *pump {
 	return &pump{ledger: newLedger(t, m), t: t, replicas: map[ServerID]*Replica{}, held: map[ServerID]*Batch{},
-		saves: map[ServerID]int{}, done: map[CallID]Done{}, stops: map[ServerID]error{}, seed: 1}
+		saves: map[ServerID]int{}, done: map[CallID]Done{}, stops: map[ServerID]error{}, seed: 1,
+		timing: Timing{Pull: time.Hour}}
 }
 
 // newPumpOf returns a pump of n acceptors that run, their first Saves done.
@@ -89,6 +92,14 @@ func (p *pump) startAll() {
 	}
 	p.run()
 	clear(p.saves)
+}
+
+// idle reports whether nothing is due at a server but to ask for what it missed.
+func (p *pump) idle(id ServerID) bool {
+	r := p.replicas[id]
+	_, alarm := r.timers.next()
+	_, lazy := r.saves.hurryAt()
+	return !alarm && !lazy
 }
 
 // start starts a server on what its storage holds; what ran before is gone.
@@ -157,7 +168,9 @@ func (p *pump) take(id ServerID, r *Replica) bool {
 		kept := packet
 		kept.Messages = nil
 		for _, m := range packet.Messages {
-			p.sent = append(p.sent, fmt.Sprintf("%d -> %d: %v", packet.From, packet.To, m))
+			if pulls := m.Kind == KindPull || m.Kind == KindNames; !pulls || p.pulls {
+				p.sent = append(p.sent, fmt.Sprintf("%d -> %d: %v", packet.From, packet.To, m))
+			}
 			if p.lose == nil || !p.lose(packet, m) {
 				kept.Messages = append(kept.Messages, m)
 			}
@@ -182,6 +195,9 @@ func (p *pump) take(id ServerID, r *Replica) bool {
 			p.load(id, name)
 		}
 	}
+	for _, ask := range out.List {
+		r.Listed(p.now, ask.After, p.decidedNames(id, ask.After, ask.Max))
+	}
 	if out.Save != nil {
 		p.saves[id]++
 		require.NotContains(p.t, p.held, id, "two Saves at once")
@@ -192,6 +208,17 @@ func (p *pump) take(id ServerID, r *Replica) bool {
 		}
 	}
 	return true
+}
+
+// decidedNames is what Storage.Decided would return.
+func (p *ledger) decidedNames(id ServerID, after uint64, most int) (names []Named) {
+	for name, rec := range p.records[id] {
+		if rec.Chosen && rec.Index > after {
+			names = append(names, Named{name, rec.Index})
+		}
+	}
+	slices.SortFunc(names, func(a, b Named) int { return cmp.Compare(a.Index, b.Index) })
+	return names[:min(len(names), most)]
 }
 
 // load answers a Load.
