@@ -22,6 +22,7 @@ type mutant struct {
 	name, file, run string
 	flags           []string
 	safe            bool
+	unseen          string // why no schedule shows it, so that the swarm can't
 	old, new        []string
 }
 
@@ -98,6 +99,8 @@ func (m *mutant) set(key, value string) bool {
 		m.run = value
 	case "flags":
 		m.flags = strings.Fields(value)
+	case "unseen":
+		m.unseen = value
 	case "expect":
 		m.safe = value == "safe"
 	default:
@@ -119,8 +122,8 @@ func (m *mutant) apply(t *testing.T) string {
 	return s
 }
 
-// caughtBy returns the first test that fails, or an empty string.
-func (m *mutant) caughtBy(t *testing.T) string {
+// build compiles this package's tests with the sabotage, and returns the program.
+func (m *mutant) build(t *testing.T) string {
 	dir := t.TempDir()
 	sabotaged := filepath.Join(dir, "sabotaged.go")
 	require.NoError(t, os.WriteFile(sabotaged, []byte(m.apply(t)), 0o600))
@@ -133,6 +136,12 @@ func (m *mutant) caughtBy(t *testing.T) string {
 	binary := filepath.Join(dir, "sabotaged.test")
 	out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlayFile, "-o", binary, ".").CombinedOutput()
 	require.NoError(t, err, "it must compile: %s", out)
+	return binary
+}
+
+// caughtBy returns the first test that fails, or an empty string.
+func (m *mutant) caughtBy(t *testing.T) string {
+	binary := m.build(t)
 	tries := [][]string{append([]string{"-test.run", m.run}, m.flags...)}
 	if !m.safe {
 		tries = append(tries, []string{"-test.run", "."})
