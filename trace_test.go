@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/singledecree/paxos/internal/world"
+	"github.com/singledecree/paxos/internal/script"
 )
 
 // TestTrace plays the scripts of testdata/trace and compares all that happens with what the files say. With -update the
@@ -45,7 +45,7 @@ func playFile(t *testing.T, file string) {
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(string(want), "# "), "the file begins with a comment that says what it is about")
-	got, err := world.Play(string(want))
+	got, err := script.Play(string(want))
 	require.NoError(t, err, "%s", got[max(0, len(got)-4000):])
 	if update := flag.Lookup("update"); update != nil && update.Value.String() == "true" && got != string(want) {
 		require.NoError(t, os.WriteFile(file, []byte(got), 0o666))
