@@ -73,6 +73,15 @@ type rule struct {
 	seen int
 }
 
+// hits reports whether a message is meant, and counts those that fit.
+func (r *rule) hits(from, to paxos.ServerID, msg paxos.Message) bool {
+	if !r.fits(from, to, msg) {
+		return false
+	}
+	r.seen++
+	return r.Nth == 0 || r.Nth == r.seen
+}
+
 // A flight is one message on its way, in a packet of its own.
 type flight struct {
 	id     int // from 1, in the order in which they left
@@ -295,10 +304,7 @@ func (w *Sim) dispatchPacket(fs []flight) {
 // decide returns the rule for a flight, or nil.
 func (n *network) decide(f flight) (decides *rule) {
 	for _, r := range n.rules {
-		if !r.fits(f.packet.From, f.packet.To, f.packet.Messages[0]) {
-			continue
-		}
-		if r.seen++; decides == nil && (r.Nth == 0 || r.Nth == r.seen) {
+		if r.hits(f.packet.From, f.packet.To, f.packet.Messages[0]) && decides == nil {
 			decides = r
 		}
 	}

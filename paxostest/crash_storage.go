@@ -1,0 +1,273 @@
+package paxostest
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// ErrCrashed is what every call of a CrashStorage returns after its Crash.
+var ErrCrashed = errors.New("paxostest: the storage has crashed")
+
+// ErrDisk is what a call returns that a Failure without an Err hits.
+var ErrDisk = errors.New("paxostest: input/output error")
+
+// Operations of a Storage, for Failure, Delay and Calls. OpAny is all of them.
+const (
+	OpAny       = ""
+	OpServer    = "server"
+	OpLoad      = "load"
+	OpSave      = "save"
+	OpUndecided = "undecided"
+	OpDecided   = "decided"
+)
+
+// A Failure says which call of a CrashStorage fails, and how.
+type Failure struct {
+	Op  string // which calls count: one of the Op constants
+	Nth int    // of those from now on, from 1; 0: the next
+	Err error  // what it returns: ErrDisk
+	// Kept, of a Save: what it held is durable all the same, and its caller is not told. Otherwise nothing of it is.
+	Kept bool
+}
+
+// A CrashStorage is a paxos.Storage in memory that crashes and fails when it is told to, as harshly as a Storage may: what
+// was not saved is gone, a Save that runs at a crash leaves nothing, and one that failed is the last.
+//
+//	s := paxostest.NewCrashStorage()
+//	…                 // Format, Start, work
+//	s = s.Crash()     // the power goes: the old s fails whatever is called, and the new one holds what was saved
+//	…                 // Close the Node, and Start another on s
+//
+// It is safe for concurrent use as far as a Storage is, and its other methods always are.
+type CrashStorage struct {
+	inner *paxos.MemoryStorage
+
+	mu      sync.Mutex
+	crashed chan struct{} // closed by a crash
+	failing []Failure
+	delays  map[string]time.Duration
+	calls   map[string]int
+	batches []paxos.Batch
+	running *paxos.Batch // of the Save that runs
+	dead    error        // why every Save fails from now on
+}
+
+// NewCrashStorage returns an empty storage, on which a server can be formatted.
+func NewCrashStorage() *CrashStorage { return nextLife(paxos.NewMemoryStorage(), nil) }
+
+// nextLife returns a storage that holds what inner holds.
+func nextLife(inner *paxos.MemoryStorage, batches []paxos.Batch) *CrashStorage {
+	return &CrashStorage{inner: inner, crashed: make(chan struct{}), delays: map[string]time.Duration{}, calls: map[string]int{},
+		batches: batches}
+}
+
+// Crash has the power go: a Save that runs leaves nothing, and whatever runs or is called on s returns ErrCrashed. It
+// returns the storage of the server's next life, which holds all that was saved, and is as fast as a new one. It panics if
+// s has crashed already.
+func (s *CrashStorage) Crash() *CrashStorage { return s.crash(false) }
+
+// CrashKept is like Crash, but what a Save that runs held is durable, although nobody was told.
+func (s *CrashStorage) CrashKept() *CrashStorage { return s.crash(true) }
+
+func (s *CrashStorage) crash(keep bool) *CrashStorage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down() {
+		panic("paxostest: Crash of a CrashStorage that has crashed")
+	}
+	if keep && s.running != nil {
+		if err := s.apply(); err != nil {
+			panic(err)
+		}
+	}
+	close(s.crashed)
+	return nextLife(s.inner, s.batches)
+}
+
+func (s *CrashStorage) down() bool {
+	select {
+	case <-s.crashed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Fail has a later call fail. After a Save that failed, all that follow fail, too: the storage is dead.
+func (s *CrashStorage) Fail(f Failure) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.Nth = max(f.Nth, 1)
+	if f.Err == nil {
+		f.Err = ErrDisk
+	}
+	s.failing = append(s.failing, f)
+}
+
+// Delay sets how long each call of op takes from now on; OpAny sets it for all. A Save that takes for ever hangs until the
+// storage crashes.
+func (s *CrashStorage) Delay(op string, d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if op == OpAny {
+		for _, op := range []string{OpServer, OpLoad, OpSave, OpUndecided, OpDecided} {
+			s.delays[op] = d
+		}
+		return
+	}
+	s.delays[op] = d
+}
+
+// Calls returns how many calls of op there were in this life; OpAny counts all.
+func (s *CrashStorage) Calls(op string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[op]
+}
+
+// Batches returns all that was ever saved, of earlier lives too, in order. They are the caller's to look at, not to change.
+func (s *CrashStorage) Batches() []paxos.Batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.batches)
+}
+
+// call counts a call, waits for as long as it takes, and returns how it fails, if it does.
+func (s *CrashStorage) call(op string) (*Failure, error) {
+	s.mu.Lock()
+	s.calls[op]++
+	s.calls[OpAny]++
+	failure := s.hit(op)
+	d := s.delays[op]
+	s.mu.Unlock()
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-s.crashed:
+		}
+	}
+	if s.down() {
+		return nil, ErrCrashed
+	}
+	return failure, nil
+}
+
+// hit returns the Failure that this call of op meets, or nil.
+func (s *CrashStorage) hit(op string) (found *Failure) {
+	left := s.failing[:0]
+	for _, f := range s.failing {
+		if f.Op == op || f.Op == OpAny {
+			f.Nth--
+		}
+		if f.Nth == 0 && found == nil {
+			found = &f
+			continue
+		}
+		left = append(left, f)
+	}
+	s.failing = left
+	return found
+}
+
+// read is a call that changes nothing.
+func (s *CrashStorage) read(op string, f func() error) error {
+	failure, err := s.call(op)
+	switch {
+	case err != nil:
+		return err
+	case failure != nil:
+		return failure.Err
+	}
+	return f()
+}
+
+// Server implements paxos.Storage.
+func (s *CrashStorage) Server() (state paxos.ServerState, err error) {
+	err = s.read(OpServer, func() (err error) { state, err = s.inner.Server(); return err })
+	return state, err
+}
+
+// Load implements paxos.Storage.
+func (s *CrashStorage) Load(instance string) (rec paxos.Record, err error) {
+	err = s.read(OpLoad, func() (err error) { rec, err = s.inner.Load(instance); return err })
+	return rec, err
+}
+
+// Undecided implements paxos.Storage.
+func (s *CrashStorage) Undecided() iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		err := s.read(OpUndecided, func() error {
+			s.inner.Undecided()(yield)
+			return nil
+		})
+		if err != nil {
+			yield("", err)
+		}
+	}
+}
+
+// Decided implements paxos.Storage.
+func (s *CrashStorage) Decided(after uint64, most int) (named []paxos.Named, err error) {
+	err = s.read(OpDecided, func() (err error) { named, err = s.inner.Decided(after, most); return err })
+	return named, err
+}
+
+// Save implements paxos.Storage.
+func (s *CrashStorage) Save(b paxos.Batch) error {
+	if err := s.saveBegins(b); err != nil {
+		return err
+	}
+	failure, err := s.call(OpSave)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && s.down() {
+		err = ErrCrashed
+	}
+	if err == nil && (failure == nil || failure.Kept) {
+		err = s.apply()
+	}
+	if err == nil && failure != nil {
+		err = failure.Err
+	}
+	if err != nil && s.dead == nil {
+		s.dead = fmt.Errorf("paxostest: an earlier Save failed: %w", err)
+	}
+	s.running = nil
+	return err
+}
+
+// saveBegins notes what the Save that runs holds: a copy, as b is the caller's.
+func (s *CrashStorage) saveBegins(b paxos.Batch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.dead != nil:
+		return s.dead
+	case s.running != nil:
+		return errors.New("paxostest: two Saves at once")
+	}
+	if b.Server != nil {
+		state := *b.Server
+		b.Server = &state
+	}
+	b.Drop, b.Records = slices.Clone(b.Drop), slices.Clone(b.Records)
+	s.running = &b
+	return nil
+}
+
+// apply makes durable what the Save that runs holds.
+func (s *CrashStorage) apply() error {
+	err := s.inner.Save(*s.running)
+	if err == nil {
+		s.batches = append(s.batches, *s.running)
+	}
+	return err
+}

@@ -1,0 +1,214 @@
+package paxostest
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// A NetworkConfig says how bad a Network is. The zero value is a good one: nothing is lost, and all arrives at once.
+type NetworkConfig struct {
+	Seed   uint64        // of what is random: the n-th packet of a link has the same fate in every run
+	Loss   float64       // of all packets, from 0 to 1
+	Repeat float64       // of those that arrive, from 0 to 1: they arrive once more
+	Delay  time.Duration // of each packet, one way
+	Jitter time.Duration // more of it, at random up to this: packets overtake each other
+}
+
+// NetworkStats counts packets since the Network was made.
+type NetworkStats struct {
+	Sent      uint64 // handed to Send
+	Lost      uint64 // by chance, by a Drop of all that they held, or because too many were on their way
+	Cut       uint64 // by Cut and its kin
+	Repeated  uint64
+	Delivered uint64 // those repeated count twice
+}
+
+// maxFlying bounds the packets on their way. One more is lost.
+const maxFlying = 1 << 16
+
+// A Network joins real Nodes in one process, and is as bad as you want it: packets are lost, late, overtaken, repeated, or cut
+// off, one way or both. What is random depends on the seed, the link, and how many packets that link had before, so that in a
+// synctest bubble the same test meets the same faults.
+//
+// It is safe for concurrent use, starts no goroutines that outlive a packet, and needs no Close.
+type Network struct {
+	inner *paxos.MemoryNetwork
+
+	mu     sync.Mutex
+	config NetworkConfig
+	rules  []*rule
+	cuts   cuts
+	nth    map[link]uint64
+	flying int
+	stats  NetworkStats
+}
+
+// A link is one way between two servers.
+type link struct{ from, to paxos.ServerID }
+
+// NewNetwork returns a network that nobody has joined.
+func NewNetwork(c NetworkConfig) *Network {
+	return &Network{inner: paxos.NewMemoryNetwork(), config: c, nth: map[link]uint64{}}
+}
+
+// Join returns the Transport of a server; to join again is to restart it. See paxos.MemoryNetwork.Join.
+func (n *Network) Join(id paxos.ServerID) paxos.Transport {
+	return &networkEnd{network: n, id: id, inner: n.inner.Join(id)}
+}
+
+// Change makes the network better or worse, for what is sent from now on. The Seed stays as it was.
+func (n *Network) Change(c NetworkConfig) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c.Seed = n.config.Seed
+	n.config = c
+}
+
+// Drop loses the messages that match, from now on. The others in their packets arrive.
+func (n *Network) Drop(m Match) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rules = append(n.rules, &rule{Match: m, fate: fateLose})
+}
+
+// Clear ends all Drops.
+func (n *Network) Clear() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rules = nil
+}
+
+// Cut loses all that is sent from now on, in either direction, between two servers.
+func (n *Network) Cut(a, b paxos.ServerID) {
+	n.CutOneWay(a, b)
+	n.CutOneWay(b, a)
+}
+
+// CutOneWay loses all that one server sends another from now on.
+func (n *Network) CutOneWay(from, to paxos.ServerID) { n.cut(func(c *cuts) { c.link(link{from, to}) }) }
+
+// Mute loses all that a server sends from now on.
+func (n *Network) Mute(id paxos.ServerID) { n.cut(func(c *cuts) { c.from(id) }) }
+
+// Deafen loses all that is sent to a server from now on.
+func (n *Network) Deafen(id paxos.ServerID) { n.cut(func(c *cuts) { c.to(id) }) }
+
+// Isolate cuts a server from all others.
+func (n *Network) Isolate(id paxos.ServerID) { n.cut(func(c *cuts) { c.from(id); c.to(id) }) }
+
+func (n *Network) cut(f func(*cuts)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f(&n.cuts)
+}
+
+// Heal ends all cuts.
+func (n *Network) Heal() { n.cut(func(c *cuts) { *c = cuts{} }) }
+
+// Stats returns what came of the packets so far.
+func (n *Network) Stats() NetworkStats {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.stats
+}
+
+// cuts are the links that carry nothing.
+type cuts struct{ links map[link]bool }
+
+func (c *cuts) link(l link) {
+	if c.links == nil {
+		c.links = map[link]bool{}
+	}
+	c.links[l] = true
+}
+
+func (c *cuts) from(id paxos.ServerID) { c.link(link{from: id}) }
+
+func (c *cuts) to(id paxos.ServerID) { c.link(link{to: id}) }
+
+func (c *cuts) has(l link) bool {
+	return c.links[l] || c.links[link{from: l.from}] || c.links[link{to: l.to}]
+}
+
+// A networkEnd is the Transport of one server.
+type networkEnd struct {
+	network *Network
+	id      paxos.ServerID
+	inner   paxos.Transport
+}
+
+// Send gives p its fate.
+func (e *networkEnd) Send(p paxos.Packet) {
+	p.From = e.id
+	for _, after := range e.network.fate(&p) {
+		if after <= 0 {
+			e.inner.Send(p)
+			continue
+		}
+		time.AfterFunc(after, func() {
+			e.network.landed()
+			e.inner.Send(p)
+		})
+	}
+}
+
+func (e *networkEnd) Receive(ctx context.Context) (paxos.Packet, error) { return e.inner.Receive(ctx) }
+
+// fate returns after how long each copy of p arrives, and has p keep what arrives of it.
+func (n *Network) fate(p *paxos.Packet) (copies []time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := link{p.From, p.To}
+	n.nth[l]++
+	n.stats.Sent++
+	x := dice(n.config.Seed ^ uint64(l.from)<<48 ^ uint64(l.to)<<32 ^ n.nth[l])
+	x.next() // neighbours have neighbours' seeds
+	lost, twice := x.float() < n.config.Loss, x.float() < n.config.Repeat
+	switch {
+	case n.cuts.has(l):
+		n.stats.Cut++
+		return nil
+	case lost, !n.keep(p), n.flying >= maxFlying:
+		n.stats.Lost++
+		return nil
+	}
+	times := 1
+	if twice {
+		n.stats.Repeated++
+		times = 2
+	}
+	for range times {
+		after := n.config.Delay + time.Duration(x.float()*float64(n.config.Jitter))
+		if after > 0 {
+			n.flying++
+		}
+		n.stats.Delivered++
+		copies = append(copies, after)
+	}
+	return copies
+}
+
+// keep takes out of p the messages that a rule loses, and copies the rest. It reports whether p is still worth sending: a
+// packet that held nothing from the start is.
+func (n *Network) keep(p *paxos.Packet) bool {
+	kept := slices.DeleteFunc(slices.Clone(p.Messages), func(m paxos.Message) bool {
+		dropped := false
+		for _, r := range n.rules {
+			dropped = r.hits(p.From, p.To, m) || dropped
+		}
+		return dropped
+	})
+	some := len(kept) > 0 || len(p.Messages) == 0
+	p.Messages = kept
+	return some
+}
+
+func (n *Network) landed() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.flying--
+}
