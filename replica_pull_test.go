@@ -1,0 +1,231 @@
+package paxos
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What DESIGN 4.9 asks of catching up.
+
+// pulling returns a solo server 1 of 3 that shows its pulls, and is silent for as long as nothing comes.
+func pulling(t *testing.T, pulled string) *pump {
+	p := newPump(t, membersOf(3))
+	p.forged, p.pulls = true, true
+	p.state[1].Pulled = pulled
+	p.start(1)
+	p.run()
+	return p
+}
+
+// tells has server 1 hear that a peer has decided up to an Index.
+func (p *pump) tells(from ServerID, index uint64, ms ...Message) []string {
+	n := len(p.sent)
+	packet := p.packet(from, 1, ms...)
+	packet.Index = index
+	p.replicas[1].Receive(p.now, packet)
+	p.run()
+	return p.sent[n:]
+}
+
+func pullMessage(store, index, boot uint64) Message {
+	return Message{Kind: KindPull, Value: pullText(store, index, boot)}
+}
+
+func namesMessage(store, from, boot, to uint64, names ...string) Message {
+	text := namesHead(store, from, boot, to)
+	for _, name := range names {
+		text += "\n" + Value(name)
+	}
+	return Message{Kind: KindNames, Value: text}
+}
+
+// A server that starts asks all others for the names it has not, then for the decisions that it has not, then for the next
+// page; and what it has it asks for no more.
+func TestReplicaPullsNamesFirst(t *testing.T) {
+	p := pulling(t, "")
+	assert.Equal(t, []string{`1 -> 2: pull - "0 0 1"`, `1 -> 3: pull - "0 0 1"`}, p.sent)
+	p.tells(2, 3, msg(t, `decided 9.2 "c" @c`))
+	require.Equal(t, []string{"1 -> 2: query 1.1 @a", "1 -> 2: query 2.1 @b"}, p.tells(2, 3, namesMessage(102, 0, 1, 3, "a", "b", "c")))
+	assert.Empty(t, p.tells(2, 3, msg(t, `decided 9.2 "a" @a`)))
+	assert.Equal(t, []string{`1 -> 2: pull - "66 3 1"`}, p.tells(2, 4, msg(t, `decided 9.2 "b" @b`)), "the page is done, and there is more")
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/3", p.state[1].Pulled)
+	assert.Equal(t, uint64(2), p.replicas[1].counters.Fetched)
+}
+
+// A restart goes on where the last life was, though it had 10^6 decisions of each: nothing of them is listed again.
+func TestReplicaPullsOnAfterARestart(t *testing.T) {
+	p := pulling(t, "2/66/1000000,3/67/1000000")
+	assert.Equal(t, []string{`1 -> 2: pull - "66 1000000 1"`, `1 -> 3: pull - "67 1000000 1"`}, p.sent)
+	p.tells(2, 1_000_000)
+	p.tells(3, 1_000_000)
+	assert.Empty(t, slices.DeleteFunc(p.during(func() { p.pass(time.Minute) }), func(s string) bool { return strings.Contains(s, "1000000 1") }))
+	p.tells(3, 1_000_001)
+	assert.Contains(t, p.during(func() { p.pass(time.Hour) }), `1 -> 3: pull - "67 1000000 1"`)
+	assert.Empty(t, p.tells(3, 1_000_001, namesMessage(103, 1_000_000, 1, 1_000_001)), "an empty page: nothing that this one needs")
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/1000000,3/67/1000001", p.state[1].Pulled)
+}
+
+// ServerState.Pulled never says more than is durable: after a crash between, the page is asked for again.
+func TestReplicaPulledIsDurable(t *testing.T) {
+	p := pulling(t, "")
+	p.hold = func(ServerID) bool { return true }
+	p.tells(2, 2)
+	p.tells(2, 2, namesMessage(102, 0, 1, 2, "a", "b"))
+	p.tells(2, 2, msg(t, `decided 9.2 "a" @a`))
+	p.tells(2, 2, msg(t, `decided 9.2 "b" @b`))
+	for range 20 { // Saves of the decisions, one after the other
+		p.pass(time.Second)
+		b := p.held[1]
+		if b == nil {
+			break
+		}
+		if b.Server != nil && b.Server.Pulled != "" {
+			assert.True(t, p.records[1]["a"].Chosen && p.records[1]["b"].Chosen, "%q while %+v is durable", b.Server.Pulled, p.records[1])
+		}
+		p.endSave(1)
+		p.run()
+	}
+	assert.Equal(t, "2/66/2", p.state[1].Pulled)
+}
+
+// A storage that is another than the one of the cursor is listed from its beginning; so is one that has less than the
+// cursor says.
+func TestReplicaPullsFromAnotherStorage(t *testing.T) {
+	p := pulling(t, "2/999/50")
+	p.tells(2, 2)
+	assert.Equal(t, []string{"1 -> 2: query 1.1 @a"}, p.tells(2, 2, namesMessage(102, 0, 1, 2, "a")))
+	p.tells(2, 2, msg(t, `decided 9.2 "a" @a`))
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/2", p.state[1].Pulled)
+}
+
+// A page that comes late, twice, out of place, for an earlier life, of another storage, or broken, changes nothing.
+func TestReplicaPagesOutOfPlace(t *testing.T) {
+	for name, m := range map[string]Message{
+		"another place":     namesMessage(102, 1, 1, 3, "a"),
+		"an earlier life":   namesMessage(102, 5, 7, 9, "a"),
+		"another storage":   namesMessage(103, 5, 1, 9, "a"),
+		"backwards":         namesMessage(102, 5, 1, 5, "a"),
+		"no name":           namesMessage(102, 5, 1, 9, "a", "", "b"),
+		"a control char":    namesMessage(102, 5, 1, 9, "a\x01"),
+		"a reserved name":   namesMessage(102, 5, 1, 9, "$ready"),
+		"no head":           {Kind: KindNames, Value: ""},
+		"no numbers":        {Kind: KindNames, Value: "66 5 x 9\na"},
+		"too many names":    {Kind: KindNames, Value: namesHead(102, 5, 1, 9) + Value(strings.Repeat("\na", pullNames+1))},
+		"more than it says": {Kind: KindNames, Value: "66 5 1 9 9\na"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pulling(t, "2/66/5")
+			p.tells(2, 9)
+			assert.Empty(t, p.tells(2, 9, m))
+			p.pass(time.Millisecond)
+			assert.Equal(t, "2/66/5", p.state[1].Pulled)
+			assert.Equal(t, []string{"1 -> 2: query 1.1 @a"}, p.tells(2, 9, namesMessage(102, 5, 1, 9, "a")), "the right one is taken")
+			assert.Empty(t, p.tells(2, 9, namesMessage(102, 5, 1, 9, "a", "b")), "once")
+		})
+	}
+}
+
+// Whoever is asked lists what came after, at most a page, and leaves out what the asker told it.
+func TestReplicaIsPulledFrom(t *testing.T) {
+	p := pulling(t, "")
+	for i := range pullNames + 10 {
+		p.tells(3, 0, msg(t, fmt.Sprintf(`decided 9.3 "v" @job/%04d`, i)))
+	}
+	p.tells(2, 0, msg(t, `decided 9.2 "v" @his`))
+	p.pass(time.Second)
+	answer := func(m Message) string {
+		sent := p.tells(2, 0, m)
+		require.Len(t, sent, 1)
+		return sent[0]
+	}
+	last := pullNames + 11
+	page := answer(pullMessage(0, 0, 1))
+	assert.Contains(t, page, fmt.Sprintf(`1 -> 2: names - "65 0 1 %d\njob/0000\njob/0001\n`, pullNames))
+	assert.Equal(t, pullNames, strings.Count(page, `\n`))
+	page = answer(pullMessage(101, pullNames, 1))
+	assert.Contains(t, page, fmt.Sprintf(`"65 %d 1 %d\njob/1024\n`, pullNames, last))
+	assert.NotContains(t, page, "his")
+	assert.Empty(t, p.tells(2, 0, pullMessage(101, uint64(last), 1)), "there is no more: no answer")
+	assert.Contains(t, answer(pullMessage(101, uint64(last)+1, 1)), `"65 0 1 1024\n`, "more than there ever was: it begins anew")
+	assert.Contains(t, answer(pullMessage(77, 50, 1)), `"65 0 1 1024\n`, "of another storage")
+	for _, bad := range []Value{"", "1 2", "x 2 1", "1 2 1 4", "65 0 2", Value(strings.Repeat("1", 200))} {
+		assert.Empty(t, p.tells(2, 0, Message{Kind: KindPull, Value: bad}), "%q", bad)
+	}
+}
+
+// A page ends with its bytes, too.
+func TestReplicaPageBytes(t *testing.T) {
+	p := pulling(t, "")
+	long := strings.Repeat("n", 250)
+	for i := range 400 {
+		p.tells(3, 0, msg(t, fmt.Sprintf(`decided 9.3 "v" @%s%04d`, long, i)))
+	}
+	p.pass(time.Second)
+	sent := p.tells(2, 0, pullMessage(0, 0, 1))
+	require.Len(t, sent, 1)
+	assert.LessOrEqual(t, len(sent[0]), pullBytes+2000)
+	assert.Greater(t, len(sent[0]), pullBytes/2)
+	to := pullBytes / 255
+	assert.Contains(t, sent[0], fmt.Sprintf(`"65 0 1 %d\n`, to))
+	assert.Contains(t, p.tells(2, 0, pullMessage(101, uint64(to), 1))[0], `"65 257 1 400\n`)
+}
+
+// The texts of a pull survive, and nothing else is taken for one.
+func TestPullTexts(t *testing.T) {
+	for _, want := range [][3]uint64{{}, {1, 2, 3}, {math.MaxUint64, math.MaxUint64, math.MaxUint64}} {
+		store, index, boot, ok := parsePullText(pullText(want[0], want[1], want[2]))
+		assert.True(t, ok)
+		assert.Equal(t, want, [3]uint64{store, index, boot})
+	}
+	for _, text := range []string{"1", "2/1", "2/x/", "2/1/1,", ",", "0x2/1/1", "2/1/1/1", "-2/1/1", "2/1/18446744073709551616"} {
+		_, err := parsePulled(text)
+		assert.ErrorContains(t, err, "ServerState.Pulled", "%q", text)
+	}
+	all, err := parsePulled("2/ff/7,3/1/8")
+	require.NoError(t, err)
+	assert.Equal(t, map[ServerID]pulled{2: {255, 7}, 3: {1, 8}}, all)
+}
+
+func FuzzPullText(f *testing.F) {
+	f.Add("66 5 1 9\na\nb")
+	f.Add("1 2 3")
+	f.Fuzz(func(t *testing.T, text string) {
+		store, from, boot, to, names, ok := parseNames(Value(text))
+		if ok {
+			again := namesHead(store, from, boot, to)
+			for _, name := range names {
+				require.NoError(t, checkInstance(name))
+				again += "\n" + Value(name)
+			}
+			require.LessOrEqual(t, len(names), pullNames)
+			s, f, b, e, n, ok := parseNames(again)
+			require.True(t, ok)
+			require.Equal(t, []any{store, from, boot, to, names}, []any{s, f, b, e, n})
+		}
+		if _, _, _, ok := parsePullText(Value(text)); ok {
+			require.LessOrEqual(t, len(text), 100)
+		}
+		_, _ = parsePulled(text)
+	})
+}
+
+// Ready waits for what others had decided when they were heard first.
+func TestReplicaReadyCatchesUp(t *testing.T) {
+	p := pulling(t, "")
+	p.ready(1, 1)
+	p.tells(2, 1, Message{Kind: KindState, Instance: readyName, Ballot: Ballot{1, 1}})
+	assert.Empty(t, p.done, "a quorum has answered, and server 2 knows a decision that is not here")
+	p.tells(2, 1, namesMessage(102, 0, 1, 1, "a"))
+	p.tells(2, 2, msg(t, `decided 9.2 "a" @a`))
+	assert.Contains(t, p.done, CallID(1), "what came later does not matter")
+}
