@@ -47,7 +47,7 @@ func (c Chaos) run(log, records bool) *chaosRun {
 	for i, p := range c.Packets {
 		r.listed[packetName{p.From, p.To, p.Nth}] = i + 1
 	}
-	r.Sim = NewSim(SimConfig{Servers: c.Servers, Learners: c.Learners, Quorum: c.Quorum, Delay: c.Delay, SaveTime: max(c.SaveTime, 1),
+	r.Sim = NewSim(SimConfig{Servers: c.Servers, Learners: c.Learners, Quorum: c.Quorum, Delay: c.Delay, SaveTime: max(c.SaveTime, 1), Seed: c.Seed,
 		Limits: c.Limits, Timing: c.Timing, noLog: !log, Fail: func(error) {}, fates: onTime{}})
 	r.Sim.fates, r.Sim.limit, r.check.lenient = r, maxChaosSteps, c.Forges
 	for i := range c.Actions {

@@ -15,6 +15,7 @@ type SimConfig struct {
 	Quorum   paxos.Quorum  // majority
 	Delay    time.Duration // of a message, one way: 10 ms
 	SaveTime time.Duration // of a Save: 1 ms
+	Seed     uint64        // of the servers' random waits; the same seed and script give the same run
 	Limits   paxos.Limits
 	// Timing is the servers'. Here the default of Pull is an hour, so that a script is not about catching up.
 	Timing paxos.Timing

@@ -77,7 +77,7 @@ func (w *Sim) start(s *server) {
 	s.life++
 	s.saves, s.inbox, s.paused, s.failing, s.hung = 0, nil, false, saveWell, false
 	r, err := paxos.NewReplica(w.now, paxos.ReplicaConfig{State: s.disk.state, Nonce: s.life<<8 | uint64(s.id), Members: w.members,
-		Open: open, Limits: w.config.Limits, Timing: w.config.Timing, Seed: s.life, Trace: !w.config.noLog})
+		Open: open, Limits: w.config.Limits, Timing: w.config.Timing, Seed: w.config.Seed<<16 + s.life, Trace: !w.config.noLog})
 	if err != nil {
 		w.fail(err)
 		return
