@@ -34,6 +34,14 @@ type attempt struct {
 
 func (a *attempt) running() bool { return a.state == attemptRunning }
 
+// promised returns who has promised to the ballot that runs.
+func (a *attempt) promised() Set {
+	if !a.running() {
+		return 0
+	}
+	return a.Answered() &^ a.Refused()
+}
+
 func (a *attempt) phase() string {
 	if a.asking {
 		return "accept"

@@ -31,7 +31,8 @@ type instance struct {
 	alone      bool          // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
 	teller     *peer         // who told of the decision, and which process of it; nil: nobody
 	tellerBoot uint64
-	fetching   Set // acceptors whose pulled names wait for its decision
+	overtaken  Ballot // the own ballot that ran when another told of the decision: see spread
+	fetching   Set    // acceptors whose pulled names wait for its decision
 
 	alarms     [alarms]time.Duration // when each is due; 0: it is not set
 	at         time.Duration         // when the first is

@@ -227,10 +227,11 @@ func (r *Replica) fetch(p *peer) {
 			r.settle(inst)
 			continue
 		}
+		first := inst.fetching == 0 // else another has been asked already; if its answer is lost, the page comes again
 		inst.fetching = inst.fetching.With(p.position)
 		q.fetching = append(q.fetching, inst)
 		q.open++
-		if !inst.loading {
+		if first && !inst.loading {
 			r.fetchOne(inst, p)
 		}
 		r.settle(inst)
@@ -309,6 +310,9 @@ func (r *Replica) endPage(p *peer) {
 	for _, inst := range q.fetching {
 		if inst.fetching.Has(p.position) {
 			inst.fetching &^= Set(0).With(p.position)
+			if !inst.loading {
+				r.fetchLoaded(inst) // who else lists it is asked now: the answer of this one was lost
+			}
 			r.settle(inst)
 		}
 	}

@@ -96,10 +96,14 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 		return
 	case KindPromise, KindAccepted, KindNack, KindState:
 		// Answers matter only to who asked, and who asked has the instance in memory.
-		if inst == nil || inst.loading || inst.chosen {
+		switch {
+		case inst == nil || inst.loading:
 			return
+		case !inst.chosen:
+			r.answer(inst, from.position, from, *m)
+		case m.Kind == KindPromise && m.Ballot == inst.overtaken:
+			r.spread(inst, Set(0).With(from.position))
 		}
-		r.answer(inst, from.position, from, *m)
 	default:
 		if inst == nil {
 			inst = r.open(m.Instance)
@@ -128,7 +132,7 @@ func (r *Replica) deliver(inst *instance, from *peer, m Message) {
 	case inst.chosen:
 		r.deliverDecided(inst, from, m)
 	case m.Kind == KindDecided:
-		r.decide(inst, from, m.Ballot, m.Value)
+		r.decidedBy(inst, from, m)
 	case m.Kind == KindChosen:
 		r.deliverChosen(inst, from, m)
 	case r.position < 0: // no vote here
@@ -139,6 +143,26 @@ func (r *Replica) deliver(inst *instance, from *peer, m Message) {
 			r.keepHint(inst, m.Ballot, m.Value)
 		}
 		r.step(inst, from, m)
+	}
+}
+
+// decidedBy learns a decision from another server. If the own ballot ran, those who promised to it, now or later, are told,
+// too: they do not know, and have let a new silence begin, as somebody was at work.
+func (r *Replica) decidedBy(inst *instance, from *peer, m Message) {
+	promised := inst.attempt.promised()
+	if inst.attempt.running() {
+		inst.overtaken = inst.attempt.ballot
+	}
+	r.decide(inst, from, m.Ballot, m.Value)
+	r.spread(inst, promised)
+}
+
+// spread tells acceptors that inst is decided.
+func (r *Replica) spread(inst *instance, promised Set) {
+	for i := range r.peers {
+		if to := &r.peers[i]; inst.chosen && to.position >= 0 && promised.Has(to.position) {
+			r.send(to, Message{Kind: KindChosen, Instance: inst.name, Ballot: inst.save.Accepted})
+		}
 	}
 }
 
