@@ -34,26 +34,32 @@ func TestMutantsApply(t *testing.T) {
 }
 
 // TestMutantsAreCaught builds this package's tests with each sabotage in turn, in an overlay, and runs first the tests
-// that are known to catch it, then all the others, up to the first that fails.
+// that are known to catch it, then all the others, up to the first that fails. Then the swarm has to find it, too, in one of
+// its first 20,000 seeds, unless no schedule can show it.
 func TestMutantsAreCaught(t *testing.T) {
 	if !*mutants {
 		t.Skip("give -mutants: it takes minutes")
 	}
-	var lines []string
-	for _, m := range readMutants(t) {
-		t.Run(m.name, func(t *testing.T) {
-			caught := m.caughtBy(t)
-			switch {
-			case m.safe:
-				assert.Empty(t, caught, "expected to be harmless")
-				caught = "harmless, as expected"
-			default:
-				assert.NotEmpty(t, caught, "nothing caught it")
-			}
-			lines = append(lines, fmt.Sprintf("%-80s %s", m.name, caught))
-		})
-	}
-	t.Logf("what caught each:\n%s", strings.Join(lines, "\n"))
+	ms := readMutants(t)
+	lines := make([]string, len(ms))
+	t.Run("all", func(t *testing.T) {
+		for i, m := range ms {
+			t.Run(m.name, func(t *testing.T) {
+				t.Parallel()
+				binary := m.build(t)
+				caught, seed := m.caughtBy(t, binary), m.foundBy(t, binary)
+				switch {
+				case m.safe:
+					assert.Empty(t, caught+seed, "expected to be harmless")
+					caught, seed = "harmless, as expected", "-"
+				default:
+					assert.NotEmpty(t, caught, "nothing caught it")
+				}
+				lines[i] = fmt.Sprintf("%-80s %-60s %s", m.name, caught, seed)
+			})
+		}
+	})
+	t.Logf("what caught each, and the first seed of the swarm that did:\n%s", strings.Join(lines, "\n"))
 }
 
 // readMutants parses testdata/mutants.txt.
@@ -140,14 +146,13 @@ func (m *mutant) build(t *testing.T) string {
 }
 
 // caughtBy returns the first test that fails, or an empty string.
-func (m *mutant) caughtBy(t *testing.T) string {
-	binary := m.build(t)
+func (m *mutant) caughtBy(t *testing.T, binary string) string {
 	tries := [][]string{append([]string{"-test.run", m.run}, m.flags...)}
 	if !m.safe {
 		tries = append(tries, []string{"-test.run", "."})
 	}
 	for _, args := range tries {
-		args = append(args, "-test.failfast", "-test.timeout=5m", "-test.skip", "Mutants|PaperTable|Imports")
+		args = append(args, "-test.failfast", "-test.timeout=5m", "-test.skip", "Mutants|PaperTable|Imports|Swarm")
 		out, err := exec.Command(binary, args...).CombinedOutput()
 		if err != nil {
 			return firstFailure(string(out))
@@ -155,6 +160,25 @@ func (m *mutant) caughtBy(t *testing.T) string {
 		require.NotContains(t, string(out), "no tests to run", "run: %s", m.run)
 	}
 	return ""
+}
+
+var foundSeed = regexp.MustCompile(`seed (\d+):? `)
+
+// foundBy returns the first seed of the swarm that fails, or an empty string if none of 20,000 does.
+func (m *mutant) foundBy(t *testing.T, binary string) string {
+	if m.unseen != "" {
+		return "no schedule shows it: " + m.unseen
+	}
+	out, err := exec.Command(binary, "-test.run", "^TestSwarm$", "-swarm.seeds", "20000", "-test.timeout", "5m").CombinedOutput()
+	seed := foundSeed.FindSubmatch(out)
+	switch {
+	case err == nil:
+		assert.True(t, m.safe, "no seed found it")
+		return ""
+	case seed == nil:
+		return "the swarm fails without a seed: " + string(out[:min(len(out), 300)])
+	}
+	return "seed " + string(seed[1])
 }
 
 var failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|^(panic: .*|fatal error: .*)$`)

@@ -45,27 +45,25 @@ func TestReplicaTurn(t *testing.T) {
 // After a silence and its turn the server proposes the value that it accepted, else the hint of the highest ballot (S12, S14).
 func TestReplicaTakesOver(t *testing.T) {
 	for name, tt := range map[string]struct {
-		hear []string
-		want string
+		hear    []string
+		ballots int // each after the first doubles the silence
+		want    string
 	}{
-		"the accepted value":               {[]string{`prepare 3.2 "pizza" @job`, `accept 3.2 "burger" @job`}, `1 -> 2: prepare 4.1 "burger" @job`},
-		"accepted, though a hint is newer": {[]string{`accept 3.2 "burger" @job`, `prepare 5.2 "pizza" @job`}, `1 -> 2: prepare 6.1 "burger" @job`},
-		"the empty value is a value":       {[]string{`accept 3.2 "" @job`, `prepare 5.2 "pizza" @job`}, `1 -> 2: prepare 6.1 @job`},
-		"the hint":                         {[]string{`prepare 3.2 "pizza" @job`}, `1 -> 2: prepare 4.1 "pizza" @job`},
-		"the newest hint":                  {[]string{`prepare 3.2 "pizza" @job`, `prepare 5.2 "soup" @job`}, `1 -> 2: prepare 6.1 "soup" @job`},
-		"a hint, though the next has none": {[]string{`prepare 3.2 "pizza" @job`, `prepare 5.2 @job`}, `1 -> 2: prepare 6.1 "pizza" @job`},
-		"nothing":                          {[]string{`prepare 3.2 @job`}, `1 -> 2: query 4.1 @job`},
+		"the accepted value":               {[]string{`prepare 3.2 "pizza" @job`, `accept 3.2 "burger" @job`}, 1, `1 -> 2: prepare 4.1 "burger" @job`},
+		"accepted, though a hint is newer": {[]string{`accept 3.2 "burger" @job`, `prepare 5.2 "pizza" @job`}, 2, `1 -> 2: prepare 6.1 "burger" @job`},
+		"the empty value is a value":       {[]string{`accept 3.2 "" @job`, `prepare 5.2 "pizza" @job`}, 2, `1 -> 2: prepare 6.1 @job`},
+		"the hint":                         {[]string{`prepare 3.2 "pizza" @job`}, 1, `1 -> 2: prepare 4.1 "pizza" @job`},
+		"the newest hint":                  {[]string{`prepare 3.2 "pizza" @job`, `prepare 5.2 "soup" @job`}, 2, `1 -> 2: prepare 6.1 "soup" @job`},
+		"a lower ballot comes late":        {[]string{`prepare 5.2 "soup" @job`, `prepare 3.2 "pizza" @job`}, 1, `1 -> 2: prepare 6.1 "soup" @job`},
+		"a hint, though the next has none": {[]string{`prepare 3.2 "pizza" @job`, `prepare 5.2 @job`}, 2, `1 -> 2: prepare 6.1 "pizza" @job`},
+		"nothing":                          {[]string{`prepare 3.2 @job`}, 1, `1 -> 2: query 4.1 @job`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newSolo(t, 3)
 			for _, text := range tt.hear {
 				p.hear(1, 2, msg(t, text))
 			}
-			// Server 3 comes first, then this one; each further ballot doubles the silence.
-			least := time.Second<<(len(tt.hear)-1) + 200*time.Millisecond
-			if strings.HasPrefix(tt.hear[0], "prepare 3.2") && strings.HasPrefix(tt.hear[len(tt.hear)-1], "accept 3.2") {
-				least = time.Second + 200*time.Millisecond // one ballot
-			}
+			least := time.Second<<(tt.ballots-1) + 200*time.Millisecond // server 3 comes before this one
 			got, after := p.firstAfter(10 * time.Second)
 			assert.Equal(t, tt.want, got)
 			assert.GreaterOrEqual(t, after, least)

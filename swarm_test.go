@@ -34,7 +34,7 @@ func TestSwarm(t *testing.T) {
 	}
 	for _, seed := range regressSeeds(t) {
 		r := paxostest.NewChaos(seed).Run(false)
-		require.NoError(t, r.Err, "seed %d", seed)
+		require.NoError(t, r.Err, "seed %d: of testdata/swarm-seeds.txt", seed)
 	}
 	s := runSwarm(t, *swarmFrom, *swarmSeeds)
 	require.False(t, t.Failed())
