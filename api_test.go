@@ -40,7 +40,7 @@ var (
 	_ = paxos.Value("bytes")
 	_ = paxos.Set(uint64(1))
 	_ = []paxos.Kind{paxos.KindPrepare, paxos.KindPromise, paxos.KindAccept, paxos.KindAccepted, paxos.KindNack, paxos.KindChosen,
-		paxos.KindDecided, paxos.KindQuery, paxos.KindState, paxos.KindPull, paxos.KindRefuse}
+		paxos.KindDecided, paxos.KindQuery, paxos.KindState, paxos.KindPull, paxos.KindNames, paxos.KindRefuse}
 	_ = paxos.Message{Kind: paxos.Kind(uint8(0)), Instance: "", Ballot: paxos.Ballot{}, Promised: paxos.Ballot{}, Accepted: paxos.Ballot{},
 		Value: paxos.Value("")}
 	_ = paxos.Packet{From: paxos.ServerID(1), To: paxos.ServerID(2), Store: uint64(0), Boot: uint64(0), Nonce: uint64(0), Members: uint64(0),
@@ -86,7 +86,8 @@ var (
 
 	_ = paxos.Members{Cluster: "", Acceptors: []paxos.ServerID{}, Learners: []paxos.ServerID{}, Quorum: paxos.Quorum(nil)}
 	_ = paxos.Record{Instance: "", Acceptor: paxos.Acceptor{}, Chosen: false, Index: uint64(0)}
-	_ = paxos.ServerState{Cluster: "", ID: paxos.ServerID(1), Store: uint64(0), Members: "", Boot: uint64(0), Rounds: uint64(0), Last: uint64(0)}
+	_ = paxos.ServerState{Cluster: "", ID: paxos.ServerID(1), Store: uint64(0), Members: "", Boot: uint64(0), Rounds: uint64(0), Last: uint64(0),
+		Pulled: ""}
 	_ = paxos.NameRange{From: "", To: ""}
 	_ = paxos.Batch{Server: &paxos.ServerState{}, Drop: []paxos.NameRange{}, Records: []paxos.Record{}}
 	_ = paxos.Named{Instance: "", Index: uint64(0)}
@@ -136,6 +137,7 @@ var (
 	_ func(context.Context, paxos.Config) (*paxos.Node, error)                          = paxos.Start
 	_ func(*paxos.Node, context.Context, string, paxos.Value) (paxos.Decision, error)   = (*paxos.Node).Propose
 	_ func(*paxos.Node, context.Context, string) (d paxos.Decision, ok bool, err error) = (*paxos.Node).Peek
+	_ func(*paxos.Node, context.Context, string) (d paxos.Decision, ok bool, err error) = (*paxos.Node).Read
 	_ func(*paxos.Node, context.Context, string) (paxos.Decision, error)                = (*paxos.Node).Wait
 	_ func(*paxos.Node, context.Context, uint64) iter.Seq2[paxos.Learned, error]        = (*paxos.Node).Decisions
 	_ func(*paxos.Node, context.Context) error                                          = (*paxos.Node).Ready
@@ -147,7 +149,11 @@ var (
 	_ = paxos.Config{ID: paxos.ServerID(1), Members: paxos.Members{}, Storage: paxos.Storage(nil), Transport: paxos.Transport(nil),
 		Limits: paxos.Limits{}, Timing: paxos.Timing{}, Logger: (*slog.Logger)(nil), Trace: func(context.Context, paxos.Event) {}, Seed: uint64(0)}
 	_ = paxos.Limits{MaxValue: 0, MaxHint: 0, MaxPacket: 0, MaxBatch: 0, MaxOpen: 0, MaxCalls: 0, Cache: 0}
-	_ = paxos.Timing{Phase: time.Duration(0), Silence: time.Duration(0), MaxBackoff: time.Duration(0)}
+	_ = paxos.Timing{Phase: time.Duration(0), Silence: time.Duration(0), MaxSilence: time.Duration(0), MaxBackoff: time.Duration(0),
+		Pull: time.Duration(0)}
+	_ = paxos.Status{Instances: []paxos.OpenInstance{}, NoQuorum: time.Duration(0)}
+	_ = paxos.OpenInstance{Instance: "", Age: time.Duration(0), Ballot: paxos.Ballot{}, Calls: 0, Alone: false}
+	_ = paxos.Counters{Takeovers: uint64(0), Fetched: uint64(0)}
 	_ = paxos.Decision{Instance: "", Value: paxos.Value(""), Ballot: paxos.Ballot{}}
 	_ = paxos.Learned{Decision: paxos.Decision{}, Index: uint64(0)}
 	_ = paxos.Event{Kind: paxos.EventKind(0), At: time.Duration(0), Server: paxos.ServerID(1), Boot: uint64(0), Call: uint64(0), Save: uint64(0),
@@ -172,10 +178,13 @@ var (
 	_ func(time.Duration, paxos.ReplicaConfig) (*paxos.Replica, error)       = paxos.NewReplica
 	_ func(*paxos.Replica, time.Duration, paxos.CallID, string, paxos.Value) = (*paxos.Replica).Propose
 	_ func(*paxos.Replica, time.Duration, paxos.CallID, string)              = (*paxos.Replica).Wait
+	_ func(*paxos.Replica, time.Duration, paxos.CallID, string)              = (*paxos.Replica).Read
+	_ func(*paxos.Replica, time.Duration, paxos.CallID)                      = (*paxos.Replica).Ready
 	_ func(*paxos.Replica, time.Duration, paxos.CallID)                      = (*paxos.Replica).Cancel
 	_ func(*paxos.Replica, time.Duration, paxos.Packet)                      = (*paxos.Replica).Receive
 	_ func(*paxos.Replica, time.Duration)                                    = (*paxos.Replica).Saved
 	_ func(*paxos.Replica, time.Duration, paxos.Record)                      = (*paxos.Replica).Loaded
+	_ func(*paxos.Replica, time.Duration, uint64, []paxos.Named)             = (*paxos.Replica).Listed
 	_ func(*paxos.Replica, time.Duration)                                    = (*paxos.Replica).Tick
 	_ func(*paxos.Replica) (at time.Duration, ok bool)                       = (*paxos.Replica).Next
 	_ func(*paxos.Replica, *paxos.Output) bool                               = (*paxos.Replica).Take
@@ -183,7 +192,7 @@ var (
 	_ = paxos.ReplicaConfig{State: paxos.ServerState{}, Nonce: uint64(0), Members: paxos.Members{}, Open: []string{}, Limits: paxos.Limits{},
 		Timing: paxos.Timing{}, Seed: uint64(0), Trace: false}
 	_ = paxos.CallID(uint64(0))
-	_ = paxos.Output{Send: []paxos.Packet{}, Save: &paxos.Batch{}, Load: []string{}, Done: []paxos.Done{}, Index: uint64(0),
+	_ = paxos.Output{Send: []paxos.Packet{}, Save: &paxos.Batch{}, Load: []string{}, List: []paxos.ListAsk{{After: uint64(0), Max: 0}}, Done: []paxos.Done{}, Index: uint64(0),
 		Faults: []*paxos.SafetyError{}, Events: []paxos.Event{}}
 	_ = paxos.Done{ID: paxos.CallID(0), Decision: paxos.Decision{}, OK: false, Err: error(nil)}
 )
