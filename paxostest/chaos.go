@@ -69,11 +69,12 @@ const (
 	ActCut      // Server -> Peer
 	ActJoin     // Server -> Peer
 	ActForge    // Message from Server to Peer
+	ActStranger // Message to Server, from one that is no member
 	acts
 )
 
 var actNames = [acts]string{"propose", "wait", "read", "ready", "cancel", "crash", "crash-saved", "restart", "pause", "resume",
-	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "cut", "join", "forge"}
+	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "cut", "join", "forge", "stranger"}
 
 // String returns the word for a in scripts.
 func (a Act) String() string { return actNames[a] }
@@ -105,6 +106,8 @@ func (a Action) String() string {
 		s += fmt.Sprintf(" -> %d", a.Peer)
 	case ActForge:
 		s += fmt.Sprintf(" -> %d: %s", a.Peer, a.Message)
+	case ActStranger:
+		s += fmt.Sprintf(" gets: %s", a.Message)
 	}
 	return s
 }

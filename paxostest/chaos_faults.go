@@ -1,6 +1,7 @@
 package paxostest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -23,6 +24,9 @@ func (d *drawing) drawFaults() {
 	if d.Seed%10 == 9 {
 		d.Forges = true
 		d.lies()
+	}
+	if d.some(8) {
+		d.strangers()
 	}
 }
 
@@ -125,27 +129,43 @@ func (d *drawing) disks() {
 
 // lies are messages that no correct server sends, about one instance.
 func (d *drawing) lies() {
-	name := d.names[0]
 	for range 1 + d.IntN(12) {
-		from, to := d.id(), d.id()
-		if from == to {
-			continue
+		if from, to := d.id(), d.id(); from != to {
+			d.do(Action{At: d.when(), Act: ActForge, Server: from, Peer: to, Message: d.lie(d.names[0], from, to)})
 		}
-		ballot := func() paxos.Ballot {
-			return paxos.Ballot{Round: uint64(d.IntN(4)), Server: []paxos.ServerID{from, to, d.id()}[d.IntN(3)]}
-		}
-		kinds := []paxos.Kind{paxos.KindPrepare, paxos.KindPromise, paxos.KindAccept, paxos.KindAccepted, paxos.KindNack, paxos.KindChosen,
-			paxos.KindDecided, paxos.KindQuery, paxos.KindState, paxos.KindPull, paxos.KindNames, 77}
-		m := paxos.Message{Kind: kinds[d.IntN(len(kinds))], Instance: name, Ballot: ballot(), Value: d.values[d.IntN(len(d.values))]}
-		if d.some(2) {
-			m.Promised = ballot()
-		}
-		if d.some(2) {
-			m.Accepted = ballot()
-		}
-		if m.Kind == paxos.KindPull || m.Kind == paxos.KindNames {
-			m.Instance, m.Ballot = "", paxos.Ballot{}
-		}
-		d.do(Action{At: d.when(), Act: ActForge, Server: from, Peer: to, Message: m})
 	}
+}
+
+// strangers say anything, and must not be believed.
+func (d *drawing) strangers() {
+	for range 1 + d.IntN(6) {
+		to, stranger := d.id(), paxos.ServerID(d.Servers+d.Learners+1)
+		d.do(Action{At: d.when(), Act: ActStranger, Server: to, Message: d.lie(d.names[d.IntN(len(d.names))], stranger, to)})
+	}
+}
+
+// lie draws a message of any kind.
+func (d *drawing) lie(name string, from, to paxos.ServerID) paxos.Message {
+	ballot := func() paxos.Ballot {
+		return paxos.Ballot{Round: uint64(d.IntN(4)), Server: []paxos.ServerID{from, to, d.id()}[d.IntN(3)]}
+	}
+	kinds := []paxos.Kind{paxos.KindPrepare, paxos.KindPromise, paxos.KindAccept, paxos.KindAccepted, paxos.KindNack, paxos.KindChosen,
+		paxos.KindDecided, paxos.KindQuery, paxos.KindState, paxos.KindPull, paxos.KindNames, 77}
+	m := paxos.Message{Kind: kinds[d.IntN(len(kinds))], Instance: name, Ballot: ballot(), Value: d.values[d.IntN(len(d.values))]}
+	if d.some(2) {
+		m.Promised = ballot()
+	}
+	if d.some(2) {
+		m.Accepted = ballot()
+	}
+	if m.Kind == paxos.KindPull || m.Kind == paxos.KindNames {
+		m.Instance, m.Ballot = "", paxos.Ballot{}
+		if int(from) > d.Servers+d.Learners { // a member's lie could hide what others decided, and not in one instance alone
+			m.Value = paxos.Value(fmt.Sprintf("%x %d %d", 1001+d.IntN(3), d.IntN(4), 1+d.IntN(3)))
+		}
+		if m.Kind == paxos.KindNames {
+			m.Value += paxos.Value(fmt.Sprintf(" %d\n%s", 1+d.IntN(9), name))
+		}
+	}
+	return m
 }

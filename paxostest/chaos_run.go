@@ -110,6 +110,10 @@ func (r *chaosRun) act(a *Action) {
 		r.cut[a.Server][a.Peer] = a.Act == ActCut
 	case ActForge:
 		r.Inject(a.Server, a.Peer, a.Message)
+	case ActStranger:
+		stranger := paxos.ServerID(len(r.servers) + 1)
+		r.InjectPacket(paxos.Packet{From: stranger, To: a.Server, Store: 1000 + uint64(stranger), Boot: 1, Nonce: 1, Seq: 1,
+			Members: r.members.Fingerprint(), Messages: []paxos.Message{a.Message}})
 	}
 	if done {
 		r.tally[tallyActs+int(a.Act)]++

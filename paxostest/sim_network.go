@@ -187,10 +187,13 @@ func (w *Sim) Inject(from, to paxos.ServerID, m paxos.Message) {
 		Members: w.members.Fingerprint(), Index: s.disk.state.Last, Messages: []paxos.Message{m}})
 }
 
-// InjectPacket has a packet arrive that no server sent. It has one message.
+// InjectPacket has a packet arrive that no server sent. It has one message. If it says that it is from a member, a server that
+// believes it is not to blame.
 func (w *Sim) InjectPacket(p paxos.Packet) {
-	w.network.forged = true
-	w.check.forged(p.Messages[0])
+	if p.From >= 1 && int(p.From) <= len(w.servers) {
+		w.network.forged = true
+		w.check.forged(p.Messages[0])
+	}
 	f := w.flight(p, p.Messages[0])
 	w.note(Entry{Event: paxos.Event{Kind: Forged, Server: p.From, Peer: p.To, Message: p.Messages[0]}, Flight: f.id})
 	w.travel(p, []flight{f}, w.config.Delay, false)

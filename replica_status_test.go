@@ -1,0 +1,67 @@
+package paxos
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Status lists what is open, the oldest first, and no more than a thousand of it.
+func TestReplicaStatusOfOpenInstances(t *testing.T) {
+	p := newSolo(t, 3)
+	for i := range 1500 {
+		p.now += time.Millisecond
+		p.hear(1, 2, msg(t, fmt.Sprintf(`accept 3.2 "v" @job/%04d`, 1499-i)))
+	}
+	s := p.replicas[1].Status(p.now)
+	assert.Equal(t, 1500, s.Open)
+	require.Len(t, s.Instances, 1000)
+	for i, open := range s.Instances {
+		require.Equal(t, OpenInstance{Instance: fmt.Sprintf("job/%04d", 1499-i), Age: time.Duration(1499-i) * time.Millisecond, Ballot: Ballot{3, 2}}, open)
+	}
+	p.hear(1, 2, msg(t, `decided 3.2 "v" @job/1499`))
+	assert.Equal(t, "job/1498", p.replicas[1].Status(p.now).Instances[0].Instance)
+	p.ready(1, 1)
+	p.propose(1, 2, "mine", "v")
+	p.propose(1, 3, "mine", "w")
+	s = p.replicas[1].Status(p.now)
+	assert.Equal(t, 3, s.Calls)
+	assert.Equal(t, 1500, s.Open-1, "the question of Ready is in memory, too, and is no instance of anybody's")
+	for _, open := range s.Instances {
+		require.NotEqual(t, readyName, open.Instance)
+	}
+}
+
+// NoQuorum begins when an attempt, or a question that a caller waits for, has been without a quorum for a while, and ends with
+// the next that has one; not with a caller who gives up.
+func TestReplicaStatusOfTheQuorum(t *testing.T) {
+	p := newSolo(t, 3)
+	lost := func() time.Duration { return p.replicas[1].Status(p.now).NoQuorum }
+	p.propose(1, 1, "job", "v")
+	p.pass(100 * time.Millisecond)
+	assert.Zero(t, lost(), "the answers may be on their way")
+	p.pass(time.Minute)
+	assert.InDelta(t, time.Minute.Seconds(), lost().Seconds(), 1)
+	p.replicas[1].Cancel(p.now, 1)
+	p.run()
+	p.pass(time.Minute)
+	assert.InDelta(t, 2*time.Minute.Seconds(), lost().Seconds(), 1, "nothing has changed")
+	p.ready(1, 2)
+	answer(p, 2, p.replicas[1].table.byName[readyName].asking.ballot.Round)
+	assert.Contains(t, p.done, CallID(2))
+	assert.Zero(t, lost())
+	p.read(1, 3, "other")
+	p.pass(time.Minute)
+	assert.InDelta(t, time.Minute.Seconds(), lost().Seconds(), 2, "questions without an answer, too")
+	changes := p.replicas[1].quorums.changes
+	for call := range CallID(20) {
+		p.propose(1, 10+call, fmt.Sprint("x", call), "v")
+		p.pass(5 * time.Second)
+		p.replicas[1].Cancel(p.now, 10+call)
+		p.run()
+	}
+	assert.Equal(t, changes, p.replicas[1].quorums.changes, "one loss, however many calls time out")
+}
