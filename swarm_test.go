@@ -22,6 +22,7 @@ import (
 var (
 	swarmSeeds = flag.Uint64("swarm.seeds", 5000, "how many seeds TestSwarm runs")
 	swarmFrom  = flag.Uint64("swarm.from", 0, "the first of them")
+	swarmStep  = flag.Uint64("swarm.step", 1, "from one to the next: from 9 in steps of 10, in each some server lies")
 	swarmSeed  = flag.String("swarm.seed", "", "run this seed alone, and tell all of it")
 )
 
@@ -66,11 +67,11 @@ func runSwarm(t *testing.T, from, seeds uint64) *swarm {
 	for range runtime.GOMAXPROCS(0) {
 		wait.Go(func() {
 			for seed := next.Add(1) - 1; seed < seeds && !t.Failed(); seed = next.Add(1) - 1 {
-				c := paxostest.NewChaos(from + seed)
+				c := paxostest.NewChaos(from + seed**swarmStep)
 				r := c.Run(false)
 				if r.Err != nil {
 					next.Store(seeds)
-					t.Errorf("seed %d: %v\nreplay it: go test -run 'TestSwarm$' -swarm.seed=%d .", from+seed, r.Err, from+seed)
+					t.Errorf("seed %d: %v\nreplay it: go test -run 'TestSwarm$' -swarm.seed=%d .", c.Seed, r.Err, c.Seed)
 					return
 				}
 				s.add(r, float64(r.Healed)/float64(c.Bound()))

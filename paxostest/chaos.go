@@ -69,12 +69,13 @@ const (
 	ActCut      // Server -> Peer
 	ActJoin     // Server -> Peer
 	ActForge    // Message from Server to Peer
+	ActTwist    // of the next message from Server to Peer, a lie comes along: see twist
 	ActStranger // Message to Server, from one that is no member
 	acts
 )
 
 var actNames = [acts]string{"propose", "wait", "read", "ready", "cancel", "crash", "crash-saved", "restart", "pause", "resume",
-	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "cut", "join", "forge", "stranger"}
+	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "cut", "join", "forge", "twist", "stranger"}
 
 // String returns the word for a in scripts.
 func (a Act) String() string { return actNames[a] }
@@ -106,6 +107,8 @@ func (a Action) String() string {
 		s += fmt.Sprintf(" -> %d", a.Peer)
 	case ActForge:
 		s += fmt.Sprintf(" -> %d: %s", a.Peer, a.Message)
+	case ActTwist:
+		s += fmt.Sprintf(" -> %d: %s %q", a.Peer, a.Message.Kind, string(a.Value))
 	case ActStranger:
 		s += fmt.Sprintf(" gets: %s", a.Message)
 	}

@@ -129,9 +129,17 @@ func (d *drawing) disks() {
 
 // lies are messages that no correct server sends, about one instance.
 func (d *drawing) lies() {
+	for range d.IntN(8) { // whoever asks is lied to
+		d.do(Action{At: d.when(), Act: []Act{ActRead, ActWait}[d.IntN(2)], Server: d.id(), Instance: d.names[0]})
+	}
 	for range 1 + d.IntN(12) {
-		if from, to := d.id(), d.id(); from != to {
+		switch from, to := d.id(), d.id(); {
+		case from == to:
+		case d.some(2):
 			d.do(Action{At: d.when(), Act: ActForge, Server: from, Peer: to, Message: d.lie(d.names[0], from, to)})
+		default:
+			kinds := []paxos.Kind{paxos.KindAccept, paxos.KindPromise, paxos.KindPromise, paxos.KindAccepted, paxos.KindState, paxos.KindState}
+			d.do(Action{At: d.when() / 2, Act: ActTwist, Server: from, Peer: to, Value: "a lie", Message: paxos.Message{Kind: kinds[d.IntN(6)]}})
 		}
 	}
 }

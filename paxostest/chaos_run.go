@@ -33,13 +33,14 @@ type chaosRun struct {
 	fates   []PacketFate       // of all packets, if recording
 	records bool
 	last    map[paxos.ServerID]*Call
+	twists  map[link]*Action // those that wait for a message
 }
 
 // Run runs it. With log the Sim of the result has a log, and can be drawn; the run is the same.
 func (c Chaos) Run(log bool) ChaosResult { return c.run(log, false).result() }
 
 func (c Chaos) run(log, records bool) *chaosRun {
-	r := &chaosRun{plan: c, records: records, last: map[paxos.ServerID]*Call{}, listed: map[packetName]int{}}
+	r := &chaosRun{plan: c, records: records, last: map[paxos.ServerID]*Call{}, twists: map[link]*Action{}, listed: map[packetName]int{}}
 	n := c.Servers + c.Learners + 1
 	for range n {
 		r.nth, r.cut = append(r.nth, make([]uint64, n)), append(r.cut, make([]bool, n))
@@ -110,6 +111,8 @@ func (r *chaosRun) act(a *Action) {
 		r.cut[a.Server][a.Peer] = a.Act == ActCut
 	case ActForge:
 		r.Inject(a.Server, a.Peer, a.Message)
+	case ActTwist:
+		r.twists[link{a.Server, a.Peer}] = a
 	case ActStranger:
 		stranger := paxos.ServerID(len(r.servers) + 1)
 		r.InjectPacket(paxos.Packet{From: stranger, To: a.Server, Store: 1000 + uint64(stranger), Boot: 1, Nonce: 1, Seq: 1,
@@ -148,6 +151,9 @@ func (r *chaosRun) call(a *Action) bool {
 func (r *chaosRun) fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.Duration {
 	r.nth[p.From][p.To]++
 	nth := r.nth[p.From][p.To]
+	if a := r.twists[link{p.From, p.To}]; a != nil && !r.healed {
+		r.twist(a, p)
+	}
 	switch {
 	case r.healed:
 		return append(copies, r.plan.Delay)
@@ -165,6 +171,26 @@ func (r *chaosRun) fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.
 		r.fates = append(r.fates, PacketFate{p.From, p.To, nth, slices.Clone(copies)})
 	}
 	return copies
+}
+
+// twist has a lie come along with a packet, made of a message in it: the same with another value, a promise that reports a vote
+// in its own ballot, or a vote that nobody asked for. The true message goes its way, too.
+func (r *chaosRun) twist(a *Action, p *paxos.Packet) {
+	for _, m := range p.Messages {
+		switch {
+		case a.Message.Kind == paxos.KindAccepted && m.Kind == paxos.KindPromise:
+			m = paxos.Message{Kind: paxos.KindAccepted, Instance: m.Instance, Ballot: m.Ballot}
+		case a.Message.Kind == m.Kind && m.Value != a.Value && (m.Kind == paxos.KindAccept || !m.Accepted.IsZero()):
+			m.Value = a.Value
+		case a.Message.Kind == paxos.KindPromise && m.Kind == paxos.KindPromise:
+			m.Accepted, m.Value = m.Ballot, a.Value
+		default:
+			continue
+		}
+		delete(r.twists, link{p.From, p.To})
+		r.Inject(p.From, p.To, m)
+		return
+	}
 }
 
 func (r *chaosRun) draw(p *paxos.Packet, nth uint64, copies []time.Duration) []time.Duration {

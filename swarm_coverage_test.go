@@ -1,0 +1,108 @@
+package paxos_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var swarmCoverage = flag.Int("swarm.coverage", 0, "in so many seeds, demand that the swarm reaches every branch of the roles and every "+
+	"way to recover: 1,000 times in 400,000 seeds, and in proportion")
+
+// covered are the files whose every branch the swarm must reach: the roles, what is volatile, and each way to recover.
+var covered = []string{"acceptor.go", "proposer.go", "learner.go", "save.go", "replica_attempt.go", "replica_takeover.go",
+	"replica_ask.go", "replica_pull.go"}
+
+// notCovered are the branches that no swarm can reach often, and why. Other tests reach each of them.
+var notCovered = map[string]string{
+	"acceptor.go: return a, Message{}, nil": "the Replica drops such messages before the role sees them",
+	"proposer.go: return p, Message{}, nil": "the same",
+	"learner.go: return l, &SafetyError{Ballot: b, Values: [2]Value{l.value, v}, Reason: \"two values were chosen\"}": "an instance is decided by its first decision, and its learner is gone",
+	"replica_takeover.go: r.timers.set(inst, alarmWatch, r.now+r.timing.Phase/2+r.jitter(r.timing.Phase/2))":          "it takes more than 1,024 open instances",
+	"replica_pull.go: return":                                              "it stops with its host",
+	"replica_pull.go: full = n.Index <= q.top":                             "it takes more than 1,024 decisions",
+	"replica_pull.go: break // no room: the page is asked for again later": "it takes as many instances as Limits.MaxOpen",
+}
+
+// TestSwarmCoverage counts how often the swarm comes through each branch.
+func TestSwarmCoverage(t *testing.T) {
+	if *swarmCoverage == 0 {
+		t.Skip("give -swarm.coverage: it takes a minute and more")
+	}
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "counted.test")
+	out, err := exec.Command("go", "test", "-c", "-vet=off", "-covermode=atomic", "-coverpkg=.", "-o", binary, ".").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	blocks := map[string]int{}
+	for i, seeds := range [][3]int{{0, 1, *swarmCoverage}, {9, 10, 2 * *swarmCoverage}} { // all kinds, then those with a liar
+		profile := filepath.Join(dir, fmt.Sprint("profile", i))
+		out, err := exec.Command(binary, "-test.run", "^TestSwarm$", "-swarm.from", fmt.Sprint(seeds[0]), "-swarm.step", fmt.Sprint(seeds[1]),
+			"-swarm.seeds", fmt.Sprint(seeds[2]), "-test.coverprofile", profile, "-test.timeout", "60m").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		addProfile(t, profile, blocks)
+	}
+	least := 1000 * *swarmCoverage / 400_000
+	require.NotEmpty(t, blocks)
+	seldom := map[string]bool{}
+	places := make([]string, 0, len(blocks))
+	for place := range blocks {
+		places = append(places, place)
+	}
+	slices.Sort(places)
+	for _, place := range places {
+		times := blocks[place]
+		file, line := sourceLine(t, place)
+		if text := file + ": " + line; notCovered[text] != "" {
+			seldom[text] = true
+			continue
+		}
+		assert.GreaterOrEqual(t, times, least, "%s: %s", place, line)
+	}
+	for text := range notCovered {
+		assert.True(t, seldom[text], "there is no such branch any more: %s", text)
+	}
+	t.Logf("%d branches, each %d times or more in %d seeds, but %d", len(blocks), least, 3**swarmCoverage, len(seldom))
+}
+
+var profileLine = regexp.MustCompile(`/([a-z_]+\.go):(\d+)\.(\d+),\S+ \d+ (\d+)$`)
+
+// addProfile adds the counts of a profile, by "file:line:column".
+func addProfile(t *testing.T, profile string, blocks map[string]int) {
+	text, err := os.ReadFile(profile)
+	require.NoError(t, err)
+	for line := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n") {
+		m := profileLine.FindStringSubmatch(line)
+		if m == nil || !slices.Contains(covered, m[1]) {
+			continue
+		}
+		times, err := strconv.Atoi(m[4])
+		require.NoError(t, err)
+		blocks[m[1]+":"+m[2]+":"+m[3]] += times
+	}
+}
+
+// sourceLine returns the first line inside a branch.
+func sourceLine(t *testing.T, place string) (file, line string) {
+	parts := strings.Split(place, ":")
+	text, err := os.ReadFile(parts[0])
+	require.NoError(t, err)
+	lines := strings.Split(string(text), "\n")
+	at, err := strconv.Atoi(parts[1])
+	require.NoError(t, err)
+	column, err := strconv.Atoi(parts[2])
+	require.NoError(t, err)
+	if line = strings.TrimSpace(lines[at-1][column-1:]); line == "{" || line == "" {
+		line = strings.TrimSpace(lines[at])
+	}
+	return parts[0], line
+}
