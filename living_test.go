@@ -344,3 +344,67 @@ func TestAllGraphs(t *testing.T) {
 	assert.Greater(t, decided, 500)
 	assert.Less(t, decided, 1024)
 }
+
+// A server that was paused, and does not know that it was, reads what was decided meanwhile (P27).
+func TestPausedServerReadsFresh(t *testing.T) {
+	for pause := range 45 { // milliseconds after its own first Read, whose answers may wait for it
+		w := newWorld(t, paxostest.SimConfig{Timing: paxos.Timing{Pull: defaultPull}})
+		early := w.Read(3, "lunch")
+		w.RunFor(time.Duration(pause) * time.Millisecond)
+		w.Pause(3)
+		burger := w.Propose(1, "lunch", "burger")
+		w.Until("it is decided", func() bool { return burger.Ended })
+		late := w.Read(3, "lunch")
+		w.Resume(3)
+		w.RunFor(time.Minute)
+		requireSame(t, late, "burger")
+		require.NoError(t, early.Err)
+		require.True(t, early.Ended)
+	}
+}
+
+// Servers without a vote propose, learn, read and wait, and never count.
+func TestLearnersHaveNoVote(t *testing.T) {
+	w := newWorld(t, paxostest.SimConfig{Learners: 2, Timing: paxos.Timing{Pull: defaultPull}})
+	requireOf := func(id paxos.ServerID, v paxos.Value) {
+		t.Helper()
+		read, wait := w.Read(id, "lunch"), w.Wait(id, "lunch")
+		w.RunFor(time.Second)
+		requireSame(t, read, v)
+		requireSame(t, wait, v)
+	}
+	wait := w.Wait(5, "lunch")
+	burger := w.Propose(4, "lunch", "burger")
+	w.RunFor(time.Second)
+	requireSame(t, burger, "burger")
+	requireSame(t, wait, "burger")
+	requireOf(5, "burger")
+
+	w.Crash(5)
+	dinner := w.Propose(1, "dinner", "soup")
+	w.RunFor(time.Second)
+	requireSame(t, dinner, "soup")
+	w.Restart(5)
+	w.RunFor(time.Second)
+	d, ok := w.Learned(5, "dinner")
+	require.True(t, ok, "it was down, and catches up")
+	require.Equal(t, paxos.Value("soup"), d.Value)
+
+	w.Crash(2)
+	w.Crash(3)
+	none := []*paxostest.Call{w.Propose(4, "tea", "green"), w.Propose(1, "tea", "black"), w.Read(5, "tea"), w.Ready(5)}
+	w.RunFor(time.Minute)
+	for _, c := range none {
+		require.False(t, c.Ended, "one acceptor and two learners are no majority of three acceptors: %s", c)
+	}
+	for _, learner := range []paxos.ServerID{4, 5} {
+		for _, kind := range []paxos.Kind{paxos.KindPromise, paxos.KindAccepted, paxos.KindState} {
+			require.Zero(t, w.Sent(paxostest.Match{From: learner, Kind: kind}))
+		}
+	}
+	w.Restart(2)
+	w.RunFor(time.Minute)
+	for _, c := range none {
+		require.True(t, c.Ended && c.Err == nil, "%s", c)
+	}
+}

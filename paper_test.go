@@ -281,19 +281,7 @@ func TestPaper21LateDuplicateAndLostMessages(t *testing.T) {
 func TestPaperTableIsTrue(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("docs", "paper.md"))
 	require.NoError(t, err)
-	tests, functions := map[string]bool{}, map[string]bool{}
-	for _, file := range repositorySource(t) {
-		for _, decl := range file.ast.Decls {
-			f, ok := decl.(*ast.FuncDecl)
-			switch {
-			case !ok:
-			case file.isTest():
-				tests[f.Name.Name] = true
-			default:
-				functions[file.path+": "+strings.TrimPrefix(receiverName(f)+"."+f.Name.Name, ".")] = true
-			}
-		}
-	}
+	tests, functions := repositoryFunctions(t)
 	named := regexp.MustCompile(`\b(Test|Fuzz)[A-Z0-9]\w*`).FindAllString(string(page), -1)
 	require.NotEmpty(t, named)
 	for _, name := range named {
@@ -309,4 +297,42 @@ func TestPaperTableIsTrue(t *testing.T) {
 	for _, c := range code {
 		assert.True(t, functions[c[1]], "docs/paper.md names %s, which is no function: mend the table", c[1])
 	}
+}
+
+// repositoryFunctions returns the names of all functions of tests, and of all others with their files.
+func repositoryFunctions(t *testing.T) (tests, functions map[string]bool) {
+	tests, functions = map[string]bool{}, map[string]bool{}
+	for _, file := range repositorySource(t) {
+		for _, decl := range file.ast.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			switch {
+			case !ok:
+			case file.isTest():
+				tests[f.Name.Name] = true
+			default:
+				functions[file.path+": "+strings.TrimPrefix(receiverName(f)+"."+f.Name.Name, ".")] = true
+			}
+		}
+	}
+	return tests, functions
+}
+
+// TestGuaranteesAreHeld: each line of docs/guarantees.md names tests, and there are such tests.
+func TestGuaranteesAreHeld(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("docs", "guarantees.md"))
+	require.NoError(t, err)
+	tests, _ := repositoryFunctions(t)
+	lines := 0
+	for line := range strings.SplitSeq(string(page), "\n") {
+		if !strings.HasPrefix(line, "| ") || strings.HasSuffix(line, "held by |") {
+			continue
+		}
+		lines++
+		named := regexp.MustCompile(`\bTest[A-Z0-9]\w*`).FindAllString(line, -1)
+		assert.NotEmpty(t, named, "%s", line)
+		for _, name := range named {
+			assert.True(t, tests[name], "docs/guarantees.md names %s, which is no test", name)
+		}
+	}
+	assert.Greater(t, lines, 30)
 }

@@ -28,6 +28,7 @@ func NewChaos(seed uint64) Chaos {
 	d.drawNetwork()
 	d.drawCalls()
 	d.drawFaults()
+	d.drawReader()
 	slices.SortStableFunc(d.Actions, func(a, b Action) int { return int(a.At - b.At) })
 	return d.Chaos
 }
@@ -157,5 +158,17 @@ func (d *drawing) drawCalls() {
 				d.do(a)
 			}
 		}
+	}
+}
+
+// drawReader has somebody read over and over, at one server, what is decided at others meanwhile.
+func (d *drawing) drawReader() {
+	if !d.some(6) {
+		return
+	}
+	at, reader, name := d.when(), d.id(), d.names[0]
+	for range 4 + d.IntN(16) {
+		d.do(Action{At: at, Act: ActRead, Server: reader, Instance: name})
+		at += d.between(0, 3*d.Delay)
 	}
 }
