@@ -14,8 +14,8 @@ import (
 	"github.com/singledecree/paxos/paxostest"
 )
 
-// A test for each row of the list of what the user's article says, S1 to S15, on real Replicas in internal/paxostest. It checks
-// agreement and its kin after every event. S12, takeover without a caller, comes with the next version.
+// A test for each row of the list of what the user's article says, S1 to S15, on real Replicas in a paxostest.Sim. It checks
+// agreement and its kin after every event.
 
 // newWorld returns a world that fails the test when an invariant is broken.
 func newWorld(t *testing.T, c paxostest.SimConfig) *paxostest.Sim {

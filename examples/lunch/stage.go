@@ -30,7 +30,7 @@ type stage struct {
 	failed   bool
 }
 
-// open makes the paxostest.
+// open makes the Sim.
 func (st *stage) open(c paxostest.SimConfig) {
 	c.Fail = func(err error) { st.broken = err }
 	st.Sim = paxostest.NewSim(c)
