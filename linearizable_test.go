@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -177,7 +178,7 @@ func newStorm(t *testing.T, seed uint64) *storm {
 	return s
 }
 
-func (s *storm) all() []paxos.ServerID { return append(s.members.Acceptors, s.members.Learners...) }
+func (s *storm) all() []paxos.ServerID { return slices.Concat(s.members.Acceptors, s.members.Learners) }
 
 func (s *storm) start(id paxos.ServerID) {
 	s.stores[id].Delay(paxostest.OpSave, time.Millisecond)

@@ -300,6 +300,9 @@ func TestOneServerWasTold(t *testing.T) {
 func TestAllGraphs(t *testing.T) {
 	decided := 0
 	for graph := range 1 << 10 {
+		if testing.Short() && graph%16 != 7 {
+			continue
+		}
 		w := newWorld(t, paxostest.SimConfig{Servers: 5, Timing: paxos.Timing{Pull: defaultPull}})
 		var near [6]paxos.Set // by server; itself included
 		bit := 0
@@ -341,8 +344,9 @@ func TestAllGraphs(t *testing.T) {
 		}
 	}
 	t.Logf("decided on %d of 1024 graphs", decided)
-	assert.Greater(t, decided, 500)
-	assert.Less(t, decided, 1024)
+	if !testing.Short() {
+		assert.Equal(t, 998, decided, "all but those on which nobody has two neighbours")
+	}
 }
 
 // A server that was paused, and does not know that it was, reads what was decided meanwhile (P27).

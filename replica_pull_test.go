@@ -163,6 +163,21 @@ func TestReplicaIsPulledFrom(t *testing.T) {
 	}
 }
 
+// An instance that has stopped is not listed, as nothing more is said of it: whoever asked for it would wait for ever. Nor does
+// one that has stopped here keep this server from the rest of a page.
+func TestReplicaStoppedInstanceIsNotPulled(t *testing.T) {
+	p := pulling(t, "")
+	p.tells(3, 0, msg(t, `decided 9.3 "v" @broken`), msg(t, `decided 9.3 "v" @whole`))
+	p.pass(time.Second)
+	p.tells(3, 0, msg(t, `decided 9.3 "w" @broken`))
+	require.Len(t, p.faults, 1)
+	assert.Equal(t, []string{`1 -> 2: names - "65 0 1 2\nwhole"`}, p.tells(2, 0, pullMessage(0, 0, 1)))
+	require.Equal(t, []string{"1 -> 2: query 1.1 @other"}, p.tells(2, 2, namesMessage(102, 0, 1, 2, "broken", "other")))
+	p.tells(2, 2, msg(t, `decided 9.2 "o" @other`))
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/2", p.state[1].Pulled)
+}
+
 // A page ends with its bytes, too.
 func TestReplicaPageBytes(t *testing.T) {
 	p := pulling(t, "")

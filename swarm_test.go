@@ -33,6 +33,9 @@ func TestSwarm(t *testing.T) {
 		tellSeed(t, *swarmSeed)
 		return
 	}
+	if testing.Short() {
+		*swarmSeeds = min(*swarmSeeds, 1000)
+	}
 	for _, seed := range regressSeeds(t) {
 		r := paxostest.NewChaos(seed).Run(false)
 		require.NoError(t, r.Err, "seed %d: of testdata/swarm-seeds.txt", seed)
