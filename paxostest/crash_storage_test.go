@@ -38,7 +38,7 @@ func TestCrashStorageCrashes(t *testing.T) {
 			go func() { result <- s.Save(batchOf(promised("job", 2), promised("other", 3))) }()
 			time.Sleep(time.Millisecond)
 			requireRecord(t, s, promised("job", 1))
-			next := s
+			var next *paxostest.CrashStorage
 			if keep {
 				next = s.CrashKept()
 				requireRecord(t, next, promised("job", 2))
