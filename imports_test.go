@@ -154,7 +154,7 @@ var (
 		"do without, or put what needs it into a module of its own, below a directory with a go.mod", checkStandardLibrary}
 	direction = sourceRule{"the core does not import what is built upon it",
 		"paxostest and examples import the core, never the reverse; a test of wal or tcp may use paxostest", checkDirection}
-	internalServesTests = sourceRule{"internal serves tests",
+	internalServesTests = sourceRule{"internal serves tests, and storages",
 		"the core ships what it needs; use internal/explore, and internal from the root, in _test.go files only", checkInternal}
 	shortFiles = sourceRule{"files are shorter than 600 lines", "split it by subject", checkLength}
 	noSleep    = sourceRule{"tests do not sleep",
@@ -237,7 +237,7 @@ func checkStandardLibrary(f sourceFile) []string {
 	}
 	return f.importing(func(p string) bool {
 		first, _, _ := strings.Cut(p, "/")
-		return strings.Contains(first, ".") && (f.isRoot() || !within(p, modulePath))
+		return strings.Contains(first, ".") && (f.isRoot() || !within(p, modulePath)) && p != modulePath+"/internal/tables"
 	})
 }
 
@@ -255,7 +255,7 @@ func checkInternal(f sourceFile) []string {
 		return nil
 	}
 	return f.importing(func(p string) bool {
-		return within(p, modulePath+"/internal/explore") || f.isRoot() && within(p, modulePath+"/internal")
+		return within(p, modulePath+"/internal/explore") || f.isRoot() && within(p, modulePath+"/internal") && p != modulePath+"/internal/tables"
 	})
 }
 

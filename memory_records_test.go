@@ -21,14 +21,12 @@ func checkMemory(t *testing.T, s *MemoryStorage) {
 			t.Fatalf(format, args...)
 		}
 	}
-	total, used, open := 0, 0, 0
+	total, open := 0, 0
 	for i, c := range s.chunks {
 		check(len(c) == memoryChunk || i == len(s.chunks)-1 && len(c) > 0, "chunk %d has %d records", i, len(c))
 		total += len(c)
 	}
-	for i := range s.names {
-		used += s.names[i].used
-	}
+	used, _ := s.names.Len()
 	for at := range s.n {
 		r := s.record(at)
 		found, ok := s.find(s.hash(r.name), r.name)
@@ -38,19 +36,10 @@ func checkMemory(t *testing.T, s *MemoryStorage) {
 			open++
 			continue
 		}
-		p, ok := s.order.get(r.index)
-		check(ok && p.at == at, "%q is not found by its Index", r.name)
+		is, ok := s.order.Get(r.index)
+		check(ok && is == at, "%q is not found by its Index", r.name)
 	}
-	last, size := uint64(0), 0
-	for i, c := range s.order.chunks {
-		check(len(c) > 0 && len(c) <= memoryChunk, "chunk %d of the order has %d places", i, len(c))
-		check(i == 0 || len(c)+len(s.order.chunks[i-1]) > memoryChunk/2, "chunk %d of the order and the one before are small", i)
-		for _, p := range c {
-			check(p.index > last, "Index %d after %d", p.index, last)
-			last = p.index
-		}
-		size += len(c)
-	}
+	size, _ := s.order.Len()
 	counts := []int{total, used, open + size}
 	require.Equal(t, []int{int(s.n), int(s.n), int(s.n)}, counts)
 	require.Len(t, s.undecided, open, "their cost is theirs, not that of the decided")

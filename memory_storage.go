@@ -138,14 +138,14 @@ func (s *MemoryStorage) undecidedNames() []string {
 func (s *MemoryStorage) Decided(after uint64, max int) ([]Named, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	runs, n := s.order.above(after, max)
+	runs, n := s.order.Above(after, max)
 	if n == 0 {
 		return nil, nil
 	}
 	named := make([]Named, 0, n)
 	for _, run := range runs {
 		for _, p := range run {
-			named = append(named, Named{Instance: s.record(p.at).name, Index: p.index})
+			named = append(named, Named{Instance: s.record(p.At).name, Index: p.Index})
 		}
 	}
 	return named, nil
@@ -294,8 +294,8 @@ func checkSuccessor(old *memoryRecord, r *Record) error {
 
 // checkIndex returns an error if an instance has this Index already. Nobody has Index 0.
 func (s *MemoryStorage) checkIndex(index uint64) error {
-	if p, ok := s.order.get(index); ok {
-		return fmt.Errorf("Index: %d is that of %q", index, s.record(p.at).name)
+	if at, ok := s.order.Get(index); ok {
+		return fmt.Errorf("Index: %d is that of %q", index, s.record(at).name)
 	}
 	return nil
 }

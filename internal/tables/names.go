@@ -1,0 +1,103 @@
+// Package tables has the two tables by which storages find records, each of which is at a number: by the hash of its name,
+// and by its Index. They hold no pointers but to their own chunks, and grow without a pause.
+package tables
+
+// Names finds records by the hash of their names. It is in 256 parts, by the highest byte of the hash, so that they grow one by
+// one, at no great pause. The zero Names is empty.
+type Names struct{ parts [256]part }
+
+// A part is open addressing with linear probing. A slot holds the lower half of the hash above the record's number plus
+// one; zero is free. The number of slots is a power of two, at most 3/4 in use.
+type part struct {
+	slots []uint64
+	used  int
+}
+
+// Find returns the record with this hash of which is says that it is the one that is meant: two names may have one hash.
+func (n *Names) Find(hash uint64, is func(at uint32) bool) (at uint32, ok bool) {
+	t := &n.parts[hash>>56]
+	if t.used == 0 {
+		return 0, false
+	}
+	for i := t.home(hash); t.slots[i] != 0; i = t.next(i) {
+		if uint32(t.slots[i]>>32) != uint32(hash) {
+			continue
+		}
+		if at := uint32(t.slots[i]) - 1; is(at) {
+			return at, true
+		}
+	}
+	return 0, false
+}
+
+// Add enters a record, which is not there yet.
+func (n *Names) Add(hash uint64, at uint32) {
+	t := &n.parts[hash>>56]
+	if 4*t.used >= 3*len(t.slots) {
+		t.resize(max(8, 2*len(t.slots)))
+	}
+	t.insert(slot(hash, at))
+	t.used++
+}
+
+// Move says that a record, which is there, has another number.
+func (n *Names) Move(hash uint64, from, to uint32) {
+	t := &n.parts[hash>>56]
+	t.slots[t.locate(slot(hash, from))] = slot(hash, to)
+}
+
+// Remove takes out a record, which is there.
+func (n *Names) Remove(hash uint64, at uint32) {
+	t := &n.parts[hash>>56]
+	i := t.locate(slot(hash, at))
+	t.slots[i] = 0
+	t.used--
+	// Those behind it that it kept from their home are put where they are found again.
+	for i = t.next(i); t.slots[i] != 0; i = t.next(i) {
+		moved := t.slots[i]
+		t.slots[i] = 0
+		t.insert(moved)
+	}
+	if n := len(t.slots); n > 8 && 8*t.used < n {
+		t.resize(n / 2)
+	}
+}
+
+// Len returns how many records there are, and for how many there is room.
+func (n *Names) Len() (used, slots int) {
+	for i := range n.parts {
+		used, slots = used+n.parts[i].used, slots+len(n.parts[i].slots)
+	}
+	return used, slots
+}
+
+func (t *part) home(hash uint64) uint64  { return uint64(uint32(hash)) & uint64(len(t.slots)-1) }
+func (t *part) next(i uint64) uint64     { return (i + 1) & uint64(len(t.slots)-1) }
+func slot(hash uint64, at uint32) uint64 { return hash<<32 | uint64(at+1) }
+
+func (t *part) insert(slot uint64) {
+	i := t.home(slot >> 32)
+	for t.slots[i] != 0 {
+		i = t.next(i)
+	}
+	t.slots[i] = slot
+}
+
+func (t *part) resize(n int) {
+	old := t.slots
+	t.slots = make([]uint64, n)
+	for _, slot := range old {
+		if slot != 0 {
+			t.insert(slot)
+		}
+	}
+}
+
+// locate returns where the slot is; it must be there.
+func (t *part) locate(slot uint64) uint64 {
+	i := t.home(slot >> 32)
+	for t.slots[i] != slot {
+		i = t.next(i)
+	}
+	return i
+}
