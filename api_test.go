@@ -33,6 +33,7 @@ var (
 	_ func([]int) (paxos.Quorum, error)          = paxos.Weighted
 	_ func(rows, cols int) (paxos.Quorum, error) = paxos.Grid
 	_ func(paxos.Quorum) error                   = paxos.CheckQuorum
+	_ func(paxos.Batch, paxos.ServerState) error = paxos.Batch.Check
 	_ fmt.Stringer                               = paxos.Kind(0)
 	_ fmt.Stringer                               = paxos.Message{}
 

@@ -173,27 +173,6 @@ func (s *MemoryStorage) apply(b Batch) error {
 	return nil
 }
 
-// checkState returns an error that says what of next takes back something of the saved state.
-func checkState(last, next ServerState) error {
-	for _, n := range []struct {
-		name       string
-		last, next uint64
-	}{{"Boot", last.Boot, next.Boot}, {"Rounds", last.Rounds, next.Rounds}, {"Last", last.Last, next.Last}} {
-		if n.next < n.last {
-			return fmt.Errorf("ServerState.%s: %d after %d: it never goes down", n.name, n.next, n.last)
-		}
-	}
-	switch {
-	case last.Cluster != "" && next.Cluster != last.Cluster:
-		return fmt.Errorf("ServerState.Cluster: %q after %q: it never changes", next.Cluster, last.Cluster)
-	case last.ID != 0 && next.ID != last.ID:
-		return fmt.Errorf("ServerState.ID: %d after %d: it never changes", next.ID, last.ID)
-	case last.Store != 0 && next.Store != last.Store:
-		return fmt.Errorf("ServerState.Store: %d after %d: it never changes", next.Store, last.Store)
-	}
-	return nil
-}
-
 // drop removes the records in r. It looks at all: the storage does not keep them by name.
 func (s *MemoryStorage) drop(r NameRange) {
 	for at := uint32(0); at < s.n; {
@@ -254,21 +233,6 @@ func (s *MemoryStorage) note(at uint32, step memoryStep) *memoryUndo {
 // noted in an earlier Save is not there any more, or is another record's.
 func (s *MemoryStorage) touched(at, step uint32) bool {
 	return int(step) < len(s.undo) && s.undo[step].at == at && s.undo[step].step != memoryDropped
-}
-
-// checkRecord returns an error that says what in r contradicts itself.
-func checkRecord(r *Record) error {
-	switch {
-	case r.Instance == "":
-		return errors.New("Instance: it is empty")
-	case r.Chosen && r.Index == 0:
-		return errors.New("Index: 0, but the record is Chosen: want 1 or more")
-	case !r.Chosen && r.Index != 0:
-		return fmt.Errorf("Index: %d, but the record is not Chosen: want 0", r.Index)
-	case !r.Chosen && r.Acceptor.Promised.Less(r.Acceptor.Accepted):
-		return fmt.Errorf("Promised: %s, below Accepted, %s", r.Acceptor.Promised, r.Acceptor.Accepted)
-	}
-	return nil
 }
 
 // checkSuccessor returns an error that says what r takes back of old.

@@ -1,0 +1,60 @@
+package paxos
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Check returns an error unless b is what a correct server may save on a storage whose state is last: each Record is
+// consistent in itself, and b.Server takes nothing back. The error names the field, and the instance. A Storage can call it first in
+// Save; the error is one, so the storage is dead then. It allocates nothing, and can't see what is wrong between two
+// records, such as an Index that two instances have.
+func (b Batch) Check(last ServerState) error {
+	if b.Server != nil {
+		if err := checkState(last, *b.Server); err != nil {
+			return err
+		}
+	}
+	for i := range b.Records {
+		if err := checkRecord(&b.Records[i]); err != nil {
+			return fmt.Errorf("Record %q: %w", b.Records[i].Instance, err)
+		}
+	}
+	return nil
+}
+
+// checkState returns an error that says what of next takes back something of the saved state.
+func checkState(last, next ServerState) error {
+	for _, n := range []struct {
+		name       string
+		last, next uint64
+	}{{"Boot", last.Boot, next.Boot}, {"Rounds", last.Rounds, next.Rounds}, {"Last", last.Last, next.Last}} {
+		if n.next < n.last {
+			return fmt.Errorf("ServerState.%s: %d after %d: it never goes down", n.name, n.next, n.last)
+		}
+	}
+	switch {
+	case last.Cluster != "" && next.Cluster != last.Cluster:
+		return fmt.Errorf("ServerState.Cluster: %q after %q: it never changes", next.Cluster, last.Cluster)
+	case last.ID != 0 && next.ID != last.ID:
+		return fmt.Errorf("ServerState.ID: %d after %d: it never changes", next.ID, last.ID)
+	case last.Store != 0 && next.Store != last.Store:
+		return fmt.Errorf("ServerState.Store: %d after %d: it never changes", next.Store, last.Store)
+	}
+	return nil
+}
+
+// checkRecord returns an error that says what in r contradicts itself.
+func checkRecord(r *Record) error {
+	switch {
+	case r.Instance == "":
+		return errors.New("Instance: it is empty")
+	case r.Chosen && r.Index == 0:
+		return errors.New("Index: 0, but the record is Chosen: want 1 or more")
+	case !r.Chosen && r.Index != 0:
+		return fmt.Errorf("Index: %d, but the record is not Chosen: want 0", r.Index)
+	case !r.Chosen && r.Acceptor.Promised.Less(r.Acceptor.Accepted):
+		return fmt.Errorf("Promised: %s, below Accepted, %s", r.Acceptor.Promised, r.Acceptor.Accepted)
+	}
+	return nil
+}
