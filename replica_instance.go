@@ -99,7 +99,8 @@ func (l *list) remove(inst *instance) {
 
 // A table holds the instances in memory. A decided one leaves when there are more than Limits.Cache of them that need not
 // stay; an undecided one that nobody here works on leaves when room is wanted for another. All others count towards
-// Limits.MaxOpen: those that are worked on, those whose records a slow disk has not saved, and those that have stopped.
+// Limits.MaxOpen: those that are worked on, those whose records a slow disk has not saved, and those that have stopped. What
+// other servers ask about may be as many again: see openForPeer.
 type table struct {
 	byName  map[string]*instance
 	decided list
@@ -118,16 +119,25 @@ const maxFree = 4096
 
 // open returns the instance of that name, and has it loaded if it is not in memory. It returns nil if there is no room:
 // Limits.MaxOpen instances are open and busy.
-func (r *Replica) open(name string) *instance {
+func (r *Replica) open(name string) *instance { return r.openIn(r.limits.MaxOpen, name) }
+
+// openForPeer is open for an instance that another server asks about. For those there is as much room again, which nothing of
+// this server's own can fill: servers that are all full, each of other instances, would else wait for each other for ever.
+func (r *Replica) openForPeer(name string) *instance { return r.openIn(2*r.limits.MaxOpen, name) }
+
+// openIn is open where as many instances as most may be busy.
+func (r *Replica) openIn(most int, name string) *instance {
 	t := &r.table
 	if inst := t.byName[name]; inst != nil {
 		return inst
 	}
 	if t.busy() >= r.limits.MaxOpen {
-		if t.quiet.first == nil {
+		switch {
+		case t.quiet.first != nil:
+			r.drop(t.quiet.first)
+		case t.busy() >= most:
 			return nil
 		}
-		r.drop(t.quiet.first)
 	}
 	var inst *instance
 	if n := len(t.free); n > 0 {

@@ -106,7 +106,7 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 		}
 	default:
 		if inst == nil {
-			inst = r.open(m.Instance)
+			inst = r.openForPeer(m.Instance)
 		}
 		if inst == nil {
 			r.counters.Dropped++
