@@ -29,6 +29,7 @@ type instance struct {
 	since      time.Duration // when it came into memory
 	ballots    int           // new ones that were promised, in this life
 	alone      bool          // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
+	overdue    bool          // its silence ended, and there was no round to take over with: it is taken over when there is
 	teller     *peer         // who told of the decision, and which process of it; nil: nobody
 	tellerBoot uint64
 	overtaken  Ballot // the own ballot that ran when another told of the decision: see spread

@@ -244,3 +244,15 @@ func TestReplicaReadyCatchesUp(t *testing.T) {
 	p.tells(2, 2, msg(t, `decided 9.2 "a" @a`))
 	assert.Contains(t, p.done, CallID(1), "what came later does not matter")
 }
+
+// Whose vote brought about a decision here need not know of it: the page for that server has it, too.
+func TestReplicaTellsVotersWhatTheyChose(t *testing.T) {
+	p := pulling(t, "")
+	p.replicas[1].Read(p.now, 1, "a")
+	p.run()
+	p.tells(3, 0, msg(t, `state 1.1 above 9.2 (9.2 "v") @a`))
+	p.tells(2, 0, msg(t, `state 1.1 above 9.2 (9.2 "v") @a`))
+	require.Equal(t, Value("v"), p.value(1))
+	p.pass(time.Second)
+	assert.Equal(t, []string{`1 -> 2: names - "65 0 1 1\na"`}, p.tells(2, 0, pullMessage(0, 0, 1)))
+}

@@ -68,6 +68,10 @@ func (r *Replica) reserved(s ServerState) {
 	for _, inst := range waiting {
 		inst.wantsRound = false
 		r.proceed(inst)
+		if inst.overdue {
+			inst.overdue = false
+			r.takeOver(inst)
+		}
 		r.settle(inst)
 	}
 }

@@ -34,7 +34,7 @@ func (r *Replica) watches(inst *instance) bool {
 // heard is called when a new ballot of inst was promised: somebody works on it.
 func (r *Replica) heard(inst *instance, from *peer) {
 	inst.ballots = min(inst.ballots+1, 20) // more would overflow, and MaxSilence is reached
-	inst.alone = false
+	inst.alone, inst.overdue = false, false
 	if a := &inst.attempt; from != nil && a.state != attemptNone && a.purpose == forTakeover && inst.proposes() == nil {
 		r.endAttempt(inst) // it would only pre-empt who works on it now
 	}
@@ -86,9 +86,11 @@ func (r *Replica) takeOver(inst *instance) {
 		if !inst.asking.on {
 			r.ask(inst)
 		}
+		inst.overdue = inst.wantsRound
 		return
 	}
 	if r.begun(inst, own, forTakeover) {
 		r.counters.Takeovers++
 	}
+	inst.overdue = inst.wantsRound
 }

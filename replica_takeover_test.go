@@ -232,3 +232,18 @@ func TestReplicaTakeoverWithoutAQuorum(t *testing.T) {
 	sent := p.hear(1, 2, msg(t, `promise 4.1 (3.2 "v") @job`))
 	assert.Equal(t, `1 -> 2: accept 4.1 "v" @job`, sent[0])
 }
+
+// Where the ballots of others are above all rounds that this server has reserved, taking over waits for the Save that reserves
+// more, and not for another silence; so does the question of who knows no value.
+func TestReplicaTakesOverWhenARoundIsReserved(t *testing.T) {
+	for heard, want := range map[string]string{
+		`prepare 30000.2 "soup" @job`: `1 -> 2: prepare 30001.1 "soup" @job`,
+		`prepare 30000.2 @job`:        `1 -> 2: query 30001.1 @job`,
+	} {
+		p := newSolo(t, 3)
+		p.hear(1, 2, msg(t, heard))
+		got, after := p.firstAfter(time.Minute)
+		assert.Equal(t, want, got)
+		assert.LessOrEqual(t, after, time.Second+300*time.Millisecond+2*time.Millisecond)
+	}
+}
