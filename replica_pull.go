@@ -217,6 +217,7 @@ func (r *Replica) names(from *peer, m *Message) {
 func (r *Replica) fetch(p *peer) {
 	q := &p.pull
 	window := min(max(pullFlight/(r.pulls.size+64), 16), pullWindow)
+	window = min(window, max(r.limits.MaxOpen/2/len(r.peers), 1)) // callers want room, too
 	for len(q.names) > 0 && q.open < window {
 		inst := r.open(q.names[0])
 		if inst == nil {

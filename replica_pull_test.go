@@ -256,3 +256,29 @@ func TestReplicaTellsVotersWhatTheyChose(t *testing.T) {
 	p.pass(time.Second)
 	assert.Equal(t, []string{`1 -> 2: names - "65 0 1 1\na"`}, p.tells(2, 0, pullMessage(0, 0, 1)))
 }
+
+// Catching up leaves half of the room for what callers want.
+func TestReplicaCatchUpLeavesRoom(t *testing.T) {
+	p := pulling(t, "")
+	p.limits = Limits{MaxOpen: 32}
+	p.start(1)
+	p.run()
+	names := make([]string, 100)
+	for i := range names {
+		names[i] = fmt.Sprint("job/", i)
+	}
+	for _, from := range []ServerID{2, 3} {
+		p.tells(from, 100)
+		p.tells(from, 100, namesMessage(100+uint64(from), 0, 2, 100, names...))
+	}
+	assert.LessOrEqual(t, p.replicas[1].table.busy(), 16)
+	p.propose(1, 1, "lunch", "burger")
+	assert.NotContains(t, p.done, CallID(1), "it waits for the others, and there is room for it")
+	for i := range names {
+		p.tells(2, 100, msg(t, fmt.Sprintf(`decided 9.2 "v" @job/%d`, i)))
+		p.pass(lazySave)
+		assert.LessOrEqual(t, p.replicas[1].table.busy(), 16+1)
+	}
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/100,3/67/100", p.state[1].Pulled)
+}
