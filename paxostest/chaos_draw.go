@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -67,7 +68,11 @@ func (d *drawing) drawCluster() {
 	for i := range 4 {
 		d.values = append(d.values, paxos.Value(fmt.Sprint("v", i)))
 	}
-	d.values = append(d.values, "", "a longer value than most")
+	long := "a longer value than most"
+	if d.Limits.MaxBatch > 0 {
+		long = strings.Repeat(long, 100) // two of them fit no packet and no batch
+	}
+	d.values = append(d.values, "", paxos.Value(long))
 }
 
 func (d *drawing) drawQuorum() paxos.Quorum {
