@@ -42,6 +42,7 @@ type Chaos struct {
 // A PacketFate is what becomes of one packet.
 type PacketFate struct {
 	From, To paxos.ServerID
+	Pulls    bool            // it does nothing but pull: those are counted apart, as they come whatever else happens
 	Nth      uint64          // packet of From to To, from 1, over all lives
 	Copies   []time.Duration // after how long each arrives; none: it is lost
 }
@@ -131,7 +132,11 @@ func (c Chaos) String() string {
 		s += a.String() + "\n"
 	}
 	for _, p := range c.Packets {
-		s += fmt.Sprintf("packet %d of %d -> %d arrives after %v\n", p.Nth, p.From, p.To, p.Copies)
+		kind := "packet"
+		if p.Pulls {
+			kind = "pull"
+		}
+		s += fmt.Sprintf("%s %d of %d -> %d arrives after %v\n", kind, p.Nth, p.From, p.To, p.Copies)
 	}
 	return s + fmt.Sprintf("%8s  all faults end\n", c.Ends.Round(time.Microsecond))
 }

@@ -27,6 +27,7 @@ type chaosRun struct {
 	*Sim
 	tally   Tally
 	nth     [][]uint64 // packets by from, to
+	pulls   [][]uint64 // those of them that only pull
 	cut     [][]bool
 	healed  bool
 	listed  map[packetName]int // where in Packets, from 1
@@ -43,10 +44,10 @@ func (c Chaos) run(log, records bool) *chaosRun {
 	r := &chaosRun{plan: c, records: records, last: map[paxos.ServerID]*Call{}, twists: map[link]*Action{}, listed: map[packetName]int{}}
 	n := c.Servers + c.Learners + 1
 	for range n {
-		r.nth, r.cut = append(r.nth, make([]uint64, n)), append(r.cut, make([]bool, n))
+		r.nth, r.pulls, r.cut = append(r.nth, make([]uint64, n)), append(r.pulls, make([]uint64, n)), append(r.cut, make([]bool, n))
 	}
 	for i, p := range c.Packets {
-		r.listed[packetName{p.From, p.To, p.Nth}] = i + 1
+		r.listed[packetName{p.From, p.To, p.Pulls, p.Nth}] = i + 1
 	}
 	r.Sim = NewSim(SimConfig{Servers: c.Servers, Learners: c.Learners, Quorum: c.Quorum, Delay: c.Delay, SaveTime: max(c.SaveTime, 1), Seed: c.Seed,
 		Limits: c.Limits, Timing: c.Timing, noLog: !log, Fail: func(error) {}, fates: onTime{}})
@@ -151,6 +152,14 @@ func (r *chaosRun) call(a *Action) bool {
 func (r *chaosRun) fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.Duration {
 	r.nth[p.From][p.To]++
 	nth := r.nth[p.From][p.To]
+	pulls := pullsOnly(p)
+	if pulls {
+		r.pulls[p.From][p.To]++
+	}
+	name := packetName{p.From, p.To, pulls, r.pulls[p.From][p.To]}
+	if !pulls {
+		name.nth = nth - name.nth
+	}
 	if a := r.twists[link{p.From, p.To}]; a != nil && !r.healed {
 		r.twist(a, p)
 	}
@@ -161,14 +170,14 @@ func (r *chaosRun) fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.
 		r.tally[tallyCut]++
 		return copies
 	case r.plan.Explicit:
-		if i := r.listed[packetName{p.From, p.To, nth}]; i > 0 {
+		if i := r.listed[name]; i > 0 {
 			return append(copies, r.plan.Packets[i-1].Copies...)
 		}
 		return append(copies, r.plan.Delay)
 	}
 	copies = r.draw(p, nth, copies)
 	if r.records {
-		r.fates = append(r.fates, PacketFate{p.From, p.To, nth, slices.Clone(copies)})
+		r.fates = append(r.fates, PacketFate{p.From, p.To, pulls, name.nth, slices.Clone(copies)})
 	}
 	return copies
 }
@@ -219,8 +228,19 @@ func (r *chaosRun) draw(p *paxos.Packet, nth uint64, copies []time.Duration) []t
 	return copies
 }
 
+// pullsOnly reports whether p does nothing but pull.
+func pullsOnly(p *paxos.Packet) bool {
+	for i := range p.Messages {
+		if p.Messages[i].Kind != paxos.KindPull {
+			return false
+		}
+	}
+	return true
+}
+
 type packetName struct {
 	from, to paxos.ServerID
+	pulls    bool
 	nth      uint64
 }
 
