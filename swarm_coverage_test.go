@@ -21,7 +21,7 @@ var swarmCoverage = flag.Int("swarm.coverage", 0, "in so many seeds, demand that
 
 // covered are the files whose every branch the swarm must reach: the roles, what is volatile, and each way to recover.
 var covered = []string{"acceptor.go", "proposer.go", "learner.go", "save.go", "replica_attempt.go", "replica_takeover.go",
-	"replica_ask.go", "replica_pull.go"}
+	"replica_ask.go", "replica_pull.go", "replica_save.go", "replica_receive.go", "replica_rounds.go"}
 
 // notCovered are the branches that no swarm can reach often, and why. Other tests reach each of them.
 var notCovered = map[string]string{
@@ -29,9 +29,23 @@ var notCovered = map[string]string{
 	"proposer.go: return p, Message{}, nil": "the same",
 	"learner.go: return l, &SafetyError{Ballot: b, Values: [2]Value{l.value, v}, Reason: \"two values were chosen\"}": "an instance is decided by its first decision, and its learner is gone",
 	"replica_takeover.go: r.timers.set(inst, alarmWatch, r.now+r.timing.Phase/2+r.jitter(r.timing.Phase/2))":          "it takes more than 1,024 open instances",
-	"replica_pull.go: return":                                              "it stops with its host",
-	"replica_pull.go: full = n.Index <= q.top":                             "it takes more than 1,024 decisions",
-	"replica_pull.go: break // no room: the page is asked for again later": "it takes as many instances as Limits.MaxOpen",
+	"replica_pull.go: return":                                                               "it stops with its host",
+	"replica_pull.go: full = n.Index <= q.top":                                              "it takes more than 1,024 decisions",
+	"replica_pull.go: break // no room: the page is asked for again later":                  "it takes as many instances as Limits.MaxOpen",
+	"replica_save.go: r.counters.Dropped++":                                                 "it takes 2^18 replies that wait",
+	"replica_save.go: s.urgent = false // a Save that was out already held what was wanted": "it takes a round that is wanted while the Save that reserves it runs",
+	"replica_save.go: panic(\"paxos: Saved without a Save\")":                               "no host of the swarm does that",
+	"replica_save.go: return":                                                               "it stops with its host",
+	"replica_receive.go: return":                                                            "the same",
+	"replica_receive.go: r.event(Event{Kind: EventDrop, Peer: from.id, Packet: p.Seq, Message: *m, Err: errors.New(why)})": "the swarm traces nothing",
+	"replica_receive.go: r.event(Event{Kind: EventReceive, Peer: from.id, Packet: p.Seq, Message: *m})":                    "the same",
+	"replica_receive.go: r.counters.Dropped++":                           "it takes twice as many instances as Limits.MaxOpen, or 64 messages for one that is being loaded",
+	"replica_receive.go: return \"it has no ballot\"":                    "there is no such lie in the swarm",
+	"replica_receive.go: return \"nothing is decided in that instance\"": "the same",
+	"replica_receive.go: return \"a round is above MaxRound\"":           "the same",
+	"replica_receive.go: return \"its value is too large\"":              "the same",
+	"replica_receive.go: return \"its instance has no valid name\"":      "the same",
+	"replica_rounds.go: return Ballot{}, false":                          "it takes 2^48 rounds",
 }
 
 // TestSwarmCoverage counts how often the swarm comes through each branch.
