@@ -77,7 +77,8 @@ func (r *Replica) takeOver(inst *instance) {
 		r.watch(inst) // the own disk is slower than the silence: another ballot would wait for it, too
 		return
 	case r.takeovers >= maxTakeovers:
-		r.timers.set(inst, alarmWatch, r.now+r.timing.Phase/2+r.jitter(r.timing.Phase/2))
+		wait := r.timing.Phase / 2 // and longer where more wait, so that all together look no more often
+		r.timers.set(inst, alarmWatch, r.now+wait+r.jitter(wait*time.Duration(1+r.table.open/maxTakeovers)))
 		return
 	case !inst.save.Accepted.IsZero():
 		own = inst.save.Value

@@ -247,3 +247,29 @@ func TestReplicaTakesOverWhenARoundIsReserved(t *testing.T) {
 		assert.LessOrEqual(t, after, time.Second+300*time.Millisecond+2*time.Millisecond)
 	}
 }
+
+// Those that wait for their turn to be taken over, because so many are, cost no more the more they are.
+func TestReplicaTakeoversThatWaitAreQuiet(t *testing.T) {
+	woken := func(n int) (times int) {
+		p := newSolo(t, 3)
+		r := p.replicas[1]
+		for i := range n {
+			p.hear(1, 2, msg(t, fmt.Sprintf(`accept 3.2 "v" @job/%d`, i)))
+		}
+		p.pass(2 * time.Second) // nobody answers
+		for end := p.now + 2*time.Second; p.now < end; {
+			p.now, _ = r.Next()
+			for _, inst := range r.timers.heap {
+				if inst.alarms[alarmWatch] != 0 && inst.alarms[alarmWatch] <= p.now && inst.attempt.state == attemptNone {
+					times++
+				}
+			}
+			r.Tick(p.now)
+			p.run()
+		}
+		return times
+	}
+	few, many := woken(2*maxTakeovers), woken(6*maxTakeovers)
+	assert.NotZero(t, few)
+	assert.Less(t, many, 3*few, "five times as many wait")
+}

@@ -27,8 +27,8 @@ var covered = []string{"acceptor.go", "proposer.go", "learner.go", "save.go", "r
 var notCovered = map[string]string{
 	"acceptor.go: return a, Message{}, nil": "the Replica drops such messages before the role sees them",
 	"proposer.go: return p, Message{}, nil": "the same",
-	"learner.go: return l, &SafetyError{Ballot: b, Values: [2]Value{l.value, v}, Reason: \"two values were chosen\"}": "an instance is decided by its first decision, and its learner is gone",
-	"replica_takeover.go: r.timers.set(inst, alarmWatch, r.now+r.timing.Phase/2+r.jitter(r.timing.Phase/2))":          "it takes more than 1,024 open instances",
+	"learner.go: return l, &SafetyError{Ballot: b, Values: [2]Value{l.value, v}, Reason: \"two values were chosen\"}":        "an instance is decided by its first decision, and its learner is gone",
+	"replica_takeover.go: wait := r.timing.Phase / 2 // and longer where more wait, so that all together look no more often": "it takes more than 1,024 open instances",
 	"replica_pull.go: return":                                                               "it stops with its host",
 	"replica_pull.go: full = n.Index <= q.top":                                              "it takes more than 1,024 decisions",
 	"replica_pull.go: break // no room: the page is asked for again later":                  "it takes as many instances as Limits.MaxOpen",
