@@ -282,3 +282,19 @@ func TestReplicaCatchUpLeavesRoom(t *testing.T) {
 	p.pass(time.Second)
 	assert.Equal(t, "2/66/100,3/67/100", p.state[1].Pulled)
 }
+
+// A decision that is too large for this server, whose Limits.MaxValue is below that of others, does not keep it from the rest.
+func TestReplicaTooLargeDecisionIsPassedOver(t *testing.T) {
+	p := pulling(t, "")
+	p.limits = Limits{MaxValue: 4}
+	p.start(1)
+	p.run()
+	p.tells(2, 2)
+	require.Len(t, p.tells(2, 2, namesMessage(102, 0, 2, 2, "large", "small")), 2)
+	p.tells(2, 2, msg(t, `decided 9.2 "large" @large`), msg(t, `decided 9.2 "s" @small`))
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/2", p.state[1].Pulled)
+	assert.True(t, p.records[1]["small"].Chosen)
+	assert.Zero(t, p.records[1]["large"])
+	checkTables(t, p.replicas[1])
+}

@@ -23,6 +23,7 @@ func (r *Replica) Receive(now time.Duration, p Packet) {
 			if r.trace {
 				r.event(Event{Kind: EventDrop, Peer: from.id, Packet: p.Seq, Message: *m, Err: errors.New(why)})
 			}
+			r.passOver(inst, m)
 			continue
 		}
 		if r.trace {
@@ -80,6 +81,15 @@ func (r *Replica) invalid(from *peer, m *Message, inst *instance) string {
 		return "its instance has no valid name"
 	}
 	return ""
+}
+
+// passOver is called with a message that is not taken, about inst or about none in memory. A decision that is too large for this
+// server would otherwise keep it for ever from all that comes after it on a page.
+func (r *Replica) passOver(inst *instance, m *Message) {
+	if inst != nil && m.Kind == KindDecided && len(m.Value) > r.limits.MaxValue {
+		r.fetched(inst)
+		r.settle(inst)
+	}
 }
 
 // message takes one valid message about inst; nil: that is not in memory.

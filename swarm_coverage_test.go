@@ -45,6 +45,7 @@ var notCovered = map[string]string{
 	"replica_receive.go: return \"a round is above MaxRound\"":           "the same",
 	"replica_receive.go: return \"its value is too large\"":              "the same",
 	"replica_receive.go: return \"its instance has no valid name\"":      "the same",
+	"replica_receive.go: r.fetched(inst)":                                "the same",
 	"replica_rounds.go: return Ballot{}, false":                          "it takes 2^48 rounds",
 }
 
