@@ -1,0 +1,158 @@
+package disktest
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+)
+
+// sector is what a disk writes as a whole.
+const sector = 512
+
+// A Loss is what becomes of what was not synced when power is lost.
+type Loss uint8
+
+// The losses.
+const (
+	LoseAll     Loss = iota // all of it is gone
+	LoseNothing             // all of it is there
+	LoseSome                // each write, and each change of a name, is there or not
+	LoseSectors             // each sector of each write is there or not
+	LoseToDirt              // each sector is there, or not, or is garbage
+	LoseToZeros             // files have grown, but what was written is zeros
+	Losses                  // how many there are
+)
+
+// A History plays recorded calls again, one after the other, and can lose power after each.
+type History struct {
+	fs  *FS
+	ops []Op
+	at  int
+}
+
+// NewHistory returns the history that began with what base holds, which is durable.
+func NewHistory(base *FS, ops []Op) *History { return &History{fs: base.Clone(), ops: ops} }
+
+// Next plays the next call; nil: there are no more.
+func (h *History) Next() *Op {
+	if h.at == len(h.ops) {
+		return nil
+	}
+	op := &h.ops[h.at]
+	h.at++
+	f := h.fs
+	switch op.Kind {
+	case OpCreate:
+		h.named(op.Name)
+	case OpWrite:
+		file := f.names[op.Name]
+		file.data = overwrite(file.data, op.At, op.Data)
+		file.dirty = append(file.dirty, *op)
+	case OpSync:
+		if !op.lost {
+			f.names[op.Name].sync()
+		}
+	case OpRename:
+		f.names[op.To] = f.names[op.Name]
+		delete(f.names, op.Name)
+		f.moved = append(f.moved, *op)
+	case OpRemove:
+		delete(f.names, op.Name)
+		f.moved = append(f.moved, *op)
+	case OpSyncDir:
+		if !op.lost {
+			f.SyncDir(op.Name)
+		}
+	}
+	return op
+}
+
+func (h *History) named(name string) {
+	f := h.fs
+	file := &file{number: len(f.files)}
+	f.files = append(f.files, file)
+	f.names[name] = file
+	f.moved = append(f.moved, Op{Kind: OpCreate, Name: name, file: file.number})
+}
+
+// Crash returns what is there after power was lost now.
+func (h *History) Crash(loss Loss, x *rand.Rand) *FS { return h.fs.Crash(loss, x) }
+
+// Crash returns what is there after power was lost now. The FS itself goes on.
+func (f *FS) Crash(loss Loss, x *rand.Rand) *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g := New()
+	names := map[string]*file{}
+	for name, file := range f.stable {
+		names[name] = file
+	}
+	for _, op := range f.moved {
+		if loss == LoseAll || loss != LoseNothing && x.IntN(2) == 0 {
+			continue
+		}
+		switch op.Kind {
+		case OpCreate:
+			names[op.Name] = f.files[op.file]
+		case OpRename:
+			if names[op.Name] == f.files[op.file] {
+				delete(names, op.Name)
+			}
+			names[op.To] = f.files[op.file]
+		case OpRemove:
+			delete(names, op.Name)
+		}
+	}
+	contents := map[*file][]byte{} // a file has the same under all its names
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		file := names[name]
+		if _, ok := contents[file]; !ok {
+			contents[file] = file.crash(loss, x)
+		}
+		g.Put(name, append([]byte{}, contents[file]...))
+	}
+	return g
+}
+
+// crash returns what of the file is there after the loss of power.
+func (f *file) crash(loss Loss, x *rand.Rand) []byte {
+	data := append([]byte{}, f.stable...)
+	for _, op := range f.dirty {
+		switch {
+		case op.lost || loss == LoseAll:
+		case loss == LoseNothing:
+			data = overwrite(data, op.At, op.Data)
+		case loss == LoseToZeros:
+			if need := int(op.At) + len(op.Data); need > len(data) {
+				data = append(data, make([]byte, need-len(data))...)
+			}
+		case loss == LoseSome:
+			if x.IntN(2) == 0 {
+				data = overwrite(data, op.At, op.Data)
+			}
+		default:
+			data = tear(data, op, loss, x)
+		}
+	}
+	return data
+}
+
+// tear writes some sectors of a write.
+func tear(data []byte, op Op, loss Loss, x *rand.Rand) []byte {
+	for from := 0; from < len(op.Data); {
+		at := op.At + int64(from)
+		part := op.Data[from:min(len(op.Data), from+sector-int(at%sector))]
+		from += len(part)
+		switch fate := x.IntN(5); {
+		case fate < 2:
+			data = overwrite(data, at, part)
+		case fate == 4 && loss == LoseToDirt:
+			dirt := make([]byte, len(part))
+			for i := range dirt {
+				dirt[i] = byte(x.Uint32())
+			}
+			data = overwrite(data, at, dirt)
+		}
+	}
+	return data
+}

@@ -1,0 +1,400 @@
+// Package disktest is a file system for tests: it records every call, forgets what was not synced when it is told to crash, and
+// fails when it is told to. It is as harsh as POSIX allows.
+package disktest
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/singledecree/paxos/internal/disk"
+)
+
+// An OpKind says what a call was.
+type OpKind uint8
+
+// The calls that change something, and a Mark of the test's own.
+const (
+	OpCreate OpKind = iota + 1
+	OpWrite
+	OpSync
+	OpRename
+	OpRemove
+	OpSyncDir
+	OpMark
+)
+
+// String is the word for k.
+func (k OpKind) String() string {
+	return [...]string{"", "create", "write", "sync", "rename", "remove", "sync directory", "mark"}[k]
+}
+
+// An Op is one call.
+type Op struct {
+	Kind OpKind
+	Name string // of the file, or the directory
+	To   string // of a rename
+	At   int64  // of a write
+	Data []byte // of a write
+	Mark int
+
+	file int // number of the file
+	lost bool
+}
+
+// A file is one file, whatever its names.
+type file struct {
+	number int
+	data   []byte // as readers see it
+	dirty  []Op   // writes since the last sync; Op.lost: the storage has dropped the page, and no sync will write it
+	stable []byte // what survives a crash for certain
+}
+
+// An FS is a file system with one level of directories. Its zero value is not usable: see New.
+type FS struct {
+	// Fail, if set, is asked before each call that changes something, and the error is what the call returns. n counts
+	// calls from 1. A write that fails has written its first half; a sync that fails has dropped what was not synced.
+	Fail func(op Op, n int) error
+	// Limit is how many bytes the files have room for; 0: any number.
+	Limit int64
+	// Silent, if set, has a sync do nothing, though it says that it did.
+	Silent func(op Op) bool
+
+	mu     sync.Mutex
+	names  map[string]*file
+	stable map[string]*file // the names that survive a crash for certain
+	moved  []Op             // changes of names since the last sync of the directory
+	ops    []Op
+	files  []*file
+	calls  int
+	locked map[string]int // -1: exclusive; more: shared by so many
+	life   int            // counts kills: what earlier lives have opened is dead
+}
+
+// New returns an empty file system.
+func New() *FS {
+	return &FS{names: map[string]*file{}, stable: map[string]*file{}, locked: map[string]int{}}
+}
+
+// Ops returns all calls so far that changed something. The caller must not change them.
+func (f *FS) Ops() []Op {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ops[:len(f.ops):len(f.ops)]
+}
+
+// Mark puts a mark among the calls.
+func (f *FS) Mark(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ops = append(f.ops, Op{Kind: OpMark, Mark: n})
+}
+
+// Kill ends the process that uses the file system, without a loss of power: its files are closed, its locks are free, and what
+// it wrote is there, synced or not.
+func (f *FS) Kill() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.life++
+	clear(f.locked)
+}
+
+// Content returns what a file holds, as readers see it; nil: there is none.
+func (f *FS) Content(name string) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if file := f.names[name]; file != nil {
+		return slices.Clone(file.data)
+	}
+	return nil
+}
+
+// Put makes a file with that content, durably, or replaces what one holds.
+func (f *FS) Put(name string, content []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	file := &file{number: len(f.files), data: content, stable: slices.Clone(content)}
+	f.files = append(f.files, file)
+	f.names[name], f.stable[name] = file, file
+}
+
+// Names returns the names of all files, in order.
+func (f *FS) Names() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	names := make([]string, 0, len(f.names))
+	for name := range f.names {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Clone returns a copy in which all is durable. It has no record of calls.
+func (f *FS) Clone() *FS {
+	g := New()
+	for _, name := range f.Names() {
+		g.Put(name, f.Content(name))
+	}
+	return g
+}
+
+// note records a call, or returns why it fails.
+func (f *FS) note(op Op) error {
+	f.calls++
+	if f.Fail != nil {
+		if err := f.Fail(op, f.calls); err != nil {
+			return err
+		}
+	}
+	f.ops = append(f.ops, op)
+	return nil
+}
+
+// Create makes a file that must not exist.
+func (f *FS) Create(name string) (disk.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.names[name] != nil {
+		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
+	}
+	op := Op{Kind: OpCreate, Name: name, file: len(f.files)}
+	if err := f.note(op); err != nil {
+		return nil, &fs.PathError{Op: "create", Path: name, Err: err}
+	}
+	file := &file{number: len(f.files)}
+	f.files = append(f.files, file)
+	f.names[name] = file
+	f.moved = append(f.moved, op)
+	return &handle{f, file, name, true, f.life}, nil
+}
+
+// Open opens a file.
+func (f *FS) Open(name string, write bool) (disk.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	file := f.names[name]
+	if file == nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return &handle{f, file, name, write, f.life}, nil
+}
+
+// Rename gives a file another name.
+func (f *FS) Rename(from, to string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	file := f.names[from]
+	if file == nil {
+		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
+	}
+	op := Op{Kind: OpRename, Name: from, To: to, file: file.number}
+	if err := f.note(op); err != nil {
+		return &fs.PathError{Op: "rename", Path: from, Err: err}
+	}
+	delete(f.names, from)
+	f.names[to] = file
+	f.moved = append(f.moved, op)
+	return nil
+}
+
+// Remove removes a file.
+func (f *FS) Remove(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.names[name] == nil {
+		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
+	}
+	op := Op{Kind: OpRemove, Name: name}
+	if err := f.note(op); err != nil {
+		return &fs.PathError{Op: "remove", Path: name, Err: err}
+	}
+	delete(f.names, name)
+	f.moved = append(f.moved, op)
+	return nil
+}
+
+// List returns the names of what is in dir.
+func (f *FS) List(dir string) (names []string, err error) {
+	for _, name := range f.Names() {
+		if filepath.Dir(name) == filepath.Clean(dir) {
+			names = append(names, filepath.Base(name))
+		}
+	}
+	return names, nil
+}
+
+// SyncDir makes the names durable.
+func (f *FS) SyncDir(dir string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	op := Op{Kind: OpSyncDir, Name: dir}
+	if err := f.note(op); err != nil {
+		return &fs.PathError{Op: "sync", Path: dir, Err: err}
+	}
+	if f.Silent != nil && f.Silent(op) {
+		f.ops[len(f.ops)-1].lost = true
+		return nil
+	}
+	f.stable = map[string]*file{}
+	for name, file := range f.names {
+		f.stable[name] = file
+	}
+	f.moved = nil
+	return nil
+}
+
+// MakeDir does nothing: all directories are there.
+func (f *FS) MakeDir(string) error { return nil }
+
+// Lock locks a name, until it is closed, or Kill.
+func (f *FS) Lock(name string, shared bool) (io.Closer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := f.locked[name]; n < 0 || n > 0 && !shared {
+		return nil, &fs.PathError{Op: "lock", Path: name, Err: disk.ErrLocked}
+	}
+	if shared {
+		f.locked[name]++
+	} else {
+		f.locked[name] = -1
+	}
+	return &held{f, name, f.life}, nil
+}
+
+type held struct {
+	fs   *FS
+	name string
+	life int
+}
+
+func (h *held) Close() error {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	if n := h.fs.locked[h.name]; h.life == h.fs.life && n != 0 {
+		h.fs.locked[h.name] = max(n-1, 0)
+	}
+	return nil
+}
+
+// A handle is an open file.
+type handle struct {
+	fs    *FS
+	file  *file
+	name  string
+	write bool
+	life  int
+}
+
+var errKilled = errors.New("the process was killed")
+
+func (h *handle) ReadAt(b []byte, at int64) (int, error) {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	if h.life != h.fs.life {
+		return 0, errKilled
+	}
+	if at >= int64(len(h.file.data)) {
+		return 0, io.EOF
+	}
+	n := copy(b, h.file.data[at:])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (h *handle) WriteAt(b []byte, at int64) (int, error) {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	if h.life != h.fs.life || !h.write {
+		return 0, errKilled
+	}
+	op := Op{Kind: OpWrite, Name: h.name, At: at, Data: slices.Clone(b), file: h.file.number}
+	if err := h.room(at + int64(len(b))); err != nil {
+		return 0, err
+	}
+	if err := h.fs.note(op); err != nil {
+		op.Data = op.Data[:len(b)/2]
+		h.fs.ops = append(h.fs.ops, op)
+		h.put(op)
+		return len(op.Data), &fs.PathError{Op: "write", Path: h.name, Err: err}
+	}
+	h.put(op)
+	return len(b), nil
+}
+
+// room returns an error if a file can't grow to that size.
+func (h *handle) room(size int64) error {
+	grows := size - int64(len(h.file.data))
+	if h.fs.Limit == 0 || grows <= 0 {
+		return nil
+	}
+	for _, f := range h.fs.names {
+		grows += int64(len(f.data))
+	}
+	if grows > h.fs.Limit {
+		return &fs.PathError{Op: "write", Path: h.name, Err: syscall.ENOSPC}
+	}
+	return nil
+}
+
+func (h *handle) put(op Op) {
+	h.file.data = overwrite(h.file.data, op.At, op.Data)
+	h.file.dirty = append(h.file.dirty, op)
+}
+
+// overwrite returns data with b at that offset.
+func overwrite(data []byte, at int64, b []byte) []byte {
+	if need := int(at) + len(b); need > len(data) {
+		data = append(data, make([]byte, need-len(data))...)
+	}
+	copy(data[at:], b)
+	return data
+}
+
+func (h *handle) Sync() error {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	if h.life != h.fs.life {
+		return errKilled
+	}
+	op := Op{Kind: OpSync, Name: h.name, file: h.file.number}
+	if err := h.fs.note(op); err != nil {
+		for i := range h.file.dirty {
+			h.file.dirty[i].lost = true
+		}
+		return &fs.PathError{Op: "sync", Path: h.name, Err: err}
+	}
+	if h.fs.Silent != nil && h.fs.Silent(op) {
+		h.fs.ops[len(h.fs.ops)-1].lost = true
+		return nil
+	}
+	h.file.sync()
+	return nil
+}
+
+// sync makes durable what is dirty and was not dropped.
+func (f *file) sync() {
+	kept := f.dirty[:0]
+	for _, op := range f.dirty {
+		if op.lost {
+			kept = append(kept, op)
+		} else {
+			f.stable = overwrite(f.stable, op.At, op.Data)
+		}
+	}
+	f.dirty = kept
+}
+
+func (h *handle) Size() (int64, error) {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	return int64(len(h.file.data)), nil
+}
+
+func (h *handle) Close() error { return nil }

@@ -1,0 +1,300 @@
+package wal
+
+import (
+	"fmt"
+
+	"github.com/singledecree/paxos/internal/disk"
+)
+
+// Compaction writes what counts in a run of closed segments to a new one, which takes their place in the row. A record that
+// a later one has replaced is left out, and so is a drop if nothing older is left that it could be about. The order of what
+// stays is as it was.
+
+const (
+	// copyChunk is how many bytes compaction writes and syncs at a time.
+	copyChunk = 256 << 10
+	// lookChunk is how many entries compaction looks up, or moves, while it keeps Saves from entering theirs.
+	lookChunk = 256
+	// manySmall is how many small segments in a row are made one.
+	manySmall = 8
+)
+
+// compactAll compacts until there is no more to gain, then writes the hints that are missing.
+func (l *Log) compactAll() error {
+	for {
+		run, first := l.worthwhile()
+		if len(run) == 0 {
+			return l.hintAll()
+		}
+		if err := l.compact(run, first); err != nil {
+			return err
+		}
+		if err := l.prepareNext(); err != nil {
+			return err
+		}
+	}
+}
+
+// worthwhile returns a run of closed segments of which a quarter at least is garbage, each for itself, or many small ones, and
+// whether it begins with the oldest.
+func (l *Log) worthwhile() (run []*segment, first bool) {
+	l.plan.Lock()
+	defer l.plan.Unlock()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	most := l.options.SegmentSize
+	wasteful := func(s *segment) bool { return s.data() > 0 && 4*s.waste() >= s.data() }
+	small := func(s *segment) bool { return s.data() <= most/manySmall }
+	if run, first = l.runOf(wasteful, 1); len(run) == 0 {
+		run, first = l.runOf(small, manySmall)
+	}
+	return run, first
+}
+
+// runOf returns the first run of so many closed segments or more of which fits says so, and which do not become too large
+// together; plan and mu are held.
+func (l *Log) runOf(fits func(*segment) bool, least int) (run []*segment, first bool) {
+	for i := 0; i < len(l.row); i += max(len(run), 1) {
+		run = nil
+		live := int64(0)
+		for _, s := range l.row[i:] {
+			live += s.live
+			if !s.closed || !fits(s) || len(run) > 0 && live > l.options.SegmentSize {
+				break
+			}
+			run = append(run, s)
+		}
+		if len(run) >= least {
+			return run, i == 0
+		}
+	}
+	return nil, false
+}
+
+// An origin is where an entry was that compaction has copied.
+type origin struct{ segment, offset uint32 }
+
+// A compaction is one at work.
+type compaction struct {
+	*Log
+	out     *segment
+	first   bool // it begins with the oldest segment
+	file    disk.File
+	encoder encoder
+	origins []origin // of all entries written, in their order
+	pending []entry  // to be looked up
+	from    *segment // which they are of
+}
+
+// compact puts one segment in the place of the run.
+func (l *Log) compact(run []*segment, first bool) error {
+	l.plan.Lock()
+	number := l.manifest.next
+	l.manifest.next++
+	l.plan.Unlock()
+	c := &compaction{Log: l, first: first, out: &segment{number: number, path: segmentPath(l.dir, number), closed: true, copy: true, hinted: true,
+		end: dataStart, last: run[len(run)-1].last}}
+	c.encoder.reset()
+	if err := l.makeFile(c.out.path, func(f disk.File) error { return c.write(f, run) }); err != nil {
+		return fmt.Errorf("wal: %s: %w", c.out.path, err)
+	}
+	f, err := l.fs.Open(c.out.path, false)
+	if err != nil {
+		return fmt.Errorf("wal: %s: %w", c.out.path, err)
+	}
+	c.out.file, c.out.size = f, c.out.end
+	c.out.acquire()
+	if err := c.takePlace(run); err != nil {
+		return err
+	}
+	l.options.Logger.Debug("wal: compacted", "dir", l.dir, "segment", number, "bytes", c.out.end)
+	return nil
+}
+
+// write writes what counts in the run to f.
+func (c *compaction) write(f disk.File, run []*segment) error {
+	head := make([]byte, dataStart)
+	putHeader(head, c.store, c.out.number, true)
+	if _, err := f.WriteAt(head, 0); err != nil {
+		return err
+	}
+	c.file = f
+	var buf []byte
+	for _, s := range run {
+		scan, err := c.newScan(s, buf)
+		if err != nil {
+			return err
+		}
+		c.from, buf = s, scan.data
+		if err := scan.whole(c.look); err != nil {
+			return err
+		}
+		if err := c.copyPending(); err != nil {
+			return err
+		}
+	}
+	return c.flush()
+}
+
+// look takes an entry of the segment c.from.
+func (c *compaction) look(e entry) error {
+	if !c.intact(c.from, e) {
+		return errEntrySum
+	}
+	if c.pending = append(c.pending, e); len(c.pending) < lookChunk {
+		return nil
+	}
+	return c.copyPending()
+}
+
+// copyPending copies those entries of c.pending that count.
+func (c *compaction) copyPending() error {
+	c.mu.RLock()
+	for _, e := range c.pending {
+		if counts, err := c.counts(c.from, e, !c.first); err != nil {
+			c.mu.RUnlock()
+			return err
+		} else if counts {
+			c.encoder.copied(e.bytes)
+			c.origins = append(c.origins, origin{c.from.number, uint32(e.offset)})
+		}
+	}
+	c.mu.RUnlock()
+	clear(c.pending)
+	c.pending = c.pending[:0]
+	if len(c.encoder.buf) >= copyChunk {
+		return c.flush()
+	}
+	return nil
+}
+
+// counts reports whether the entry is the latest of what it is about; mu is held.
+func (l *Log) counts(s *segment, e entry, drops bool) (bool, error) {
+	at := spot{segment: s.number, offset: uint32(e.offset)}
+	switch e.kind {
+	case kindServer:
+		return l.stateAt.segment == at.segment && l.stateAt.offset == at.offset, nil
+	case kindDrop:
+		return drops, nil
+	case kindRecord:
+		name, _, _, err := recordHead(e.payload())
+		if err != nil {
+			return false, err
+		}
+		i, _, ok := l.index.find(name)
+		return ok && l.index.spot(i).segment == at.segment && l.index.spot(i).offset == at.offset, nil
+	}
+	return false, fmt.Errorf("an entry of a kind that is not known: %d", e.kind)
+}
+
+// flush writes the batch that has gathered, and lets a segment that is needed go first.
+func (c *compaction) flush() error {
+	if len(c.encoder.sizes) == 0 {
+		return nil
+	}
+	b := c.encoder.seal(c.store, uint64(c.out.number), uint64(c.out.end), c.out.batches+1)
+	if _, err := c.file.WriteAt(b, c.out.end); err != nil {
+		return err
+	}
+	if err := c.file.Sync(); err != nil {
+		return err
+	}
+	c.out.end += int64(len(b))
+	c.out.batches++
+	c.encoder.reset()
+	return c.prepareNext()
+}
+
+// takePlace puts the copy in the place of the run: in the manifest, then in the index. Then the files of the run go.
+func (c *compaction) takePlace(run []*segment) error {
+	scan, err := c.newScan(c.out, nil)
+	if err != nil {
+		return err
+	}
+	if err := c.writeHint(scan, true); err != nil {
+		return c.giveUp(err)
+	}
+	c.plan.Lock()
+	old := c.row
+	at := 0
+	for c.row[at] != run[0] {
+		at++
+	}
+	c.row = append(append(append([]*segment{}, old[:at]...), c.out), old[at+len(run):]...)
+	m := c.listing()
+	c.plan.Unlock()
+	if err := writeManifest(c.fs, c.dir, &m); err != nil {
+		c.plan.Lock()
+		c.row = append(append([]*segment{}, old[:at]...), append(run, c.row[at+1:]...)...)
+		c.plan.Unlock()
+		return c.giveUp(err)
+	}
+	c.mu.Lock()
+	c.segments[c.out.number] = c.out
+	c.mu.Unlock()
+	*scan = newScanAgain(scan)
+	if err := scan.whole(c.take); err != nil {
+		return err
+	}
+	c.move()
+	c.mu.Lock()
+	for _, s := range run {
+		delete(c.segments, s.number)
+	}
+	c.mu.Unlock()
+	for _, s := range run {
+		s.obsolete.Store(true)
+		s.release(c.fs)
+	}
+	return nil
+}
+
+// giveUp removes the copy.
+func (c *compaction) giveUp(err error) error {
+	c.out.obsolete.Store(true)
+	c.out.release(c.fs)
+	return fmt.Errorf("wal: %s: %w", c.dir, err)
+}
+
+// take takes an entry of the copy.
+func (c *compaction) take(e entry) error {
+	if c.pending = append(c.pending, e); len(c.pending) == lookChunk {
+		c.move()
+	}
+	return nil
+}
+
+// move has the index point to the entries of c.pending in the copy, save those that have been replaced meanwhile.
+func (c *compaction) move() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, e := range c.pending {
+		from, size := c.origins[i], int64(len(e.bytes))
+		at := &c.stateAt
+		switch e.kind {
+		case kindDrop:
+			c.out.live += size
+			continue
+		case kindRecord:
+			name, _, _, _ := recordHead(e.payload())
+			n, _, ok := c.index.find(name)
+			if !ok {
+				continue
+			}
+			at = c.index.spot(n)
+		}
+		if (origin{at.segment, at.offset}) == from {
+			c.segments[from.segment].live -= size
+			at.segment, at.offset = c.out.number, uint32(e.offset)
+			c.out.live += size
+		}
+	}
+	c.origins = c.origins[len(c.pending):]
+	clear(c.pending)
+	c.pending = c.pending[:0]
+}
+
+// newScanAgain returns s as it was before its first batch.
+func newScanAgain(s *scan) scan {
+	return scan{segment: s.segment, store: s.store, data: s.data, at: dataStart}
+}

@@ -1,0 +1,201 @@
+package wal
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/tables"
+)
+
+// A spot is where the latest record of an instance lies.
+type spot struct {
+	index   uint64 // zero: not decided
+	name    uint32 // where its name is, in names
+	place   uint32 // in undecided, if it is not decided
+	segment uint32
+	offset  uint32
+	size    uint32 // of the whole entry
+}
+
+// An index finds the latest record of each instance. It holds names, and where records lie, but no values: about 100 bytes for each
+// instance, none of which the garbage collector has to look at.
+type index struct {
+	seed      maphash.Seed
+	n         uint32
+	chunks    [][]spot // all full but the last
+	byName    tables.Names
+	undecided []uint32 // in no order
+	order     tables.Order
+	names     arena
+}
+
+// An arena keeps names, one after the other, each with its length before it, at multiples of 4 bytes. What is dropped stays
+// until the next Open.
+type arena struct {
+	chunks [][]byte
+}
+
+const (
+	arenaChunk = 1 << 16
+	arenaUnit  = 4
+)
+
+// add keeps a copy of name, and returns where it is.
+func (a *arena) add(name []byte) uint32 {
+	last := len(a.chunks) - 1
+	if last < 0 || len(a.chunks[last])+1+len(name) > arenaChunk {
+		last++
+		a.chunks = append(a.chunks, make([]byte, 0, arenaChunk))
+	}
+	c := a.chunks[last]
+	at := uint32(last*(arenaChunk/arenaUnit) + len(c)/arenaUnit)
+	c = append(append(c, byte(len(name))), name...)
+	for len(c)%arenaUnit != 0 {
+		c = append(c, 0)
+	}
+	a.chunks[last] = c
+	return at
+}
+
+// get returns the name there: a part of the arena, which never changes.
+func (a *arena) get(at uint32) []byte {
+	c := a.chunks[at/(arenaChunk/arenaUnit)][at%(arenaChunk/arenaUnit)*arenaUnit:]
+	return c[1 : 1+c[0]]
+}
+
+func (x *index) spot(at uint32) *spot { return &x.chunks[at/tables.Chunk][at%tables.Chunk] }
+
+func (x *index) name(at uint32) []byte { return x.names.get(x.spot(at).name) }
+
+// find returns the spot of a name.
+func (x *index) find(name []byte) (at uint32, hash uint64, ok bool) {
+	hash = maphash.Bytes(x.seed, name)
+	at, ok = x.byName.Find(hash, func(at uint32) bool { return string(x.name(at)) == string(name) })
+	return at, hash, ok
+}
+
+// findString is find for a string.
+func (x *index) findString(name string) (at uint32, ok bool) {
+	return x.byName.Find(maphash.String(x.seed, name), func(at uint32) bool { return string(x.name(at)) == name })
+}
+
+// checkIndex returns an error if another instance than that of the record has its Index.
+func (x *index) checkIndex(r *paxos.Record) error {
+	if at, ok := x.order.Get(r.Index); ok && string(x.name(at)) != r.Instance {
+		return fmt.Errorf("Record %q: Index: %d is that of %q", r.Instance, r.Index, x.name(at))
+	}
+	return nil
+}
+
+// put makes s, whose name is given, the spot of its instance. It returns the spot that it replaces; its size is zero if there is none.
+func (x *index) put(name []byte, s spot) (old spot) {
+	at, hash, known := x.find(name)
+	if known {
+		p := x.spot(at)
+		old, s.name, s.place = *p, p.name, p.place
+		if old.index == s.index {
+			*p = s
+			return old
+		}
+		x.unlink(at)
+		*x.spot(at) = s
+		x.link(at)
+		return old
+	}
+	s.name = x.names.add(name)
+	last := len(x.chunks) - 1
+	if last < 0 || len(x.chunks[last]) == tables.Chunk {
+		last++
+		x.chunks = append(x.chunks, make([]spot, 0, min(tables.Chunk, max(8, last*tables.Chunk))))
+	}
+	x.chunks[last] = append(x.chunks[last], s)
+	x.byName.Add(hash, x.n)
+	x.n++
+	x.link(x.n - 1)
+	return spot{}
+}
+
+// remove forgets the instance at that number. The last one gets its number.
+func (x *index) remove(at uint32) {
+	x.unlink(at)
+	last := x.n - 1
+	x.byName.Remove(maphash.Bytes(x.seed, x.name(at)), at)
+	if at != last {
+		s := *x.spot(last)
+		x.byName.Move(maphash.Bytes(x.seed, x.name(last)), last, at)
+		*x.spot(at) = s
+		if s.index != 0 {
+			x.order.Move(s.index, at)
+		} else {
+			x.undecided[s.place] = at
+		}
+	}
+	x.n--
+	end := len(x.chunks) - 1
+	if x.chunks[end] = x.chunks[end][:x.n%tables.Chunk]; x.n%tables.Chunk == 0 {
+		x.chunks[end] = nil
+		x.chunks = x.chunks[:end]
+	}
+}
+
+// drop forgets the instances in r, and tells of each where its record was.
+func (x *index) drop(r paxos.NameRange, gone func(spot)) {
+	for at := uint32(0); at < x.n; {
+		if name := x.name(at); string(name) < r.From || string(name) >= r.To {
+			at++
+			continue
+		}
+		gone(*x.spot(at))
+		x.remove(at)
+	}
+}
+
+// link enters the spot into undecided or order.
+func (x *index) link(at uint32) {
+	s := x.spot(at)
+	if s.index != 0 {
+		x.order.Add(tables.Place{Index: s.index, At: at})
+		return
+	}
+	s.place = uint32(len(x.undecided))
+	x.undecided = append(x.undecided, at)
+}
+
+// unlink undoes link.
+func (x *index) unlink(at uint32) {
+	s := x.spot(at)
+	if s.index != 0 {
+		x.order.Remove(s.index)
+		return
+	}
+	end := len(x.undecided) - 1
+	moved := x.undecided[end]
+	x.undecided[s.place], x.spot(moved).place = moved, s.place
+	if x.undecided = x.undecided[:end]; cap(x.undecided) > max(tables.Chunk, 8*end) {
+		x.undecided = append(make([]uint32, 0, 2*end), x.undecided...)
+	}
+}
+
+// undecidedNames returns the names of the instances that are not decided.
+func (x *index) undecidedNames() []string {
+	names := make([]string, len(x.undecided))
+	for i, at := range x.undecided {
+		names[i] = string(x.name(at))
+	}
+	return names
+}
+
+// decided returns the decided instances above after, at most most.
+func (x *index) decided(after uint64, most int) []paxos.Named {
+	runs, n := x.order.Above(after, most)
+	if n == 0 {
+		return nil
+	}
+	named := make([]paxos.Named, 0, n)
+	for _, p := range slices.Concat(runs...) {
+		named = append(named, paxos.Named{Instance: string(x.name(p.At)), Index: p.Index})
+	}
+	return named
+}

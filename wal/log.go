@@ -1,0 +1,281 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"iter"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/disk"
+)
+
+// Options of Open. The zero value of each means its default.
+type Options struct {
+	// Logger gets what an operator should know: what Open found and dropped, and what failed in the background. Nil:
+	// nothing is logged. Its keys are dir, segment and err.
+	Logger *slog.Logger
+	// SegmentSize is the most bytes of a segment: 32 MiB; 64 KiB to 256 MiB. The first segments are smaller, and a batch that needs it
+	// gets a larger one. About two segments' worth of space is ahead of what is used.
+	SegmentSize int64
+	// ReadOnly opens the log to be looked at, and changes nothing. Save fails, and no server may have it open.
+	ReadOnly bool
+
+	fs        disk.FS       // the machine's
+	least     int64         // bytes of the first segments: 1 MiB
+	sealAfter time.Duration // how long after a Save without another: 5 ms
+	inline    bool          // there is no worker: who wakes it does its work
+}
+
+const (
+	defaultSegment = 32 << 20
+	defaultLeast   = 1 << 20
+	defaultSeal    = 5 * time.Millisecond
+)
+
+func (o Options) withDefaults() (Options, error) {
+	if o.SegmentSize == 0 {
+		o.SegmentSize = defaultSegment
+	}
+	if o.SegmentSize < 64<<10 || o.SegmentSize > 256<<20 {
+		if o.least == 0 { // else it is a test
+			return o, fmt.Errorf("wal: Options.SegmentSize: %d: want 64 KiB to 256 MiB, or 0 for the default", o.SegmentSize)
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.fs == nil {
+		o.fs = disk.OS{}
+	}
+	if o.least == 0 {
+		o.least = min(defaultLeast, o.SegmentSize)
+	}
+	if o.sealAfter == 0 {
+		o.sealAfter = defaultSeal
+	}
+	return o, nil
+}
+
+// A Log is the storage of one server, open. It is a paxos.Storage; its methods are safe for concurrent use. Close it after
+// the Node. Its memory is about 100 bytes for each instance that it holds, plus the largest batch of late.
+type Log struct {
+	dir     string
+	fs      disk.FS
+	options Options
+	lock    io.Closer
+	store   uint64
+	dead    atomic.Pointer[error] // why nothing more is written; nil: it is not so
+
+	// writing is held by who writes to the active segment: a Save, a seal.
+	writing  sync.Mutex
+	active   *segment
+	sequence uint64 // of the next batch
+	encoder  encoder
+	name     []byte    // of a record, for the index
+	saved    time.Time // when the last Save ended
+	armed    bool      // sealing will look at it
+	sealing  *time.Timer
+	head     [pageSize]byte // of a seal
+
+	// mu guards the index. A Save holds it for as long as it takes to enter what is durable.
+	mu       sync.RWMutex
+	index    index
+	segments map[uint32]*segment // by number
+	state    paxos.ServerState
+	stateAt  spot
+	closed   bool
+
+	// plan guards which segments there are. It may be taken under writing, and mu under it.
+	plan     sync.Mutex
+	row      []*segment // in the order of their batches; the active one, then what was prepared, stand at the end
+	manifest manifest
+	ready    *sync.Cond // a segment was prepared, or can't be
+	prepared *segment   // nil: not yet
+	wanted   int64      // bytes of data that the next segment must have room for
+	failed   error      // why there is no prepared segment
+	stopping bool
+	wake     chan struct{}
+	stopped  chan struct{} // the worker has ended
+
+	reads sync.Pool // *[]byte
+}
+
+var _ paxos.Storage = (*Log)(nil)
+
+func newLog(dir string, o Options) *Log {
+	l := &Log{dir: dir, fs: o.fs, options: o, index: index{seed: maphash.MakeSeed()}, segments: map[uint32]*segment{},
+		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	l.ready = sync.NewCond(&l.plan)
+	l.reads.New = func() any { return new([]byte) }
+	return l
+}
+
+// Server returns the state last saved. It fails after Close.
+func (l *Log) Server() (paxos.ServerState, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return paxos.ServerState{}, errClosed
+	}
+	return l.state, nil
+}
+
+// Load returns the record of an instance, or the zero Record if there is none, for which it reads nothing from disk. An
+// error is that of the file system, a *CorruptionError, or that the log is closed.
+func (l *Log) Load(instance string) (paxos.Record, error) {
+	l.mu.RLock()
+	if l.closed {
+		l.mu.RUnlock()
+		return paxos.Record{}, errClosed
+	}
+	at, ok := l.index.findString(instance)
+	if !ok {
+		l.mu.RUnlock()
+		return paxos.Record{}, nil
+	}
+	s := *l.index.spot(at)
+	from := l.segments[s.segment]
+	from.acquire()
+	l.mu.RUnlock()
+	defer from.release(l.fs)
+
+	buf := l.reads.Get().(*[]byte)
+	defer l.reads.Put(buf)
+	rec, err := l.read(from, s, buf)
+	if err == nil && (rec.Instance != instance || rec.Index != s.index) {
+		err = &CorruptionError{from.path, int64(s.offset), fmt.Sprintf("the record of %q is not here", instance)}
+	}
+	if err != nil {
+		return paxos.Record{}, err
+	}
+	rec.Instance = instance
+	return rec, nil
+}
+
+// maxRead is up to how many bytes a buffer for reading is kept for the next.
+const maxRead = 64 << 10
+
+// read reads the record at that spot.
+func (l *Log) read(from *segment, s spot, buf *[]byte) (paxos.Record, error) {
+	b := *buf
+	if cap(b) < int(s.size) {
+		b = make([]byte, s.size)
+	}
+	b = b[:s.size]
+	if cap(b) <= maxRead {
+		*buf = b
+	}
+	if n, err := from.file.ReadAt(b, int64(s.offset)); n < len(b) {
+		if errors.Is(err, io.EOF) {
+			return paxos.Record{}, &CorruptionError{from.path, int64(s.offset), "the file ends in a record"}
+		}
+		return paxos.Record{}, fmt.Errorf("wal: %s: %w", from.path, err)
+	}
+	if why := l.checkEntry(from, s, b, kindRecord); why != "" {
+		return paxos.Record{}, &CorruptionError{from.path, int64(s.offset), why}
+	}
+	rec, err := parseRecord(b[entryHead:])
+	if err != nil {
+		return paxos.Record{}, &CorruptionError{from.path, int64(s.offset), err.Error()}
+	}
+	return rec, nil
+}
+
+// checkEntry returns what is wrong with the entry b that was read at s; empty: nothing.
+func (l *Log) checkEntry(from *segment, s spot, b []byte, kind byte) string {
+	e, rest, err := nextEntry(b, int64(s.offset))
+	switch {
+	case err != nil:
+		return err.Error()
+	case len(rest) > 0 || e.kind != kind || !l.intact(from, e):
+		return errEntrySum.Error()
+	}
+	return ""
+}
+
+// intact reports whether the entry, which was read from that segment, has the right checksum.
+func (l *Log) intact(from *segment, e entry) bool {
+	return place{l.store, uint64(from.number), uint64(e.offset)}.sum(e.bytes) == leUint32(e.bytes)
+}
+
+// Undecided lists the names of the records that are not Chosen when the loop over it begins. It holds no lock while the
+// loop runs, and may be used any number of times.
+func (l *Log) Undecided() iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		l.mu.RLock()
+		closed, names := l.closed, l.index.undecidedNames()
+		l.mu.RUnlock()
+		if closed {
+			yield("", errClosed)
+			return
+		}
+		for _, name := range names {
+			if !yield(name, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Decided lists Chosen records with an Index above after, in the order of Index, at most max; none if max is not positive. It
+// reads nothing from disk.
+func (l *Log) Decided(after uint64, max int) ([]paxos.Named, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return nil, errClosed
+	}
+	return l.index.decided(after, max), nil
+}
+
+// die has nothing more be written, because of err, and returns it.
+func (l *Log) die(err error) error {
+	l.dead.CompareAndSwap(nil, &err)
+	return err
+}
+
+// alive returns why nothing more may be written; nil: nothing keeps it.
+func (l *Log) alive() error {
+	if err := l.dead.Load(); err != nil {
+		return fmt.Errorf("wal: %s: dead since a write failed: %w", l.dir, *err)
+	}
+	return nil
+}
+
+// Close seals the log, and gives the directory free for the next. It waits for a Save that runs, and may be called more than
+// once. All other methods fail from then on.
+func (l *Log) Close() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.mu.Lock()
+	closed := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if closed {
+		return nil
+	}
+	var err error
+	if !l.options.ReadOnly {
+		l.stopWorker()
+		l.sealing.Stop()
+		if l.alive() == nil {
+			err = l.seal()
+		}
+	}
+	l.closeFiles()
+	return err
+}
+
+// closeFiles gives back what Open took.
+func (l *Log) closeFiles() {
+	for _, s := range l.row {
+		s.release(l.fs)
+	}
+	l.lock.Close()
+}

@@ -1,0 +1,178 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/disk"
+)
+
+// The manifest says whose storage the directory is, and which segments there are, in their order. It is text, replaced as a
+// whole: a new one is written and synced under another name, and renamed.
+//
+//	paxos wal 1
+//	store 6b3f09a1c2d4e5f7
+//	cluster "lunch"
+//	id 1
+//	members "1,2,3 majority(3)"
+//	next 8
+//	copy 5 end 91840 batches 12 last 5012
+//	closed 4 end 65532 batches 301 last 5313
+//	open 6
+//	open 7
+//	sum 5d2f00c1
+//
+// next is the number of the next segment. A closed segment, or a copy that compaction has made of some, has all its batches up to end, and last is the sequence of the latest
+// that it, or what it replaces, held. The batches of an open one end where they end; one that was prepared has none. A
+// segment is listed before anything is written to it. sum is the checksum of the lines before.
+type manifest struct {
+	state    paxos.ServerState // as it was formatted
+	next     uint32
+	segments []listed
+}
+
+// A listed segment.
+type listed struct {
+	number  uint32
+	closed  bool
+	copy    bool // it is closed
+	end     int64
+	batches uint64
+	last    uint64
+}
+
+const (
+	manifestName = "MANIFEST"
+	maxManifest  = 16 << 20 // bytes: of 200,000 segments
+)
+
+// text is the manifest as it stands in its file.
+func (m *manifest) text() []byte {
+	b := fmt.Appendf(nil, "paxos wal %d\nstore %016x\ncluster %q\nid %d\nmembers %q\nnext %d\n", formatVersion, m.state.Store, m.state.Cluster,
+		m.state.ID, m.state.Members, m.next)
+	for _, s := range m.segments {
+		kind := "closed"
+		if s.copy {
+			kind = "copy"
+		}
+		if s.closed {
+			b = fmt.Appendf(b, "%s %d end %d batches %d last %d\n", kind, s.number, s.end, s.batches, s.last)
+		} else {
+			b = fmt.Appendf(b, "open %d\n", s.number)
+		}
+	}
+	return fmt.Appendf(b, "sum %08x\n", checksum(b))
+}
+
+// parseManifest reads the text of a manifest. It takes exactly what text writes.
+func parseManifest(b []byte) (m manifest, err error) {
+	text := string(b)
+	first, _, _ := strings.Cut(text, "\n")
+	if v, ok := strings.CutPrefix(first, "paxos wal "); ok && v != strconv.Itoa(formatVersion) && len(v) < 20 {
+		return m, fmt.Errorf("format version %q: this program knows version %d only", v, formatVersion)
+	}
+	cut := strings.LastIndex(strings.TrimSuffix(text, "\n"), "\n") + 1
+	if text[cut:] != fmt.Sprintf("sum %08x\n", checksum(b[:cut])) {
+		return m, errors.New("its checksum does not match")
+	}
+	lines := strings.Split(text[:cut], "\n")
+	if len(lines) < 7 {
+		return m, errors.New("it has too few lines")
+	}
+	head := strings.Join(lines[1:6], "\n")
+	if _, err := fmt.Sscanf(head, "store %x\ncluster %q\nid %d\nmembers %q\nnext %d", &m.state.Store, &m.state.Cluster, &m.state.ID,
+		&m.state.Members, &m.next); err != nil {
+		return m, err
+	}
+	for _, line := range lines[6 : len(lines)-1] {
+		var s listed
+		var kind string
+		if s.closed = !strings.HasPrefix(line, "open "); s.closed {
+			_, err = fmt.Sscanf(line, "%s %d end %d batches %d last %d", &kind, &s.number, &s.end, &s.batches, &s.last)
+			s.copy = kind == "copy"
+		} else {
+			_, err = fmt.Sscanf(line, "open %d", &s.number)
+		}
+		if err != nil {
+			return m, fmt.Errorf("line %q: %w", line, err)
+		}
+		m.segments = append(m.segments, s)
+	}
+	if string(m.text()) != text {
+		return m, errors.New("it says something that was never written")
+	}
+	return m, m.check()
+}
+
+// check returns an error that says what contradicts itself.
+func (m *manifest) check() error {
+	seen, open := map[uint32]bool{}, false
+	for _, s := range m.segments {
+		switch {
+		case s.number == 0 || s.number >= m.next || seen[s.number]:
+			return fmt.Errorf("segment %d is out of place", s.number)
+		case s.closed && (open || s.end < dataStart || s.end > maxSegment):
+			return fmt.Errorf("segment %d is closed, and ends at %d", s.number, s.end)
+		}
+		open = !s.closed
+		seen[s.number] = true
+	}
+	return nil
+}
+
+// readManifest reads the manifest of dir. An error that is fs.ErrNotExist means that there is none.
+func readManifest(files disk.FS, dir string) (m manifest, err error) {
+	path := filepath.Join(dir, manifestName)
+	f, err := files.Open(path, false)
+	if err != nil {
+		return m, fmt.Errorf("wal: %w", err)
+	}
+	defer f.Close()
+	if size, err := f.Size(); err == nil && size > maxManifest {
+		return m, &CorruptionError{path, 0, fmt.Sprintf("%d bytes: no manifest is that large", size)}
+	}
+	b, err := readAll(f, nil)
+	if err != nil {
+		return m, fmt.Errorf("wal: %s: %w", path, err)
+	}
+	if m, err = parseManifest(b); err != nil {
+		return m, &CorruptionError{path, 0, err.Error()}
+	}
+	return m, nil
+}
+
+// writeManifest makes m the manifest of dir, durably.
+func writeManifest(files disk.FS, dir string, m *manifest) error {
+	return writeFile(files, filepath.Join(dir, manifestName), m.text())
+}
+
+// writeFile makes a file with that content durable under its name, in place of another that may have it.
+func writeFile(files disk.FS, path string, content []byte) error {
+	temporary := path + ".tmp"
+	if err := files.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := files.Create(temporary)
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt(content, 0); err == nil {
+		err = f.Sync()
+	}
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = files.Rename(temporary, path)
+	}
+	if err != nil {
+		files.Remove(temporary)
+		return err
+	}
+	return syncNames(files, filepath.Dir(path))
+}

@@ -1,0 +1,228 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// Open opens the storage that Create made in dir. What it returns is durable: what a process that was killed had written, and
+// not synced, is written again and synced first. A batch that was being saved when power was lost is dropped, whole, and that
+// is logged; nothing else ever is.
+//
+// Errors: there is no storage in dir, which the error says what to do about; another process has it open; damage, as a
+// *CorruptionError; what the file system says.
+func Open(dir string, o Options) (*Log, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	l := newLog(dir, o)
+	if l.lock, err = l.lockDir(); err != nil {
+		return nil, err
+	}
+	if err := l.open(); err != nil {
+		l.closeFiles()
+		return nil, err
+	}
+	if !o.ReadOnly {
+		l.sealing = time.AfterFunc(time.Hour, l.sealDue)
+		if !o.inline {
+			go l.workLoop()
+		}
+		l.work()
+	}
+	return l, nil
+}
+
+// lockDir locks the directory.
+func (l *Log) lockDir() (closer interface{ Close() error }, err error) {
+	if _, err := readManifest(l.fs, l.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, absent(l.fs, l.dir)
+	}
+	if closer, err = l.fs.Lock(filepath.Join(l.dir, lockName), l.options.ReadOnly); err != nil {
+		return nil, fmt.Errorf("wal: open: %w", err)
+	}
+	return closer, nil
+}
+
+func (l *Log) open() (err error) {
+	if l.manifest, err = readManifest(l.fs, l.dir); err != nil {
+		return err
+	}
+	l.store, l.state = l.manifest.state.Store, l.manifest.state
+	if !l.options.ReadOnly {
+		// Who wrote the manifest may not have lived to sync the directory, and what it replaces must not come back.
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			return fmt.Errorf("wal: %s: %w", l.dir, err)
+		}
+		if err := l.removeLeftovers(); err != nil {
+			return err
+		}
+	}
+	last := uint64(0)
+	var open []*segment
+	for _, e := range l.manifest.segments {
+		s, err := l.openSegment(e)
+		if err != nil {
+			return err
+		}
+		if !s.closed {
+			open = append(open, s)
+			continue
+		}
+		last = max(last, s.last)
+		if err := l.readClosed(s); err != nil {
+			return err
+		}
+	}
+	if err := l.recover(open, last+1); err != nil || l.options.ReadOnly {
+		return err
+	}
+	if len(open) == 0 { // the first Open after Create
+		if err := l.prepareNext(); err != nil {
+			return err
+		}
+		l.active, l.prepared = l.prepared, nil
+	}
+	return nil
+}
+
+// removeLeftovers removes what a crash has left: files that were not ready, and segments that others have taken the place
+// of. A segment that is not listed, but should be, is damage.
+func (l *Log) removeLeftovers() error {
+	names, err := l.fs.List(l.dir)
+	if err != nil {
+		return fmt.Errorf("wal: %s: %w", l.dir, err)
+	}
+	listed := map[uint32]bool{}
+	for _, s := range l.manifest.segments {
+		listed[s.number] = true
+	}
+	for _, name := range names {
+		path := filepath.Join(l.dir, name)
+		number, isSegment := segmentNumber(name, ".log")
+		hinted, isHint := segmentNumber(name, ".hint")
+		switch {
+		case isSegment && !listed[number]:
+			if err := l.checkLeftover(path, number); err != nil {
+				return err
+			}
+		case isHint && !listed[hinted], isTemporary(name):
+		default:
+			continue
+		}
+		if err := l.fs.Remove(path); err != nil {
+			return fmt.Errorf("wal: %w", err)
+		}
+	}
+	return nil
+}
+
+func isTemporary(name string) bool {
+	of, ok := strings.CutSuffix(name, ".tmp")
+	_, log := segmentNumber(of, ".log")
+	_, hint := segmentNumber(of, ".hint")
+	return ok && (log || hint || of == manifestName || of == rescueName)
+}
+
+// checkLeftover returns an error unless the segment, which is not listed, is one that nothing was written to, a copy, or one
+// that a copy has replaced.
+func (l *Log) checkLeftover(path string, number uint32) error {
+	if number < l.manifest.next {
+		return nil
+	}
+	f, err := l.fs.Open(path, false)
+	if err != nil {
+		return fmt.Errorf("wal: %w", err)
+	}
+	defer f.Close()
+	scan, err := l.newScan(&segment{number: number, path: path, file: f}, nil)
+	if err != nil {
+		return err
+	}
+	if !isCopy(scan.data) && scan.garbage() > 0 {
+		return &CorruptionError{filepath.Join(l.dir, manifestName), 0, fmt.Sprintf("it does not list segment %d, to which something was written: "+
+			"it is an old one", number)}
+	}
+	return nil
+}
+
+// openSegment opens a listed segment, and puts it into the row.
+func (l *Log) openSegment(e listed) (*segment, error) {
+	path := segmentPath(l.dir, e.number)
+	f, err := l.fs.Open(path, !e.closed && !l.options.ReadOnly)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &CorruptionError{path, 0, "the file is missing"}
+	case err != nil:
+		return nil, fmt.Errorf("wal: %w", err)
+	}
+	s := &segment{number: e.number, path: path, file: f, closed: e.closed, copy: e.copy, end: dataStart}
+	s.acquire()
+	l.row = append(l.row, s)
+	l.segments[s.number] = s
+	if e.closed {
+		s.end, s.batches, s.last = e.end, e.batches, e.last
+	}
+	if s.size, err = f.Size(); err != nil {
+		return nil, fmt.Errorf("wal: %s: %w", path, err)
+	}
+	if s.size < s.end {
+		return nil, &CorruptionError{path, s.size, fmt.Sprintf("the file ends here: its batches end at %d", s.end)}
+	}
+	return s, nil
+}
+
+// readClosed enters what a closed segment holds, by its hint or by itself.
+func (l *Log) readClosed(s *segment) error {
+	hinted, err := l.readHint(s)
+	if err != nil {
+		return err
+	}
+	if s.hinted = hinted; hinted {
+		return nil
+	}
+	scan, err := l.newScan(s, nil)
+	if err != nil {
+		return err
+	}
+	return scan.whole(func(e entry) error { return l.enterEntry(s, e) })
+}
+
+// enterEntry enters an entry that was read into the index.
+func (l *Log) enterEntry(s *segment, e entry) error {
+	at := spot{segment: s.number, offset: uint32(e.offset), size: uint32(len(e.bytes))}
+	switch e.kind {
+	case kindServer:
+		var state paxos.ServerState
+		if err := state.UnmarshalBinary(e.payload()); err != nil {
+			return err
+		}
+		l.enterState(state, at)
+	case kindDrop:
+		r, err := parseDrop(e.payload())
+		if err != nil {
+			return err
+		}
+		l.enterDrop(r, at)
+	case kindRecord:
+		name, index, _, err := recordHead(e.payload())
+		if err != nil {
+			return err
+		}
+		if i, ok := l.index.order.Get(index); ok && string(l.index.name(i)) != string(name) {
+			return fmt.Errorf("%q has the Index of %q, %d", name, l.index.name(i), index)
+		}
+		at.index = index
+		l.enterRecord(name, at)
+	default:
+		return fmt.Errorf("an entry of a kind that is not known: %d", e.kind)
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+)
+
+// A tail is how an open segment ends.
+type tail struct {
+	segment *segment
+	began   int64  // where its last batch is
+	batch   []byte // which is this
+	garbage int64  // up to where there is something that can't be read; zero: there is nothing
+}
+
+// recover reads the open segments, in which sequence is the first number of a batch, and finds where the log ends. What proves
+// that something is missing is damage. Else what can't be read is the batch that was being saved when power was lost: it goes.
+// Nothing is written before all has been read.
+func (l *Log) recover(open []*segment, sequence uint64) error {
+	l.sequence = sequence
+	saved, err := l.readRescue()
+	if err != nil {
+		return err
+	}
+	var before, scan *scan
+	var buf []byte
+	tails := make([]tail, len(open))
+	last := 0
+	for i, s := range open {
+		if scan, err = l.newScan(s, buf); err != nil {
+			return err
+		}
+		saved.restore(scan)
+		if err := l.recoverSegment(scan, before); err != nil {
+			return err
+		}
+		tails[i] = tail{segment: s, garbage: scan.garbage()}
+		if scan.batches > 0 {
+			last = i
+			tails[i].began, tails[i].batch = scan.began, slices.Clone(scan.data[scan.began:s.end])
+		}
+		if scan.batches > 0 || before == nil {
+			before = scan
+		}
+		buf, scan.data = scan.data, nil
+	}
+	if len(open) == 0 || l.options.ReadOnly {
+		return nil
+	}
+	l.settleRow(open, last)
+	for _, t := range tails[last:] {
+		if err := l.clean(t); err != nil {
+			return fmt.Errorf("wal: %s: %w", t.segment.path, err)
+		}
+	}
+	if err := l.seal(); err != nil {
+		return err
+	}
+	return l.removeRescue()
+}
+
+// recoverSegment enters the batches of one open segment. before is the one that the batches so far end in.
+func (l *Log) recoverSegment(scan, before *scan) error {
+	s := scan.segment
+	if h, ok := scan.header(dataStart); ok && h.sequence > l.sequence && before != nil {
+		return before.corrupt(before.at, "batch %d should be here, and can't be read; batch %d, which was written later, can", l.sequence, h.sequence)
+	}
+	scan.sequence = l.sequence
+	for {
+		entries, at, ok, err := scan.next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if err := scan.eachEntry(entries, at, func(e entry) error { return l.enterEntry(s, e) }); err != nil {
+			return err
+		}
+	}
+	s.end, s.batches, l.sequence = scan.at, scan.batches, scan.sequence
+	if s.batches > 0 {
+		s.last = l.sequence - 1
+	}
+	s.sealed, s.turn = scan.sealed()
+	return scan.beyond()
+}
+
+// settleRow makes one of the open segments, which those after it have no batches of, the active one. Those before it are
+// closed, and the next is the one that is prepared.
+func (l *Log) settleRow(open []*segment, active int) {
+	last := uint64(0)
+	for _, s := range slices.Backward(open[:active+1]) {
+		if s.batches == 0 {
+			s.last = last
+		}
+		last = s.last - s.batches
+		s.closed = s != open[active]
+	}
+	l.active = open[active]
+	if active+1 < len(open) {
+		l.prepared = open[active+1]
+	}
+}
+
+// clean makes the end of the log what the rest of it is: the last batch, which may be in memory only, is written again, and what
+// can't be read behind it becomes zeros. Both are synced before anybody is told of them.
+func (l *Log) clean(t tail) error {
+	s := t.segment
+	if t.garbage > 0 {
+		l.options.Logger.Warn("wal: a batch that was being saved when the server stopped is dropped", "dir", l.dir, "segment", s.number,
+			"offset", s.end, "bytes", t.garbage-s.end)
+	}
+	if t.garbage == 0 && (s.batches == 0 || s.sealed == s.end) {
+		return nil
+	}
+	if len(t.batch) > 0 && s.sealed < s.end {
+		if err := writeFile(l.fs, l.rescuePath(), t.batch); err != nil {
+			return err
+		}
+		if _, err := s.file.WriteAt(t.batch, t.began); err != nil {
+			return err
+		}
+	}
+	for at := s.end; at < t.garbage; at += pageSize {
+		if _, err := s.file.WriteAt(zeros[:min(pageSize, t.garbage-at)], at); err != nil {
+			return err
+		}
+	}
+	return s.file.Sync()
+}
+
+// The rescue is a copy of the last batch, in a file of its own, while that is written again: it may have been acknowledged, and must
+// be there if power is lost in the middle of that. What it says of its place never changes, so one that comes back later, as
+// its removal was not synced, does no harm.
+type rescue struct {
+	batchHeader
+	bytes []byte // nil: there is none
+}
+
+const rescueName = "RESCUE"
+
+func (l *Log) rescuePath() string { return filepath.Join(l.dir, rescueName) }
+
+// readRescue reads the rescue, if there is one. It has its name only when it is whole.
+func (l *Log) readRescue() (r rescue, err error) {
+	f, err := l.fs.Open(l.rescuePath(), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return r, fmt.Errorf("wal: %w", err)
+	}
+	defer f.Close()
+	b, err := readAll(f, nil)
+	if err != nil {
+		return r, fmt.Errorf("wal: %s: %w", l.rescuePath(), err)
+	}
+	h, ok := parseBatch(b)
+	if !ok || h.store != l.store || int64(len(b)) != padded(int64(batchHead+h.length)) || checksum(b[batchHead:batchHead+h.length]) != h.entriesSum {
+		return r, &CorruptionError{l.rescuePath(), 0, "it does not hold a batch of this storage"}
+	}
+	return rescue{h, b}, nil
+}
+
+// restore puts the batch where it belongs in what was read of its segment.
+func (r rescue) restore(s *scan) {
+	if r.bytes != nil && r.segment == uint64(s.segment.number) && r.offset+uint64(len(r.bytes)) <= uint64(len(s.data)) {
+		copy(s.data[r.offset:], r.bytes)
+	}
+}
+
+// removeRescue removes the rescue, if there is one.
+func (l *Log) removeRescue() error {
+	if err := l.fs.Remove(l.rescuePath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("wal: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package wal
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// Save makes b durable, all or nothing, with one write and one fdatasync. It costs no allocation for each record, and time
+// in proportion to b, save that each NameRange in Drop costs a pass over the names of all instances. Saves at the same time
+// run one after the other.
+//
+// It refuses what Batch.Check refuses, an Index that another instance has, names over 255 bytes, records over 16 MiB, and batches over
+// 256 MiB. Where there is no room for a batch on the disk, it fails before anything is written.
+//
+// After any error the log is dead: readers go on with what was saved before, and every later Save fails, since what a failed
+// fsync has left on the disk is not known. After the next Open the batch is there as a whole, or not at all.
+func (l *Log) Save(b paxos.Batch) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if err := l.writable(); err != nil {
+		return err
+	}
+	if err := l.save(&b); err != nil {
+		return l.die(err)
+	}
+	if l.saved = time.Now(); !l.armed {
+		l.armed = true
+		l.sealing.Reset(l.options.sealAfter)
+	}
+	return nil
+}
+
+// writable returns why nothing can be written; writing is held.
+func (l *Log) writable() error {
+	switch {
+	case l.options.ReadOnly:
+		return errReadOnly
+	case l.closed:
+		return errClosed
+	}
+	return l.alive()
+}
+
+func (l *Log) save(b *paxos.Batch) error {
+	if b.Server == nil && len(b.Drop) == 0 && len(b.Records) == 0 {
+		return nil
+	}
+	if err := l.check(b); err != nil {
+		return fmt.Errorf("wal: %s: %w", l.dir, err)
+	}
+	if err := l.encoder.encode(b); err != nil {
+		return fmt.Errorf("wal: %s: %w", l.dir, err)
+	}
+	if err := l.makeRoom(padded(int64(len(l.encoder.buf)))); err != nil {
+		return err
+	}
+	s := l.active
+	bytes := l.encoder.seal(l.store, uint64(s.number), uint64(s.end), l.sequence)
+	if _, err := s.file.WriteAt(bytes, s.end); err != nil {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	l.mu.Lock()
+	l.enter(b, s)
+	l.mu.Unlock()
+	l.plan.Lock()
+	s.end += int64(len(bytes))
+	s.batches++
+	s.last = l.sequence
+	l.plan.Unlock()
+	l.sequence++
+	return nil
+}
+
+// check refuses what must not be saved. Nothing but a Save changes what it looks at.
+func (l *Log) check(b *paxos.Batch) error {
+	if err := b.Check(l.state); err != nil {
+		return err
+	}
+	for i := range b.Records {
+		if r := &b.Records[i]; r.Chosen && r.Index <= l.index.order.Highest() {
+			l.mu.RLock() // compaction moves records
+			err := l.index.checkIndex(r)
+			l.mu.RUnlock()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// enter enters what was saved into the index; mu is held.
+func (l *Log) enter(b *paxos.Batch, s *segment) {
+	spot := spot{segment: s.number, offset: uint32(s.end) + batchHead}
+	sizes := l.encoder.sizes
+	next := func() {
+		spot.offset += spot.size
+		spot.size, sizes = sizes[0], sizes[1:]
+	}
+	if b.Server != nil {
+		next()
+		l.enterState(*b.Server, spot)
+	}
+	for _, d := range b.Drop {
+		next()
+		l.enterDrop(d, spot)
+	}
+	for i := range b.Records {
+		next()
+		spot.index = b.Records[i].Index
+		l.name = append(l.name[:0], b.Records[i].Instance...)
+		l.enterRecord(l.name, spot)
+	}
+}
+
+// enterRecord makes s the spot of the instance with that name.
+func (l *Log) enterRecord(name []byte, s spot) {
+	l.leave(l.index.put(name, s))
+	l.segments[s.segment].live += int64(s.size)
+}
+
+// enterState makes state, which lies at s, the server's.
+func (l *Log) enterState(state paxos.ServerState, s spot) {
+	l.leave(l.stateAt)
+	l.state, l.stateAt = state, s
+	l.segments[s.segment].live += int64(s.size)
+}
+
+// enterDrop forgets the instances in r. The drop itself, which lies at s, counts as long as older segments may hold them.
+func (l *Log) enterDrop(r paxos.NameRange, s spot) {
+	l.index.drop(r, l.leave)
+	l.segments[s.segment].live += int64(s.size)
+}
+
+// leave notes that the entry there does not count any more.
+func (l *Log) leave(s spot) {
+	if s.size > 0 {
+		l.segments[s.segment].live -= int64(s.size)
+	}
+}
+
+// makeRoom sees to it that the active segment has room for a batch of n bytes.
+func (l *Log) makeRoom(n int64) error {
+	for l.active.size-l.active.end < n {
+		next, err := l.takePrepared(n)
+		if err != nil {
+			return fmt.Errorf("wal: %s: no room for a batch of %d bytes: %w", l.dir, n, err)
+		}
+		l.plan.Lock()
+		l.active.closed = true
+		if l.active.batches == 0 {
+			l.active.last = l.sequence - 1
+		}
+		l.active = next
+		l.plan.Unlock()
+		l.work()
+	}
+	return nil
+}
+
+// takePrepared waits for the segment that is being prepared, and says how much room the one after it must have, if this one has not
+// enough. If there was no space for it, that is tried once more.
+func (l *Log) takePrepared(n int64) (*segment, error) {
+	l.plan.Lock()
+	l.wanted = n
+	l.failed = nil
+	needed := l.prepared == nil
+	l.plan.Unlock()
+	if needed {
+		l.work()
+	}
+	l.plan.Lock()
+	defer l.plan.Unlock()
+	for l.prepared == nil {
+		if l.failed != nil {
+			return nil, l.failed
+		}
+		l.ready.Wait()
+	}
+	s := l.prepared
+	l.prepared = nil
+	return s, nil
+}
+
+// sealDue seals the log if no Save came for a while.
+func (l *Log) sealDue() {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if l.writable() != nil {
+		return
+	}
+	if wait := l.options.sealAfter - time.Since(l.saved); wait > 0 {
+		l.sealing.Reset(wait)
+		return
+	}
+	l.armed = false
+	if err := l.seal(); err != nil {
+		l.options.Logger.Error("wal: the log is dead", "dir", l.dir, "err", l.die(err))
+	}
+}
+
+// seal says in the active segment that all of it is durable; writing is held.
+func (l *Log) seal() error {
+	s := l.active
+	if s.sealed == s.end || s.end == dataStart {
+		return nil
+	}
+	putSeal(l.head[:], s.turn, l.store, s.number, l.sequence-1, s.end)
+	if _, err := s.file.WriteAt(l.head[:], sealOffset(s.turn)); err != nil {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	s.sealed, s.turn = s.end, 1-s.turn
+	return nil
+}

@@ -1,0 +1,177 @@
+package wal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/singledecree/paxos/internal/disk"
+)
+
+// maxSegment is more than any segment has: a file that is larger is none.
+const maxSegment = 2 * maxBatch
+
+// readAll reads a whole file into buf, or into a larger slice.
+func readAll(f disk.File, buf []byte) ([]byte, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > maxSegment {
+		return nil, fmt.Errorf("%d bytes: no file of a log is that large", size)
+	}
+	if int64(cap(buf)) < size {
+		buf = make([]byte, size)
+	}
+	buf = buf[:size]
+	if size == 0 {
+		return buf, nil
+	}
+	if n, err := f.ReadAt(buf, 0); n < len(buf) {
+		return nil, fmt.Errorf("read %d of %d bytes: %w", n, size, err)
+	}
+	return buf, nil
+}
+
+// A scan reads the batches of one segment in order.
+type scan struct {
+	segment  *segment
+	store    uint64
+	data     []byte // the whole file
+	at       int64  // where the next batch begins
+	sequence uint64 // which it must have; zero: any
+	batches  uint64
+	began    int64 // where the last batch began
+}
+
+func (s *scan) corrupt(at int64, format string, args ...any) error {
+	return &CorruptionError{s.segment.path, at, fmt.Sprintf(format, args...)}
+}
+
+// next returns the entries of the next batch. ok is false where there is none that can be read: the end, or damage.
+func (s *scan) next() (entries []byte, at int64, ok bool, err error) {
+	h, ok := s.header(s.at)
+	if !ok {
+		return nil, 0, false, nil
+	}
+	if s.sequence != 0 && h.sequence != s.sequence {
+		return nil, 0, false, s.corrupt(s.at, "batch %d is here, where batch %d should be", h.sequence, s.sequence)
+	}
+	entries = s.data[s.at+batchHead:]
+	if len(entries) < h.length {
+		return nil, 0, false, s.corrupt(s.at, "a batch of %d bytes goes beyond the end of the file", h.length)
+	}
+	entries = entries[:h.length:h.length]
+	if checksum(entries) != h.entriesSum {
+		return nil, 0, false, nil
+	}
+	s.began, at = s.at, s.at+batchHead
+	s.at = padded(at + int64(h.length))
+	s.batches++
+	s.sequence = h.sequence + 1
+	return entries, at, true, nil
+}
+
+// header reads the header of a batch at that offset.
+func (s *scan) header(at int64) (h batchHeader, ok bool) {
+	if at < dataStart || at > int64(len(s.data)) {
+		return h, false
+	}
+	h, ok = parseBatch(s.data[at:])
+	return h, ok && h.store == s.store && h.segment == uint64(s.segment.number) && h.offset == uint64(at)
+}
+
+// sealed returns up to where the seals say that all is durable, and which of them is to be written next.
+func (s *scan) sealed() (end int64, next int) {
+	for turn := range 2 {
+		if at := sealOffset(turn); at < int64(len(s.data)) {
+			if is := parseSeal(s.data[at:], turn, s.store, s.segment.number); is > end {
+				end, next = is, 1-turn
+			}
+		}
+	}
+	return end, next
+}
+
+// beyond looks for what proves that the batch that should begin at s.at was durable once: a seal, or a batch behind it, which
+// was written later.
+func (s *scan) beyond() error {
+	if end, _ := s.sealed(); end > s.at {
+		return s.corrupt(s.at, "the batch here can't be read, though a seal says that all is durable up to %d", end)
+	}
+	for at := padded(s.at + 1); at < int64(len(s.data)); at += 8 {
+		if rest := s.data[at:]; len(rest) >= pageSize && bytes.Equal(rest[:pageSize], zeros[:]) {
+			at += pageSize - 8
+			continue
+		} else if len(rest) < batchHead {
+			break
+		} else if binary.LittleEndian.Uint32(rest) != batchMark {
+			continue
+		}
+		if h, ok := s.header(at); ok {
+			return s.corrupt(s.at, "the batch here can't be read, and batch %d, which was written later, can", h.sequence)
+		}
+	}
+	return nil
+}
+
+var zeros [pageSize]byte
+
+// garbage returns where what is not zero ends, behind the last batch; zero: there is nothing.
+func (s *scan) garbage() (end int64) {
+	for at := s.at; at < int64(len(s.data)); at += pageSize {
+		part := s.data[at:min(at+pageSize, int64(len(s.data)))]
+		if !bytes.Equal(part, zeros[:len(part)]) {
+			end = at + int64(len(part))
+		}
+	}
+	return end
+}
+
+// eachEntry calls f with the entries of a batch, which begin at that offset.
+func (s *scan) eachEntry(entries []byte, at int64, f func(entry) error) error {
+	for len(entries) > 0 {
+		e, rest, err := nextEntry(entries, at)
+		if err == nil {
+			err = f(e)
+		}
+		if err != nil {
+			return s.corrupt(at, "%v", err)
+		}
+		at += int64(len(e.bytes))
+		entries = rest
+	}
+	return nil
+}
+
+// whole reads all batches of a closed segment, and checks that all are there.
+func (s *scan) whole(f func(entry) error) error {
+	for s.at < s.segment.end {
+		entries, at, ok, err := s.next()
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return s.corrupt(s.at, "the batch here can't be read, and all is durable up to %d", s.segment.end)
+		}
+		if err := s.eachEntry(entries, at, f); err != nil {
+			return err
+		}
+	}
+	if s.at != s.segment.end || s.batches != s.segment.batches {
+		return s.corrupt(s.at, "%d batches end here: %d should end at %d", s.batches, s.segment.batches, s.segment.end)
+	}
+	return nil
+}
+
+// newScan reads the segment into buf, or into a larger slice, and checks its header.
+func (l *Log) newScan(s *segment, buf []byte) (*scan, error) {
+	data, err := readAll(s.file, buf)
+	if err != nil {
+		return nil, fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	if why := checkHeader(data, l.store, s.number); why != "" {
+		return nil, &CorruptionError{s.path, 0, why}
+	}
+	return &scan{segment: s, store: l.store, data: data, at: dataStart}, nil
+}

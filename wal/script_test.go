@@ -1,0 +1,97 @@
+package wal
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/singledecree/paxos"
+)
+
+// A script draws the Saves of a server from a seed: instances are promised, voted on and decided, the state goes on, and now and
+// then names are dropped.
+type script struct {
+	x     *rand.Rand
+	model *model
+	next  int // name
+	index uint64
+	big   int // bytes of a value, at most
+}
+
+// newScript begins with the state that Create gave the log.
+func newScript(x *rand.Rand, big int, l *Log) *script {
+	s := &script{x: x, model: newModel(), big: big}
+	s.model.state = l.state
+	return s
+}
+
+func (s *script) value() string {
+	return strings.Repeat(string(rune('a'+s.x.IntN(26))), s.x.IntN(s.big))
+}
+
+// batch returns the next Save.
+func (s *script) batch() (b paxos.Batch) {
+	if s.model.state.Boot == 0 || s.x.IntN(8) == 0 {
+		state := s.model.state
+		state.Boot++
+		state.Rounds += 10
+		state.Pulled = fmt.Sprintf("2/9f/%d", s.x.IntN(1000))
+		b.Server = &state
+	}
+	if s.x.IntN(20) == 0 {
+		from := s.x.IntN(s.next + 1)
+		b.Drop = append(b.Drop, paxos.NameRange{From: fmt.Sprintf("job/%05d", from), To: fmt.Sprintf("job/%05d", from+s.x.IntN(5))})
+	}
+	seen := map[string]bool{}
+	for range 1 + s.x.IntN(4) {
+		n := max(0, s.next-s.x.IntN(6))
+		if n == s.next {
+			s.next++
+		}
+		name := fmt.Sprintf("job/%05d", n)
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		r, round := s.model.records[name], uint64(1+s.x.IntN(3))
+		round += r.Acceptor.Promised.Round
+		switch {
+		case r.Chosen:
+			continue
+		case s.x.IntN(3) == 0:
+			r = paxos.Record{Instance: name, Acceptor: r.Acceptor}
+			r.Acceptor.Promised = ballot(round)
+		case s.x.IntN(2) == 0:
+			r = voted(name, round, s.value())
+		default:
+			s.index += 1 + uint64(s.x.IntN(2))
+			r = decided(name, s.index, s.value())
+		}
+		b.Records = append(b.Records, r)
+	}
+	return b
+}
+
+// run saves n batches on the log. Marks tell where each Save began and ended.
+func (s *script) run(l *Log, n int, mark func(begun, saved *model)) error {
+	for range n {
+		b := s.batch()
+		before, after := s.model, s.model.clone()
+		after.apply(b)
+		mark(after, before)
+		if err := l.Save(b); err != nil {
+			return err
+		}
+		s.model = after
+		mark(nil, after)
+		if s.x.IntN(8) == 0 {
+			l.writing.Lock()
+			err := l.seal()
+			l.writing.Unlock()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package wal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/singledecree/paxos/internal/disk"
+)
+
+// A segment file begins with a head of three pages; batches follow, one after the other, then zeros.
+//
+//	    0  the header
+//	 4096  seal 0
+//	 8192  seal 1
+//	12288  the first batch
+//
+// The parts of the head are a page apart, so that none can be damaged with another, nor with a batch.
+const (
+	pageSize  = 4096
+	dataStart = 3 * pageSize
+)
+
+// The header of a segment.
+//
+//	 0  8  "paxoswal"
+//	 8  4  format version
+//	12  4  1: it is a copy of what counts in others, made by compaction; 0: it is not
+//	16  8  store
+//	24  8  number of the segment
+//	32  4  checksum of the 32 bytes before
+const (
+	segmentMark = "paxoswal"
+	segmentHead = 36
+)
+
+// A seal says how far a segment is durable. There are two, written in turns, so that one is whole at any time.
+//
+//	 0  8  "paxoseal"
+//	 8  4  format version
+//	12  4  which of the two it is
+//	16  8  store
+//	24  8  number of the segment
+//	32  8  sequence of the last batch
+//	40  8  offset of its end: all before it is durable
+//	48  4  checksum of the 48 bytes before
+const (
+	sealMark = "paxoseal"
+	sealSize = 52
+)
+
+// A segment is one file of batches.
+type segment struct {
+	number   uint32
+	path     string
+	file     disk.File
+	size     int64        // of the file
+	refs     atomic.Int32 // the Log's, and one for each reader
+	obsolete atomic.Bool  // its file is removed when nobody uses it any more
+
+	// What follows is the writer's, and of those who hold Log.plan.
+	closed  bool   // nothing more is written to it
+	copy    bool   // it was made by compaction
+	hinted  bool   // it has a hint, or does not need one
+	end     int64  // where its batches end
+	batches uint64 // how many there are
+	last    uint64 // sequence of the last batch in it, or in those that it replaces; zero: of none
+
+	live   int64 // bytes of the entries in it that count; guarded by Log.mu
+	sealed int64 // all before it is sealed; the writer's
+	turn   int   // which seal is written next
+}
+
+// data is how many bytes of batches there are.
+func (s *segment) data() int64 { return s.end - dataStart }
+
+// waste is how much smaller a copy would be, about; of a copy, the heads of its batches are not counted, as the next would have
+// them, too.
+func (s *segment) waste() int64 {
+	if s.copy {
+		return s.data() - s.live - int64(s.batches)*(batchHead+8)
+	}
+	return s.data() - s.live
+}
+
+// acquire keeps the file open until release.
+func (s *segment) acquire() { s.refs.Add(1) }
+
+// release ends one use. The last one closes the file, and removes it if nobody needs it.
+func (s *segment) release(fs disk.FS) {
+	if s.refs.Add(-1) == 0 {
+		s.file.Close()
+		if s.obsolete.Load() {
+			fs.Remove(hintPath(s.path))
+			fs.Remove(s.path)
+		}
+	}
+}
+
+func segmentPath(dir string, number uint32) string {
+	return filepath.Join(dir, fmt.Sprintf("%016d.log", number))
+}
+
+func hintPath(segment string) string { return strings.TrimSuffix(segment, ".log") + ".hint" }
+
+// segmentNumber is the number in a file's name, whose suffix is given.
+func segmentNumber(name, suffix string) (number uint32, ok bool) {
+	digits, ok := strings.CutSuffix(name, suffix)
+	if !ok || len(digits) != 16 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, 32)
+	return uint32(n), err == nil && n > 0
+}
+
+// putHeader writes the header of a segment over the first bytes of b.
+func putHeader(b []byte, store uint64, number uint32, isCopy bool) {
+	le := binary.LittleEndian
+	copy(b, segmentMark)
+	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[12:], 0)
+	if isCopy {
+		le.PutUint32(b[12:], 1)
+	}
+	le.PutUint64(b[16:], store)
+	le.PutUint64(b[24:], uint64(number))
+	le.PutUint32(b[32:], checksum(b[:32]))
+}
+
+// checkHeader returns what is wrong with the header of a segment; empty: nothing.
+func checkHeader(b []byte, store uint64, number uint32) string {
+	le := binary.LittleEndian
+	switch {
+	case len(b) < segmentHead || string(b[:8]) != segmentMark || le.Uint32(b[32:]) != checksum(b[:32]):
+		return "the header of the segment can't be read"
+	case le.Uint32(b[8:]) != formatVersion:
+		return fmt.Sprintf("format version %d: this program knows version %d only", le.Uint32(b[8:]), formatVersion)
+	case le.Uint64(b[16:]) != store:
+		return fmt.Sprintf("it is of the storage %016x, not of %016x", le.Uint64(b[16:]), store)
+	case le.Uint64(b[24:]) != uint64(number):
+		return fmt.Sprintf("it is segment %d", le.Uint64(b[24:]))
+	}
+	return ""
+}
+
+// isCopy reports whether the segment with that header, which is right, is a copy.
+func isCopy(b []byte) bool { return leUint32(b[12:]) == 1 }
+
+// putSeal writes a seal over the first bytes of b.
+func putSeal(b []byte, turn int, store uint64, number uint32, sequence uint64, end int64) {
+	le := binary.LittleEndian
+	copy(b, sealMark)
+	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[12:], uint32(turn))
+	le.PutUint64(b[16:], store)
+	le.PutUint64(b[24:], uint64(number))
+	le.PutUint64(b[32:], sequence)
+	le.PutUint64(b[40:], uint64(end))
+	le.PutUint32(b[48:], checksum(b[:48]))
+}
+
+// parseSeal reads a seal: up to which offset the segment is durable; zero if there is no seal of it there.
+func parseSeal(b []byte, turn int, store uint64, number uint32) (end int64) {
+	le := binary.LittleEndian
+	if len(b) < sealSize || string(b[:8]) != sealMark || le.Uint32(b[48:]) != checksum(b[:48]) ||
+		le.Uint32(b[12:]) != uint32(turn) || le.Uint64(b[16:]) != store || le.Uint64(b[24:]) != uint64(number) {
+		return 0
+	}
+	return int64(le.Uint64(b[40:]))
+}
+
+func sealOffset(turn int) int64 { return pageSize * int64(1+turn) }

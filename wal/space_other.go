@@ -1,0 +1,13 @@
+//go:build !unix
+
+package wal
+
+import (
+	"errors"
+	"syscall"
+)
+
+// isQuota reports whether err is one of those by which windows says that there is no room: ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL.
+func isQuota(err error) bool {
+	return errors.Is(err, syscall.Errno(39)) || errors.Is(err, syscall.Errno(112))
+}

@@ -1,0 +1,230 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/singledecree/paxos/internal/disk"
+)
+
+// The worker is the goroutine that does what no Save has to wait for: it prepares the next segment, and compacts.
+
+// work tells the worker that there may be something to do.
+func (l *Log) work() {
+	if l.options.inline {
+		l.workOnce()
+		return
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default: // it knows
+	}
+}
+
+func (l *Log) workLoop() {
+	defer close(l.stopped)
+	for range l.wake {
+		l.workOnce()
+	}
+}
+
+// workOnce does all that there is to do now.
+func (l *Log) workOnce() {
+	err := l.prepareNext()
+	if err == nil {
+		err = l.compactAll()
+	}
+	switch {
+	case err == nil || errors.Is(err, errStopping):
+	case outOfSpace(err):
+		l.options.Logger.Warn("wal: no space for what is done in the background", "dir", l.dir, "err", err)
+	default:
+		l.fail(err)
+		l.options.Logger.Error("wal: the log is dead", "dir", l.dir, "err", l.die(err))
+	}
+}
+
+// errStopping is why the worker leaves what it has begun.
+var errStopping = errors.New("the log is being closed")
+
+// stopWorker has the worker end, and waits for it.
+func (l *Log) stopWorker() {
+	l.plan.Lock()
+	l.stopping = true
+	l.plan.Unlock()
+	close(l.wake)
+	if !l.options.inline {
+		<-l.stopped
+	}
+}
+
+func (l *Log) isStopping() bool {
+	l.plan.Lock()
+	defer l.plan.Unlock()
+	return l.stopping
+}
+
+// outOfSpace reports whether err says that there is no room on the disk: what needs it can be done later.
+func outOfSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || isQuota(err) }
+
+// fail says that there will be no prepared segment, to a Save that waits for one.
+func (l *Log) fail(err error) {
+	l.plan.Lock()
+	defer l.plan.Unlock()
+	l.failed = err
+	l.ready.Broadcast()
+}
+
+// prepareNext prepares a segment, if there is none. Where there is no space for it, a Save that needs it is told.
+func (l *Log) prepareNext() error {
+	for {
+		l.plan.Lock()
+		if l.stopping {
+			l.plan.Unlock()
+			return errStopping
+		}
+		needed := l.prepared == nil
+		size := max(l.nextSize(), padded(dataStart+l.wanted))
+		l.plan.Unlock()
+		if !needed {
+			return nil
+		}
+		if err := l.prepare(size); err != nil {
+			if outOfSpace(err) {
+				l.fail(err)
+			}
+			return err
+		}
+	}
+}
+
+// nextSize is how large the next segment is to be: an eighth of what counts, so that what is ahead of a small log is small; plan is
+// held.
+func (l *Log) nextSize() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	live := int64(0)
+	for _, s := range l.segments {
+		live += s.live
+	}
+	return min(max(live/16, l.options.least)+dataStart, max(l.options.SegmentSize, l.options.least))
+}
+
+// prepare makes a segment of that size, full of zeros, and lists it.
+func (l *Log) prepare(size int64) error {
+	l.plan.Lock()
+	number := l.manifest.next
+	l.plan.Unlock()
+	path := segmentPath(l.dir, number)
+	if err := l.makeSegment(path, number, size); err != nil {
+		return fmt.Errorf("wal: %s: %w", path, err)
+	}
+	f, err := l.fs.Open(path, true)
+	if err != nil {
+		return fmt.Errorf("wal: %s: %w", path, err)
+	}
+	s := &segment{number: number, path: path, file: f, size: size, end: dataStart}
+	s.acquire()
+	l.plan.Lock()
+	l.manifest.next = number + 1
+	l.row = append(l.row, s)
+	m := l.listing()
+	l.plan.Unlock()
+	if err := writeManifest(l.fs, l.dir, &m); err != nil {
+		l.plan.Lock()
+		l.row = l.row[:len(l.row)-1]
+		l.plan.Unlock()
+		s.obsolete.Store(true)
+		s.release(l.fs)
+		return fmt.Errorf("wal: %s: %w", l.dir, err)
+	}
+	l.mu.Lock()
+	l.segments[number] = s
+	l.mu.Unlock()
+	l.plan.Lock()
+	l.prepared, l.failed = s, nil
+	l.ready.Broadcast()
+	l.plan.Unlock()
+	return nil
+}
+
+// listing is the manifest as it is to be written now; plan is held.
+func (l *Log) listing() manifest {
+	m := manifest{state: l.manifest.state, next: l.manifest.next}
+	for _, s := range l.row {
+		e := listed{number: s.number, closed: s.closed, copy: s.copy}
+		if s.closed {
+			e.end, e.batches, e.last = s.end, s.batches, s.last
+		}
+		m.segments = append(m.segments, e)
+	}
+	return m
+}
+
+// zeroChunk is how many bytes of zeros are written and synced at a time, so that Saves need not wait for long behind them.
+const zeroChunk = 1 << 20
+
+// makeSegment makes a segment's file: it has its name when all of it is durable.
+func (l *Log) makeSegment(path string, number uint32, size int64) error {
+	head := make([]byte, pageSize)
+	putHeader(head, l.store, number, false)
+	zero := make([]byte, min(zeroChunk, size))
+	return l.makeFile(path, func(f disk.File) error {
+		for at := int64(0); at < size; at += int64(len(zero)) {
+			if l.isStopping() {
+				return errStopping
+			}
+			if _, err := f.WriteAt(zero[:min(int64(len(zero)), size-at)], at); err != nil {
+				return err
+			}
+			if err := f.Sync(); err != nil {
+				return err
+			}
+		}
+		if _, err := f.WriteAt(head, 0); err != nil {
+			return err
+		}
+		return nil
+	})
+}
+
+// makeFile has fill write a file, and gives it its name when that is durable.
+func (l *Log) makeFile(path string, fill func(disk.File) error) (err error) {
+	temporary := path + ".tmp"
+	if err := l.fs.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := l.fs.Create(temporary)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			l.fs.Remove(temporary)
+		}
+	}()
+	if err = fill(f); err == nil {
+		err = f.Sync()
+	}
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = l.fs.Rename(temporary, path)
+	}
+	if err == nil {
+		err = syncNames(l.fs, l.dir)
+	}
+	return err
+}
+
+// syncNames syncs a directory in which a file has been renamed. What is there now is not known if that fails, so an error is never
+// one after which things go on, such as a lack of space.
+func syncNames(files disk.FS, dir string) error {
+	if err := files.SyncDir(dir); err != nil {
+		return fmt.Errorf("sync of the directory: %v", err)
+	}
+	return nil
+}
