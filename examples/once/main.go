@@ -2,10 +2,17 @@
 // up with the same.
 //
 //	go run ./examples/once burger pizza kimbap
+//
+// With -dir the servers keep what they know on disk, so a second run reports what the first has decided.
+//
+//	go run ./examples/once -dir /tmp/lunch burger pizza kimbap
+//	go run ./examples/once -dir /tmp/lunch soup salad rice
 package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -15,13 +22,17 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-const usage = `usage: once VALUE VALUE VALUE [VALUE ...]
+const usage = `usage: once [-dir DIR] VALUE VALUE VALUE [VALUE ...]
 
 One server is started for each value, 3 to 9 of them, all in this process. Each proposes its value for the name "lunch",
 at the same time.
 
-Example:
+With -dir, each server keeps what it knows in a directory of its own below DIR, which is made if it is missing. Run again with
+the same DIR, and as many values: it is decided already.
+
+Examples:
     go run ./examples/once burger pizza kimbap
+    go run ./examples/once -dir /tmp/lunch burger pizza kimbap
 `
 
 func main() {
@@ -40,22 +51,42 @@ type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
-func run(w io.Writer, values []string) error {
-	switch {
-	case len(values) == 1 && (values[0] == "-h" || values[0] == "-help" || values[0] == "--help"):
+func run(w io.Writer, args []string) error {
+	flags := flag.NewFlagSet("once", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	dir := flags.String("dir", "", "")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(w, usage)
 		return nil
-	case len(values) < 3 || len(values) > 9:
-		return usageError(fmt.Sprintf("got %d values, want 3 to 9", len(values)))
+	case err != nil:
+		return usageError(err.Error())
+	case flags.NArg() < 3 || flags.NArg() > 9:
+		return usageError(fmt.Sprintf("got %d values, want 3 to 9", flags.NArg()))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	nodes, stop, err := paxos.MemoryCluster(len(values))
+	cluster := inMemory
+	if *dir != "" {
+		cluster = func(n int) ([]*paxos.Node, func(), error) { return onDisk(ctx, *dir, n) }
+	}
+	nodes, stop, err := cluster(flags.NArg())
 	if err != nil {
 		return err
 	}
 	defer stop()
+	return decide(ctx, w, nodes, flags.Args())
+}
 
+func inMemory(n int) ([]*paxos.Node, func(), error) { return paxos.MemoryCluster(n) }
+
+// decide has each server propose its value for "lunch", all at the same time.
+func decide(ctx context.Context, w io.Writer, nodes []*paxos.Node, values []string) error {
+	if d, ok, err := nodes[0].Read(ctx, "lunch"); err != nil {
+		return err
+	} else if ok {
+		fmt.Fprintf(w, "an earlier run has decided: %q\n", string(d.Value))
+	}
 	decisions := make([]paxos.Decision, len(nodes))
 	errs := make([]error, len(nodes))
 	var proposers sync.WaitGroup

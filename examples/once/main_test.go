@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -40,6 +41,22 @@ func TestAgreement(t *testing.T) {
 			assert.Contains(t, out.String(), fmt.Sprintf("All %d servers agree on %q, for ever.\n", n, chosen[1]))
 		})
 	}
+}
+
+// TestOnDisk: the second run reports what the first has decided, and with another number of servers there is none.
+func TestOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	var first, second bytes.Buffer
+	require.NoError(t, run(&first, []string{"-dir", dir, "burger", "pizza", "kimbap"}))
+	chosen := regexp.MustCompile(`(?m)^chosen: "(.*)"$`).FindStringSubmatch(first.String())
+	require.Len(t, chosen, 2, "%s", &first)
+	assert.NotContains(t, first.String(), "an earlier run")
+	require.NoError(t, run(&second, []string{"-dir", dir, "soup", "salad", "rice"}))
+	assert.Contains(t, second.String(), fmt.Sprintf("an earlier run has decided: %q\n", chosen[1]))
+	assert.Contains(t, second.String(), fmt.Sprintf("All 3 servers agree on %q, for ever.\n", chosen[1]))
+	require.ErrorContains(t, run(&second, []string{"-dir", dir, "soup", "salad", "rice", "ramen"}), "Members")
+	require.NoError(t, os.RemoveAll(dir+"/2"))
+	require.ErrorContains(t, run(&second, []string{"-dir", dir, "soup", "salad", "rice"}), "its storage is lost")
 }
 
 // TestAnyBytes: values are bytes. Equal ones, the empty one and what is no text are values like any others.

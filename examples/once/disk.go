@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/wal"
+)
+
+// onDisk starts n servers, each with its storage in a directory below dir. A server is created once; what tells that it was is the
+// marker that is written when all have been, not what is missing.
+func onDisk(ctx context.Context, dir string, n int) (nodes []*paxos.Node, stop func(), err error) {
+	members := paxos.Members{Cluster: "once"}
+	for id := 1; id <= n; id++ {
+		members.Acceptors = append(members.Acceptors, paxos.ServerID(id))
+	}
+	if err := createAll(dir, members); err != nil {
+		return nil, nil, err
+	}
+	var logs []*wal.Log
+	stop = func() {
+		for _, node := range nodes {
+			node.Close()
+		}
+		for _, log := range logs {
+			log.Close()
+		}
+	}
+	network := paxos.NewMemoryNetwork()
+	for _, id := range members.Acceptors {
+		log, err := wal.Open(serverDir(dir, id), wal.Options{})
+		if err != nil {
+			stop()
+			return nil, nil, err
+		}
+		logs = append(logs, log)
+		node, err := paxos.Start(ctx, paxos.Config{ID: id, Members: members, Storage: log, Transport: network.Join(id)})
+		if err != nil {
+			stop()
+			return nil, nil, err
+		}
+		nodes = append(nodes, node)
+	}
+	return nodes, stop, nil
+}
+
+func serverDir(dir string, id paxos.ServerID) string {
+	return filepath.Join(dir, fmt.Sprint(uint64(id)))
+}
+
+// createAll creates the storages of all servers, unless that was done before.
+func createAll(dir string, members paxos.Members) error {
+	marker := filepath.Join(dir, "created")
+	switch _, err := os.Stat(marker); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	for _, id := range members.Acceptors {
+		if err := wal.Create(serverDir(dir, id), id, members); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(marker, []byte(members.String()+"\n"), 0o600)
+}
