@@ -162,6 +162,21 @@ func TestNodeLogsALostQuorumOnce(t *testing.T) {
 }
 
 // Close and Done return although a Save hangs, and say so; nothing comes of that Save.
+// What a server knew when it was closed, its storage knows: a start finds the decision without asking anybody.
+func TestNodeCloseSavesWhatWaits(t *testing.T) {
+	onBothPaths(t, 3, func(t *testing.T, c *testCluster) {
+		want := propose(t, c.nodes[1], "lunch", "burger")
+		rec, err := c.storage[1].Load("lunch")
+		require.NoError(t, err)
+		require.False(t, rec.Chosen, "the record of a decision waits for a Save that something else needs")
+		require.NoError(t, c.nodes[1].Close())
+		rec, err = c.storage[1].Load("lunch")
+		require.NoError(t, err)
+		assert.True(t, rec.Chosen)
+		assert.Equal(t, want.Value, rec.Acceptor.Value)
+	})
+}
+
 func TestNodeCloseAlthoughASaveHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := started(t, 3)

@@ -325,7 +325,23 @@ func (n *Node) stop(err error) {
 	for _, c := range in.begin {
 		c.done <- Done{Err: unsent(c.op, c.instance, err)}
 	}
+	if !own {
+		n.saveLast()
+	}
 	n.last = n.replica.Status(n.now())
 	n.last.Err = n.err
 	close(n.stopped)
+}
+
+// saveLast has what waits for a Save that something else needs be saved at last, so that after a Close the storage knows what this
+// server knew. Nothing comes of it, and if a Save is running, it is left.
+func (n *Node) saveLast() {
+	b := n.replica.lastBatch()
+	switch {
+	case b == nil:
+	case n.memory != nil:
+		n.memory.Save(*b)
+	default:
+		n.saving <- b // none is out, so there is room; the saver ends after it
+	}
 }
