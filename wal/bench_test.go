@@ -3,133 +3,193 @@ package wal
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/internal/disk"
 )
 
-var members3 = paxos.Members{Cluster: "bench", Acceptors: []paxos.ServerID{1, 2, 3}}
+var benchValue = paxos.Value(strings.Repeat("v", 64))
 
+// openNew returns a new log on the real file system, and its directory.
 func openNew(t testing.TB, o Options) (*Log, string) {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, Create(dir, 1, members3))
+	require.NoError(t, Create(dir, 1, members))
 	l, err := Open(dir, o)
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l, dir
 }
 
-// A gatherer has many writers share Saves, as the Node does: while one runs, the next batch gathers.
-type gatherer struct {
-	mu    sync.Mutex
-	wait  *sync.Cond
-	next  []paxos.Record
-	begun uint64 // batches
-	saved uint64
-}
+func benchName(i int) string { return fmt.Sprintf("%016x", uint64(i)*0x9e3779b97f4a7c15) }
 
-func (g *gatherer) put(r paxos.Record) {
-	g.mu.Lock()
-	g.next = append(g.next, r)
-	mine := g.begun + 1
-	g.wait.Broadcast()
-	for g.saved < mine {
-		g.wait.Wait()
-	}
-	g.mu.Unlock()
-}
-
-var benchValue = paxos.Value(strings.Repeat("v", 64))
-
-// BenchmarkSave saves records of 16-byte names and 64-byte values, from so many writers that each wait for their own.
-func BenchmarkSave(b *testing.B) {
-	for _, writers := range []int{1, 16, 256} {
-		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			l, _ := openNew(b, Options{})
-			var latencies []time.Duration
-			var mu sync.Mutex
-			b.ReportAllocs()
-			b.ResetTimer()
-			benchSaves(b, l.Save, writers, func(d []time.Duration) {
-				mu.Lock()
-				latencies = append(latencies, d...)
-				mu.Unlock()
-			})
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
-		})
-	}
-}
-
-func benchSaves(b *testing.B, save func(paxos.Batch) error, writers int, report func([]time.Duration)) {
-	g := &gatherer{}
-	g.wait = sync.NewCond(&g.mu)
-	done := make(chan error)
-	left := b.N
-	go func() {
-		var batch []paxos.Record
-		for left > 0 {
-			g.mu.Lock()
-			for len(g.next) == 0 {
-				g.wait.Wait()
+// fill saves n instances as a server does that votes in all of them: promise, vote, decision, in batches.
+func fill(t testing.TB, l *Log, n int) {
+	const batch = 500
+	records := make([]paxos.Record, batch)
+	for from := 0; from < n; from += batch {
+		for phase := range 3 {
+			for i := range records {
+				r := paxos.Record{Instance: benchName(from + i), Acceptor: paxos.Acceptor{Promised: ballot(1)}}
+				if phase > 0 {
+					r.Acceptor.Accepted, r.Acceptor.Value = ballot(1), benchValue
+				}
+				if phase == 2 {
+					r.Chosen, r.Index = true, uint64(from+i+1)
+				}
+				records[i] = r
 			}
-			batch, g.next = g.next, batch[:0]
-			g.begun++
-			g.mu.Unlock()
-			err := save(paxos.Batch{Records: batch})
-			if err != nil {
-				done <- err
-				return
-			}
-			left -= len(batch)
-			g.mu.Lock()
-			g.saved++
-			g.wait.Broadcast()
-			g.mu.Unlock()
+			require.NoError(t, l.Save(paxos.Batch{Records: records}))
 		}
-		done <- nil
-	}()
-	for w := range writers {
-		go func() {
-			for i := w; i < b.N; i += writers {
-				g.put(paxos.Record{Instance: fmt.Sprintf("%016d", i), Chosen: true, Index: uint64(i + 1),
-					Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 1, Server: 1}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: benchValue}})
-			}
-		}()
-	}
-	if err := <-done; err != nil {
-		b.Fatal(err)
 	}
 }
 
-// BenchmarkRaw appends as many bytes as one record needs to a file of zeros, and syncs: what the disk can do.
-func BenchmarkRaw(b *testing.B) {
-	f, err := disk.OS{}.Create(b.TempDir() + "/raw")
+// BenchmarkSaveOne is one writer, who waits for each record: 16-byte names, 64-byte values. "raw" appends as many bytes to a
+// file of zeros, and syncs: what the disk can do. Saves and appends take turns, since a machine is never the same twice.
+func BenchmarkSaveOne(b *testing.B) {
+	l, dir := openNew(b, Options{})
+	raw, err := l.fs.Create(filepath.Join(dir, "raw"))
 	require.NoError(b, err)
-	defer f.Close()
-	const size = 64 << 20
-	for at := int64(0); at < size; at += 1 << 20 {
-		_, err := f.WriteAt(make([]byte, 1<<20), at)
-		require.NoError(b, err)
+	defer raw.Close()
+	const size, record = 16 << 20, 176
+	_, err = raw.WriteAt(make([]byte, size), 0)
+	require.NoError(b, err)
+	require.NoError(b, raw.Sync())
+	bytes := make([]byte, record)
+	var took [2][]time.Duration
+	b.ReportAllocs()
+	b.ResetTimer()
+	const turn = 50
+	for i := 0; i < b.N; i++ {
+		began := time.Now()
+		which := i / turn % 2
+		if which == 0 {
+			r := decided(benchName(i), uint64(i+1), "")
+			r.Acceptor.Value = benchValue
+			if err := l.Save(batchOf(r)); err != nil {
+				b.Fatal(err)
+			}
+		} else {
+			if _, err := raw.WriteAt(bytes, int64(i)*record%(size-record)); err != nil {
+				b.Fatal(err)
+			}
+			if err := raw.Sync(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		took[which] = append(took[which], time.Since(began))
 	}
-	require.NoError(b, f.Sync())
-	record := []byte(strings.Repeat("r", 128))
+	mean := func(ds []time.Duration) float64 {
+		sum := time.Duration(0)
+		for _, d := range ds {
+			sum += d
+		}
+		return float64(sum) / float64(max(len(ds), 1))
+	}
+	b.ReportMetric(1e9/mean(took[0]), "saves/s")
+	b.ReportMetric(1e9/max(mean(took[1]), 1), "raw/s")
+	b.ReportMetric(mean(took[1])/mean(took[0]), "of-raw")
+}
+
+// BenchmarkReopen opens a log of a million decided instances. It reports what the index takes in memory, and how much disk there is
+// for each byte of names and values.
+func BenchmarkReopen(b *testing.B) {
+	const n = 1_000_000
+	l, dir := openNew(b, Options{})
+	fill(b, l, n)
+	for !settled(l) {
+		runtime.Gosched()
+	}
+	require.NoError(b, l.Close())
+	l = nil
+	b.ResetTimer()
+	var before, after runtime.MemStats
+	for range b.N {
+		b.StopTimer()
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		b.StartTimer()
+		var err error
+		l, err = Open(dir, Options{})
+		require.NoError(b, err)
+		b.StopTimer()
+		require.Equal(b, n, l.Stats().Decided)
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		require.NoError(b, l.Close())
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "heap-B/instance")
+	b.ReportMetric(float64(diskUsage(b, dir))/n/(16+64), "disk/live")
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/open")
+}
+
+// settled reports whether the worker has nothing left to do.
+func settled(l *Log) bool {
+	run, _ := l.worthwhile()
+	l.plan.Lock()
+	defer l.plan.Unlock()
+	for _, s := range l.row {
+		if s.closed && !s.hinted {
+			return false
+		}
+	}
+	return len(run) == 0 && l.prepared != nil
+}
+
+func diskUsage(t testing.TB, dir string) (bytes int64) {
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		info, err := e.Info()
+		require.NoError(t, err)
+		bytes += info.Size()
+	}
+	return bytes
+}
+
+// BenchmarkSaveWhileCompacting compares how long Saves take at p99.9 while segments are prepared and compacted, and while not.
+func BenchmarkSaveWhileCompacting(b *testing.B) {
+	l, _ := openNew(b, Options{})
+	records := make([]paxos.Record, 64)
+	var busy, idle []time.Duration
 	b.ResetTimer()
 	for i := range b.N {
-		if _, err := f.WriteAt(record, int64(i)*128%size); err != nil {
+		for k := range records {
+			records[k] = voted(benchName(i/3*64+k), uint64(1+i%3), "")
+			records[k].Acceptor.Value = benchValue
+		}
+		was := settled(l)
+		began := time.Now()
+		if err := l.Save(paxos.Batch{Records: records}); err != nil {
 			b.Fatal(err)
 		}
-		if err := f.Sync(); err != nil {
-			b.Fatal(err)
+		if took := time.Since(began); was && settled(l) {
+			idle = append(idle, took)
+		} else {
+			busy = append(busy, took)
 		}
 	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+	report := func(name string, ds []time.Duration) float64 {
+		if len(ds) == 0 {
+			return 0
+		}
+		slices.Sort(ds)
+		at := float64(ds[len(ds)*999/1000])
+		b.ReportMetric(at/1e3, name+"-p99.9-us")
+		b.ReportMetric(float64(len(ds)), name+"-n")
+		return at
+	}
+	if i, c := report("idle", idle), report("busy", busy); i > 0 {
+		b.ReportMetric(c/i, "busy/idle")
+	}
 }
-
-var _ = os.Getpid
