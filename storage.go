@@ -61,7 +61,9 @@ type Named struct {
 // One Save runs at a time; the other methods may run beside it and beside each other. What the readers return already
 // survives loss of power. Arguments belong to the caller again when a method returns; nothing of a Batch is kept.
 //
-// The caller of Start closes what it opened, after Node.Close.
+// The caller of Start closes what it opened, after Node.Close. From then on every call is an error.
+//
+// Package paxostest checks implementations.
 type Storage interface {
 	// Server returns the state last saved, or the zero ServerState if the storage was never formatted.
 	Server() (ServerState, error)
@@ -69,12 +71,14 @@ type Storage interface {
 	// never means "none".
 	Load(instance string) (Record, error)
 	// Save makes b durable, all or nothing: nil means that it survives loss of power. After an error the storage is
-	// dead, and every later Save fails.
+	// dead, and every later Save fails. A Batch whose Server takes something back is an error: Boot, Rounds or Last that
+	// goes down, another Cluster, ID or Store.
 	Save(b Batch) error
-	// Undecided lists the names of the records that are not Chosen, in any order. An error ends the list.
+	// Undecided lists the names of the records that are not Chosen, in any order. An error ends the list. A Save may run
+	// while the list does: what it changes is listed or not, all else is.
 	Undecided() iter.Seq2[string, error]
 	// Decided lists Chosen records with an Index above after, in the order of Index, at most max. Fewer than max means
-	// that there are no more now. The values come from Load.
+	// that there are no more now. The values come from Load. The result is the caller's.
 	Decided(after uint64, max int) ([]Named, error)
 }
 

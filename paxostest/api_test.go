@@ -1,6 +1,7 @@
 package paxostest_test
 
 import (
+	"testing"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -26,6 +27,7 @@ var (
 	_ func(*paxostest.CrashStorage, string, time.Duration)                      = (*paxostest.CrashStorage).Delay
 	_ func(*paxostest.CrashStorage, string) int                                 = (*paxostest.CrashStorage).Calls
 	_ func(*paxostest.CrashStorage) []paxos.Batch                               = (*paxostest.CrashStorage).Batches
+	_ func(*testing.T, func(*testing.T, string) paxos.Storage)                  = paxostest.TestStorage
 	_ func(paxostest.SimConfig) *paxostest.Sim                                  = paxostest.NewSim
 	_ func(*paxostest.Sim, paxos.ServerID, string, paxos.Value) *paxostest.Call = (*paxostest.Sim).Propose
 	_ []func(*paxostest.Sim, paxos.ServerID, string) *paxostest.Call            = []func(*paxostest.Sim, paxos.ServerID, string) *paxostest.Call{(*paxostest.Sim).Wait, (*paxostest.Sim).Read}

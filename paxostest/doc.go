@@ -8,6 +8,8 @@
 // A Chaos is a Sim in which one seed decides what goes wrong. The same seed does the same again, bit for bit, and what fails
 // shrinks to a short trace.
 //
+// TestStorage is the suite that every Storage must pass: one subtest for each thing that a Storage promises.
+//
 // A Network and a CrashStorage are for real Nodes, and so for services built on them: a Transport that loses, delays, repeats
 // and reorders, and a Storage that crashes and fails when it is told to. They are best used in a testing/synctest bubble, in
 // which time costs nothing.

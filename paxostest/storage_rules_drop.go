@@ -1,0 +1,89 @@
+package paxostest
+
+import (
+	"github.com/singledecree/paxos"
+)
+
+var storageDropRules = []storageRule{
+	{"Drop removes the names From <= name < To", checkDropRanges},
+	{"Drop comes before the Records of its batch", checkDropFirst},
+	{"a dropped name can come back", checkDropComesBack},
+}
+
+func checkDropRanges(k *storageKit) {
+	names := []string{"\x00", "a", "a\x00", "ab", "b", "ba", "c", "\xff", "\xff\xff"}
+	for _, drop := range [][]paxos.NameRange{
+		{{From: "a", To: "b"}},                            // From is in, To is not
+		{{From: "aa", To: "bb"}},                          // bounds that are no names
+		{{From: "a", To: "a\x00"}},                        // one name
+		{{From: "", To: "a"}},                             // from the first
+		{{From: "c", To: "\xff\xff\xff"}},                 // to the last
+		{{From: "b", To: "b"}, {}},                        // empty
+		{{From: "c", To: "a"}, {From: "a", To: ""}},       // backwards
+		{{From: "a", To: "ab"}, {From: "a\x00", To: "b"}}, // two that overlap
+		{{From: "b", To: "c"}, {From: "", To: "a\x00"}},   // two that do not, the later first
+		{{From: "", To: "\xff\xff\xff"}},                  // all
+	} {
+		var b paxos.Batch
+		for i, name := range names {
+			r := decidedRecord(name, 1, "v", uint64(i+1))
+			if i%2 == 0 {
+				r = votedRecord(name, 1, "v")
+			}
+			b.Records = append(b.Records, r)
+		}
+		s := k.fresh()
+		s.save(b)
+		s.save(paxos.Batch{Drop: drop})
+		checkNames := func(s *testedStorage) {
+			k.Helper()
+			for _, name := range names {
+				s.loads(name, s.records[name])
+			}
+			s.check()
+			s.pages(2)
+		}
+		checkNames(s)
+		checkNames(s.crashed())
+		checkNames(s.reopened())
+	}
+}
+
+func checkDropFirst(k *storageKit) {
+	s := k.fresh()
+	s.put(decidedRecord("x", 5, "v", 1), decidedRecord("y", 5, "v", 2), votedRecord("z", 5, "v"))
+	state := s.state
+	state.Last = 9
+	s.save(paxos.Batch{Server: &state, Drop: []paxos.NameRange{{From: "x", To: "zz"}},
+		Records: []paxos.Record{promisedRecord("x", 1), decidedRecord("new", 1, "w", 9), votedRecord("yy", 1, "w")}})
+	s.check()
+	s.crashed().check()
+	s.reopened().check()
+}
+
+// checkDropComesBack drops names of every kind, and puts them again as another kind, more than once.
+func checkDropComesBack(k *storageKit) {
+	s := k.fresh()
+	for round := range uint64(4) {
+		s.put(votedRecord("a", 9-round, "v"), decidedRecord("b", 9-round, paxos.Value("value "+string(rune('a'+round))), 10*round+1), promisedRecord("c", 9))
+		s.check()
+		if round%2 == 0 {
+			s = s.reopened()
+		}
+		s.save(paxos.Batch{Drop: []paxos.NameRange{{From: "a", To: "c"}}})
+		s.loads("a", paxos.Record{})
+		s.loads("b", paxos.Record{})
+		s.page(0, 10)
+		s.checkUndecided()
+		if round%2 == 1 {
+			s = s.reopened()
+			s.check()
+		}
+		s.put(decidedRecord("a", 1, "w", 10*round+2), votedRecord("b", 1, "w"))
+		s.check()
+		s.crashed().check()
+		s.save(paxos.Batch{Drop: []paxos.NameRange{{From: "a", To: "bb"}}})
+		s.check()
+	}
+	s.reopened().check()
+}

@@ -1,0 +1,111 @@
+package paxostest
+
+import (
+	"math"
+
+	"github.com/singledecree/paxos"
+)
+
+var storageServerRules = []storageRule{
+	{"every field of the server's state survives", checkStateSurvives},
+	{"a batch without Server leaves the state as it was", checkStateStays},
+	{"the server's state never goes down", checkStateNeverDown},
+	{"a storage is formatted once", checkFormatOnce},
+}
+
+func checkStateSurvives(k *storageKit) {
+	s := k.fresh()
+	for _, change := range []func(*paxos.ServerState){
+		func(*paxos.ServerState) {}, // the same again
+		func(st *paxos.ServerState) { st.Boot++ },
+		func(st *paxos.ServerState) { st.Rounds += 1 << 16 },
+		func(st *paxos.ServerState) { st.Last += 3 },
+		func(st *paxos.ServerState) { st.Pulled = "2/9f03/57,3/1c2/60" },
+		func(st *paxos.ServerState) { st.Pulled = "" },
+		func(st *paxos.ServerState) { st.Members = "1,2,3,4,5 majority(5)" },
+		func(st *paxos.ServerState) { st.Pulled = string(randomValue(1, 32<<10)) },
+		func(st *paxos.ServerState) {
+			st.Boot, st.Rounds, st.Last = math.MaxUint64, math.MaxUint64, math.MaxUint64
+		},
+	} {
+		state := s.state
+		change(&state)
+		s.save(paxos.Batch{Server: &state})
+		s.check()
+		s.crashed().check()
+		s = s.reopened()
+		s.check()
+	}
+}
+
+func checkStateStays(k *storageKit) {
+	s := k.fresh()
+	state := s.state
+	state.Boot, state.Rounds, state.Last, state.Pulled = state.Boot+1, state.Rounds+9, state.Last+1, "2/9f03/57"
+	s.save(paxos.Batch{Server: &state, Records: []paxos.Record{promisedRecord("x", 1)}})
+	s.put(promisedRecord("y", 1))
+	s.check()
+	s.save(paxos.Batch{Drop: []paxos.NameRange{{From: "x", To: "z"}}})
+	s.check()
+	s.save(paxos.Batch{})
+	s.check()
+	s.crashed().check()
+	s.reopened().check()
+}
+
+func checkStateNeverDown(k *storageKit) {
+	for _, c := range []struct {
+		what   string
+		change func(*paxos.ServerState)
+	}{
+		{"Boot goes down", func(st *paxos.ServerState) { st.Boot-- }},
+		{"Rounds goes down", func(st *paxos.ServerState) { st.Rounds -= 500 }},
+		{"Last goes down", func(st *paxos.ServerState) { st.Last = 0 }},
+		{"one number goes down while others rise", func(st *paxos.ServerState) { st.Boot, st.Rounds, st.Last = st.Boot+1, st.Rounds+1, st.Last-1 }},
+		{"ID changes", func(st *paxos.ServerState) { st.ID++ }},
+		{"Store changes", func(st *paxos.ServerState) { st.Store += 2 }},
+		{"Cluster changes", func(st *paxos.ServerState) { st.Cluster += "2" }},
+		{"the state is gone", func(st *paxos.ServerState) { *st = paxos.ServerState{} }},
+	} {
+		for _, reopen := range []bool{false, true} {
+			s := k.fresh()
+			state := s.state
+			state.Boot, state.Rounds, state.Last = state.Boot+3, state.Rounds+1000, state.Last+7
+			s.save(paxos.Batch{Server: &state, Records: []paxos.Record{votedRecord("x", 1, "v")}})
+			if reopen {
+				s = s.reopened() // it must know still what it saved
+			}
+			c.change(&state)
+			s.refuse(paxos.Batch{Server: &state, Records: []paxos.Record{votedRecord("x", 2, "w"), promisedRecord("y", 1)}}, c.what)
+			s.checkAfterError()
+			s.crashed().check()
+			s = s.reopened()
+			s.check()
+		}
+	}
+}
+
+func checkFormatOnce(k *storageKit) {
+	s := k.fresh()
+	again := func() {
+		k.Helper()
+		for _, id := range []paxos.ServerID{s.state.ID, 2} {
+			if err := paxos.Format(s.Storage, id, storageMembers()); err == nil {
+				k.Fatalf("Format of a formatted storage: nil: want an error")
+			}
+			s.check()
+		}
+	}
+	again()
+	s.put(votedRecord("x", 1, "v"))
+	again()
+	s = s.reopened()
+	again()
+	s = s.crashed()
+	again()
+	s.put(votedRecord("y", 1, "v")) // it is not dead of that
+	s.check()
+	if s.state.Store == 0 || s.state.ID == 0 || s.state.Cluster == "" || s.state.Members == "" {
+		k.Fatalf("Server = %s: a formatted storage has an ID, a Cluster, a Store and Members", describeState(s.state))
+	}
+}
