@@ -176,8 +176,8 @@ func (s *testedStorage) check() {
 	s.checkUndecided()
 	want := s.decidedIn(0, math.MaxInt)
 	s.checkNamed("Decided(0, 2^63-1 or less)", s.decided(0, math.MaxInt), want)
-	for name, want := range s.records {
-		s.loads(name, want)
+	for _, name := range slices.Sorted(maps.Keys(s.records)) {
+		s.loads(name, s.records[name])
 	}
 }
 
@@ -197,8 +197,8 @@ func (s *testedStorage) checkUndecided() {
 		}
 		seen[name] = true
 	}
-	for name, r := range s.records {
-		if !r.Chosen && !seen[name] {
+	for _, name := range slices.Sorted(maps.Keys(s.records)) {
+		if r := s.records[name]; !r.Chosen && !seen[name] {
 			s.kit.Fatalf("Undecided does not list %s, whose record is %s", short(name), describe(r))
 		}
 	}

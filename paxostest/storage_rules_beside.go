@@ -17,7 +17,7 @@ var storageBesideRules = []storageRule{
 }
 
 // checkSaveInLoop saves from inside a loop over Undecided, which would wait for ever for a lock that the loop holds, and
-// enough for files and caches to grow.
+// enough for files and caches to grow. Every other old name is decided meanwhile, and new ones come.
 func checkSaveInLoop(k *storageKit) {
 	const n = 40
 	s := k.fresh()
@@ -29,17 +29,20 @@ func checkSaveInLoop(k *storageKit) {
 	for name := range s.undecided() {
 		seen[name]++
 		if i == n {
-			continue // what was added since may be listed or not
+			continue // the rest of what was added since
 		}
-		stays, goes := fmt.Sprintf("new%02d", i), fmt.Sprintf("old%02d", i)
-		b := paxos.Batch{Records: []paxos.Record{votedRecord(stays, 1, randomValue(uint64(i), 100<<10))}}
+		large := decidedRecord(fmt.Sprintf("new%02d", i), 1, randomValue(uint64(i), 100<<10), uint64(2*i+2))
+		b := paxos.Batch{Records: []paxos.Record{large}}
 		if i%2 == 1 {
-			b.Records = append(b.Records, decidedRecord(goes, 1, "v", uint64(i+1)))
+			b.Records = append(b.Records, decidedRecord(fmt.Sprintf("old%02d", i), 1, "v", uint64(2*i+1)))
+		}
+		if i > n/2 {
+			b.Records = append(b.Records, promisedRecord(fmt.Sprintf("open%02d", i), 1))
 		}
 		i++
 		k.soon("Save in a loop over Undecided", func() error { return s.Save(b) })
 		s.note(b)
-		k.soon("Load in a loop over Undecided", func() error { return s.checkLoad(stays, s.records[stays]) })
+		k.soon("Load in a loop over Undecided", func() error { return s.checkLoad(large.Instance, large) })
 		k.soon("Decided in a loop over Undecided", func() error { _, err := s.Decided(0, 10); return err })
 	}
 	for i := range n {
@@ -165,7 +168,7 @@ func checkConcurrentCalls(k *storageKit) {
 	for i := range cap(failed) {
 		readers.Go(func() {
 			var err error
-			for n := i; err == nil && !isClosed(done); n++ {
+			for n := i; err == nil && (n == i || !isClosed(done)); n++ {
 				err = calls[i%len(calls)](n % 100)
 			}
 			failed <- err
@@ -175,8 +178,8 @@ func checkConcurrentCalls(k *storageKit) {
 	defer stop()
 	for i := range k.scaled(200) {
 		state.Rounds++
-		s.save(paxos.Batch{Server: &state, Records: []paxos.Record{promisedRecord("busy", uint64(i+1)), decidedRecord(fmt.Sprint("more", i), 1, "v", uint64(i+1000))},
-			Drop: []paxos.NameRange{{From: "busy", To: "busz"}}})
+		s.save(paxos.Batch{Server: &state, Drop: []paxos.NameRange{{From: "busy", To: "busz"}}, Records: []paxos.Record{
+			promisedRecord("busy", uint64(i+1)), decidedRecord(fmt.Sprint("more", i), 1, "v", uint64(i+1000))}})
 	}
 	stop()
 	for range cap(failed) {

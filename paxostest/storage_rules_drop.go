@@ -1,6 +1,8 @@
 package paxostest
 
 import (
+	"fmt"
+
 	"github.com/singledecree/paxos"
 )
 
@@ -65,7 +67,8 @@ func checkDropFirst(k *storageKit) {
 func checkDropComesBack(k *storageKit) {
 	s := k.fresh()
 	for round := range uint64(4) {
-		s.put(votedRecord("a", 9-round, "v"), decidedRecord("b", 9-round, paxos.Value("value "+string(rune('a'+round))), 10*round+1), promisedRecord("c", 9))
+		s.put(votedRecord("a", 9-round, "v"), decidedRecord("b", 9-round, paxos.Value(fmt.Sprint("value ", round)), 10*round+1),
+			promisedRecord("c", 9))
 		s.check()
 		if round%2 == 0 {
 			s = s.reopened()

@@ -2,6 +2,9 @@ package paxostest
 
 import (
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 
 	"github.com/singledecree/paxos"
 )
@@ -23,8 +26,8 @@ func checkReopen(k *storageKit) {
 		state := s.state
 		state.Boot++
 		state.Last = max(state.Last, i+1)
-		s.save(paxos.Batch{Server: &state, Records: []paxos.Record{decidedRecord(fmt.Sprint("d", i), 1, "v", i+1), votedRecord("open", i+1, "w"),
-			promisedRecord(fmt.Sprint("p", i), 1)}})
+		s.save(paxos.Batch{Server: &state, Records: []paxos.Record{decidedRecord(fmt.Sprint("d", i), 1, "v", i+1),
+			votedRecord("open", i+1, "w"), promisedRecord(fmt.Sprint("p", i), 1)}})
 		s = s.reopened()
 		s.check()
 		if i%5 == 0 {
@@ -41,8 +44,8 @@ func checkCrash(k *storageKit) {
 	for i := range uint64(12) {
 		state := s.state
 		state.Rounds += 10
-		s.save(paxos.Batch{Server: &state, Records: []paxos.Record{decidedRecord(fmt.Sprint("d", i), 1, randomValue(i, 100<<(i%8)), i+1),
-			votedRecord("open", i+1, "w")}})
+		s.save(paxos.Batch{Server: &state, Records: []paxos.Record{votedRecord("open", i+1, "w"),
+			decidedRecord(fmt.Sprint("d", i), 1, randomValue(i, 100<<(i%8)), i+1)}})
 		crashed := s.crashed()
 		crashed.check()
 		crashed.put(votedRecord("after the crash", i+1, "v"))
@@ -148,7 +151,7 @@ func (s *testedStorage) checkAfterError() {
 	if state, err := s.Server(); err == nil && state != s.state {
 		s.kit.Fatalf("after an error, Server = %s, want %s or an error", describeState(state), describeState(s.state))
 	}
-	for _, name := range append(names(s.records), "unknown", "y") {
+	for _, name := range append(slices.Sorted(maps.Keys(s.records)), "unknown", "y") {
 		if r, err := s.Load(name); err == nil && r != s.records[name] {
 			s.kit.Fatalf("after an error, Load(%s) = %s, want %s or an error", short(name), describe(r), describe(s.records[name]))
 		}
@@ -156,29 +159,29 @@ func (s *testedStorage) checkAfterError() {
 	if named, err := s.Decided(0, 1000); err == nil {
 		s.checkNamed("after an error, Decided(0, 1000)", named, s.decidedIn(0, 1000))
 	}
-	failed, seen := false, map[string]bool{}
-	for name, err := range s.Undecided() {
-		failed = failed || err != nil
-		seen[name] = true
-	}
+	listed, err := collect(s.Undecided())
 	for name, r := range s.records {
-		if !failed && !r.Chosen && !seen[name] {
+		if err == nil && !r.Chosen && !slices.Contains(listed, name) {
 			s.kit.Fatalf("after an error, Undecided lists neither %s nor an error", short(name))
 		}
 	}
 }
 
-func names(records map[string]paxos.Record) (names []string) {
-	for name := range records {
+// collect returns what a list has, and how it ends.
+func collect(list iter.Seq2[string, error]) (names []string, err error) {
+	for name, err := range list {
+		if err != nil {
+			return names, err
+		}
 		names = append(names, name)
 	}
-	return names
+	return names, nil
 }
 
 func checkClosed(k *storageKit) {
 	s := k.fresh()
 	s.put(votedRecord("x", 1, "v"), decidedRecord("y", 1, "w", 1))
-	list := s.Undecided() // asked for before, ranged over after
+	list := s.Undecided() // called before, ranged over after
 	if !s.close() {
 		return // it has no Close
 	}
@@ -195,14 +198,11 @@ func checkClosed(k *storageKit) {
 			k.Fatalf("after Close, Decided(%d, 10) = %v: want an error", after, named)
 		}
 	}
-	for _, list := range []func(func(string, error) bool){s.Undecided(), list} {
-		var last error
-		for _, err := range list {
-			last = err
-		}
-		if last == nil {
-			k.Fatalf("after Close, Undecided ends without an error")
-		}
+	if listed, err := collect(s.Undecided()); err == nil {
+		k.Fatalf("after Close, Undecided ends without an error; it lists %q", listed)
+	}
+	if listed, err := collect(list); err == nil && !slices.Equal(listed, []string{"x"}) {
+		k.Fatalf("after Close, Undecided, which was called before, ends without an error; it lists %q, want x or an error", listed)
 	}
 	for _, b := range []paxos.Batch{{Records: []paxos.Record{promisedRecord("z", 1)}}, {Server: &s.state}, {}} {
 		s.refuse(b, "the storage is closed")

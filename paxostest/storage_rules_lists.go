@@ -29,21 +29,9 @@ func checkUndecidedLists(k *storageKit) {
 	for range s.undecided() {
 		break // whoever looks may stop at any time
 	}
-	list := s.undecided()
-	for range 2 {
-		n := 0
-		for range list {
-			n++
-		}
-		if n != 225 {
-			k.Fatalf("Undecided lists %d names, want 225, as often as its result is ranged over", n)
-		}
-	}
-	for outer := range s.undecided() {
+	for range s.undecided() {
 		s.checkUndecided() // one loop inside another
-		if outer != "" {
-			break
-		}
+		break
 	}
 	s.reopened().checkUndecided()
 }
@@ -106,7 +94,8 @@ func (s *testedStorage) pages(most int) {
 
 func checkGaps(k *storageKit) {
 	s := k.fresh()
-	indexes := []uint64{1, 2, 127, 128, 255, 256, 65535, 65536, 1<<32 - 1, 1 << 32, 1 << 62, 1<<63 - 1, 1 << 63, math.MaxUint64 - 1, math.MaxUint64}
+	indexes := []uint64{1, 2, 127, 128, 255, 256, 65535, 65536, 1<<32 - 1, 1 << 32,
+		1 << 62, 1<<63 - 1, 1 << 63, math.MaxUint64 - 1, math.MaxUint64}
 	for i := range indexes {
 		index := indexes[i*8%15] // a permutation: the numbers come in another order than theirs
 		s.put(decidedRecord(fmt.Sprint("n", i), 1, "v", index))
@@ -153,7 +142,7 @@ func checkManyInstances(k *storageKit) {
 			r := promisedRecord(name(i), 1)
 			if i%10 != 0 {
 				state.Last++
-				r = decidedRecord(r.Instance, 1, paxos.Value(fmt.Sprintf("value of %d, which is some 64 bytes long, as they often are: %d", i, i)), state.Last)
+				r = decidedRecord(r.Instance, 1, paxos.Value(fmt.Sprintf("a value of 64 bytes, more or less: %032d", i)), state.Last)
 			}
 			b.Records = append(b.Records, r)
 		}

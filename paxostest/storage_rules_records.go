@@ -40,14 +40,16 @@ func kindsOfRecord() []paxos.Record {
 		votedRecord("a vote", 3, "burger"),
 		{Instance: "a vote below the promise", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 9, Server: 1},
 			Accepted: paxos.Ballot{Round: 2, Server: 3}, Value: "pizza"}},
-		{Instance: "a vote in round 0", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Server: 1}, Accepted: paxos.Ballot{Server: 1}, Value: "x"}},
+		{Instance: "a vote in round 0", Acceptor: paxos.Acceptor{
+			Promised: paxos.Ballot{Server: 1}, Accepted: paxos.Ballot{Server: 1}, Value: "x"}},
 		decidedRecord("a decision", 5, "kimbap", 1),
 		{Instance: "a decision below the promise", Chosen: true, Index: 2, Acceptor: paxos.Acceptor{
 			Promised: paxos.Ballot{Round: 7, Server: 2}, Accepted: paxos.Ballot{Round: 6, Server: 1}, Value: "soup"}},
 		{Instance: "a decision above the promise", Chosen: true, Index: 300, Acceptor: paxos.Acceptor{
 			Promised: paxos.Ballot{Round: 1, Server: 2}, Accepted: paxos.Ballot{Round: 6, Server: 1}, Value: "rice"}},
 		{Instance: "the highest numbers", Acceptor: paxos.Acceptor{Promised: top, Accepted: top, Value: "v"}},
-		{Instance: "the highest numbers, decided", Chosen: true, Index: math.MaxUint64, Acceptor: paxos.Acceptor{Promised: top, Accepted: top}},
+		{Instance: "the highest numbers, decided", Chosen: true, Index: math.MaxUint64, Acceptor: paxos.Acceptor{
+			Promised: top, Accepted: top}},
 		{Instance: "nothing yet"},
 		promisedRecord("$reserved", 1),
 	}
@@ -76,7 +78,8 @@ func checkOverwrite(k *storageKit) {
 	steps := []paxos.Record{
 		promisedRecord("lunch", 2),
 		votedRecord("lunch", 2, "burger"),
-		{Instance: "lunch", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 8, Server: 1}, Accepted: paxos.Ballot{Round: 2, Server: 3}, Value: "burger"}},
+		{Instance: "lunch", Acceptor: paxos.Acceptor{
+			Promised: paxos.Ballot{Round: 8, Server: 1}, Accepted: paxos.Ballot{Round: 2, Server: 3}, Value: "burger"}},
 		votedRecord("lunch", 9, "a longer value than the one before"),
 		votedRecord("lunch", 10, ""),
 		votedRecord("lunch", 11, "pizza"),
@@ -123,6 +126,14 @@ func checkBinary(k *storageKit) {
 	}
 	s.put(records[len(records)/2:]...)
 	s.check()
+	for _, name := range names {
+		for _, near := range []string{name + "\x00", name + "n", name[1:], name[:len(name)-1], strings.ToUpper(name),
+			strings.ToLower(name)} {
+			if near != "" && len(near) <= paxos.MaxName {
+				s.loads(near, s.records[near])
+			}
+		}
+	}
 	s.crashed().check()
 	s.reopened().check()
 }

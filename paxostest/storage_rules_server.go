@@ -61,7 +61,9 @@ func checkStateNeverDown(k *storageKit) {
 		{"Boot goes down", func(st *paxos.ServerState) { st.Boot-- }},
 		{"Rounds goes down", func(st *paxos.ServerState) { st.Rounds -= 500 }},
 		{"Last goes down", func(st *paxos.ServerState) { st.Last = 0 }},
-		{"one number goes down while others rise", func(st *paxos.ServerState) { st.Boot, st.Rounds, st.Last = st.Boot+1, st.Rounds+1, st.Last-1 }},
+		{"one number goes down while others rise", func(st *paxos.ServerState) {
+			st.Boot, st.Rounds, st.Last = st.Boot+1, st.Rounds+1, st.Last-1
+		}},
 		{"ID changes", func(st *paxos.ServerState) { st.ID++ }},
 		{"Store changes", func(st *paxos.ServerState) { st.Store += 2 }},
 		{"Cluster changes", func(st *paxos.ServerState) { st.Cluster += "2" }},

@@ -1,126 +1,186 @@
 package paxostest
 
 import (
+	"errors"
+	"iter"
 	"os"
 	"path/filepath"
-	"sync"
+	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
 )
 
-// A memoryDisk keeps storages in memory by the name of a directory, and so makes of a Storage in memory one that can be
-// opened again. A file in the directory says whose it is, so that a copy of the directory opens a copy of the storage.
-type memoryDisk struct {
-	mu     sync.Mutex
-	stores map[string]paxos.Storage // by directory
+// A memoryDisk makes of a Storage in memory one that can be opened again: it keeps, by directory, what was saved. A file in
+// the directory says whose it is, so that a copy of the directory has a copy of that.
+type memoryDisk map[string]*savedBatches
+
+// savedBatches is what one directory of a memoryDisk holds.
+type savedBatches struct {
+	batches []paxos.Batch
+	closed  bool // the storage was closed after it was opened last
 }
 
-func newMemoryDisk() *memoryDisk { return &memoryDisk{stores: map[string]paxos.Storage{}} }
-
-// open returns the storage of dir: the one that it has already, or else what create makes, with the contents of the
-// storage whose directory was copied to dir.
-func (d *memoryDisk) open(dir string, create func() paxos.Storage) (paxos.Storage, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if s := d.stores[dir]; s != nil {
-		return s, nil
+// at returns what dir holds.
+func (d memoryDisk) at(dir string) *savedBatches {
+	if d[dir] != nil {
+		return d[dir]
 	}
-	s := create()
 	mark := filepath.Join(dir, "mark")
+	d[dir] = &savedBatches{}
 	if from, err := os.ReadFile(mark); err == nil {
-		b, err := contents(d.stores[string(from)])
-		if err == nil {
-			err = s.Save(b)
-		}
-		if err != nil {
-			return nil, err
-		}
+		d[dir].batches = slices.Clone(d[string(from)].batches)
 	}
-	d.stores[dir] = s
-	return s, os.WriteFile(mark, []byte(dir), 0o600)
+	if err := os.WriteFile(mark, []byte(dir), 0o600); err != nil {
+		panic(err)
+	}
+	return d[dir]
 }
 
-// contents returns the Batch that makes an empty storage equal to s.
-func contents(s paxos.Storage) (b paxos.Batch, err error) {
-	state, err := s.Server()
-	if err != nil {
-		return b, err
+// A loggedStorage is a MemoryStorage whose batches go to a memoryDisk. It can be closed.
+type loggedStorage struct {
+	paxos.Storage
+	disk *savedBatches
+}
+
+// open returns a storage that holds what dir does.
+func (d memoryDisk) open(dir string) *loggedStorage { return d.at(dir).storage() }
+
+func (d *savedBatches) storage() *loggedStorage {
+	s := &loggedStorage{paxos.NewMemoryStorage(), d}
+	for _, b := range d.batches {
+		if err := s.Storage.Save(b); err != nil {
+			panic(err)
+		}
 	}
-	if state != (paxos.ServerState{}) {
+	d.closed = false
+	return s
+}
+
+func (s *loggedStorage) Save(b paxos.Batch) error {
+	err := s.Storage.Save(b)
+	if err == nil {
+		s.disk.batches = append(s.disk.batches, cloneBatch(b))
+	}
+	return err
+}
+
+// errDiskClosed is what every call of a loggedStorage returns after Close.
+var errDiskClosed = errors.New("closed")
+
+func (s *loggedStorage) Close() error {
+	s.disk.closed = true
+	s.Storage = failingStorage{errDiskClosed}
+	return nil
+}
+
+// A failingStorage fails whatever is called.
+type failingStorage struct{ err error }
+
+func (s failingStorage) Server() (paxos.ServerState, error)         { return paxos.ServerState{}, s.err }
+func (s failingStorage) Load(string) (paxos.Record, error)          { return paxos.Record{}, s.err }
+func (s failingStorage) Save(paxos.Batch) error                     { return s.err }
+func (s failingStorage) Undecided() iter.Seq2[string, error]        { return failingList(s.err) }
+func (s failingStorage) Decided(uint64, int) ([]paxos.Named, error) { return nil, s.err }
+
+func failingList(err error) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) { yield("", err) }
+}
+
+func cloneBatch(b paxos.Batch) paxos.Batch {
+	if b.Server != nil {
+		state := *b.Server
 		b.Server = &state
 	}
-	var names []string
-	for name, err := range s.Undecided() {
-		if err != nil {
-			return b, err
-		}
-		names = append(names, name)
-	}
-	named, err := s.Decided(0, 1<<30)
-	if err != nil {
-		return b, err
-	}
-	for _, n := range named {
-		names = append(names, n.Instance)
-	}
-	for _, name := range names {
-		r, err := s.Load(name)
-		if err != nil {
-			return b, err
-		}
-		b.Records = append(b.Records, r)
-	}
-	return b, nil
+	b.Drop, b.Records = slices.Clone(b.Drop), slices.Clone(b.Records)
+	return b
 }
 
-// replace has dir hold another storage from now on.
-func (d *memoryDisk) replace(dir string, s paxos.Storage) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.stores[dir] = s
-}
-
-// memoryStorage is a MemoryStorage that was opened: one that died lives again.
-func (d *memoryDisk) memoryStorage(dir string) (paxos.Storage, error) {
-	s, err := d.open(dir, func() paxos.Storage { return paxos.NewMemoryStorage() })
-	if err != nil {
-		return nil, err
-	}
-	if dead := s.Save(paxos.Batch{}); dead == nil {
-		return s, nil
-	}
-	b, err := contents(s)
-	if err != nil {
-		return nil, err
-	}
-	s = paxos.NewMemoryStorage()
-	d.replace(dir, s)
-	return s, s.Save(b)
-}
-
+// A MemoryStorage has no Close: with its process it is gone, and here another takes over what it held.
 func TestMemoryStorage(t *testing.T) {
-	disk := newMemoryDisk()
+	disk := memoryDisk{}
 	TestStorage(t, func(t *testing.T, dir string) paxos.Storage {
-		s, err := disk.memoryStorage(dir)
-		require.NoError(t, err)
+		return struct{ paxos.Storage }{disk.open(dir)}
+	})
+}
+
+// A storage that can be closed, and was formatted when it was created.
+func TestStorageThatIsClosed(t *testing.T) {
+	disk := memoryDisk{}
+	TestStorage(t, func(t *testing.T, dir string) paxos.Storage {
+		s := closingStorage{disk.open(dir)}
+		if len(s.disk.batches) == 0 {
+			require.NoError(t, paxos.Format(s, 7, paxos.Members{Cluster: "other", Acceptors: []paxos.ServerID{7}}))
+		}
 		return s
 	})
 }
 
-// A CrashStorage crashes for good with its process, and so each time that its directory is opened again.
+// A closingStorage notices when it is closed, also by a list that was asked for before.
+type closingStorage struct{ *loggedStorage }
+
+func (s closingStorage) Undecided() iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) { s.loggedStorage.Undecided()(yield) }
+}
+
+// A CrashStorage crashes whenever its directory is opened again.
 func TestCrashStorage(t *testing.T) {
-	disk := newMemoryDisk()
+	lives := map[string]*CrashStorage{}
 	TestStorage(t, func(t *testing.T, dir string) paxos.Storage {
-		s, err := disk.open(dir, func() paxos.Storage { return NewCrashStorage() })
-		require.NoError(t, err)
-		crash := s.(*CrashStorage)
-		if crash.Calls(OpAny) > 0 {
-			crash = crash.Crash()
-			disk.replace(dir, crash)
+		s, mark := lives[dir], filepath.Join(dir, "mark")
+		from, err := os.ReadFile(mark)
+		switch {
+		case s != nil:
+			s = s.Crash()
+		case err == nil:
+			s = NewCrashStorage()
+			for _, b := range lives[string(from)].Batches() {
+				require.NoError(t, s.Save(b))
+			}
+		default:
+			s = NewCrashStorage()
 		}
-		return crash
+		require.NoError(t, os.WriteFile(mark, []byte(dir), 0o600))
+		lives[dir] = s
+		return s
 	})
+}
+
+// A copy has the files and directories, however deep, and leaves out what is neither.
+func TestStorageDirectoryIsCopied(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a", "b", "file"), []byte("text"), 0o600))
+	require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, "a", "link")))
+	to := (&storageKit{storageReporter: t, patience: 1 << 62}).copied(dir)
+	require.NotEqual(t, dir, to)
+	got, err := os.ReadFile(filepath.Join(to, "a", "b", "file"))
+	require.NoError(t, err)
+	assert.Equal(t, "text", string(got))
+	assert.NoFileExists(t, filepath.Join(to, "a", "link"))
+}
+
+// Whether files keep still shows in a listing.
+func TestStorageListingChanges(t *testing.T) {
+	dir := t.TempDir()
+	list := func() string {
+		text, err := listing(dir)
+		require.NoError(t, err)
+		return text
+	}
+	seen := map[string]bool{list(): true}
+	for _, change := range []func() error{
+		func() error { return os.WriteFile(filepath.Join(dir, "file"), nil, 0o600) },
+		func() error { return os.WriteFile(filepath.Join(dir, "file"), []byte("text"), 0o600) },
+		func() error { return os.Rename(filepath.Join(dir, "file"), filepath.Join(dir, "other")) },
+		func() error { return os.Mkdir(filepath.Join(dir, "file"), 0o700) },
+	} {
+		require.NoError(t, change())
+		require.False(t, seen[list()])
+		seen[list()] = true
+	}
+	require.Equal(t, list(), list())
 }

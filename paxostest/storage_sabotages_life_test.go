@@ -1,0 +1,257 @@
+package paxostest
+
+import (
+	"iter"
+	"slices"
+	"sync"
+
+	"github.com/singledecree/paxos"
+)
+
+var lifeSabotages = []storageSabotage{
+	{name: "the last batch is lost by Close", rule: "what was saved is there when it is opened again", want: "boot 0",
+		reopen: func(d *savedBatches) {
+			if d.closed && len(d.batches) > 1 {
+				d.batches = d.batches[:len(d.batches)-1]
+			}
+		}},
+	{name: "opening it loses the state's numbers", rule: "what was saved is there when it is opened again", want: "boot 0",
+		reopen: func(d *savedBatches) {
+			for i := range d.batches {
+				d.batches[i].Server = nil
+				if i == 0 {
+					d.batches[i].Server = &paxos.ServerState{Cluster: "paxostest"}
+				}
+			}
+		}},
+	{name: "Close writes what Save should", rule: "what was saved is there after a crash without Close", want: "rounds 0",
+		reopen: func(d *savedBatches) {
+			if !d.closed && len(d.batches) > 1 {
+				d.batches = d.batches[:1]
+			}
+		}},
+	{name: "a copy leads to the original", rule: "what was saved is there after a crash without Close",
+		want: "which has no record", oneDisk: true},
+	{name: "a drop is not recovered", rule: "any sequence of saves, crashes and restarts is kept", want: `!", which has no record`,
+		reopen: func(d *savedBatches) {
+			for i := range d.batches {
+				for _, r := range d.batches[i].Drop { // a record of before has come back
+					d.batches = slices.Insert(d.batches, i, paxos.Batch{Records: []paxos.Record{promisedRecord(r.From+"!", 1)}})
+					return
+				}
+			}
+		}},
+	{name: "a Save that failed is tried again", rule: "after a Save that failed every later one fails",
+		want: "the storage is dead",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			err := s.Save(b)
+			if err != nil && !s.disk.closed {
+				s.Storage = s.disk.storage().Storage
+			}
+			return err
+		})},
+	{name: "after an error the state is none", rule: "after a Save that failed every later one fails",
+		want: "after an error, Server = ",
+		wrap: afterError(func(h *hooks) {
+			h.server = func() (paxos.ServerState, error) { return paxos.ServerState{}, nil }
+		})},
+	{name: "Server after Close", rule: "after Close every call is an error", want: "after Close, Server = ",
+		wrap: afterClose(hooks{server: func() (paxos.ServerState, error) { return paxos.ServerState{}, nil }})},
+	{name: "Load after Close", rule: "after Close every call is an error", want: `after Close, Load("x") = the zero Record`,
+		wrap: afterClose(hooks{load: func(string) (paxos.Record, error) { return paxos.Record{}, nil }})},
+	{name: "Load of an unknown name after Close", rule: "after Close every call is an error",
+		want: `after Close, Load("unknown") = the zero Record`,
+		wrap: afterClose(hooks{load: func(name string) (paxos.Record, error) {
+			if name == "unknown" {
+				return paxos.Record{}, nil
+			}
+			return paxos.Record{}, errDiskClosed
+		}})},
+	{name: "Save after Close", rule: "after Close every call is an error", want: "the storage is closed",
+		wrap: afterClose(hooks{save: func(b paxos.Batch) error {
+			if b.Server == nil && len(b.Records) == 0 { // an empty batch is easily forgotten
+				return nil
+			}
+			return errDiskClosed
+		}})},
+	{name: "Undecided after Close", rule: "after Close every call is an error",
+		want: "after Close, Undecided ends without an error",
+		wrap: afterClose(hooks{undecided: func() iter.Seq2[string, error] { return func(func(string, error) bool) {} }})},
+	{name: "Decided after Close", rule: "after Close every call is an error", want: "after Close, Decided(0, 10) = []",
+		wrap: afterClose(hooks{decided: func(uint64, int) ([]paxos.Named, error) { return nil, nil }})},
+	{name: "a list that was asked for before Close", rule: "after Close every call is an error", want: "which was called before",
+		wrap: func(s closingStorage) paxos.Storage {
+			return &hooks{closingStorage: s, undecided: func() iter.Seq2[string, error] {
+				if s.disk.closed {
+					return s.Undecided()
+				}
+				return func(yield func(string, error) bool) {
+					if !s.disk.closed {
+						s.Undecided()(yield)
+					}
+				}
+			}}
+		}},
+	{name: "after an error a record is none", rule: "an error is never none", want: `= the zero Record, want {"`,
+		wrap: afterError(func(h *hooks) {
+			h.load = func(string) (paxos.Record, error) { return paxos.Record{}, nil }
+		})},
+	{name: "after an error nothing is decided", rule: "an error is never none",
+		want: "after an error, Decided(0, 1000) returns 0, want 1",
+		wrap: afterError(func(h *hooks) {
+			h.decided = func(uint64, int) ([]paxos.Named, error) { return nil, nil }
+		})},
+	{name: "after an error nothing is undecided", rule: "an error is never none",
+		want: `after an error, Undecided lists neither "x" nor an error`,
+		wrap: afterError(func(h *hooks) {
+			h.undecided = func() iter.Seq2[string, error] { return func(func(string, error) bool) {} }
+		})},
+	{name: "after Close a record is none", rule: "an error is never none", want: `= the zero Record, want {"`,
+		wrap: afterClose(hooks{load: func(string) (paxos.Record, error) { return paxos.Record{}, nil }})},
+}
+
+// afterError is a storage that change breaks once a Save has failed.
+func afterError(change func(h *hooks)) func(closingStorage) paxos.Storage {
+	return func(s closingStorage) paxos.Storage {
+		h := &hooks{closingStorage: s}
+		h.save = func(b paxos.Batch) error {
+			err := s.Save(b)
+			if err != nil {
+				change(h)
+			}
+			return err
+		}
+		return h
+	}
+}
+
+var besideSabotages = []storageSabotage{
+	{name: "a list holds a lock", rule: "a Save runs while a reader lists",
+		want: "Save in a loop over Undecided does not return", hangs: true,
+		wrap: func(s closingStorage) paxos.Storage {
+			var mu sync.Mutex
+			return &hooks{closingStorage: s, save: func(b paxos.Batch) error {
+				if mu.TryLock() {
+					defer mu.Unlock()
+					return s.Save(b)
+				}
+				mu.Lock() // until the loop has ended
+				defer mu.Unlock()
+				return errSabotage
+			}, undecided: func() iter.Seq2[string, error] {
+				return func(yield func(string, error) bool) {
+					mu.Lock()
+					defer mu.Unlock()
+					s.Undecided()(yield)
+				}
+			}}
+		}},
+	{name: "a list goes by position", rule: "a Save runs while a reader lists", want: "which was undecided all the time",
+		wrap: func(s closingStorage) paxos.Storage {
+			names := func() (names []string) {
+				for name := range s.Undecided() {
+					names = append(names, name)
+				}
+				return names
+			}
+			return &hooks{closingStorage: s, undecided: func() iter.Seq2[string, error] {
+				return func(yield func(string, error) bool) {
+					for i := 0; i < len(names()); i++ {
+						if !yield(names()[i], nil) {
+							return
+						}
+					}
+				}
+			}}
+		}},
+	{name: "a batch is shown record by record", rule: "readers beside a Save see what was saved", want: "one was shown too early",
+		wrap: func(s closingStorage) paxos.Storage {
+			read := make(chan struct{}, 1)
+			return &hooks{closingStorage: s, decided: func(after uint64, most int) ([]paxos.Named, error) {
+				named, err := s.Decided(after, most)
+				if len(named) > 0 {
+					select {
+					case read <- struct{}{}:
+					default:
+					}
+				}
+				return named, err
+			}, save: func(b paxos.Batch) error {
+				for i, r := range b.Records {
+					if err := s.Save(paxos.Batch{Records: []paxos.Record{r}}); err != nil {
+						return err
+					}
+					if i == 1 && r.Index == 3 {
+						<-read // the first decision has been seen, and so the third was before the first
+					}
+				}
+				return s.Save(paxos.Batch{Server: b.Server})
+			}}
+		}},
+	{name: "a reader is refused while a Save runs", rule: "calls run beside each other", want: "beside Saves: Load(",
+		wrap: func(s closingStorage) paxos.Storage {
+			var mu sync.Mutex
+			saving, tried := false, make(chan struct{})
+			return &hooks{closingStorage: s, load: func(name string) (paxos.Record, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if saving {
+					select {
+					case <-tried:
+					default:
+						close(tried)
+					}
+					return paxos.Record{}, errSabotage
+				}
+				return s.Load(name)
+			}, save: func(b paxos.Batch) error {
+				if len(b.Drop) == 0 { // nobody reads yet
+					return s.Save(b)
+				}
+				mu.Lock()
+				saving = true
+				mu.Unlock()
+				<-tried
+				return s.Save(b)
+			}}
+		}},
+	{name: "a list is short beside Saves", rule: "calls run beside each other", want: "beside Saves: Undecided lists ",
+		wrap: onUndecided(func(_ paxos.Storage, names []string) []string { return names[:min(len(names), 50)] })},
+	{name: "the slices of a batch are kept", rule: "slices stay the caller's", want: "Undecided does not list ",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			err := s.Storage.Save(b)
+			if err == nil {
+				s.disk.batches = append(s.disk.batches, b)
+			}
+			return err
+		}),
+		reopen: func(d *savedBatches) { // what was overwritten would contradict itself
+			for i := range d.batches {
+				d.batches[i].Records = slices.DeleteFunc(slices.Clone(d.batches[i].Records), func(r paxos.Record) bool { return r.Index == 99 })
+			}
+		}},
+	{name: "the state is kept by its pointer", rule: "slices stay the caller's", want: `pulled "overwritten by the caller"`,
+		wrap: func(s closingStorage) paxos.Storage {
+			var kept *paxos.ServerState
+			return &hooks{closingStorage: s, save: func(b paxos.Batch) error { kept = b.Server; return s.Save(b) },
+				server: func() (paxos.ServerState, error) {
+					if kept != nil {
+						return *kept, nil
+					}
+					return s.Server()
+				}}
+		}},
+	{name: "a page is given twice", rule: "slices stay the caller's", want: `{"overwritten by the caller", index 99}`,
+		wrap: func(s closingStorage) paxos.Storage {
+			var page []paxos.Named
+			return &hooks{closingStorage: s, save: func(b paxos.Batch) error { page = nil; return s.Save(b) },
+				decided: func(after uint64, most int) ([]paxos.Named, error) {
+					if after == 0 && most == 100 && page != nil {
+						return page, nil
+					}
+					named, err := s.Decided(after, most)
+					page = named
+					return named, err
+				}}
+		}},
+}
