@@ -1,0 +1,236 @@
+// Package bbolt keeps what a server of package paxos must remember in a bbolt database: one file, read through the page
+// cache, with no goroutine and no compaction. It is for servers whose decisions outgrow memory and that decide at a leisurely
+// pace: each Save rewrites the pages that it touches, and waits for the disk twice. Package wal is for those that fit into
+// memory; package adapters/pebble for those that outgrow it and write a lot.
+//
+//	s, err := bbolt.Open("/var/lib/service/paxos.db", nil)
+//	…                                      // once in the server's life: paxos.Format(s, id, members)
+//	n, err := paxos.Start(ctx, paxos.Config{ID: id, Members: members, Storage: s, Transport: t})
+//	…
+//	n.Close()
+//	s.Close()
+//
+// Each record and the server's state carry a checksum, so that a damaged one is an error that names the instance. bbolt itself
+// has none on its pages: damage to a page that leads to records can hide them. It also can't write again what an operating
+// system dropped from its cache after a failed fsync: after such a failure, restart the machine before the server.
+package bbolt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/singledecree/paxos"
+)
+
+// The database has four buckets:
+//
+//	server     "format": 1 byte, 1; "state": the ServerState
+//	records    instance name: the Record
+//	index      Index, 8 bytes, big-endian, of each decided instance: its name
+//	undecided  instance name of each other: nothing
+//
+// The values of state and records are a CRC-32C over key and binary form, 4 bytes, little-endian, then the binary form.
+var (
+	bucketServer    = []byte("server")
+	bucketRecords   = []byte("records")
+	bucketIndex     = []byte("index")
+	bucketUndecided = []byte("undecided")
+
+	keyFormat = []byte("format")
+	keyState  = []byte("state")
+)
+
+const format = 1
+
+// A Storage is a paxos.Storage in a bbolt database, which it has for itself: another process, or another Open, is refused. Its
+// methods are safe for concurrent use; Saves wait for each other. Once a Save has failed every call fails, and so it is after
+// Close.
+type Storage struct {
+	db     *bolt.DB
+	saving sync.Mutex
+
+	mu  sync.RWMutex // guards err; held for reading while db is read
+	err error        // why every call fails
+}
+
+var errClosed = errors.New("the storage is closed")
+
+// Open opens the database in the file, or makes an empty one, which paxos.Format makes a server's storage. The directory must
+// exist. It waits for whoever has the file open for as long as options.Timeout says, by default 1 second.
+//
+// options may be nil and is not changed. Options that give up durability are refused: NoSync, NoGrowSync. So is ReadOnly.
+func Open(file string, options *bolt.Options) (*Storage, error) {
+	o, err := checkOptions(options)
+	if err != nil {
+		return nil, fmt.Errorf("bbolt: open: %w", err)
+	}
+	s := &Storage{}
+	err = guard(func() (err error) {
+		s.db, err = bolt.Open(file, 0o600, o)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("bbolt: open %s: %w", file, err)
+	}
+	if err := s.prepare(filepath.Dir(file)); err != nil {
+		s.db.Close()
+		return nil, fmt.Errorf("bbolt: open %s: %w", file, err)
+	}
+	return s, nil
+}
+
+func checkOptions(options *bolt.Options) (*bolt.Options, error) {
+	if options == nil {
+		options = bolt.DefaultOptions
+	}
+	o := *options
+	switch {
+	case o.NoSync:
+		return nil, errors.New("Options.NoSync: a server that forgets its promises breaks agreement")
+	case o.NoGrowSync:
+		return nil, errors.New("Options.NoGrowSync: a server that forgets its promises breaks agreement")
+	case o.ReadOnly:
+		return nil, errors.New("Options.ReadOnly: a server saves")
+	case o.Timeout == 0:
+		o.Timeout = time.Second
+	}
+	return &o, nil
+}
+
+// prepare makes durable what an earlier process left, so that nothing is read that may yet be lost; then it makes the buckets
+// if the database is new.
+func (s *Storage) prepare(dir string) error {
+	if err := s.db.Sync(); err != nil {
+		return err
+	}
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	return s.update(func(tx *bolt.Tx) error {
+		if server := tx.Bucket(bucketServer); server != nil {
+			if got := server.Get(keyFormat); len(got) != 1 || got[0] != format {
+				return fmt.Errorf("format %v: this version knows format %d", got, format)
+			}
+			return nil
+		}
+		for _, name := range [][]byte{bucketServer, bucketRecords, bucketIndex, bucketUndecided} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketServer).Put(keyFormat, []byte{format})
+	})
+}
+
+// syncDir makes durable that the file is in its directory. Windows does that by itself, and can't be asked to.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Close waits for calls that run, and closes the database. Closing it again does nothing.
+func (s *Storage) Close() error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = errClosed
+	}
+	return s.db.Close()
+}
+
+// guard runs f and returns its panic as an error: that is how bbolt says that a page is damaged.
+func guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the database is damaged: %v", p)
+		}
+	}()
+	return f()
+}
+
+func (s *Storage) update(f func(*bolt.Tx) error) error {
+	return guard(func() error { return s.db.Update(f) })
+}
+
+// view reads, unless the storage is dead or closed.
+func (s *Storage) view(f func(*bolt.Tx) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.err != nil {
+		return s.err
+	}
+	return guard(func() error { return s.db.View(f) })
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(key, form []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, form)
+}
+
+// seal returns the value to store: form, which has room for the checksum in front, with the checksum.
+func seal(key, form []byte) []byte {
+	binary.LittleEndian.PutUint32(form, checksum(key, form[4:]))
+	return form
+}
+
+// unseal returns the binary form in a value, or an error if it was not stored under this key like that.
+func unseal(key, value []byte) ([]byte, error) {
+	if len(value) < 4 || binary.LittleEndian.Uint32(value) != checksum(key, value[4:]) {
+		return nil, errors.New("it is damaged: the checksum does not match")
+	}
+	return value[4:], nil
+}
+
+// loadRecord returns the record of a name, or the zero Record.
+func loadRecord(tx *bolt.Tx, name string) (r paxos.Record, err error) {
+	key := []byte(name)
+	value := tx.Bucket(bucketRecords).Get(key)
+	if value == nil {
+		return r, nil
+	}
+	form, err := unseal(key, value)
+	if err == nil {
+		err = r.UnmarshalBinary(form)
+	}
+	if err == nil && r.Instance != name {
+		err = fmt.Errorf("it is damaged: it says that it is of %q", r.Instance)
+	}
+	if err != nil {
+		return paxos.Record{}, fmt.Errorf("record %q: %w", name, err)
+	}
+	return r, nil
+}
+
+// loadState returns the server's state, or the zero ServerState.
+func loadState(tx *bolt.Tx) (state paxos.ServerState, err error) {
+	value := tx.Bucket(bucketServer).Get(keyState)
+	if value == nil {
+		return state, nil
+	}
+	form, err := unseal(keyState, value)
+	if err == nil {
+		err = state.UnmarshalBinary(form)
+	}
+	if err != nil {
+		return paxos.ServerState{}, fmt.Errorf("state: %w", err)
+	}
+	return state, nil
+}
