@@ -230,7 +230,7 @@ func recordHead(b []byte) (name []byte, index uint64, rest []byte, err error) {
 	if len(b) < 2 || len(b) < 2+int(b[0]) {
 		return nil, 0, nil, fmt.Errorf("a record is cut short")
 	}
-	name, rest = b[1:1+b[0]], b[1+b[0]:]
+	name, rest = b[1:1+int(b[0])], b[1+int(b[0]):]
 	index, n := binary.Uvarint(rest)
 	if n <= 0 {
 		return nil, 0, nil, fmt.Errorf("the Index of a record is malformed")

@@ -62,7 +62,7 @@ func (a *arena) add(name []byte) uint32 {
 // get returns the name there: a part of the arena, which never changes.
 func (a *arena) get(at uint32) []byte {
 	c := a.chunks[at/(arenaChunk/arenaUnit)][at%(arenaChunk/arenaUnit)*arenaUnit:]
-	return c[1 : 1+c[0]]
+	return c[1 : 1+int(c[0])]
 }
 
 func (x *index) spot(at uint32) *spot { return &x.chunks[at/tables.Chunk][at%tables.Chunk] }

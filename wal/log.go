@@ -208,11 +208,9 @@ func (l *Log) intact(from *segment, e entry) bool {
 // loop runs, and may be used any number of times.
 func (l *Log) Undecided() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		l.mu.RLock()
-		closed, names := l.closed, l.index.undecidedNames()
-		l.mu.RUnlock()
-		if closed {
-			yield("", errClosed)
+		names, err := l.undecidedNames()
+		if err != nil {
+			yield("", err)
 			return
 		}
 		for _, name := range names {
@@ -221,6 +219,15 @@ func (l *Log) Undecided() iter.Seq2[string, error] {
 			}
 		}
 	}
+}
+
+func (l *Log) undecidedNames() ([]string, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return nil, errClosed
+	}
+	return l.index.undecidedNames(), nil
 }
 
 // Decided lists Chosen records with an Index above after, in the order of Index, at most max; none if max is not positive. It

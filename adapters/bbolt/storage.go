@@ -117,7 +117,7 @@ func apply(tx *bolt.Tx, b paxos.Batch) error {
 	if b.Server != nil {
 		last, err := loadState(tx)
 		if err == nil {
-			err = checkState(last, *b.Server)
+			err = b.Check(last)
 		}
 		if err != nil {
 			return err
@@ -188,23 +188,4 @@ func put(tx *bolt.Tx, r paxos.Record) error {
 		return fmt.Errorf("Index: %d is that of %q", r.Index, other)
 	}
 	return index.Put(indexKey(r.Index), key)
-}
-
-// checkState returns an error that says what of next takes back something of the saved state.
-func checkState(last, next paxos.ServerState) error {
-	switch {
-	case next.Boot < last.Boot:
-		return fmt.Errorf("ServerState.Boot: %d after %d: it never goes down", next.Boot, last.Boot)
-	case next.Rounds < last.Rounds:
-		return fmt.Errorf("ServerState.Rounds: %d after %d: it never goes down", next.Rounds, last.Rounds)
-	case next.Last < last.Last:
-		return fmt.Errorf("ServerState.Last: %d after %d: it never goes down", next.Last, last.Last)
-	case last.ID != 0 && next.ID != last.ID:
-		return fmt.Errorf("ServerState.ID: %d after %d: it never changes", next.ID, last.ID)
-	case last.Store != 0 && next.Store != last.Store:
-		return fmt.Errorf("ServerState.Store: %d after %d: it never changes", next.Store, last.Store)
-	case last.Cluster != "" && next.Cluster != last.Cluster:
-		return fmt.Errorf("ServerState.Cluster: %q after %q: it never changes", next.Cluster, last.Cluster)
-	}
-	return nil
 }
