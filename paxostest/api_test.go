@@ -38,4 +38,5 @@ var (
 	_ func(uint64) paxostest.Chaos                                              = paxostest.NewChaos
 	_ func(paxostest.Chaos, bool) paxostest.ChaosResult                         = paxostest.Chaos.Run
 	_ func(paxostest.Chaos) paxostest.Chaos                                     = paxostest.Chaos.Shrink
+	_ func(*testing.T, func(*testing.T, ...paxos.ServerID) []paxos.Transport)   = paxostest.TestTransport
 )

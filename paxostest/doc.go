@@ -13,4 +13,6 @@
 // A Network and a CrashStorage are for real Nodes, and so for services built on them: a Transport that loses, delays, repeats
 // and reorders, and a Storage that crashes and fails when it is told to. They are best used in a testing/synctest bubble, in
 // which time costs nothing.
+//
+// TestTransport checks a Transport of your own.
 package paxostest
