@@ -1,0 +1,244 @@
+package tcp
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// How long Accept pauses after an error: it doubles with each in a row.
+const (
+	minPause = 5 * time.Millisecond
+	maxPause = time.Second
+)
+
+// accept takes connections until the Transport is closed. An error of Accept, as when no file descriptor is left, is no
+// reason to stop: what is wrong may pass.
+func (t *Transport) accept() {
+	pause := minPause
+	for {
+		raw, err := t.listener.Accept()
+		switch {
+		case err == nil:
+			pause = minPause
+			w := newWire(raw, t.config.Timing.Write)
+			raw.SetDeadline(time.Now().Add(t.config.Timing.Handshake))
+			t.counters.accepted.Add(1)
+			place := t.pending.enter(w)
+			t.all.Go(func() { t.serve(w, place) })
+			continue
+		case t.closed.Load():
+			return
+		case errors.Is(err, net.ErrClosed):
+			t.inbox.end(fmt.Errorf("tcp: the listener was closed by somebody else: %w", err))
+			return
+		}
+		t.counters.acceptErrors.Add(1)
+		t.report.refused(about{what: "accept"}, "connections can't be accepted, will try again", "err", err)
+		if !t.sleep(pause) {
+			return
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// pending holds the connections that have not proved who they are, oldest first.
+type pending struct {
+	most  int
+	mu    sync.Mutex
+	wires list.List
+}
+
+var errCrowded = refuse(ReasonSlow, "its handshake was not done when too many others had begun theirs")
+
+// enter adds w. If there are too many, the oldest goes.
+func (p *pending) enter(w *wire) *list.Element {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.wires.Len() >= p.most {
+		p.wires.Remove(p.wires.Front()).(*wire).fail(errCrowded)
+	}
+	return p.wires.PushBack(w)
+}
+
+// leave takes out what enter returned; it may be out already.
+func (p *pending) leave(place *list.Element) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wires.Remove(place)
+}
+
+func (p *pending) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wires.Len()
+}
+
+// serve is the life of a connection that was accepted.
+func (t *Transport) serve(w *wire, place *list.Element) {
+	stop := context.AfterFunc(t.ctx, func() { w.fail(errClosed) })
+	defer stop()
+	in, err := t.greet(w)
+	t.pending.leave(place)
+	if err != nil {
+		t.turnAway(w, in, err)
+		return
+	}
+	err = in.run()
+	w.fail(err)
+	t.slots[in.from].leave(in)
+	t.dismissed(in, w.err)
+}
+
+// greet is the listener's side of the handshake. When it returns no error, the other side is who it says it is, and was
+// told that it is welcome; else what it returns says as much as is known of the other side.
+func (t *Transport) greet(w *wire) (*inbound, error) {
+	in := &inbound{transport: t, reader: reader{wire: w, maxBody: maxHandshake}}
+	config := t.tls.Load()
+	var shown *x509.Certificate
+	if config != nil {
+		server := w.secure(tls.Server, serverTLS(config))
+		if err := server.Handshake(); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return in, err
+			}
+			return in, refuse(ReasonTLS, "the TLS handshake failed: %v", err)
+		}
+		shown = server.ConnectionState().PeerCertificates[0]
+	}
+	if err := in.reader.magic(); err != nil {
+		return in, err
+	}
+	f, err := in.reader.next()
+	if err != nil {
+		return in, err
+	}
+	if f.version != 0 || f.kind != kindHello {
+		return in, refuse(ReasonMalformed, "it begins with a frame of kind %d, version %d, not with a hello", f.kind, f.version)
+	}
+	h, err := parseHello(f.body)
+	if err != nil {
+		return in, refuse(ReasonMalformed, "%v", err)
+	}
+	in.hello = h
+	if r := t.judge(h, shown); r != nil {
+		t.answer(w, r)
+		return in, r
+	}
+	version, _ := agree(t.hooks.lowest, t.hooks.highest, h)
+	w.version, in.from = version, h.from
+	if r := t.slots[h.from].enter(in, t.config.Timing.Probe); r != nil {
+		t.answer(w, r)
+		return in, r
+	}
+	in.reader.idle, in.reader.maxBody = t.config.Timing.Idle, t.config.Limits.MaxFrame
+	welcome := hello{highest: uint64(version), cluster: t.config.Members.Cluster, from: t.config.ID, to: h.from,
+		instance: t.instance, maxBody: uint64(t.config.Limits.MaxFrame)}
+	if err := w.write(appendWelcome([]byte(magic), welcome)); err != nil {
+		w.fail(err)
+	}
+	// SetTLS closes whoever it finds in the slot; whoever came later sees here that the configuration is another.
+	if t.tls.Load() != config {
+		w.fail(errRenewed)
+	}
+	t.counters.welcomed.Add(1)
+	t.report.debug("peer connected to this server", "peer", uint64(h.from), "addr", w.raw.RemoteAddr().String())
+	t.senders[h.from].kick()
+	return in, nil
+}
+
+// judge returns why h is refused; nil: it is not. shown is the certificate that came with it; nil: this is plain TCP.
+func (t *Transport) judge(h hello, shown *x509.Certificate) *refusal {
+	own := t.config.Members.Cluster
+	if _, ok := agree(t.hooks.lowest, t.hooks.highest, h); !ok {
+		return refuse(ReasonVersion, "server %d speaks versions %d to %d of the format, server %d speaks %d to %d",
+			h.from, h.lowest, h.highest, t.config.ID, t.hooks.lowest, t.hooks.highest)
+	}
+	switch {
+	case h.cluster != own:
+		return refuse(ReasonCluster, "server %d is of cluster %q, server %d is of cluster %q", h.from, h.cluster, t.config.ID, own)
+	case h.to != t.config.ID:
+		return refuse(ReasonTo, "server %d wants server %d, this is server %d", h.from, h.to, t.config.ID)
+	case t.slots[h.from] == nil:
+		return refuse(ReasonStranger, "server %d is not another of the members: acceptors %d, learners %d",
+			h.from, t.config.Members.Acceptors, t.config.Members.Learners)
+	case shown != nil:
+		return checkNames(shown, own, h.from)
+	}
+	return nil
+}
+
+// answer tells the other side why it is refused, as the first thing it hears.
+func (t *Transport) answer(w *wire, r *refusal) {
+	w.write(appendRefuse([]byte(magic), r, 0)) // an error changes nothing: the connection ends anyway
+}
+
+// turnAway ends a connection that was not let in, and says so.
+func (t *Transport) turnAway(w *wire, in *inbound, err error) {
+	err = w.why(err)
+	w.fail(err)
+	if t.ctx.Err() != nil {
+		return
+	}
+	r := asRefusal(err)
+	t.counters.refuse(r.reason)
+	subject := about{what: "refused", reason: r.reason}
+	args := []any{"addr", w.raw.RemoteAddr().String(), "reason", string(r.reason), "err", r}
+	if isMember(t.config.Members, in.hello.from) {
+		subject.peer = in.hello.from // as it says
+		args = append(args, "peer", uint64(in.hello.from))
+	}
+	t.report.refused(subject, "handshake refused", args...)
+}
+
+// asRefusal gives an error its Reason.
+func asRefusal(err error) *refusal {
+	var r *refusal
+	var op *net.OpError
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return refuse(ReasonSlow, "it took too long: %v", err)
+	case errors.Is(err, io.EOF):
+		return refuse(ReasonMalformed, "it ended before its handshake did")
+	}
+	if errors.As(err, &op) && op.Op == "remote error" { // a TLS alert: the other side does not like our certificate
+		return refuse(ReasonTLS, "%v", err)
+	}
+	return refuse(ReasonMalformed, "%v", err)
+}
+
+// magic reads what the other side sends first. It is found out as soon as one byte is wrong.
+func (r *reader) magic() error {
+	for {
+		have := r.buf[r.start:min(r.end, r.start+len(magic))]
+		if !bytes.HasPrefix([]byte(magic), have) {
+			return refuse(ReasonMalformed, "it speaks %s, not this protocol", protocol(have))
+		}
+		if len(have) == len(magic) {
+			r.start += len(magic)
+			return nil
+		}
+		if err := r.fill(len(magic)); err != nil {
+			return err
+		}
+	}
+}
+
+// protocol guesses from its first bytes what the other side speaks.
+func protocol(begin []byte) string {
+	if begin[0] == 22 {
+		return "TLS"
+	}
+	return fmt.Sprintf("%q", begin)
+}

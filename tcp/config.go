@@ -1,0 +1,190 @@
+package tcp
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/singledecree/paxos"
+)
+
+// A Config says who a server is, where it listens, and where the others are. ID, Members, one of Addr and Listener, and
+// one of TLS and Plain are required; the zero value of every other field means its default.
+type Config struct {
+	// ID is this server.
+	ID paxos.ServerID
+	// Members is the cluster: its acceptors and learners, and nobody else, may connect.
+	Members paxos.Members
+	// Addr is where to listen, "host:port" or ":port"; port 0 takes a free one, see Transport.Addr.
+	Addr string
+	// Listener, if not nil, is where to listen instead. The Transport closes it.
+	Listener net.Listener
+	// Peers are the addresses of other servers, "host:port". A host name is looked up anew at each dial. What is sent to
+	// a server without an address is dropped and counted, until SetAddr gives one.
+	Peers map[paxos.ServerID]string
+	// TLS has the certificate of this server, which it shows as a listener and as a dialer (so that its extended key
+	// usage, if it has one, is of both), and in RootCAs the authorities of all the others. It is copied, and hardened:
+	// TLS 1.3 at least, a certificate from both sides, no resumption. ClientCAs nil means RootCAs. GetCertificate,
+	// GetClientCertificate, GetConfigForClient and VerifyConnection are called as ever, so that they can bring a renewed
+	// certificate; VerifyPeerCertificate gets no chains from a dialer. See SetTLS for other changes.
+	TLS *tls.Config
+	// Plain chooses TCP without TLS: then whoever reaches the port can read everything and speak as any server. The log
+	// warns if the listener is not on a loopback address.
+	Plain  bool
+	Limits Limits
+	Timing Timing
+	// Logger gets what an operator should know: connections made and lost, refusals, failures of Accept. The same thing
+	// is said of the same server every 10 s at most. Nil: nothing is logged. Its keys are cluster, server, peer, addr,
+	// reason, suppressed and err. It is called by the goroutines that read and write.
+	Logger *slog.Logger
+}
+
+// Limits bounds what a Transport holds. A zero field means its default.
+type Limits struct {
+	// MaxFrame is the most bytes of an encoded Packet: 4 MiB + 64 KiB, enough for paxos.Limits.MaxPacket by default. A
+	// larger packet is dropped and counted by its sender, which the receiver told how much it takes.
+	MaxFrame int
+	// QueueBytes and QueuePackets are the most that wait for one peer: 16 MiB, and 16,384 packets. Beyond, the oldest
+	// goes. The memory of a queue can be three times as much.
+	QueueBytes, QueuePackets int
+	// Pending is the most connections at once that have not proved who they are: 256. Beyond, the oldest goes.
+	Pending int
+}
+
+// Timing holds the durations of a Transport. A zero field means its default.
+type Timing struct {
+	// Handshake bounds a dial with all that follows until the welcome, and on the listener's side the time from Accept
+	// until the hello: 5 s.
+	Handshake time.Duration
+	// Write bounds each write, of at most 256 KiB: 10 s.
+	Write time.Duration
+	// KeepAlive is how often a dialer pings: 5 s.
+	KeepAlive time.Duration
+	// Idle is how long either side waits for anything at all: 15 s, and at least twice the others' KeepAlive. A frame
+	// that has begun may take so long, and a second more for each 64 KiB of it.
+	Idle time.Duration
+	// MaxRedial bounds the random wait between dials that fail, which begins at 50 ms and doubles: 1 s. When the peer
+	// connects to this server, it is dialed at once.
+	MaxRedial time.Duration
+	// Probe is how long a process that is connected as a server has to answer, when another process wants to take its
+	// place: 1 s. Less than Handshake.
+	Probe time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	for _, d := range []struct {
+		field *int
+		value int
+	}{{&l.MaxFrame, 4<<20 + 64<<10}, {&l.QueueBytes, 16 << 20}, {&l.QueuePackets, 16384}, {&l.Pending, 256}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	return l
+}
+
+func (l Limits) check() error {
+	for _, d := range []struct {
+		name             string
+		value, low, high int
+	}{
+		{"MaxFrame", l.MaxFrame, 4 << 10, 65 << 20}, {"QueueBytes", l.QueueBytes, l.MaxFrame, 1 << 30},
+		{"QueuePackets", l.QueuePackets, 1, 1 << 24}, {"Pending", l.Pending, 1, 1 << 16},
+	} {
+		if d.value < d.low || d.value > d.high {
+			return fmt.Errorf("Limits.%s: %d: want %d to %d, or 0 for the default", d.name, d.value, d.low, d.high)
+		}
+	}
+	return nil
+}
+
+func (m Timing) withDefaults() Timing {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&m.Handshake, 5 * time.Second}, {&m.Write, 10 * time.Second}, {&m.KeepAlive, 5 * time.Second},
+		{&m.Idle, 15 * time.Second}, {&m.MaxRedial, time.Second}, {&m.Probe, time.Second},
+	} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	return m
+}
+
+func (m Timing) check() error {
+	for _, d := range []struct {
+		name             string
+		value, low, high time.Duration
+	}{
+		{"Handshake", m.Handshake, time.Millisecond, time.Hour}, {"Write", m.Write, time.Millisecond, time.Hour},
+		{"Idle", m.Idle, 2 * time.Millisecond, time.Hour}, {"KeepAlive", m.KeepAlive, time.Millisecond, m.Idle / 2},
+		{"MaxRedial", m.MaxRedial, time.Millisecond, time.Hour}, {"Probe", m.Probe, time.Millisecond, m.Handshake - 1},
+	} {
+		if d.value < d.low || d.value > d.high {
+			return fmt.Errorf("Timing.%s: %v: want %v to %v, or 0 for the default", d.name, d.value, d.low, d.high)
+		}
+	}
+	return nil
+}
+
+// check returns an error that names the field that is wrong; the defaults are filled in.
+func (c Config) check() error {
+	switch {
+	case c.ID == 0:
+		return errors.New("Config.ID: 0 is not a valid ServerID")
+	case c.Members.Cluster == "" || len(c.Members.Cluster) > paxos.MaxName || !utf8.ValidString(c.Members.Cluster):
+		return fmt.Errorf("Config.Members.Cluster: %q: want 1 to %d bytes of UTF-8", c.Members.Cluster, paxos.MaxName)
+	case !isMember(c.Members, c.ID):
+		return fmt.Errorf("Config.ID: server %d is not in Config.Members", c.ID)
+	case isMember(c.Members, 0):
+		return errors.New("Config.Members: 0 is not a valid ServerID")
+	case c.Addr == "" && c.Listener == nil:
+		return errors.New("Config.Addr: empty, and Config.Listener is nil")
+	case c.Addr != "" && c.Listener != nil:
+		return errors.New("Config.Addr: given, and Config.Listener too")
+	case c.TLS == nil && !c.Plain:
+		return errors.New("Config.TLS: nil: without it, whoever reaches the port can speak as any server; Config.Plain chooses that")
+	case c.TLS != nil && c.Plain:
+		return errors.New("Config.Plain: true, and Config.TLS is given too")
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.Peers)) {
+		if err := checkPeer(c.Members, c.ID, id); err != nil {
+			return fmt.Errorf("Config.Peers: %w", err)
+		}
+	}
+	if err := c.Limits.check(); err != nil {
+		return fmt.Errorf("Config.%w", err)
+	}
+	if err := c.Timing.check(); err != nil {
+		return fmt.Errorf("Config.%w", err)
+	}
+	if c.TLS != nil {
+		if err := checkTLS(c.TLS); err != nil {
+			return fmt.Errorf("Config.%w", err)
+		}
+	}
+	return nil
+}
+
+// checkPeer returns an error unless id can have an address.
+func checkPeer(m paxos.Members, self, id paxos.ServerID) error {
+	switch {
+	case id == self:
+		return fmt.Errorf("server %d is this one", id)
+	case !isMember(m, id):
+		return fmt.Errorf("server %d is not in Config.Members", id)
+	}
+	return nil
+}
+
+func isMember(m paxos.Members, id paxos.ServerID) bool {
+	return slices.Contains(m.Acceptors, id) || slices.Contains(m.Learners, id)
+}

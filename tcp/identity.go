@@ -1,0 +1,155 @@
+package tcp
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/singledecree/paxos"
+)
+
+// Identity returns the URI that names a server in its certificate, as a subject alternative name: "paxos:CLUSTER/ID", the
+// cluster's name escaped as in a path, so that it may be any text: "paxos:prod/3", "paxos:my%20cluster/3". It goes into
+// x509.Certificate.URIs, or into a request to an authority.
+//
+// An authority that issues DNS names only can name it "ID.CLUSTER.paxos" instead, "3.prod.paxos", if the cluster's name is
+// made of lower-case letters, digits, hyphens and dots. Wildcards do not match. A certificate may have other names beside
+// these; who shows one that names several servers is each of them.
+func Identity(cluster string, id paxos.ServerID) *url.URL {
+	return &url.URL{Scheme: "paxos", Opaque: url.PathEscape(cluster) + "/" + strconv.FormatUint(uint64(id), 10)}
+}
+
+// dnsIdentity returns the DNS name of a server; empty: the cluster's name can't be part of one.
+func dnsIdentity(cluster string, id paxos.ServerID) string {
+	for _, c := range []byte(cluster) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' {
+			return ""
+		}
+	}
+	return strconv.FormatUint(uint64(id), 10) + "." + cluster + ".paxos"
+}
+
+// names reports whether c is the certificate of that server.
+func names(c *x509.Certificate, cluster string, id paxos.ServerID) bool {
+	want := Identity(cluster, id).String()
+	if slices.ContainsFunc(c.URIs, func(u *url.URL) bool { return u.String() == want }) {
+		return true
+	}
+	dns := dnsIdentity(cluster, id)
+	return dns != "" && slices.Contains(c.DNSNames, dns)
+}
+
+// checkNames returns a refusal that names both, unless c is the certificate of that server.
+func checkNames(c *x509.Certificate, cluster string, id paxos.ServerID) *refusal {
+	if names(c, cluster, id) {
+		return nil
+	}
+	return refuse(ReasonIdentity, "the certificate is of %s, this is to be server %d of cluster %q: %s",
+		whom(c), id, cluster, Identity(cluster, id))
+}
+
+// whom says in words whose certificate c is, by the names that could have counted.
+func whom(c *x509.Certificate) string {
+	var found []string
+	for _, u := range c.URIs {
+		found = append(found, u.String())
+	}
+	found = append(found, c.DNSNames...)
+	if len(found) == 0 {
+		return "nobody: it has no URI and no DNS name"
+	}
+	text := strings.Join(found, ", ")
+	if len(text) > maxWords/2 {
+		text = text[:maxWords/2] + "…"
+	}
+	return strconv.Quote(text)
+}
+
+// checkTLS returns an error that names what config lacks.
+func checkTLS(c *tls.Config) error {
+	switch {
+	case c == nil:
+		return errors.New("TLS: nil")
+	case c.RootCAs == nil:
+		return errors.New("TLS.RootCAs: nil: every authority that this machine knows could name a server")
+	case len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil:
+		return errors.New("TLS.Certificates: empty, and GetCertificate is nil: a listener needs a certificate")
+	case len(c.Certificates) == 0 && c.GetClientCertificate == nil:
+		return errors.New("TLS.Certificates: empty, and GetClientCertificate is nil: a dialer needs a certificate")
+	}
+	return nil
+}
+
+// harden returns a copy of c with what both sides need: each connection is authenticated by itself, as a resumed one
+// would not show whether the certificate is still good.
+func harden(c *tls.Config) *tls.Config {
+	c = c.Clone()
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS13)
+	c.SessionTicketsDisabled, c.ClientSessionCache = true, nil
+	c.DynamicRecordSizingDisabled = true // small records at first, for browsers; here they would cost system calls
+	c.NextProtos, c.EncryptedClientHelloConfigList, c.EncryptedClientHelloKeys = nil, nil, nil
+	return c
+}
+
+// serverTLS returns what a listener uses: as c, and whoever connects has to show a valid certificate.
+func serverTLS(c *tls.Config) *tls.Config {
+	roots, perClient := c.RootCAs, c.GetConfigForClient
+	c = harden(c)
+	c.ClientAuth = tls.RequireAndVerifyClientCert
+	if c.ClientCAs == nil {
+		c.ClientCAs = roots
+	}
+	if perClient != nil {
+		c.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+			own, err := perClient(info)
+			if own == nil || err != nil {
+				return nil, err
+			}
+			own = own.Clone()
+			own.GetConfigForClient = nil
+			if own.RootCAs == nil {
+				own.RootCAs = roots
+			}
+			return serverTLS(own), nil
+		}
+	}
+	return c
+}
+
+// clientTLS returns what a dialer uses: as c, and the listener's certificate has to be valid and that server's. Its name is
+// not that of a host, so what crypto/tls does by itself is done here instead.
+func clientTLS(c *tls.Config, cluster string, id paxos.ServerID) *tls.Config {
+	c = harden(c)
+	own := c.VerifyConnection
+	c.InsecureSkipVerify = true
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 {
+			return errors.New("tcp: the listener shows no certificate")
+		}
+		o := x509.VerifyOptions{Roots: c.RootCAs, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+		if c.Time != nil {
+			o.CurrentTime = c.Time()
+		}
+		for _, above := range s.PeerCertificates[1:] {
+			o.Intermediates.AddCert(above)
+		}
+		chains, err := s.PeerCertificates[0].Verify(o)
+		if err != nil {
+			return err
+		}
+		if r := checkNames(s.PeerCertificates[0], cluster, id); r != nil {
+			return fmt.Errorf("tcp: %w", r)
+		}
+		if own == nil {
+			return nil
+		}
+		s.VerifiedChains = chains
+		return own(s)
+	}
+	return c
+}

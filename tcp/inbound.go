@@ -1,0 +1,227 @@
+package tcp
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// An inbound is a connection on which a peer sends. One goroutine reads it, and hands whole frames to Receive, many at a
+// time: it fills one buffer while Receive empties the other.
+type inbound struct {
+	transport *Transport
+	reader    reader
+	hello     hello          // what the other side says of itself
+	from      paxos.ServerID // who it is; 0: not proved
+	free      chan []byte    // the buffer that is not being filled, when Receive has done with it
+	handed    bool           // something was handed over
+	small     int            // how many times in a row a long buffer was little used
+
+	stalled atomic.Bool // it waits for Receive
+	probed  atomic.Bool // somebody waits for a sign of life
+	signs   chan struct{}
+}
+
+// A slot is the place for the one process that is heard as a peer.
+type slot struct {
+	turn chan struct{} // holds one token: whoever has it may enter
+	mu   sync.Mutex
+	now  *inbound
+}
+
+func newSlot() *slot {
+	s := &slot{turn: make(chan struct{}, 1)}
+	s.turn <- struct{}{}
+	return s
+}
+
+// enter makes in the one that is heard, unless another live process is. A process that connects anew takes its own place
+// at once. Any other takes it when whoever has it does not answer a ping: then that is a process which is gone, or hangs.
+func (s *slot) enter(in *inbound, within time.Duration) *refusal {
+	select {
+	case <-s.turn:
+		defer signal(s.turn)
+	case <-in.reader.wire.dead:
+		return errCrowded
+	}
+	in.free, in.signs = make(chan []byte, 2), make(chan struct{}, 1)
+	in.free <- nil
+	old := s.occupant()
+	if old != nil && old.hello.instance != in.hello.instance && old.lives(within) {
+		return refuse(ReasonDuplicate, "another process is connected as server %d: it is %x and answers, this is %x",
+			in.from, old.hello.instance, in.hello.instance)
+	}
+	s.mu.Lock()
+	s.now = in
+	s.mu.Unlock()
+	if old != nil {
+		old.reader.wire.fail(errReplaced)
+	}
+	return nil
+}
+
+func (s *slot) occupant() *inbound {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// leave empties the slot, if in is in it.
+func (s *slot) leave(in *inbound) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now == in {
+		s.now = nil
+	}
+}
+
+// end closes the connection of whoever is in the slot.
+func (s *slot) end(why error) {
+	if in := s.occupant(); in != nil {
+		in.reader.wire.fail(why)
+	}
+}
+
+// lives reports whether the other side gives a sign of life in time: anything at all, or else the answer to a ping.
+func (in *inbound) lives(within time.Duration) bool {
+	w := in.reader.wire
+	select {
+	case <-in.signs:
+	default:
+	}
+	in.probed.Store(true)
+	defer in.probed.Store(false)
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	in.transport.all.Go(func() { w.write(appendEmpty(nil, kindPing, w.version)) })
+	select {
+	case <-in.signs:
+		return true
+	case <-w.dead:
+		return false
+	case <-timer.C:
+		return in.stalled.Load() // while nobody calls Receive, nothing is read: so it can't be told
+	}
+}
+
+// run reads until the connection ends, and returns why.
+func (in *inbound) run() error {
+	r := &in.reader
+	for {
+		whole, need, packets, err := in.look()
+		if whole > r.start {
+			if packets == 0 {
+				r.take(whole - r.start)
+			} else if err := in.hand(whole); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			in.transport.counters.badFrames.Add(1)
+			r.wire.write(appendRefuse(nil, asRefusal(err), r.wire.version))
+			return err
+		}
+		if err := r.fill(need); err != nil {
+			return err
+		}
+		if in.probed.Load() {
+			signal(in.signs)
+		}
+	}
+}
+
+// look checks the frames that have arrived whole, and answers the pings among them, all with one pong. It returns where
+// they end, how many bytes the next one takes as far as that is known, and how many are packets.
+func (in *inbound) look() (whole, need, packets int, err error) {
+	r := &in.reader
+	pings := 0
+	for whole = r.start; ; {
+		f, size, next, err2 := parseFrame(r.buf[whole:r.end], r.maxBody)
+		need = next
+		if err = err2; err != nil || size == 0 {
+			break
+		}
+		if f.version != r.wire.version {
+			err = refuse(ReasonMalformed, "a frame is of version %d, %d was agreed on", f.version, r.wire.version)
+			break
+		}
+		switch f.kind {
+		case kindPacket:
+			packets++
+		case kindPing:
+			pings++
+		case kindPong:
+		case kindHello, kindWelcome, kindRefuse:
+			err = refuse(ReasonMalformed, "a frame of kind %d can't come here", f.kind)
+		default:
+			in.transport.counters.unknownKinds.Add(1)
+		}
+		if err != nil {
+			break
+		}
+		whole += size
+	}
+	if pings > 0 {
+		if err2 := r.wire.write(appendEmpty(nil, kindPong, r.wire.version)); err == nil && err2 != nil {
+			err = fmt.Errorf("tcp: pong: %w", err2)
+		}
+	}
+	return whole, need, packets, err
+}
+
+// hand gives the frames up to whole to Receive, with the buffer that they are in, and goes on with the other one. It waits
+// until Receive has done with that: so TCP holds back the other side when nobody calls Receive.
+func (in *inbound) hand(whole int) error {
+	r := &in.reader
+	var next []byte
+	select {
+	case next = <-in.free:
+	default:
+		in.stalled.Store(true)
+		select {
+		case next = <-in.free:
+		case <-r.wire.dead:
+			return r.wire.err
+		}
+		in.stalled.Store(false)
+	}
+	rest := r.buf[whole:r.end]
+	// As large as the last one; twice that if it was filled, as more seems to be on its way.
+	size := min(len(r.buf), freeBuffer)
+	if r.end == len(r.buf) {
+		size = min(2*size, freeBuffer)
+	}
+	if len(next) > freeBuffer && len(rest) <= freeBuffer {
+		if in.small++; whole-r.start > len(next)/16 {
+			in.small = 0
+		}
+		if in.small == 64 { // no large frame has come for a while
+			next, in.small = nil, 0
+		}
+	}
+	if len(next) < max(size, len(rest)) {
+		next = make([]byte, max(size, len(rest), smallBuffer))
+	}
+	copy(next, rest)
+	in.transport.inbox.put(batch{from: in, buf: r.buf, start: r.start, end: whole}, !in.handed)
+	in.handed = true
+	r.buf, r.start, r.end, r.need = next, 0, len(rest), 0
+	return nil
+}
+
+// dismissed says why a connection that was let in has ended.
+func (t *Transport) dismissed(in *inbound, err error) {
+	switch {
+	case t.ctx.Err() != nil:
+	case err == io.EOF, err == errReplaced, err == errRenewed:
+		t.report.debug("peer's connection ended", "peer", uint64(in.from), "err", err)
+	default:
+		r := asRefusal(err)
+		t.report.refused(about{in.from, "ended", r.reason}, "peer's connection ended", "peer", uint64(in.from),
+			"addr", in.reader.wire.raw.RemoteAddr().String(), "err", err)
+	}
+}

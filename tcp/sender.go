@@ -1,0 +1,336 @@
+package tcp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// A sender sends to one peer: it dials, and writes what is queued. One goroutine does both.
+type sender struct {
+	transport   *Transport
+	id          paxos.ServerID
+	queue       queue
+	wake        chan struct{} // something was queued
+	again       chan struct{} // a reason to dial at once
+	unaddressed atomic.Bool
+
+	mu     sync.Mutex
+	addr   string
+	wire   *wire              // what it sends on, or is about to; nil: none
+	cancel context.CancelFunc // of the dial that runs; nil: none
+	since  time.Time          // when that began
+	up     bool               // it was welcomed
+	err    error              // why it is not up
+}
+
+// minRedial is the bound of the first wait between two dials.
+const minRedial = 50 * time.Millisecond
+
+// stuckDial is how long a dial may take before the peer's own call is taken as a sign that it goes nowhere.
+const stuckDial = 500 * time.Millisecond
+
+var errNoAddress = errors.New("tcp: its address is not known")
+
+func newSender(t *Transport, id paxos.ServerID, addr string) *sender {
+	s := &sender{transport: t, id: id, addr: addr, wake: make(chan struct{}, 1), again: make(chan struct{}, 1)}
+	s.queue.maxBytes, s.queue.maxPackets, s.queue.largest = t.config.Limits.QueueBytes, t.config.Limits.QueuePackets, t.config.Limits.MaxFrame
+	s.unaddressed.Store(addr == "")
+	return s
+}
+
+// run connects and sends until the Transport is closed.
+func (s *sender) run() {
+	t := s.transport
+	wait := min(minRedial, t.config.Timing.MaxRedial)
+	for t.ctx.Err() == nil {
+		began := time.Now()
+		err := s.connect()
+		if t.ctx.Err() != nil {
+			return
+		}
+		switch {
+		case err == errNoAddress:
+			select {
+			case <-s.again:
+			case <-t.ctx.Done():
+			}
+			continue
+		case err == errMoved, err == errRenewed:
+			continue
+		case time.Since(began) > t.config.Timing.MaxRedial:
+			// It was connected, or the dial took as long as a wait would.
+			wait = min(minRedial, t.config.Timing.MaxRedial)
+		}
+		timer := time.NewTimer(rand.N(wait) + 1)
+		select {
+		case <-timer.C:
+		case <-s.again:
+		case <-t.ctx.Done():
+		}
+		timer.Stop()
+		wait = min(2*wait, t.config.Timing.MaxRedial)
+	}
+}
+
+// connect dials the peer, and sends to it until the connection ends. It returns why that was, and has reported it.
+func (s *sender) connect() error {
+	t := s.transport
+	ctx, cancel := context.WithTimeout(t.ctx, t.config.Timing.Handshake)
+	defer cancel()
+	s.mu.Lock()
+	addr := s.addr
+	if addr == "" {
+		s.err = errNoAddress
+	} else {
+		s.cancel, s.since = cancel, time.Now()
+	}
+	s.mu.Unlock()
+	if addr == "" {
+		return errNoAddress
+	}
+	w, err := s.dial(ctx, addr)
+	if err == nil {
+		t.report.info("connected to peer", "peer", uint64(s.id), "addr", addr)
+		err = s.converse(w)
+		t.report.lost(s.id, addr, err)
+	} else if moved := s.moved(addr); moved != nil {
+		err = moved
+	} else {
+		r := asRefusal(err)
+		t.report.refused(about{s.id, "unreachable", r.reason}, "peer can't be reached", "peer", uint64(s.id), "addr", addr, "err", err)
+	}
+	s.mu.Lock()
+	s.wire, s.cancel, s.up, s.err = nil, nil, false, err
+	s.mu.Unlock()
+	return err
+}
+
+// moved returns errMoved if addr is not the peer's address any more.
+func (s *sender) moved(addr string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.addr != addr {
+		return errMoved
+	}
+	return nil
+}
+
+// dial connects to addr, and returns when the peer has said that this server is welcome.
+func (s *sender) dial(ctx context.Context, addr string) (*wire, error) {
+	t := s.transport
+	t.counters.dials.Add(1)
+	raw, err := t.hooks.dial(ctx, addr)
+	if err != nil {
+		t.counters.dialsFailed.Add(1)
+		return nil, fmt.Errorf("tcp: server %d: %w", s.id, err)
+	}
+	w := newWire(raw, t.config.Timing.Write)
+	deadline, _ := ctx.Deadline()
+	raw.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("tcp: handshake: %w", context.Cause(ctx))) })
+	config := t.tls.Load()
+	reader, largest, err := s.introduce(w, config)
+	if !stop() && err == nil {
+		<-w.dead // the context ended in the last moment
+		err = w.err
+	}
+	if err != nil {
+		err = fmt.Errorf("tcp: server %d at %s: %w", s.id, addr, w.why(err))
+		w.fail(err)
+		t.counters.dialsFailed.Add(1)
+		return nil, err
+	}
+	s.mu.Lock()
+	s.wire, s.up, s.err = w, true, nil
+	moved := s.addr != addr
+	s.mu.Unlock()
+	switch {
+	case moved:
+		w.fail(errMoved)
+	case t.tls.Load() != config: // as in greet
+		w.fail(errRenewed)
+	}
+	s.queue.accept(largest)
+	t.counters.connected.Add(1)
+	t.all.Go(func() { w.fail(s.listen(reader)) })
+	return w, nil
+}
+
+// introduce is the dialer's side of the handshake. It returns the largest body that the peer takes.
+func (s *sender) introduce(w *wire, config *tls.Config) (*reader, int, error) {
+	t := s.transport
+	cluster := t.config.Members.Cluster
+	if config != nil {
+		if err := w.secure(tls.Client, clientTLS(config, cluster, s.id)).Handshake(); err != nil {
+			return nil, 0, fmt.Errorf("the TLS handshake failed: %w", err)
+		}
+	}
+	h := hello{lowest: t.hooks.lowest, highest: t.hooks.highest, cluster: cluster, from: t.config.ID, to: s.id, instance: t.instance}
+	if err := w.write(appendHello([]byte(magic), h)); err != nil {
+		return nil, 0, err
+	}
+	r := &reader{wire: w, maxBody: maxHandshake}
+	if err := r.magic(); err != nil {
+		return nil, 0, err
+	}
+	f, err := r.next()
+	if err != nil {
+		return nil, 0, err
+	}
+	switch {
+	case f.version != 0:
+		return nil, 0, refuse(ReasonMalformed, "it answers with a frame of version %d, not with a welcome", f.version)
+	case f.kind == kindRefuse:
+		return nil, 0, t.refusedBy(f.body)
+	case f.kind != kindWelcome:
+		return nil, 0, refuse(ReasonMalformed, "it answers with a frame of kind %d, not with a welcome", f.kind)
+	}
+	back, err := parseWelcome(f.body)
+	if err != nil {
+		return nil, 0, err
+	}
+	version, ok := agree(h.lowest, h.highest, back)
+	switch {
+	case !ok:
+		return nil, 0, refuse(ReasonVersion, "it wants version %d of the format, this server speaks %d to %d", back.highest, h.lowest, h.highest)
+	case back.cluster != cluster:
+		return nil, 0, refuse(ReasonCluster, "it is of cluster %q, this is cluster %q", back.cluster, cluster)
+	case back.from != s.id || back.to != h.from:
+		return nil, 0, refuse(ReasonTo, "it is server %d and means server %d, this is server %d and means server %d", back.from, back.to, h.from, s.id)
+	}
+	w.version = version
+	r.idle, r.maxBody = t.config.Timing.Idle, t.config.Limits.MaxFrame
+	return r, int(min(back.maxBody, uint64(t.config.Limits.MaxFrame))), nil
+}
+
+// refusedBy returns the refusal that a peer sent, and counts it.
+func (t *Transport) refusedBy(body []byte) error {
+	r, err := parseRefuse(body)
+	if err != nil {
+		return err
+	}
+	t.counters.refusedBy.Add(1)
+	return &refusal{r.reason, fmt.Sprintf("it refuses this server: %q", r.words)}
+}
+
+// converse sends what is queued, all at once, and pings, until the connection ends; it returns why.
+func (s *sender) converse(w *wire) error {
+	t := s.transport
+	ping := time.NewTicker(t.config.Timing.KeepAlive)
+	defer ping.Stop()
+	var buf []byte
+	for {
+		var head int
+		buf, head = s.queue.take(buf)
+		if head < len(buf) {
+			if err := s.write(w, buf[head:]); err != nil {
+				w.fail(err)
+				return w.err
+			}
+			continue
+		}
+		select {
+		case <-s.wake:
+		case <-ping.C:
+			if err := w.write(appendEmpty(nil, kindPing, w.version)); err != nil {
+				w.fail(err)
+			}
+		case <-w.dead:
+			return w.err
+		case <-t.ctx.Done():
+			w.fail(errClosed)
+			return w.err
+		}
+	}
+}
+
+// write writes frames, all with one system call if they are not many. The deadline is for each 256 KiB.
+func (s *sender) write(w *wire, frames []byte) error {
+	c := &s.transport.counters
+	n := seal(frames, w.version)
+	for len(frames) > 0 {
+		part := frames[:min(len(frames), maxWrite)]
+		if err := w.write(part); err != nil {
+			s.queue.count(queueCounts{lost: uint64(n)})
+			return err
+		}
+		c.writes.Add(1)
+		c.sentBytes.Add(uint64(len(part)))
+		frames = frames[len(part):]
+	}
+	c.sent.Add(uint64(n))
+	return nil
+}
+
+// listen reads what the listener has to say: pongs, and perhaps a ping or why the connection ends. It returns why it did.
+func (s *sender) listen(r *reader) error {
+	t := s.transport
+	for {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case f.version != r.wire.version:
+			return refuse(ReasonMalformed, "a frame is of version %d, %d was agreed on", f.version, r.wire.version)
+		case f.kind == kindPing:
+			if err := r.wire.write(appendEmpty(nil, kindPong, r.wire.version)); err != nil {
+				return err
+			}
+		case f.kind == kindRefuse:
+			return t.refusedBy(f.body)
+		case f.kind <= kindPacket:
+			return refuse(ReasonMalformed, "a frame of kind %d can't come here", f.kind)
+		case f.kind != kindPong:
+			t.counters.unknownKinds.Add(1)
+		}
+	}
+}
+
+// move sets the address.
+func (s *sender) move(addr string) {
+	s.mu.Lock()
+	same := s.addr == addr
+	s.addr = addr
+	s.unaddressed.Store(addr == "")
+	if !same && s.cancel != nil {
+		s.cancel()
+	}
+	s.mu.Unlock()
+	if !same {
+		s.end(errMoved)
+	}
+}
+
+// end closes the connection, if there is one, and dials at once.
+func (s *sender) end(why error) {
+	s.mu.Lock()
+	w := s.wire
+	s.mu.Unlock()
+	if w != nil {
+		w.fail(why)
+	}
+	signal(s.again)
+}
+
+// kick has the peer dialed at once, if it is not connected: it is up, as it has connected to this server. A dial that
+// waits for an answer since before that may wait for long.
+func (s *sender) kick() {
+	s.mu.Lock()
+	if s.wire == nil && s.cancel != nil && time.Since(s.since) > stuckDial {
+		s.cancel()
+	}
+	up := s.up
+	s.mu.Unlock()
+	if !up {
+		signal(s.again)
+	}
+}
