@@ -1,0 +1,128 @@
+package tcp
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A second process under the identity of one that lives is refused, and both sides say so.
+func TestSecondProcessIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		listener, second := &logBook{}, &logBook{}
+		b := n.start(t, 2, logsTo(listener))
+		defer b.Close()
+		a := n.start(t, 1, knows(2))
+		defer a.Close()
+		synctest.Wait()
+		require.True(t, b.Stats().Peers[0].In)
+		copied := n.start(t, 1, knows(2), logsTo(second))
+		defer copied.Close()
+		time.Sleep(time.Minute)
+
+		assert.False(t, copied.Stats().Peers[0].Out)
+		assert.Contains(t, copied.Stats().Peers[0].Err, "another process is connected as server 1")
+		assert.Equal(t, uint64(1), a.Stats().Connected, "the first is left alone")
+		assert.Positive(t, b.Stats().Refused[ReasonDuplicate])
+		listener.says(t, "level=ERROR", "handshake refused", "peer=1", "another process is connected as server 1")
+		second.says(t, "level=ERROR", "it refuses this server", "another process is connected as server 1")
+
+		copied.Send(packetOf(1, 2, 66))
+		a.Send(packetOf(1, 2, 1))
+		p, err := b.Receive(context.Background())
+		require.NoError(t, err)
+		assert.Equal(t, uint64(1), p.Seq)
+
+		// When the first is gone, the second is as good as a restarted one.
+		a.Close()
+		time.Sleep(2 * time.Second)
+		assert.True(t, copied.Stats().Peers[0].Out)
+	})
+}
+
+// A process that died without a word does not keep the next one out.
+func TestRestartAfterAHalfOpenConnection(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		b := n.start(t, 2)
+		defer b.Close()
+		a := n.start(t, 1, knows(2))
+		synctest.Wait()
+		n.last().vanish()
+		began := time.Now()
+		again := n.start(t, 1, knows(2))
+		defer again.Close()
+		again.Send(packetOf(1, 2, 7))
+		p, err := b.Receive(context.Background())
+		require.NoError(t, err)
+		assert.Equal(t, uint64(7), p.Seq)
+		assert.Equal(t, time.Second, time.Since(began), "Timing.Probe")
+		a.Close()
+	})
+}
+
+// A process that connects anew takes its own place at once, though its old connection seems to live.
+func TestSameProcessConnectsAnew(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		b := n.start(t, 2)
+		defer b.Close()
+		first := n.client(t, "two")
+		first.welcome(helloOf(1, 2, 7))
+		began := time.Now()
+		second := n.client(t, "two")
+		second.welcome(helloOf(1, 2, 7))
+		assert.Zero(t, first.closedAfter())
+		assert.Zero(t, time.Since(began))
+		second.conn.Close()
+	})
+}
+
+// While nobody calls Receive, whether a process lives can't be told: it keeps its place.
+func TestStalledConnectionKeepsItsPlace(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		b := n.start(t, 2)
+		defer b.Close()
+		first := n.client(t, "two")
+		first.welcome(helloOf(1, 2, 7))
+		for seq := range uint64(2) {
+			p := packetOf(1, 2, seq+1)
+			first.send(sealed(appendPacket(nil, &p)))
+			synctest.Wait()
+		}
+		go first.closedAfter()
+		second := n.client(t, "two")
+		f, err := second.hello(helloOf(1, 2, 8))
+		require.NoError(t, err)
+		require.Equal(t, kindRefuse, f.kind)
+		second.closedAfter()
+		for seq := range uint64(2) {
+			p, err := b.Receive(context.Background())
+			require.NoError(t, err)
+			assert.Equal(t, seq+1, p.Seq)
+		}
+	})
+}
+
+// Whoever connects again and again, while nobody calls Receive, does not fill the memory.
+func TestReconnectsDoNotFillTheInbox(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		b := n.start(t, 2)
+		defer b.Close()
+		for seq := range uint64(50) {
+			c := n.client(t, "two")
+			c.welcome(helloOf(1, 2, 7))
+			p := packetOf(1, 2, seq+1)
+			c.send(sealed(appendPacket(nil, &p)))
+			synctest.Wait()
+			c.conn.Close()
+			synctest.Wait()
+		}
+		assert.Len(t, b.inbox.queue, 1)
+		p, err := b.Receive(context.Background())
+		require.NoError(t, err)
+		assert.Equal(t, uint64(50), p.Seq)
+	})
+}
