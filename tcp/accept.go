@@ -87,7 +87,7 @@ func (p *pending) len() int {
 func (t *Transport) serve(w *wire, place *list.Element) {
 	stop := context.AfterFunc(t.ctx, func() { w.fail(errClosed) })
 	defer stop()
-	in, err := t.greet(w)
+	in, err := t.greet(w, place)
 	t.pending.leave(place)
 	if err != nil {
 		t.turnAway(w, in, err)
@@ -101,7 +101,7 @@ func (t *Transport) serve(w *wire, place *list.Element) {
 
 // greet is the listener's side of the handshake. When it returns no error, the other side is who it says it is, and was
 // told that it is welcome; else what it returns says as much as is known of the other side.
-func (t *Transport) greet(w *wire) (*inbound, error) {
+func (t *Transport) greet(w *wire, place *list.Element) (*inbound, error) {
 	in := &inbound{transport: t, reader: reader{wire: w, maxBody: maxHandshake}}
 	config := t.tls.Load()
 	var shown *x509.Certificate
@@ -140,6 +140,7 @@ func (t *Transport) greet(w *wire) (*inbound, error) {
 		t.answer(w, r)
 		return in, r
 	}
+	t.pending.leave(place) // from here on it can't be told to make room
 	in.reader.idle, in.reader.maxBody = t.config.Timing.Idle, t.config.Limits.MaxFrame
 	welcome := hello{highest: uint64(version), cluster: t.config.Members.Cluster, from: t.config.ID, to: h.from,
 		instance: t.instance, maxBody: uint64(t.config.Limits.MaxFrame)}

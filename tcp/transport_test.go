@@ -341,6 +341,7 @@ func TestCloseWhileEverythingGoesOn(t *testing.T) {
 	all.Wait()
 	idle.ended()
 	require.NoError(t, a.Close())
+	a.Send(packetOf(1, 2, 1))
 	assert.Positive(t, a.Stats().DroppedUnknown)
 	_, err := net.Dial("tcp", a.Addr().String())
 	assert.Error(t, err)
