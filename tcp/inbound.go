@@ -1,7 +1,7 @@
 package tcp
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -108,24 +108,38 @@ func (in *inbound) lives(within time.Duration) bool {
 	}
 }
 
-// run reads until the connection ends, and returns why.
+// run reads until the connection ends, and returns why. If that is the other side's fault, it is told.
 func (in *inbound) run() error {
+	w := in.reader.wire
+	err := in.read()
+	var r *refusal
+	if errors.As(err, &r) {
+		w.write(appendRefuse(nil, r, w.version)) // an error changes nothing: the connection ends anyway
+	}
+	return err
+}
+
+func (in *inbound) read() error {
 	r := &in.reader
 	for {
-		whole, need, packets, err := in.look()
-		if whole > r.start {
-			if packets == 0 {
-				r.take(whole - r.start)
-			} else if err := in.hand(whole); err != nil {
+		found := in.look()
+		if found.packets > 0 {
+			if err := in.hand(found.whole); err != nil {
+				return err
+			}
+		} else if found.whole > r.start {
+			r.take(found.whole - r.start)
+		}
+		if found.wrong != nil {
+			in.transport.counters.badFrames.Add(1)
+			return found.wrong
+		}
+		if found.pings > 0 {
+			if err := r.wire.write(appendEmpty(nil, kindPong, r.wire.version)); err != nil {
 				return err
 			}
 		}
-		if err != nil {
-			in.transport.counters.badFrames.Add(1)
-			r.wire.write(appendRefuse(nil, asRefusal(err), r.wire.version))
-			return err
-		}
-		if err := r.fill(need); err != nil {
+		if err := r.fill(found.need); err != nil {
 			return err
 		}
 		if in.probed.Load() {
@@ -134,43 +148,42 @@ func (in *inbound) run() error {
 	}
 }
 
-// look checks the frames that have arrived whole, and answers the pings among them, all with one pong. It returns where
-// they end, how many bytes the next one takes as far as that is known, and how many are packets.
-func (in *inbound) look() (whole, need, packets int, err error) {
+// A finding is what is in a buffer.
+type finding struct {
+	whole          int // where the frames that have arrived whole end
+	need           int // how many bytes the next one takes, as far as that is known
+	packets, pings int // among the whole ones; one pong answers all pings
+	wrong          *refusal
+}
+
+// look checks the frames that have arrived whole.
+func (in *inbound) look() (found finding) {
 	r := &in.reader
-	pings := 0
-	for whole = r.start; ; {
-		f, size, next, err2 := parseFrame(r.buf[whole:r.end], r.maxBody)
-		need = next
-		if err = err2; err != nil || size == 0 {
-			break
+	for found.whole = r.start; ; {
+		f, size, need, err := parseFrame(r.buf[found.whole:r.end], r.maxBody)
+		if err != nil {
+			found.wrong = refuse(ReasonMalformed, "%v", err)
+			return found
 		}
-		if f.version != r.wire.version {
-			err = refuse(ReasonMalformed, "a frame is of version %d, %d was agreed on", f.version, r.wire.version)
-			break
+		if found.need = need; size == 0 {
+			return found
 		}
-		switch f.kind {
-		case kindPacket:
-			packets++
-		case kindPing:
-			pings++
-		case kindPong:
-		case kindHello, kindWelcome, kindRefuse:
-			err = refuse(ReasonMalformed, "a frame of kind %d can't come here", f.kind)
-		default:
+		switch {
+		case f.version != r.wire.version:
+			found.wrong = refuse(ReasonMalformed, "a frame is of version %d, %d was agreed on", f.version, r.wire.version)
+			return found
+		case f.kind == kindPacket:
+			found.packets++
+		case f.kind == kindPing:
+			found.pings++
+		case f.kind < kindPacket:
+			found.wrong = refuse(ReasonMalformed, "a frame of kind %d can't come here", f.kind)
+			return found
+		case f.kind != kindPong:
 			in.transport.counters.unknownKinds.Add(1)
 		}
-		if err != nil {
-			break
-		}
-		whole += size
+		found.whole += size
 	}
-	if pings > 0 {
-		if err2 := r.wire.write(appendEmpty(nil, kindPong, r.wire.version)); err == nil && err2 != nil {
-			err = fmt.Errorf("tcp: pong: %w", err2)
-		}
-	}
-	return whole, need, packets, err
 }
 
 // hand gives the frames up to whole to Receive, with the buffer that they are in, and goes on with the other one. It waits

@@ -106,6 +106,9 @@ func (t *Transport) Receive(ctx context.Context) (paxos.Packet, error) {
 func (r *receipt) read(c *counters) bool {
 	for ; r.next < len(r.batches); r.next++ {
 		b := &r.batches[r.next]
+		if b.from.reader.condemned.Load() != nil {
+			b.start = b.end
+		}
 		for b.start < b.end {
 			size := frameSize(b.buf[b.start:])
 			f := b.buf[b.start : b.start+size]
@@ -113,8 +116,8 @@ func (r *receipt) read(c *counters) bool {
 			if kind(f[5]) != kindPacket {
 				continue
 			}
-			if err := r.decode(f[headerSize:], b.from, c); err != nil {
-				b.from.reader.wire.fail(err)
+			if why := r.decode(f[headerSize:], b.from, c); why != nil {
+				b.from.reader.condemn(why)
 				b.start = b.end
 				break
 			}
@@ -128,7 +131,7 @@ func (r *receipt) read(c *counters) bool {
 }
 
 // decode reads a packet, which has to be from who was let in, and for this server.
-func (r *receipt) decode(body []byte, from *inbound, c *counters) error {
+func (r *receipt) decode(body []byte, from *inbound, c *counters) *refusal {
 	if err := r.decoder.Packet(body, &r.packet); err != nil {
 		c.badFrames.Add(1)
 		return refuse(ReasonMalformed, "server %d sent what is no packet: %v", from.from, err)

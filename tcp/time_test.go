@@ -41,6 +41,7 @@ func TestWhoDawdlesWithItsHelloIsClosed(t *testing.T) {
 		}()
 		assert.Equal(t, 5*time.Second, c.closedAfter())
 		<-done
+		synctest.Wait()
 		assert.Equal(t, map[Reason]uint64{ReasonSlow: 1}, tr.Stats().Refused)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +70,7 @@ func listen(cfg Config, h hooks) (*Transport, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("tcp: listen: %w", err)
 	}
+	cfg.Members.Acceptors, cfg.Members.Learners = slices.Clone(cfg.Members.Acceptors), slices.Clone(cfg.Members.Learners)
 	listener := cfg.Listener
 	if listener == nil {
 		var err error

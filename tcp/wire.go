@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -137,6 +138,8 @@ type reader struct {
 	need       int       // bytes of the frame that has begun; 0: none has
 	armed      time.Time // when the deadline was set for a frame to begin
 	began      time.Time // when the frame that has begun was first seen
+
+	condemned atomic.Pointer[refusal] // why nothing more is read; nil: go on
 }
 
 const (
@@ -163,6 +166,12 @@ func (r *reader) next() (frame, error) {
 	}
 }
 
+// condemn ends the reading, from another goroutine, so that the one that reads can tell the other side why.
+func (r *reader) condemn(why *refusal) {
+	r.condemned.Store(why)
+	r.wire.raw.SetReadDeadline(time.Unix(1, 0)) // whoever armed before this looks again; whoever arms after it looks first
+}
+
 // take takes n bytes, of whole frames.
 func (r *reader) take(n int) {
 	r.start += n
@@ -184,7 +193,13 @@ func (r *reader) fill(need int) error {
 	if err := r.arm(have, need); err != nil {
 		return err
 	}
+	if why := r.condemned.Load(); why != nil {
+		return why
+	}
 	n, err := r.wire.conn.Read(r.buf[r.end:])
+	if why := r.condemned.Load(); why != nil {
+		return why
+	}
 	r.end += n
 	if n > 0 {
 		return nil
