@@ -64,6 +64,41 @@ func TestRestartAfterAHalfOpenConnection(t *testing.T) {
 	})
 }
 
+// What a dead process has sent is no sign that it lives: its last words are read while its place is asked for.
+func TestLastWordsAreNoSignOfLife(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		b := n.start(t, 2)
+		defer b.Close()
+		first := n.client(t, "two")
+		first.welcome(helloOf(1, 2, 7))
+		stop := make(chan struct{})
+		go func() {
+			defer close(stop)
+			for seq := uint64(0); ; seq++ {
+				p := packetOf(1, 2, seq)
+				if _, err := first.conn.Write(sealed(appendPacket(nil, &p))); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		ctx, cancel := context.WithCancel(context.Background())
+		received := make(chan struct{})
+		go func() {
+			defer close(received)
+			for ctx.Err() == nil {
+				b.Receive(ctx)
+			}
+		}()
+		second := n.client(t, "two")
+		second.welcome(helloOf(1, 2, 8))
+		<-stop
+		cancel()
+		<-received
+		second.conn.Close()
+	})
+}
+
 // A process that connects anew takes its own place at once, though its old connection seems to live.
 func TestSameProcessConnectsAnew(t *testing.T) {
 	bubble(t, func(t *testing.T, n *pipes) {

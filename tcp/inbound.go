@@ -22,8 +22,7 @@ type inbound struct {
 	small     int            // how many times in a row a long buffer was little used
 
 	stalled atomic.Bool // it waits for Receive
-	probed  atomic.Bool // somebody waits for a sign of life
-	signs   chan struct{}
+	pongs   chan struct{}
 }
 
 // A slot is the place for the one process that is heard as a peer.
@@ -48,7 +47,7 @@ func (s *slot) enter(in *inbound, within time.Duration) *refusal {
 	case <-in.reader.wire.dead:
 		return errCrowded
 	}
-	in.free, in.signs = make(chan []byte, 2), make(chan struct{}, 1)
+	in.free, in.pongs = make(chan []byte, 2), make(chan struct{}, 1)
 	in.free <- nil
 	old := s.occupant()
 	if old != nil && old.hello.instance != in.hello.instance && old.lives(within) {
@@ -86,20 +85,19 @@ func (s *slot) end(why error) {
 	}
 }
 
-// lives reports whether the other side gives a sign of life in time: anything at all, or else the answer to a ping.
+// lives reports whether the other side answers a ping in time. Nothing else counts: what is read now may have been sent long
+// ago, by a process that is gone.
 func (in *inbound) lives(within time.Duration) bool {
 	w := in.reader.wire
 	select {
-	case <-in.signs:
+	case <-in.pongs:
 	default:
 	}
-	in.probed.Store(true)
-	defer in.probed.Store(false)
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	in.transport.all.Go(func() { w.write(appendEmpty(nil, kindPing, w.version)) })
 	select {
-	case <-in.signs:
+	case <-in.pongs:
 		return true
 	case <-w.dead:
 		return false
@@ -142,9 +140,6 @@ func (in *inbound) read() error {
 		if err := r.fill(found.need); err != nil {
 			return err
 		}
-		if in.probed.Load() {
-			signal(in.signs)
-		}
 	}
 }
 
@@ -179,7 +174,9 @@ func (in *inbound) look() (found finding) {
 		case f.kind < kindPacket:
 			found.wrong = refuse(ReasonMalformed, "a frame of kind %d can't come here", f.kind)
 			return found
-		case f.kind != kindPong:
+		case f.kind == kindPong:
+			signal(in.pongs)
+		default:
 			in.transport.counters.unknownKinds.Add(1)
 		}
 		found.whole += size
