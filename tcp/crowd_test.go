@@ -271,7 +271,7 @@ func TestGarbage(t *testing.T) {
 				conn.ended()
 				t.Log(what)
 			}
-			nothing(t, tr)
+			nothing(t, tr, func(p paxos.Packet) bool { return p.From == 3 })
 			arrives(t, friend, tr, 2)
 			eventually(t, "all are gone", func() bool { s := tr.Stats(); return s.Pending == 0 && !s.Peers[0].In })
 			s := tr.Stats()

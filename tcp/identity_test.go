@@ -117,8 +117,10 @@ func TestWhoIsLetIn(t *testing.T) {
 				assert.Equal(t, uint64(1), receiveSoon(t, tr).Seq)
 				return
 			}
-			nothing(t, tr)
-			eventually(t, "it is refused", func() bool { return tr.Stats().Refused[c.want] == 1 })
+			eventually(t, "it is refused", func() bool {
+				nothing(t, tr) // while that waits, what has arrived is looked at
+				return tr.Stats().Refused[c.want] == 1
+			})
 			conn.ended()
 			nothing(t, tr)
 			assert.Len(t, tr.Stats().Refused, 1)

@@ -1,0 +1,86 @@
+package tcp
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// again is how often the same thing is said of the same server.
+const again = 10 * time.Second
+
+// A reporter logs, and does not repeat itself: strangers can't fill a disk through it.
+type reporter struct {
+	logger *slog.Logger
+	mu     sync.Mutex
+	said   map[about]*saying
+}
+
+// about is what a line is about. There are as many as members, times what can be said of one.
+type about struct {
+	peer   paxos.ServerID // 0: nobody known
+	what   string
+	reason Reason
+}
+
+type saying struct {
+	at         time.Time
+	suppressed int
+}
+
+func (p *reporter) init(cfg Config) {
+	p.said = map[about]*saying{}
+	if cfg.Logger != nil {
+		p.logger = cfg.Logger.With("cluster", cfg.Members.Cluster, "server", uint64(cfg.ID))
+	}
+}
+
+func (p *reporter) log(level slog.Level, message string, args ...any) {
+	if p.logger != nil {
+		p.logger.Log(context.Background(), level, message, args...)
+	}
+}
+
+func (p *reporter) debug(message string, args ...any) { p.log(slog.LevelDebug, message, args...) }
+func (p *reporter) info(message string, args ...any)  { p.log(slog.LevelInfo, message, args...) }
+func (p *reporter) warn(message string, args ...any)  { p.log(slog.LevelWarn, message, args...) }
+
+// refused says what is wrong, unless it did so lately. A second process under one identity is an error: somebody copied a
+// configuration. The rest may pass.
+func (p *reporter) refused(a about, message string, args ...any) {
+	if p.logger == nil {
+		return
+	}
+	p.mu.Lock()
+	now := time.Now()
+	s := p.said[a]
+	if s != nil && now.Sub(s.at) < again {
+		s.suppressed++
+		p.mu.Unlock()
+		return
+	}
+	if s != nil && s.suppressed > 0 {
+		args = append(args, "suppressed", s.suppressed)
+	}
+	p.said[a] = &saying{at: now}
+	p.mu.Unlock()
+	level := slog.LevelWarn
+	if a.reason == ReasonDuplicate {
+		level = slog.LevelError
+	}
+	p.log(level, message, args...)
+}
+
+// lost says that a connection has ended on which this server sent.
+func (p *reporter) lost(id paxos.ServerID, addr string, err error) {
+	switch err {
+	case errClosed:
+	case errMoved, errRenewed:
+		p.info("connection to peer closed", "peer", uint64(id), "addr", addr, "err", err)
+	default:
+		p.warn("connection to peer lost", "peer", uint64(id), "addr", addr, "err", err)
+	}
+}
