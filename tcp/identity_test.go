@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,6 +122,15 @@ func TestWhoIsLetIn(t *testing.T) {
 				nothing(t, tr) // while that waits, what has arrived is looked at
 				return tr.Stats().Refused[c.want] == 1
 			})
+			if c.want == ReasonSpoofed { // it was welcome first, and is told why it is not any more
+				require.NoError(t, conn.r.magic())
+				for _, k := range []kind{kindWelcome, kindRefuse} {
+					f, err := conn.r.next()
+					require.NoError(t, err)
+					require.Equal(t, k, f.kind)
+					assert.True(t, k == kindWelcome || strings.Contains(string(f.body), c.says))
+				}
+			}
 			conn.ended()
 			nothing(t, tr)
 			assert.Len(t, tr.Stats().Refused, 1)

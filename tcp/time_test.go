@@ -262,3 +262,28 @@ func TestListenerClosedByOthers(t *testing.T) {
 		assert.NotErrorIs(t, err, paxos.ErrClosed)
 	})
 }
+
+// The oldest of those who have not proved who they are goes when there are too many.
+func TestTheOldestStrangerGoes(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		tr := n.start(t, 1, func(c *Config, _ *hooks) { c.Limits.Pending = 3 })
+		defer tr.Close()
+		var strangers []*client
+		for range 3 {
+			strangers = append(strangers, n.client(t, "one"))
+			time.Sleep(time.Second)
+		}
+		member := n.client(t, "one")
+		member.welcome(helloOf(2, 1, 7)) // makes the first go, and is not pending any more
+		assert.Zero(t, strangers[0].closedAfter())
+		strangers = append(strangers, n.client(t, "one"))
+		time.Sleep(time.Millisecond)
+		assert.Equal(t, 3, tr.Stats().Pending)
+		assert.Equal(t, map[Reason]uint64{ReasonSlow: 1}, tr.Stats().Refused)
+		assert.True(t, tr.Stats().Peers[0].In)
+		member.conn.Close()
+		for _, s := range strangers {
+			s.conn.Close()
+		}
+	})
+}
