@@ -3,7 +3,7 @@ package wal
 import (
 	"fmt"
 	"hash/maphash"
-	"slices"
+	"unsafe"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/tables"
@@ -63,6 +63,12 @@ func (a *arena) add(name []byte) uint32 {
 func (a *arena) get(at uint32) []byte {
 	c := a.chunks[at/(arenaChunk/arenaUnit)][at%(arenaChunk/arenaUnit)*arenaUnit:]
 	return c[1 : 1+int(c[0])]
+}
+
+// text is get as a string that shares the arena's bytes, which are written once: it costs nothing, and keeps its chunk alive.
+func (a *arena) text(at uint32) string {
+	name := a.get(at)
+	return unsafe.String(unsafe.SliceData(name), len(name))
 }
 
 func (x *index) spot(at uint32) *spot { return &x.chunks[at/tables.Chunk][at%tables.Chunk] }
@@ -182,7 +188,7 @@ func (x *index) unlink(at uint32) {
 func (x *index) undecidedNames() []string {
 	names := make([]string, len(x.undecided))
 	for i, at := range x.undecided {
-		names[i] = string(x.name(at))
+		names[i] = x.names.text(x.spot(at).name)
 	}
 	return names
 }
@@ -194,8 +200,10 @@ func (x *index) decided(after uint64, most int) []paxos.Named {
 		return nil
 	}
 	named := make([]paxos.Named, 0, n)
-	for _, p := range slices.Concat(runs...) {
-		named = append(named, paxos.Named{Instance: string(x.name(p.At)), Index: p.Index})
+	for _, run := range runs {
+		for _, p := range run {
+			named = append(named, paxos.Named{Instance: x.names.text(x.spot(p.At).name), Index: p.Index})
+		}
 	}
 	return named
 }
