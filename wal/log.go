@@ -29,6 +29,7 @@ type Options struct {
 	fs        disk.FS       // the machine's
 	least     int64         // bytes of the first segments: 1 MiB
 	sealAfter time.Duration // how long after a Save without another: 5 ms
+	hurry     time.Duration // what fills a segment in less has the next be larger: 1 s
 	inline    bool          // there is no worker: who wakes it does its work
 }
 
@@ -36,6 +37,7 @@ const (
 	defaultSegment = 32 << 20
 	defaultLeast   = 1 << 20
 	defaultSeal    = 5 * time.Millisecond
+	defaultHurry   = time.Second
 )
 
 func (o Options) withDefaults() (Options, error) {
@@ -58,6 +60,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.sealAfter == 0 {
 		o.sealAfter = defaultSeal
+	}
+	if o.hurry == 0 {
+		o.hurry = defaultHurry
 	}
 	return o, nil
 }
@@ -98,6 +103,8 @@ type Log struct {
 	ready    *sync.Cond // a segment was prepared, or can't be
 	prepared *segment   // nil: not yet
 	wanted   int64      // bytes of data that the next segment must have room for
+	begun    time.Time  // when the active segment became it
+	hurried  int64      // how large the one before was, if it was full soon; else 0
 	failed   error      // why there is no prepared segment
 	stopping bool
 	wake     chan struct{}

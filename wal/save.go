@@ -156,7 +156,11 @@ func (l *Log) makeRoom(n int64) error {
 		if l.active.batches == 0 {
 			l.active.last = l.sequence - 1
 		}
-		l.active = next
+		now := time.Now()
+		if l.hurried = 0; now.Sub(l.begun) < l.options.hurry {
+			l.hurried = l.active.size
+		}
+		l.active, l.begun = next, now
 		l.plan.Unlock()
 		l.work()
 	}

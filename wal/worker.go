@@ -100,16 +100,21 @@ func (l *Log) prepareNext() error {
 	}
 }
 
-// nextSize is how large the next segment is to be: an eighth of what counts, so that what is ahead of a small log is small; plan is
-// held.
+// nextSize is how large the next segment is to be: a sixteenth of what counts, so that what is ahead of a small log is small. If the
+// segments fill so fast that the preparing of them, which takes some syncs, might be what Saves wait for, it is up to twice as
+// much; plan is held.
 func (l *Log) nextSize() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	live := int64(0)
+	live, least := int64(0), l.options.least
 	for _, s := range l.segments {
 		live += s.live
 	}
-	return min(max(live/16, l.options.least)+dataStart, max(l.options.SegmentSize, l.options.least))
+	size := max(live/16, least)
+	if l.hurried > 0 {
+		size = max(size, min(2*l.hurried, max(live/8, 4*least)))
+	}
+	return min(size+dataStart, max(l.options.SegmentSize, least))
 }
 
 // prepare makes a segment of that size, full of zeros, and lists it.
