@@ -33,6 +33,48 @@ var (
 	_ = tcp.Stats{Sent: uint64(0), Refused: map[tcp.Reason]uint64{tcp.ReasonCluster: 1}, Peers: []tcp.Peer{{ID: 1, Addr: "", Out: true, In: true, Err: ""}}}
 )
 
+// Two servers on one machine. On several, TLS takes the place of Plain, and the addresses are known beforehand.
+func ExampleListen() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	members := paxos.Members{Cluster: "example", Acceptors: []paxos.ServerID{1, 2}}
+	var nets []*tcp.Transport
+	for _, id := range members.Acceptors {
+		t, err := tcp.Listen(tcp.Config{ID: id, Members: members, Addr: "127.0.0.1:0", Plain: true})
+		if err != nil {
+			panic(err)
+		}
+		defer t.Close()
+		nets = append(nets, t)
+	}
+	nets[0].SetAddr(2, nets[1].Addr().String())
+	nets[1].SetAddr(1, nets[0].Addr().String())
+
+	var nodes []*paxos.Node
+	for i, id := range members.Acceptors {
+		storage := paxos.NewMemoryStorage()
+		if err := paxos.Format(storage, id, members); err != nil {
+			panic(err)
+		}
+		n, err := paxos.Start(ctx, paxos.Config{ID: id, Members: members, Storage: storage, Transport: nets[i]})
+		if err != nil {
+			panic(err)
+		}
+		defer n.Close()
+		nodes = append(nodes, n)
+	}
+	first, err := nodes[0].Propose(ctx, "lunch", "burger")
+	if err != nil {
+		panic(err)
+	}
+	second, err := nodes[1].Propose(ctx, "lunch", "pizza")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(first.Value, second.Value)
+	// Output: burger burger
+}
+
 func ExampleIdentity() {
 	fmt.Println(tcp.Identity("prod", 3))
 	fmt.Println(tcp.Identity("my cluster", 3))

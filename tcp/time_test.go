@@ -86,26 +86,33 @@ func TestWhoDawdlesWithAFrameIsClosed(t *testing.T) {
 
 // Frames that are slow to end, one after the other, each have their own time.
 func TestEachFrameHasItsOwnTime(t *testing.T) {
-	bubble(t, func(t *testing.T, n *pipes) {
-		tr := n.start(t, 1)
-		defer tr.Close()
-		c := n.client(t, "one")
-		c.welcome(helloOf(2, 1, 7))
-		p := packetOf(2, 1, 1)
-		frame := sealed(appendPacket(nil, &p))
-		go func() {
-			c.send(frame[:20])
-			for range 10 { // the rest of one, with the beginning of the next
-				time.Sleep(10 * time.Second)
-				c.send(append(append([]byte{}, frame[20:]...), frame[:20]...))
-			}
-			c.conn.Close()
-		}()
-		for range 10 {
-			_, err := tr.Receive(context.Background())
-			require.NoError(t, err)
-		}
-	})
+	p := packetOf(2, 1, 1)
+	for name, frame := range map[string][]byte{"packets": sealed(appendPacket(nil, &p)), "others": appendEmpty(nil, 77, 1)} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *pipes) {
+				tr := n.start(t, 1)
+				defer tr.Close()
+				c := n.client(t, "one")
+				c.welcome(helloOf(2, 1, 7))
+				ctx, cancel := context.WithCancel(context.Background())
+				go func() {
+					for ctx.Err() == nil {
+						tr.Receive(ctx)
+					}
+				}()
+				c.send(frame[:10])
+				for range 10 { // the rest of one, with the beginning of the next
+					time.Sleep(10 * time.Second)
+					c.send(append(append([]byte{}, frame[10:]...), frame[:10]...))
+				}
+				s := tr.Stats()
+				assert.Equal(t, uint64(10), s.Received+s.UnknownKinds)
+				assert.True(t, s.Peers[0].In)
+				cancel()
+				c.conn.Close()
+			})
+		})
+	}
 }
 
 func TestIdleConnectionsStay(t *testing.T) {
