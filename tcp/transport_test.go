@@ -229,13 +229,16 @@ func TestCertificatesAreRotated(t *testing.T) {
 	certs[1].Store(with(renewed.issue("prod", 1)))
 	certs[2].Store(with(renewed.issue("prod", 2)))
 	for seq, tr := range []*Transport{a, b} {
-		before := tr.Stats().Connected
+		before := tr.Stats()
 		c := tr.config.TLS.Clone()
 		c.RootCAs = renewed.pool
 		require.NoError(t, tr.SetTLS(c))
 		arrives(t, a, b, uint64(10+seq))
 		arrives(t, b, a, uint64(10+seq))
-		assert.Greater(t, tr.Stats().Connected, before, "the connections are new")
+		eventually(t, "the connections are new, both ways", func() bool {
+			now := tr.Stats()
+			return now.Connected > before.Connected && now.Welcomed > before.Welcomed
+		})
 	}
 	// The old authority is worth nothing any more.
 	certs[1].Store(with(old.issue("prod", 1)))
