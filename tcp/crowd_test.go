@@ -206,6 +206,8 @@ func TestTenThousandIdleConnections(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	p := packetOf(2, 1, 66)
 	packet := sealed(appendPacket(nil, &p))
+	later := appendPacket(nil, &p)
+	seal(later, 2)
 	hello := appendHello([]byte(magic), helloOf(2, 1, 7))
 	altered := append([]byte(nil), hello...)
 	altered[len(altered)-1] ^= 1
@@ -216,7 +218,7 @@ func TestGarbage(t *testing.T) {
 		"a hello of a later version":    append([]byte(magic), appendEmpty(nil, kindHello, 1)...),
 		"an empty hello":                append([]byte(magic), appendEmpty(nil, kindHello, 0)...),
 		"a hello twice":                 append(append([]byte(nil), hello...), hello...),
-		"a packet of another version":   append(append([]byte(nil), hello...), appendPacket(nil, &p)...),
+		"a packet of another version":   append(append([]byte(nil), hello...), later...),
 		"a packet that is none":         append(append([]byte(nil), hello...), appendEmpty(nil, kindPacket, 1)...),
 		"a frame of 4 GiB":              append(append([]byte(nil), hello...), "\xff\xff\xff\xff\x01\x04\x00\x00\x00\x00\x00\x00"...),
 		"a packet, then one altered":    append(append(append([]byte(nil), hello...), appendEmpty(nil, kindPing, 1)...), append([]byte("\x01\x00\x00\x00"), packet...)...),

@@ -105,6 +105,7 @@ func TestEachFrameHasItsOwnTime(t *testing.T) {
 					time.Sleep(10 * time.Second)
 					c.send(append(append([]byte{}, frame[10:]...), frame[:10]...))
 				}
+				synctest.Wait()
 				s := tr.Stats()
 				assert.Equal(t, uint64(10), s.Received+s.UnknownKinds)
 				assert.True(t, s.Peers[0].In)
