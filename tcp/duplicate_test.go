@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // A second process under the identity of one that lives is refused, and both sides say so.
@@ -159,5 +161,27 @@ func TestReconnectsDoNotFillTheInbox(t *testing.T) {
 		p, err := b.Receive(context.Background())
 		require.NoError(t, err)
 		assert.Equal(t, uint64(50), p.Seq)
+	})
+}
+
+// Whoever sends for another is not heard any more, not even with what has been read already.
+func TestNothingMoreFromASpoofer(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		b := n.start(t, 2)
+		defer b.Close()
+		c := n.client(t, "two")
+		c.welcome(helloOf(1, 2, 7))
+		for seq, from := range []paxos.ServerID{3, 1} {
+			p := packetOf(from, 2, uint64(seq))
+			c.send(sealed(appendPacket(nil, &p)))
+			synctest.Wait()
+		}
+		go c.closedAfter()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err := b.Receive(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, map[Reason]uint64{ReasonSpoofed: 1}, b.Stats().Refused)
+		assert.False(t, b.Stats().Peers[0].In)
 	})
 }
