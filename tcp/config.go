@@ -50,8 +50,8 @@ type Limits struct {
 	// MaxFrame is the most bytes of an encoded Packet: 4 MiB + 64 KiB, enough for paxos.Limits.MaxPacket by default. A
 	// larger packet is dropped and counted by its sender, which the receiver told how much it takes.
 	MaxFrame int
-	// QueueBytes and QueuePackets are the most that wait for one peer: 16 MiB, and 16,384 packets. Beyond, the oldest
-	// goes. The memory of a queue can be three times as much.
+	// QueueBytes and QueuePackets are the most that wait for one peer: 16 MiB (twice MaxFrame if that is more), and 16,384
+	// packets. Beyond, the oldest goes. The memory of a queue can be three times as much.
 	QueueBytes, QueuePackets int
 	// Pending is the most connections at once that have not proved who they are: 256. Beyond, the oldest goes.
 	Pending int
@@ -64,7 +64,7 @@ type Timing struct {
 	Handshake time.Duration
 	// Write bounds each write, of at most 256 KiB: 10 s.
 	Write time.Duration
-	// KeepAlive is how often a dialer pings: 5 s.
+	// KeepAlive is how often a dialer pings: a third of Idle, 5 s. At most half of it.
 	KeepAlive time.Duration
 	// Idle is how long either side waits for anything at all: 15 s, and at least twice the others' KeepAlive. A frame
 	// that has begun may take so long, and a second more for each 64 KiB of it.
@@ -73,7 +73,7 @@ type Timing struct {
 	// connects to this server, it is dialed at once.
 	MaxRedial time.Duration
 	// Probe is how long a process that is connected as a server has to answer, when another process wants to take its
-	// place: 1 s. Less than Handshake.
+	// place: 1 s, or half of Handshake if that is less. Less than Handshake.
 	Probe time.Duration
 }
 
@@ -81,10 +81,13 @@ func (l Limits) withDefaults() Limits {
 	for _, d := range []struct {
 		field *int
 		value int
-	}{{&l.MaxFrame, 4<<20 + 64<<10}, {&l.QueueBytes, 16 << 20}, {&l.QueuePackets, 16384}, {&l.Pending, 256}} {
+	}{{&l.MaxFrame, 4<<20 + 64<<10}, {&l.QueuePackets, 16384}, {&l.Pending, 256}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
+	}
+	if l.QueueBytes == 0 {
+		l.QueueBytes = max(16<<20, 2*l.MaxFrame)
 	}
 	return l
 }
@@ -108,13 +111,16 @@ func (m Timing) withDefaults() Timing {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{
-		{&m.Handshake, 5 * time.Second}, {&m.Write, 10 * time.Second}, {&m.KeepAlive, 5 * time.Second},
-		{&m.Idle, 15 * time.Second}, {&m.MaxRedial, time.Second}, {&m.Probe, time.Second},
-	} {
+	}{{&m.Handshake, 5 * time.Second}, {&m.Write, 10 * time.Second}, {&m.Idle, 15 * time.Second}, {&m.MaxRedial, time.Second}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
+	}
+	if m.KeepAlive == 0 {
+		m.KeepAlive = m.Idle / 3
+	}
+	if m.Probe == 0 {
+		m.Probe = min(time.Second, m.Handshake/2)
 	}
 	return m
 }
@@ -124,8 +130,8 @@ func (m Timing) check() error {
 		name             string
 		value, low, high time.Duration
 	}{
-		{"Handshake", m.Handshake, time.Millisecond, time.Hour}, {"Write", m.Write, time.Millisecond, time.Hour},
-		{"Idle", m.Idle, 2 * time.Millisecond, time.Hour}, {"KeepAlive", m.KeepAlive, time.Millisecond, m.Idle / 2},
+		{"Handshake", m.Handshake, 2 * time.Millisecond, time.Hour}, {"Write", m.Write, time.Millisecond, time.Hour},
+		{"Idle", m.Idle, 3 * time.Millisecond, time.Hour}, {"KeepAlive", m.KeepAlive, time.Millisecond, m.Idle / 2},
 		{"MaxRedial", m.MaxRedial, time.Millisecond, time.Hour}, {"Probe", m.Probe, time.Millisecond, m.Handshake - 1},
 	} {
 		if d.value < d.low || d.value > d.high {

@@ -62,6 +62,9 @@ func TestZeroConfig(t *testing.T) {
 	assert.Equal(t, Limits{MaxFrame: 4<<20 + 64<<10, QueueBytes: 16 << 20, QueuePackets: 16384, Pending: 256}, Limits{}.withDefaults())
 	assert.Equal(t, Timing{Handshake: 5 * time.Second, Write: 10 * time.Second, KeepAlive: 5 * time.Second, Idle: 15 * time.Second,
 		MaxRedial: time.Second, Probe: time.Second}, Timing{}.withDefaults())
+	// A default gives way to what it has to fit.
+	assert.NoError(t, Limits{MaxFrame: 65 << 20}.withDefaults().check())
+	assert.NoError(t, Timing{Idle: 3 * time.Millisecond, Handshake: 2 * time.Millisecond}.withDefaults().check())
 }
 
 // Plain TCP is a choice, and a warning unless nobody else can reach it.
