@@ -245,8 +245,6 @@ func TestAcceptErrorsAreSurvived(t *testing.T) {
 			l.fail <- errFiles
 		}
 		began := time.Now()
-		c := n.client(t, "two") // Accept is waiting: it takes this one, or an error
-		defer c.conn.Close()
 		time.Sleep(5 * time.Second)
 		assert.Less(t, b.Stats().AcceptErrors, uint64(20), "each pause is twice the last one, up to a second")
 		time.Sleep(time.Minute)
