@@ -111,15 +111,19 @@ func parseManifest(b []byte) (m manifest, err error) {
 
 // check returns an error that says what contradicts itself.
 func (m *manifest) check() error {
-	seen, open := map[uint32]bool{}, false
+	seen, open := map[uint32]bool{}, 0
 	for _, s := range m.segments {
 		switch {
 		case s.number == 0 || s.number >= m.next || seen[s.number]:
 			return fmt.Errorf("segment %d is out of place", s.number)
-		case s.closed && (open || s.end < dataStart || s.end > maxSegment):
+		case s.closed && (open > 0 || s.end < dataStart || s.end > maxSegment):
 			return fmt.Errorf("segment %d is closed, and ends at %d", s.number, s.end)
+		case !s.closed:
+			open++
 		}
-		open = !s.closed
+		if open > 2 { // the active one, and one that was prepared
+			return fmt.Errorf("segment %d is open, and so are two before it", s.number)
+		}
 		seen[s.number] = true
 	}
 	return nil

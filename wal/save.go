@@ -147,29 +147,18 @@ func (l *Log) leave(s spot) {
 // makeRoom sees to it that the active segment has room for a batch of n bytes.
 func (l *Log) makeRoom(n int64) error {
 	for l.active.size-l.active.end < n {
-		next, err := l.takePrepared(n)
-		if err != nil {
+		if err := l.takePrepared(n); err != nil {
 			return fmt.Errorf("wal: %s: no room for a batch of %d bytes: %w", l.dir, n, err)
 		}
-		l.plan.Lock()
-		l.active.closed = true
-		if l.active.batches == 0 {
-			l.active.last = l.sequence - 1
-		}
-		now := time.Now()
-		if l.hurried = 0; now.Sub(l.begun) < l.options.hurry {
-			l.hurried = l.active.size
-		}
-		l.active, l.begun = next, now
-		l.plan.Unlock()
 		l.work()
 	}
 	return nil
 }
 
-// takePrepared waits for the segment that is being prepared, and says how much room the one after it must have, if this one has not
-// enough. If there was no space for it, that is tried once more.
-func (l *Log) takePrepared(n int64) (*segment, error) {
+// takePrepared closes the active segment, and makes the one that is being prepared the active one, in one step: else the next could be
+// listed while three are open. It waits for it, and says how much room the one after it must have, if this one has not enough. If
+// there was no space for it, that is tried once more.
+func (l *Log) takePrepared(n int64) error {
 	l.plan.Lock()
 	l.wanted = n
 	l.failed = nil
@@ -182,13 +171,20 @@ func (l *Log) takePrepared(n int64) (*segment, error) {
 	defer l.plan.Unlock()
 	for l.prepared == nil {
 		if l.failed != nil {
-			return nil, l.failed
+			return l.failed
 		}
 		l.ready.Wait()
 	}
-	s := l.prepared
-	l.prepared = nil
-	return s, nil
+	l.active.closed = true
+	if l.active.batches == 0 {
+		l.active.last = l.sequence - 1
+	}
+	now := time.Now()
+	if l.hurried = 0; now.Sub(l.begun) < l.options.hurry {
+		l.hurried = l.active.size
+	}
+	l.active, l.begun, l.prepared = l.prepared, now, nil
+	return nil
 }
 
 // sealDue seals the log if no Save came for a while.

@@ -156,3 +156,25 @@ func tear(data []byte, op Op, loss Loss, x *rand.Rand) []byte {
 	}
 	return data
 }
+
+// Kill returns what the next process finds if this one is killed now, without a loss of power: all that was written is there,
+// and what was not synced can still be lost.
+func (h *History) Kill() *FS { return h.fs.snapshot() }
+
+// snapshot returns a copy of f, which remembers what is durable and what is not.
+func (f *FS) snapshot() *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g := New()
+	for _, old := range f.files {
+		g.files = append(g.files, &file{number: old.number, data: slices.Clone(old.data), dirty: slices.Clone(old.dirty), stable: slices.Clone(old.stable)})
+	}
+	for name, old := range f.names {
+		g.names[name] = g.files[old.number]
+	}
+	for name, old := range f.stable {
+		g.stable[name] = g.files[old.number]
+	}
+	g.moved = slices.Clone(f.moved)
+	return g
+}

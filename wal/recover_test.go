@@ -1,0 +1,146 @@
+package wal
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos/internal/disk/disktest"
+)
+
+// saveSized saves a decided record with a value of that size on l, and on the model.
+func saveSized(t testing.TB, l *Log, m *model, size int) {
+	t.Helper()
+	n := len(m.records)
+	b := batchOf(decided(fmt.Sprintf("saved/%05d", n), uint64(n+1), strings.Repeat("s", size)))
+	require.NoError(t, l.Save(b))
+	m.apply(b)
+}
+
+// modelOf is the model of a log that was just created.
+func modelOf(l *Log) *model {
+	m := newModel()
+	m.state = l.state
+	return m
+}
+
+// killed does what f does on l, and kills the process right before its n-th call that match tells.
+func killed(t testing.TB, fs *disktest.FS, n int, match func(disktest.Op) bool, f func()) *disktest.FS {
+	t.Helper()
+	base, from := fs.Clone(), len(fs.Ops())
+	f()
+	ops := fs.Ops()[from:]
+	for i, op := range ops {
+		if match(op) {
+			if n--; n == 0 {
+				h := disktest.NewHistory(base, ops[:i])
+				for h.Next() != nil {
+				}
+				return h.Kill()
+			}
+		}
+	}
+	t.Fatal("the process lives on")
+	return nil
+}
+
+func syncOf(path string) func(disktest.Op) bool {
+	return func(op disktest.Op) bool { return op.Kind == disktest.OpSync && op.Name == path }
+}
+
+func writeOf(path string) func(disktest.Op) bool {
+	return func(op disktest.Op) bool { return op.Kind == disktest.OpWrite && op.Name == path }
+}
+
+// DESIGN 4.12: a process is killed after it wrote a batch, and before the fsync. The next one finds the batch in the page cache, and
+// answers a duplicate of the request by it. Then power is lost: what was answered is there.
+func TestBatchOfKilledProcessIsDurableWhenSeen(t *testing.T) {
+	for loss := range disktest.Losses {
+		for seed := range uint64(50) {
+			x := rand.New(rand.NewPCG(seed, 5))
+			fs := created(t)
+			l := openIn(t, fs)
+			m := modelOf(l)
+			for range x.IntN(4) {
+				saveSized(t, l, m, 600)
+			}
+			b := batchOf(voted("duplicate", 3, strings.Repeat("v", x.IntN(1500))))
+			fs = killed(t, fs, 1, syncOf(l.active.path), func() { require.NoError(t, l.Save(b)) })
+
+			l = openIn(t, fs)
+			got, err := l.Load("duplicate")
+			require.NoError(t, err)
+			require.Equal(t, b.Records[0], got, "it was written, so it is in the page cache")
+			m.apply(b)
+			require.NoError(t, m.differs(openIn(t, fs.Crash(loss, x))), "loss %d, seed %d", loss, seed)
+		}
+	}
+}
+
+// The process is killed before every call, and the next one finds all that it wrote, synced or not. What that one shows is there after
+// a loss of power.
+func TestKilledAnywhereThenPowerLost(t *testing.T) {
+	images := 0
+	for seed := uint64(0); seed < 6 && (seed == 0 || !testing.Short()); seed++ {
+		x := rand.New(rand.NewPCG(seed, 6))
+		err := record(t, seed, nil).each(func(h *disktest.History, now moment) error {
+			images++
+			return checkImage(h.Kill(), now, x)
+		})
+		require.NoError(t, err, "seed %d", seed)
+	}
+	t.Logf("%d images", images)
+}
+
+// A batch that was torn goes; a shorter one is written in its place. What was left of the torn one is gone, too: it is neither taken
+// for damage nor for a batch.
+func TestShortBatchAfterTornLongOne(t *testing.T) {
+	for seed := range uint64(200) {
+		x := rand.New(rand.NewPCG(seed, 7))
+		fs := created(t)
+		l := openIn(t, fs)
+		m := modelOf(l)
+		saveSized(t, l, m, 100)
+		killedFS := killed(t, fs, 1, syncOf(l.active.path), func() {
+			require.NoError(t, l.Save(batchOf(voted("torn", 3, strings.Repeat("t", 3000)))))
+		})
+		image := killedFS.Crash(disktest.LoseToDirt, x)
+		l = openIn(t, image)
+		if got, err := l.Load("torn"); err == nil && got.Instance != "" {
+			continue // it is there as a whole
+		}
+		require.NoError(t, m.differs(l))
+		for range 3 {
+			saveSized(t, l, m, 10)
+			require.NoError(t, m.differs(openIn(t, image.Crash(disktest.LoseAll, x))), "seed %d", seed)
+		}
+	}
+}
+
+// A process is killed when it has begun a new segment, prepared the one after it, and written nothing: then there are two that
+// nothing was written to. The log goes on for as long as it likes.
+func TestTwoPreparedSegments(t *testing.T) {
+	for _, size := range []int{500, 3000, 9000} {
+		fs := created(t)
+		l := openIn(t, fs)
+		m := modelOf(l)
+		for l.active.end < dataStart+3000 {
+			saveSized(t, l, m, 500)
+		}
+		next := segmentPath(dir, l.active.number+1)
+		fs = killed(t, fs, 1, writeOf(next), func() {
+			require.NoError(t, l.Save(batchOf(voted("next", 3, strings.Repeat("n", 1500)))))
+		})
+		fs = fs.Crash(disktest.LoseAll, nil)
+		l = openIn(t, fs)
+		require.Len(t, l.row, 3)
+		for range 40 {
+			saveSized(t, l, m, size)
+			require.NoError(t, m.differs(openIn(t, fs.Crash(disktest.LoseAll, nil))), "size %d", size)
+		}
+		require.NoError(t, l.Close())
+	}
+}
