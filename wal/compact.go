@@ -209,7 +209,7 @@ func (c *compaction) flush() error {
 func (c *compaction) takePlace(run []*segment) error {
 	scan, err := c.newScan(c.out, nil)
 	if err != nil {
-		return err
+		return c.giveUp(err)
 	}
 	if err := c.writeHint(scan, true); err != nil {
 		return c.giveUp(err)
@@ -249,9 +249,9 @@ func (c *compaction) takePlace(run []*segment) error {
 	return nil
 }
 
-// giveUp removes the copy.
+// giveUp removes the copy if things go on. If not, the manifest may list it already; the next Open knows.
 func (c *compaction) giveUp(err error) error {
-	c.out.obsolete.Store(true)
+	c.out.obsolete.Store(outOfSpace(err))
 	c.out.release(c.fs)
 	return fmt.Errorf("wal: %s: %w", c.dir, err)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/singledecree/paxos"
 )
@@ -85,10 +86,9 @@ func (s *script) run(l *Log, n int, mark func(begun, saved *model)) error {
 		s.model = after
 		mark(nil, after)
 		if s.x.IntN(8) == 0 {
-			l.writing.Lock()
-			err := l.seal()
-			l.writing.Unlock()
-			if err != nil {
+			l.saved = time.Time{}
+			l.sealDue()
+			if err := l.alive(); err != nil {
 				return err
 			}
 		}

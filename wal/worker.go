@@ -141,7 +141,7 @@ func (l *Log) prepare(size int64) error {
 		l.plan.Lock()
 		l.row = l.row[:len(l.row)-1]
 		l.plan.Unlock()
-		s.obsolete.Store(true)
+		s.obsolete.Store(outOfSpace(err)) // else the manifest may list it
 		s.release(l.fs)
 		return fmt.Errorf("wal: %s: %w", l.dir, err)
 	}
