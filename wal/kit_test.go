@@ -113,6 +113,11 @@ func (m *model) differs(s paxos.Storage) error {
 			return fmt.Errorf("record %+v, want %+v", got, want)
 		}
 	}
+	return m.lists(s)
+}
+
+// lists says how the lists of the storage differ from m; nil: they do not.
+func (m *model) lists(s paxos.Storage) error {
 	open, all := 0, 0
 	for name, err := range s.Undecided() {
 		if err != nil {
