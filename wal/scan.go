@@ -57,16 +57,16 @@ func (s *scan) next() (entries []byte, at int64, ok bool, err error) {
 	if s.sequence != 0 && h.sequence != s.sequence {
 		return nil, 0, false, s.corrupt(s.at, "batch %d is here, where batch %d should be", h.sequence, s.sequence)
 	}
-	entries = s.data[s.at+batchHead:]
-	if len(entries) < h.length {
+	end := padded(s.at + batchHead + int64(h.length))
+	if end > int64(len(s.data)) {
 		return nil, 0, false, s.corrupt(s.at, "a batch of %d bytes goes beyond the end of the file", h.length)
 	}
-	entries = entries[:h.length:h.length]
+	entries = s.data[s.at+batchHead:][:h.length:h.length]
 	if checksum(entries) != h.entriesSum {
 		return nil, 0, false, nil
 	}
 	s.began, at = s.at, s.at+batchHead
-	s.at = padded(at + int64(h.length))
+	s.at = end
 	s.batches++
 	s.sequence = h.sequence + 1
 	return entries, at, true, nil
