@@ -30,18 +30,15 @@ func modelOf(l *Log) *model {
 // killed does what f does on l, and kills the process right before its n-th call that match tells.
 func killed(t testing.TB, fs *disktest.FS, n int, match func(disktest.Op) bool, f func()) *disktest.FS {
 	t.Helper()
-	base, from := fs.Clone(), len(fs.Ops())
+	h, from := disktest.NewHistory(fs, nil), len(fs.Ops())
 	f()
-	ops := fs.Ops()[from:]
-	for i, op := range ops {
+	for _, op := range fs.Ops()[from:] {
 		if match(op) {
 			if n--; n == 0 {
-				h := disktest.NewHistory(base, ops[:i])
-				for h.Next() != nil {
-				}
 				return h.Kill()
 			}
 		}
+		h.Play(op)
 	}
 	t.Fatal("the process lives on")
 	return nil

@@ -25,21 +25,33 @@ const (
 
 // A History plays recorded calls again, one after the other, and can lose power after each.
 type History struct {
+	// Ignore, if set, has a sync of a file or a directory do nothing: as if the program had left it out. n counts calls from 0.
+	Ignore func(n int) bool
+
 	fs  *FS
 	ops []Op
 	at  int
 }
 
-// NewHistory returns the history that began with what base holds, which is durable.
-func NewHistory(base *FS, ops []Op) *History { return &History{fs: base.Clone(), ops: ops} }
+// NewHistory returns the history that began with what base holds now, and with what of that is durable.
+func NewHistory(base *FS, ops []Op) *History { return &History{fs: base.Snapshot(), ops: ops} }
 
 // Next plays the next call; nil: there are no more.
 func (h *History) Next() *Op {
 	if h.at == len(h.ops) {
 		return nil
 	}
-	op := &h.ops[h.at]
+	op := h.ops[h.at]
+	if h.Ignore != nil && h.Ignore(h.at) {
+		op.lost = true
+	}
 	h.at++
+	h.Play(op)
+	return &h.ops[h.at-1]
+}
+
+// Play plays a call.
+func (h *History) Play(op Op) {
 	f := h.fs
 	switch op.Kind {
 	case OpCreate:
@@ -47,24 +59,24 @@ func (h *History) Next() *Op {
 	case OpWrite:
 		file := f.names[op.Name]
 		file.data = overwrite(file.data, op.At, op.Data)
-		file.dirty = append(file.dirty, *op)
+		file.dirty = append(file.dirty, op)
 	case OpSync:
 		if !op.lost {
 			f.names[op.Name].sync()
 		}
 	case OpRename:
+		op.file = f.names[op.Name].number
 		f.names[op.To] = f.names[op.Name]
 		delete(f.names, op.Name)
-		f.moved = append(f.moved, *op)
+		f.moved = append(f.moved, op)
 	case OpRemove:
 		delete(f.names, op.Name)
-		f.moved = append(f.moved, *op)
+		f.moved = append(f.moved, op)
 	case OpSyncDir:
 		if !op.lost {
 			f.SyncDir(op.Name)
 		}
 	}
-	return op
 }
 
 func (h *History) named(name string) {
@@ -159,10 +171,10 @@ func tear(data []byte, op Op, loss Loss, x *rand.Rand) []byte {
 
 // Kill returns what the next process finds if this one is killed now, without a loss of power: all that was written is there,
 // and what was not synced can still be lost.
-func (h *History) Kill() *FS { return h.fs.snapshot() }
+func (h *History) Kill() *FS { return h.fs.Snapshot() }
 
-// snapshot returns a copy of f, which remembers what is durable and what is not.
-func (f *FS) snapshot() *FS {
+// Snapshot returns a copy of f, without its calls, which remembers what is durable and what is not.
+func (f *FS) Snapshot() *FS {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	g := New()
