@@ -44,7 +44,7 @@ type recording struct {
 func record(t *testing.T, seed uint64, silent func(disktest.Op) bool) recording {
 	fs := created(t)
 	fs.Silent = silent
-	r := recording{base: fs.Clone()}
+	r := recording{base: fs.Snapshot()}
 	from := len(fs.Ops())
 	x := rand.New(rand.NewPCG(seed, 2))
 	l := openIn(t, fs)
@@ -164,7 +164,7 @@ func TestCrashInRecovery(t *testing.T) {
 				return nil
 			}
 			first := h.Crash(disktest.LoseToDirt, x)
-			base := first.Clone()
+			base := first.Snapshot()
 			l, _, err := openImage(first, now)
 			if err != nil {
 				return err

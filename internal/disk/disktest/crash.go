@@ -33,7 +33,8 @@ type History struct {
 	at  int
 }
 
-// NewHistory returns the history that began with what base holds now, and with what of that is durable.
+// NewHistory returns the history that began with what base holds now, and with what of that is durable. ops are the calls that base, or
+// the file system of which it is a Snapshot, got next.
 func NewHistory(base *FS, ops []Op) *History { return &History{fs: base.Snapshot(), ops: ops} }
 
 // Next plays the next call; nil: there are no more.
@@ -57,16 +58,15 @@ func (h *History) Play(op Op) {
 	case OpCreate:
 		h.named(op.Name)
 	case OpWrite:
-		file := f.names[op.Name]
+		file := f.files[op.file]
 		file.data = overwrite(file.data, op.At, op.Data)
 		file.dirty = append(file.dirty, op)
 	case OpSync:
 		if !op.lost {
-			f.names[op.Name].sync()
+			f.files[op.file].sync()
 		}
 	case OpRename:
-		op.file = f.names[op.Name].number
-		f.names[op.To] = f.names[op.Name]
+		f.names[op.To] = f.files[op.file]
 		delete(f.names, op.Name)
 		f.moved = append(f.moved, op)
 	case OpRemove:
