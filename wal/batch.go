@@ -227,7 +227,7 @@ func nextEntry(b []byte, offset int64) (e entry, rest []byte, err error) {
 
 // recordHead reads the name and the Index of a record's payload, and returns what follows.
 func recordHead(b []byte) (name []byte, index uint64, rest []byte, err error) {
-	if len(b) < 2 || len(b) < 2+int(b[0]) {
+	if len(b) < 2 || b[0] == 0 || len(b) < 2+int(b[0]) {
 		return nil, 0, nil, fmt.Errorf("a record is cut short")
 	}
 	name, rest = b[1:1+int(b[0])], b[1+int(b[0]):]

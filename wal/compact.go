@@ -84,6 +84,7 @@ type compaction struct {
 	origins []origin // of all entries written, in their order
 	pending []entry  // to be looked up
 	from    *segment // which they are of
+	found   int64    // bytes of the entries in it that count
 }
 
 // compact puts one segment in the place of the run.
@@ -125,15 +126,28 @@ func (c *compaction) write(f disk.File, run []*segment) error {
 		if err != nil {
 			return err
 		}
-		c.from, buf = s, scan.data
+		c.from, c.found, buf = s, 0, scan.data
 		if err := scan.whole(c.look); err != nil {
 			return err
 		}
 		if err := c.copyPending(); err != nil {
 			return err
 		}
+		if err := c.checkFound(); err != nil {
+			return err
+		}
 	}
 	return c.flush()
+}
+
+// checkFound returns an error if more of the segment counts than was found in it: what its hint said is not so.
+func (c *compaction) checkFound() error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.from.live > c.found {
+		return &CorruptionError{hintPath(c.from.path), 0, fmt.Sprintf("%d bytes count in the segment by its hint, and %d were found", c.from.live, c.found)}
+	}
+	return nil
 }
 
 // look takes an entry of the segment c.from.
@@ -154,7 +168,11 @@ func (c *compaction) copyPending() error {
 		if counts, err := c.counts(c.from, e, !c.first); err != nil {
 			c.mu.RUnlock()
 			return err
-		} else if counts {
+		} else if counts || e.kind == kindDrop {
+			c.found += int64(len(e.bytes))
+			if !counts {
+				continue
+			}
 			c.encoder.copied(e.bytes)
 			c.origins = append(c.origins, origin{c.from.number, uint32(e.offset)})
 		}

@@ -283,6 +283,7 @@ func TestRefusedSaveKills(t *testing.T) {
 		"no name":                 batchOf(voted("ok", 1, "v"), voted("", 1, "v")),
 		"chosen without an Index": batchOf(paxos.Record{Instance: "a", Chosen: true}),
 		"another's Index":         batchOf(decided("other", 1, "v")),
+		"one Index twice":         batchOf(decided("one", 9, "v"), decided("other", 9, "v")),
 		"another server":          {Server: &paxos.ServerState{Cluster: "lunch", ID: 2}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -126,8 +126,8 @@ func (l *Log) enterHint(s *segment, b []byte, at int64) (rest []byte, end int64,
 	}
 	b = b[1+n:]
 	size, n := binary.Uvarint(b)
-	if n <= 0 || skip > maxSegment || size > maxPayload+entryHead {
-		return b, 0, fmt.Errorf("a size is malformed")
+	if n <= 0 || size < entryHead || size > maxPayload+entryHead || skip > uint64(s.end) || at+int64(skip+size) > s.end {
+		return b, 0, fmt.Errorf("an entry that can't be there")
 	}
 	b = b[n:]
 	at += int64(skip)
@@ -138,10 +138,10 @@ func (l *Log) enterHint(s *segment, b []byte, at int64) (rest []byte, end int64,
 		return b[size:], at + int64(size), l.enterEntry(s, entry{kind, at, b[:size]})
 	}
 	index, n := binary.Uvarint(b)
-	if n <= 0 || len(b) < n+1 || len(b) < n+1+int(b[n]) {
+	if n <= 0 || len(b) < n+1 || b[n] == 0 || len(b) < n+1+int(b[n]) {
 		return b, 0, fmt.Errorf("a record is malformed")
 	}
 	name := b[n+1 : n+1+int(b[n])]
-	l.enterRecord(name, spot{index: index, segment: s.number, offset: uint32(at), size: uint32(size)})
+	l.enterRead(name, spot{index: index, segment: s.number, offset: uint32(at), size: uint32(size)})
 	return b[n+1+len(name):], at + int64(size), nil
 }

@@ -83,6 +83,7 @@ type Log struct {
 	sequence uint64 // of the next batch
 	encoder  encoder
 	name     []byte    // of a record, for the index
+	indexes  []uint64  // of the records of a batch
 	saved    time.Time // when the last Save ended
 	armed    bool      // sealing will look at it
 	sealing  *time.Timer
@@ -95,6 +96,8 @@ type Log struct {
 	state    paxos.ServerState
 	stateAt  spot
 	closed   bool
+
+	displaced map[string]spot // in Open: instances whose Index another has, and which must get another yet
 
 	// plan guards which segments there are. It may be taken under writing, and mu under it.
 	plan     sync.Mutex
@@ -148,6 +151,10 @@ func (l *Log) Load(instance string) (paxos.Record, error) {
 	}
 	s := *l.index.spot(at)
 	from := l.segments[s.segment]
+	if from == nil {
+		l.mu.RUnlock()
+		return paxos.Record{}, l.gone(s)
+	}
 	from.acquire()
 	l.mu.RUnlock()
 	defer from.release(l.fs)
@@ -163,6 +170,11 @@ func (l *Log) Load(instance string) (paxos.Record, error) {
 	}
 	rec.Instance = instance
 	return rec, nil
+}
+
+// gone is what is wrong with a record that a hint has told of, and that was not in the segment when that was compacted.
+func (l *Log) gone(s spot) error {
+	return &CorruptionError{segmentPath(l.dir, s.segment), int64(s.offset), "there was no record here, though the hint said so"}
 }
 
 // maxRead is up to how many bytes a buffer for reading is kept for the next.

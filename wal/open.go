@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -211,18 +212,42 @@ func (l *Log) enterEntry(s *segment, e entry) error {
 			return err
 		}
 		l.enterDrop(r, at)
+		maps.DeleteFunc(l.displaced, func(name string, _ spot) bool { return r.From <= name && name < r.To })
 	case kindRecord:
 		name, index, _, err := recordHead(e.payload())
 		if err != nil {
 			return err
 		}
-		if i, ok := l.index.order.Get(index); ok && string(l.index.name(i)) != string(name) {
-			return fmt.Errorf("%q has the Index of %q, %d", name, l.index.name(i), index)
-		}
 		at.index = index
-		l.enterRecord(name, at)
+		l.enterRead(name, at)
 	default:
 		return fmt.Errorf("an entry of a kind that is not known: %d", e.kind)
 	}
+	return nil
+}
+
+// enterRead enters a record that was read. Another instance may have its Index in an older record: that one has got another Index
+// since, in a record that must follow.
+func (l *Log) enterRead(name []byte, at spot) {
+	if i, ok := l.index.order.Get(at.index); ok && string(l.index.name(i)) != string(name) {
+		if l.displaced == nil {
+			l.displaced = map[string]spot{}
+		}
+		l.displaced[string(l.index.name(i))] = *l.index.spot(i)
+		l.leave(*l.index.spot(i))
+		l.index.remove(i)
+	}
+	if len(l.displaced) > 0 {
+		delete(l.displaced, string(name))
+	}
+	l.enterRecord(name, at)
+}
+
+// checkDisplaced returns an error if there is an instance whose Index another has, and which has got no other.
+func (l *Log) checkDisplaced() error {
+	for name, s := range l.displaced {
+		return &CorruptionError{l.segments[s.segment].path, int64(s.offset), fmt.Sprintf("%q has the Index of another instance, %d", name, s.index)}
+	}
+	l.displaced = nil
 	return nil
 }

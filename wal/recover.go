@@ -47,8 +47,8 @@ func (l *Log) recover(open []*segment, sequence uint64) error {
 		}
 		buf, scan.data = scan.data, nil
 	}
-	if len(open) == 0 || l.options.ReadOnly {
-		return nil
+	if err := l.checkDisplaced(); err != nil || len(open) == 0 || l.options.ReadOnly {
+		return err
 	}
 	l.settleRow(open, last)
 	for _, t := range tails[last:] {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/disk/disktest"
 )
 
@@ -140,4 +141,43 @@ func TestTwoPreparedSegments(t *testing.T) {
 		}
 		require.NoError(t, l.Close())
 	}
+}
+
+// A decision may get another Index, and its old one another instance. What tells of the change in between can be compacted away: the log
+// is no less whole for it, though one Index stands in two records that were the latest once.
+func TestIndexChangesHands(t *testing.T) {
+	fs := created(t)
+	l := openIn(t, fs)
+	m := modelOf(l)
+	save := func(b paxos.Batch) {
+		require.NoError(t, l.Save(b))
+		m.apply(b)
+	}
+	fill := func(name string) { // the active segment
+		for n, from := 0, l.active.number; l.active.number == from; n++ {
+			save(batchOf(decided(fmt.Sprint(name, n), uint64(l.sequence*1000), strings.Repeat("f", 900))))
+		}
+	}
+	save(batchOf(decided("first", 5, "v")))
+	fill("a")
+	save(batchOf(decided("first", 7, strings.Repeat("v", 3000))))
+	save(batchOf(decided("second", 5, "v")))
+	fill("b")
+	save(batchOf(decided("first", 8, "v")))
+	fill("c")
+	require.NoError(t, m.differs(l))
+	for range 2 {
+		require.NoError(t, l.Close())
+		l = openIn(t, fs)
+		require.NoError(t, m.differs(l))
+		require.NoError(t, l.Verify())
+		fill("d")
+	}
+	for _, name := range fs.Names() { // by the segments themselves, too
+		if strings.HasSuffix(name, ".hint") {
+			require.NoError(t, fs.Remove(name))
+		}
+	}
+	fs.Kill()
+	require.NoError(t, m.differs(openIn(t, fs)))
 }

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -81,14 +82,26 @@ func (l *Log) check(b *paxos.Batch) error {
 	if err := b.Check(l.state); err != nil {
 		return err
 	}
+	l.indexes = l.indexes[:0]
 	for i := range b.Records {
-		if r := &b.Records[i]; r.Chosen && r.Index <= l.index.order.Highest() {
+		r := &b.Records[i]
+		if !r.Chosen {
+			continue
+		}
+		if r.Index <= l.index.order.Highest() {
 			l.mu.RLock() // compaction moves records
 			err := l.index.checkIndex(r)
 			l.mu.RUnlock()
 			if err != nil {
 				return err
 			}
+		}
+		l.indexes = append(l.indexes, r.Index)
+	}
+	slices.Sort(l.indexes)
+	for i, index := range l.indexes[min(1, len(l.indexes)):] {
+		if index == l.indexes[i] {
+			return fmt.Errorf("Records: two have the Index %d", index)
 		}
 	}
 	return nil
@@ -139,8 +152,8 @@ func (l *Log) enterDrop(r paxos.NameRange, s spot) {
 
 // leave notes that the entry there does not count any more.
 func (l *Log) leave(s spot) {
-	if s.size > 0 {
-		l.segments[s.segment].live -= int64(s.size)
+	if from := l.segments[s.segment]; from != nil && s.size > 0 {
+		from.live -= int64(s.size)
 	}
 }
 

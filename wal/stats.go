@@ -47,6 +47,9 @@ func (l *Log) Verify() error {
 	defer l.mu.RUnlock()
 	for at := range l.index.n {
 		from := l.index.spot(at)
+		if l.segments[from.segment] == nil {
+			return l.gone(*from)
+		}
 		if _, err := l.read(l.segments[from.segment], *from, &buf); err != nil {
 			return err
 		}

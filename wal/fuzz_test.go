@@ -1,0 +1,183 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+)
+
+// fuzzedFiles are the files that FuzzOpenSegment replaces.
+func fuzzedFiles(s specimen) []string {
+	var names []string
+	for _, name := range s.files.names() {
+		if filepath.Base(name) != lockName {
+			names = append(names, name)
+		}
+	}
+	return append(names, filepath.Join(dir, rescueName))
+}
+
+// resum makes right the checksums in what a fuzzer made, which it would not hit upon: of a manifest, a hint, and the head and all batches of
+// a segment, which also get their place.
+func resum(name string, b []byte, store uint64) {
+	le := binary.LittleEndian
+	switch filepath.Ext(name) {
+	case "":
+		if cut := len(b) - len("sum 01234567\n"); filepath.Base(name) == manifestName && cut > 0 {
+			copy(b[cut:], fmt.Sprintf("sum %08x\n", checksum(b[:cut])))
+		} else if len(b) >= batchHead {
+			sumBatch(b, le.Uint64(b[8:]), le.Uint64(b[16:]), le.Uint64(b[24:]))
+		}
+	case ".hint":
+		if len(b) > hintHead+4 {
+			le.PutUint32(b[len(b)-4:], checksum(b[:len(b)-4]))
+		}
+	case ".log":
+		number, _ := segmentNumber(filepath.Base(name), ".log")
+		if len(b) > segmentHead {
+			le.PutUint32(b[32:], checksum(b[:32]))
+		}
+		for turn := range 2 {
+			if at := int(sealOffset(turn)); len(b) > at+sealSize {
+				le.PutUint32(b[at+48:], checksum(b[at:at+48]))
+			}
+		}
+		for at := dataStart; at+batchHead <= len(b) && le.Uint32(b[at:]) == batchMark; {
+			n := sumBatch(b[at:], store, uint64(number), uint64(at))
+			if n == 0 {
+				break
+			}
+			at += n
+		}
+	}
+}
+
+// sumBatch makes the batch at the beginning of b fit its place, and returns how long it is.
+func sumBatch(b []byte, store, segment, offset uint64) int {
+	le := binary.LittleEndian
+	length := int(le.Uint32(b[4:]))
+	if length > len(b)-batchHead {
+		return 0
+	}
+	entries := b[batchHead : batchHead+length]
+	for rest, at := entries, offset+batchHead; len(rest) > 0; {
+		e, next, err := nextEntry(rest, int64(at))
+		if err != nil {
+			break
+		}
+		le.PutUint32(e.bytes, place{store, segment, at}.sum(e.bytes))
+		at += uint64(len(e.bytes))
+		rest = next
+	}
+	h := batchHeader{length: length, store: store, segment: segment, offset: offset, sequence: le.Uint64(b[32:]), watermark: offset,
+		entries: int(le.Uint32(b[48:])), entriesSum: checksum(entries)}
+	h.put(b)
+	return int(padded(int64(batchHead + length)))
+}
+
+// everything reads all that a log says, which must not fail but for damage.
+func everything(t *testing.T, l *Log) map[string]paxos.Record {
+	all := map[string]paxos.Record{}
+	load := func(name string) {
+		r, err := l.Load(name)
+		if err != nil {
+			var damaged *CorruptionError
+			require.ErrorAs(t, err, &damaged)
+			return
+		}
+		all[name] = r
+	}
+	_, err := l.Server()
+	require.NoError(t, err)
+	for name, err := range l.Undecided() {
+		require.NoError(t, err)
+		load(name)
+	}
+	named, err := l.Decided(0, 1<<20)
+	require.NoError(t, err)
+	last := uint64(0)
+	for _, n := range named {
+		require.Greater(t, n.Index, last)
+		last = n.Index
+		load(n.Instance)
+	}
+	return all
+}
+
+// Whatever stands in a file of a log, Open and what follows never panics, nor needs much more memory than there are bytes; and what it
+// shows is there at the next Open, too.
+func FuzzOpenSegment(f *testing.F) {
+	s := newSpecimen(f, true)
+	open, _ := s.files.open()
+	store := open.store
+	names := fuzzedFiles(s)
+	for i, name := range names {
+		f.Add(byte(i), false, s.files[name])
+		f.Add(byte(i), true, s.files[name])
+		f.Add(byte(i), true, slices.Clone(s.files[s.path][s.began:s.end]))
+	}
+	for _, entry := range [][]byte{
+		{kindServer, 0, 3, 1, 2, 3}, // shorter than the head of an entry
+		{kindDrop, 0, 0},            // empty
+		{kindRecord, 0, 8, 5, 1, 'a', kindRecord, 0, 8, 5, 1, 'b'}, // two with one Index
+		{kindRecord, 0, 8, 0, 0},                                   // no name
+		{kindRecord, 0xff, 0xff, 0xff, 0x7f, 8, 0, 1, 'a'},         // beyond the segment
+		{kindRecord, 0, 0xff, 0xff, 0xff, 0x07, 0, 1, 'a'},         // 16 MiB
+	} {
+		for i, name := range names {
+			if filepath.Ext(name) == ".hint" {
+				f.Add(byte(i), true, slices.Concat(s.files[name][:hintHead], entry, []byte{0, 0, 0, 0}))
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, which byte, right bool, content []byte) {
+		if len(content) > 1<<20 {
+			return
+		}
+		name := names[int(which)%len(names)]
+		content = slices.Clone(content)
+		if right {
+			resum(name, content, store)
+		}
+		files := s.files.with(name, content)
+		before := allocated()
+		still, err := files.open()
+		var seen map[string]paxos.Record
+		if err == nil {
+			seen = everything(t, still)
+			still.Verify()
+			require.NoError(t, still.Close())
+		}
+		require.Less(t, allocated()-before, uint64(64<<20+64*len(content)))
+		fs := files.moving()
+		l, err := Open(dir, small(fs))
+		if err != nil {
+			return
+		}
+		shown := everything(t, l)
+		if seen != nil {
+			require.Equal(t, seen, shown, "as it was opened ReadOnly")
+		}
+		if l.alive() == nil {
+			if err := l.Save(batchOf(voted("fuzz", 1<<40, "v"))); err == nil {
+				shown["fuzz"] = voted("fuzz", 1<<40, "v")
+			}
+		}
+		l.Close()
+		again, err := Open(dir, small(fs))
+		if err != nil {
+			var damaged *CorruptionError
+			require.True(t, errors.As(err, &damaged), "%v", err)
+			return
+		}
+		require.Equal(t, shown, everything(t, again))
+		again.Close()
+	})
+}
