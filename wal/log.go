@@ -28,7 +28,7 @@ type Options struct {
 
 	fs        disk.FS       // the machine's
 	least     int64         // bytes of the first segments: 1 MiB
-	sealAfter time.Duration // how long after a Save without another: 5 ms
+	sealAfter time.Duration // how long after a Save without another: 5 ms; negative: at Close only
 	hurry     time.Duration // what fills a segment in less has the next be larger: 1 s
 	inline    bool          // there is no worker: who wakes it does its work
 }
@@ -289,7 +289,9 @@ func (l *Log) Close() error {
 	var err error
 	if !l.options.ReadOnly {
 		l.stopWorker()
-		l.sealing.Stop()
+		if l.sealing != nil {
+			l.sealing.Stop()
+		}
 		if l.alive() == nil {
 			err = l.seal()
 		}

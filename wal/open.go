@@ -32,7 +32,9 @@ func Open(dir string, o Options) (*Log, error) {
 		return nil, err
 	}
 	if !o.ReadOnly {
-		l.sealing = time.AfterFunc(time.Hour, l.sealDue)
+		if o.sealAfter > 0 {
+			l.sealing = time.AfterFunc(time.Hour, l.sealDue)
+		}
 		if !o.inline {
 			go l.workLoop()
 		}

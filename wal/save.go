@@ -26,7 +26,7 @@ func (l *Log) Save(b paxos.Batch) error {
 	if err := l.save(&b); err != nil {
 		return l.die(err)
 	}
-	if l.saved = time.Now(); !l.armed {
+	if l.saved = time.Now(); !l.armed && l.sealing != nil {
 		l.armed = true
 		l.sealing.Reset(l.options.sealAfter)
 	}
