@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -58,9 +59,27 @@ func (n *Node) loop() {
 	for err == nil {
 		n.arm()
 		<-n.wake
+		n.gather()
 		err = n.turn()
 	}
 	n.stop(err)
+}
+
+// gather lets goroutines that are ready to run go first: those that a turn has woken, say, and that call again. What they put into
+// the inbox is taken in one turn then, and leaves in one packet and one Save. Who is alone loses no time.
+func (n *Node) gather() {
+	const most = 8
+	last := 1
+	for range most {
+		runtime.Gosched()
+		n.mu.Lock()
+		size := len(n.inbox.begin) + len(n.inbox.packets)
+		n.mu.Unlock()
+		if size <= last {
+			return
+		}
+		last = size
+	}
 }
 
 // turn hands in all that came, then carries out all that comes of it: one packet for each peer, and one Save.
