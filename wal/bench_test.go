@@ -157,9 +157,9 @@ func diskUsage(t testing.TB, dir string) (bytes int64) {
 	return bytes
 }
 
-// BenchmarkSaveWhileCompacting compares how long Saves take at p99.9 while segments are prepared and compacted, and while not.
+// BenchmarkSaveWhileCompacting has compaction not wait until it is quiet. It compares how long Saves take at p99.9 while segments are prepared and compacted, and while not.
 func BenchmarkSaveWhileCompacting(b *testing.B) {
-	l, _ := openNew(b, Options{})
+	l, _ := openNew(b, Options{eager: true})
 	records := make([]paxos.Record, 64)
 	var busy, idle []time.Duration
 	b.ResetTimer()

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/singledecree/paxos/internal/disk"
 )
@@ -19,12 +20,45 @@ const (
 	manySmall = 8
 )
 
-// compactAll compacts until there is no more to gain, then writes the hints that are missing.
+// Compaction has time: it waits until no Save comes for restAfter, or until there is more garbage than what counts and slack
+// together. So it takes nothing from a burst of Saves, and a disk that is always busy holds no more than about twice what counts.
+const (
+	restAfter = 50 * time.Millisecond
+	slack     = 64 << 20
+)
+
+// isDue reports whether it is time to compact, and whether it is a quiet one.
+func (l *Log) isDue() (due, quiet bool) {
+	if l.options.eager || l.quiet.Load() {
+		return true, true
+	}
+	l.plan.Lock()
+	defer l.plan.Unlock()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	waste, live := int64(0), int64(0)
+	for _, s := range l.row {
+		if live += s.live; s.closed {
+			waste += s.waste()
+		}
+	}
+	return waste > live+slack, false
+}
+
+// compactAll compacts until it is not due any more, or there is no more to gain. If it is quiet, it writes the hints that are
+// missing, then.
 func (l *Log) compactAll() error {
 	for {
+		due, quiet := l.isDue()
+		if !due {
+			return nil
+		}
 		run, first := l.worthwhile()
-		if len(run) == 0 {
+		if len(run) == 0 && quiet {
 			return l.hintAll()
+		}
+		if len(run) == 0 {
+			return nil
 		}
 		if err := l.compact(run, first); err != nil {
 			return err

@@ -30,6 +30,7 @@ type Options struct {
 	least     int64         // bytes of the first segments: 1 MiB
 	sealAfter time.Duration // how long after a Save without another: 5 ms; negative: at Close only
 	hurry     time.Duration // what fills a segment in less has the next be larger: 1 s
+	eager     bool          // compaction does not wait until it is quiet
 	inline    bool          // there is no worker: who wakes it does its work
 }
 
@@ -86,6 +87,7 @@ type Log struct {
 	indexes  []uint64  // of the records of a batch
 	saved    time.Time // when the last Save ended
 	armed    bool      // sealing will look at it
+	quiet    atomic.Bool
 	sealing  *time.Timer
 	head     [pageSize]byte // of a seal
 

@@ -38,6 +38,7 @@ func Open(dir string, o Options) (*Log, error) {
 		if !o.inline {
 			go l.workLoop()
 		}
+		l.quiet.Store(true)
 		l.work()
 	}
 	return l, nil

@@ -28,6 +28,7 @@ func (l *Log) Save(b paxos.Batch) error {
 	}
 	if l.saved = time.Now(); !l.armed && l.sealing != nil {
 		l.armed = true
+		l.quiet.Store(false)
 		l.sealing.Reset(l.options.sealAfter)
 	}
 	return nil
@@ -200,21 +201,29 @@ func (l *Log) takePrepared(n int64) error {
 	return nil
 }
 
-// sealDue seals the log if no Save came for a while.
+// sealDue seals the log if no Save came for a while, and lets the worker compact if none came for longer.
 func (l *Log) sealDue() {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if l.writable() != nil {
 		return
 	}
-	if wait := l.options.sealAfter - time.Since(l.saved); wait > 0 {
-		l.sealing.Reset(wait)
+	since := time.Since(l.saved)
+	if since < l.options.sealAfter {
+		l.sealing.Reset(l.options.sealAfter - since)
+		return
+	}
+	if err := l.seal(); err != nil {
+		l.options.Logger.Error("wal: the log is dead", "dir", l.dir, "err", l.die(err))
+		return
+	}
+	if since < restAfter {
+		l.sealing.Reset(restAfter - since)
 		return
 	}
 	l.armed = false
-	if err := l.seal(); err != nil {
-		l.options.Logger.Error("wal: the log is dead", "dir", l.dir, "err", l.die(err))
-	}
+	l.quiet.Store(true)
+	l.work()
 }
 
 // seal says in the active segment that all of it is durable; writing is held.
