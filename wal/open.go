@@ -65,9 +65,9 @@ func (l *Log) open() (err error) {
 		if err := l.fs.SyncDir(l.dir); err != nil {
 			return fmt.Errorf("wal: %s: %w", l.dir, err)
 		}
-		if err := l.removeLeftovers(); err != nil {
-			return err
-		}
+	}
+	if err := l.removeLeftovers(); err != nil {
+		return err
 	}
 	last := uint64(0)
 	var open []*segment
@@ -98,7 +98,7 @@ func (l *Log) open() (err error) {
 }
 
 // removeLeftovers removes what a crash has left: files that were not ready, and segments that others have taken the place
-// of. A segment that is not listed, but should be, is damage.
+// of. A segment that is not listed, but should be, is damage. If the log is ReadOnly, nothing is removed.
 func (l *Log) removeLeftovers() error {
 	names, err := l.fs.List(l.dir)
 	if err != nil {
@@ -108,17 +108,21 @@ func (l *Log) removeLeftovers() error {
 	for _, s := range l.manifest.segments {
 		listed[s.number] = true
 	}
+	unlisted := uint32(0) // the first of those that were prepared
 	for _, name := range names {
 		path := filepath.Join(l.dir, name)
 		number, isSegment := segmentNumber(name, ".log")
 		hinted, isHint := segmentNumber(name, ".hint")
 		switch {
 		case isSegment && !listed[number]:
-			if err := l.checkLeftover(path, number); err != nil {
+			if unlisted, err = l.checkLeftover(path, number, unlisted); err != nil {
 				return err
 			}
 		case isHint && !listed[hinted], isTemporary(name):
 		default:
+			continue
+		}
+		if l.options.ReadOnly {
 			continue
 		}
 		if err := l.fs.Remove(path); err != nil {
@@ -136,25 +140,28 @@ func isTemporary(name string) bool {
 }
 
 // checkLeftover returns an error unless the segment, which is not listed, is one that nothing was written to, a copy, or one
-// that a copy has replaced.
-func (l *Log) checkLeftover(path string, number uint32) error {
+// that a copy has replaced. Nothing is copied before what was prepared is listed, so a copy with a higher number than one that was
+// prepared, and is not listed, says that the manifest is an old one, too. first is the first of those; so is what it returns.
+func (l *Log) checkLeftover(path string, number, first uint32) (uint32, error) {
 	if number < l.manifest.next {
-		return nil
+		return first, nil
 	}
 	f, err := l.fs.Open(path, false)
 	if err != nil {
-		return fmt.Errorf("wal: %w", err)
+		return first, fmt.Errorf("wal: %w", err)
 	}
 	defer f.Close()
 	scan, err := l.newScan(&segment{number: number, path: path, file: f}, nil)
-	if err != nil {
-		return err
-	}
-	if !isCopy(scan.data) && scan.garbage() > 0 {
-		return &CorruptionError{filepath.Join(l.dir, manifestName), 0, fmt.Sprintf("it does not list segment %d, to which something was written: "+
+	switch {
+	case err != nil:
+		return first, err
+	case isCopy(scan.data) && first != 0, !isCopy(scan.data) && scan.garbage() > 0:
+		return first, &CorruptionError{filepath.Join(l.dir, manifestName), 0, fmt.Sprintf("it does not list segment %d, to which something was written: "+
 			"it is an old one", number)}
+	case !isCopy(scan.data) && first == 0:
+		first = number
 	}
-	return nil
+	return first, nil
 }
 
 // openSegment opens a listed segment, and puts it into the row.

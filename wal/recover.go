@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+
+	"github.com/singledecree/paxos/internal/disk"
 )
 
 // A tail is how an open segment ends.
@@ -33,7 +35,9 @@ func (l *Log) recover(open []*segment, sequence uint64) error {
 		if scan, err = l.newScan(s, buf); err != nil {
 			return err
 		}
-		saved.restore(scan)
+		if saved.restore(scan); scan.rescued && l.options.ReadOnly {
+			s.file = rescued{s.file, saved}
+		}
 		if err := l.recoverSegment(scan, before); err != nil {
 			return err
 		}
@@ -166,11 +170,28 @@ func (l *Log) readRescue() (r rescue, err error) {
 	return rescue{h, b}, nil
 }
 
-// restore puts the batch where it belongs in what was read of its segment.
+// restore puts the batch where it belongs in what was read of its segment, and in what is read of it later.
 func (r rescue) restore(s *scan) {
-	if r.bytes != nil && r.segment == uint64(s.segment.number) && r.offset+uint64(len(r.bytes)) <= uint64(len(s.data)) {
+	if r.bytes != nil && r.segment == uint64(s.segment.number) && r.offset <= maxSegment && r.offset+uint64(len(r.bytes)) <= uint64(len(s.data)) {
 		copy(s.data[r.offset:], r.bytes)
+		s.rescued = true
 	}
+}
+
+// A rescued file is one that reads as if the rescue were written back: a log that is ReadOnly can't do that.
+type rescued struct {
+	disk.File
+	rescue rescue
+}
+
+// ReadAt reads the file, and what lies in the batch from that.
+func (f rescued) ReadAt(b []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(b, at)
+	begins, ends := int64(f.rescue.offset), int64(f.rescue.offset)+int64(len(f.rescue.bytes))
+	if from, to := max(at, begins), min(at+int64(n), ends); from < to {
+		copy(b[from-at:to-at], f.rescue.bytes[from-begins:to-begins])
+	}
+	return n, err
 }
 
 // removeRescue removes the rescue, if there is one.

@@ -198,6 +198,9 @@ func (l *Log) takePrepared(n int64) error {
 		l.hurried = l.active.size
 	}
 	l.active, l.begun, l.prepared = l.prepared, now, nil
+	if l.active.size-l.active.end >= n {
+		l.wanted = 0 // the next need not be as large
+	}
 	return nil
 }
 

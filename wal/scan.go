@@ -42,6 +42,7 @@ type scan struct {
 	sequence uint64 // which it must have; zero: any
 	batches  uint64
 	began    int64 // where the last batch began
+	rescued  bool  // the rescue is in data
 }
 
 func (s *scan) corrupt(at int64, format string, args ...any) error {

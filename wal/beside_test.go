@@ -1,0 +1,263 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/disk/disktest"
+)
+
+// A counter is an instance that is saved again and again: its value is the number of the Save.
+const counters = 8
+
+// Readers read while Saves, new segments and compactions go on, on the machine's file system: each sees what was saved before it began,
+// or later. Close comes in the middle, and then all stops.
+func TestReadersBesideEverything(t *testing.T) {
+	path := t.TempDir()
+	require.NoError(t, Create(path, 1, members))
+	l, err := Open(path, Options{least: 16 << 10, SegmentSize: 64 << 10})
+	require.NoError(t, err)
+	var saved [counters]atomic.Uint64
+	var decisions atomic.Uint64
+	var wait sync.WaitGroup
+	fail := make(chan error, 8)
+	stop := func(err error) bool {
+		if err != nil && !errors.Is(err, os.ErrClosed) {
+			fail <- err
+		}
+		return err != nil
+	}
+	const enough = 600
+	half := make(chan struct{})
+	wait.Go(func() {
+		for n := uint64(1); ; n++ {
+			i := n % counters
+			b := batchOf(voted(fmt.Sprint("counter/", i), n, fmt.Sprintf("%d %s", n, strings.Repeat("v", int(n%700)))))
+			if n%3 == 0 {
+				b.Records = append(b.Records, decided(fmt.Sprint("done/", n/3), n/3, "d"))
+			}
+			if stop(l.Save(b)) {
+				return
+			}
+			saved[i].Store(n)
+			if n%3 == 0 {
+				decisions.Store(n / 3)
+			}
+			if n == enough {
+				close(half)
+			}
+		}
+	})
+	for r := range 4 {
+		x := rand.New(rand.NewPCG(uint64(r), 15))
+		wait.Go(func() {
+			for !stop(readBeside(l, x, &saved, &decisions)) {
+			}
+		})
+	}
+	select {
+	case <-half:
+	case err := <-fail:
+		t.Fatal(err)
+	}
+	stats := l.Stats()
+	require.NoError(t, l.Close())
+	wait.Wait()
+	select {
+	case err := <-fail:
+		t.Fatal(err)
+	default:
+	}
+	t.Logf("%+v", stats)
+	require.Less(t, stats.Bytes, int64(1<<20), "it was compacted meanwhile")
+	l, err = Open(path, Options{})
+	require.NoError(t, err)
+	defer l.Close()
+	for i := range uint64(counters) {
+		got, err := l.Load(fmt.Sprint("counter/", i))
+		require.NoError(t, err)
+		require.Equal(t, saved[i].Load(), got.Acceptor.Promised.Round)
+	}
+	require.NoError(t, l.Verify())
+}
+
+// readBeside reads something, and checks that it is not older than what was saved before.
+func readBeside(l *Log, x *rand.Rand, saved *[counters]atomic.Uint64, decisions *atomic.Uint64) error {
+	switch x.IntN(4) {
+	case 0:
+		before := decisions.Load()
+		named, err := l.Decided(before-min(before, 5), 1000)
+		if err != nil {
+			return err
+		}
+		for i, n := range named {
+			if n.Index != before-min(before, 5)+uint64(i)+1 || n.Instance != fmt.Sprint("done/", n.Index) {
+				return fmt.Errorf("%v is listed at %d after %d", n, i, before)
+			}
+		}
+		if uint64(len(named)) < min(before, 5) {
+			return fmt.Errorf("%d are listed, %d were saved", len(named), before)
+		}
+	case 1:
+		n := 0
+		for _, err := range l.Undecided() {
+			if n++; err != nil {
+				return err
+			}
+		}
+		if n > counters {
+			return fmt.Errorf("%d undecided", n)
+		}
+	case 2:
+		if s := l.Stats(); s.Undecided > counters || s.Live < 0 || s.Live > s.Bytes || s.Segments < 1 {
+			return fmt.Errorf("%+v", s)
+		}
+	default:
+		i := x.Uint64N(counters)
+		before := saved[i].Load()
+		got, err := l.Load(fmt.Sprint("counter/", i))
+		if err != nil {
+			return err
+		}
+		round := got.Acceptor.Promised.Round
+		if round < before || round > 0 && !strings.HasPrefix(string(got.Acceptor.Value), fmt.Sprint(round, " ")) {
+			return fmt.Errorf("counter %d is %d, %q: %d was saved", i, round, got.Acceptor.Value[:min(9, len(got.Acceptor.Value))], before)
+		}
+	}
+	return nil
+}
+
+// isSealed reports whether, after a loss of power, the seal of the active segment says that the last batch is durable.
+func isSealed(t *testing.T, fs *disktest.FS, l *Log) bool {
+	t.Helper()
+	content := fs.Crash(disktest.LoseAll, nil).Content(l.active.path)
+	s := scan{segment: l.active, store: l.store, data: content}
+	end, _ := s.sealed()
+	return end == l.active.end
+}
+
+// A log is sealed when no Save came for 5 ms, and not before; and at Close.
+func TestSealedWhenQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := created(t)
+		l, err := Open(dir, Options{fs: fs, least: 4 << 10, SegmentSize: 32 << 10})
+		require.NoError(t, err)
+		save := func(n uint64) { require.NoError(t, l.Save(batchOf(voted("a", n, "v")))) }
+		const tick = time.Millisecond
+		for n := range uint64(5) { // never quiet for 5 ms
+			save(n + 1)
+			time.Sleep(4 * tick)
+			synctest.Wait()
+			require.False(t, isSealed(t, fs, l), "Save %d", n)
+		}
+		time.Sleep(tick - 1)
+		synctest.Wait()
+		require.False(t, isSealed(t, fs, l))
+		time.Sleep(1)
+		synctest.Wait()
+		require.True(t, isSealed(t, fs, l))
+		calls := len(fs.Ops())
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Len(t, fs.Ops(), calls, "nothing more to seal")
+		save(10)
+		require.False(t, isSealed(t, fs, l))
+		time.Sleep(5 * tick)
+		synctest.Wait()
+		require.True(t, isSealed(t, fs, l), "again")
+		save(11)
+		require.False(t, isSealed(t, fs, l))
+		require.NoError(t, l.Close())
+		require.True(t, isSealed(t, fs, l), "at Close")
+		calls = len(fs.Ops())
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Len(t, fs.Ops(), calls, "nothing is written after Close")
+	})
+}
+
+// A seal that fails ends the log, though no Save is there to be told: the next one is.
+func TestSealFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := created(t)
+		var failing atomic.Bool
+		fs.Fail = func(disktest.Op, int) error {
+			if failing.Load() {
+				return errDisk
+			}
+			return nil
+		}
+		l, err := Open(dir, Options{fs: fs, least: 4 << 10, SegmentSize: 32 << 10})
+		require.NoError(t, err)
+		m := modelOf(l)
+		saveSized(t, l, m, 10)
+		synctest.Wait()
+		failing.Store(true)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		failing.Store(false)
+		require.ErrorIs(t, l.Save(batchOf(voted("a", 1, "v"))), errDisk)
+		require.NoError(t, m.differs(l))
+		require.NoError(t, l.Close())
+		again := openIn(t, fs)
+		require.NoError(t, m.differs(again))
+		require.NoError(t, again.Close())
+	})
+}
+
+// Close comes while the worker prepares or compacts, and a Save waits for it: it ends all of them, and loses nothing.
+func TestCloseAtAnyTime(t *testing.T) {
+	for seed := range uint64(60) {
+		x := rand.New(rand.NewPCG(seed, 16))
+		fs := created(t)
+		o := small(fs)
+		o.inline = false
+		l, err := Open(dir, o)
+		require.NoError(t, err)
+		m := modelOf(l)
+		next := make(chan paxos.Batch)
+		done := make(chan struct{})
+		var last *model
+		go func() {
+			defer close(done)
+			for b := range next {
+				last = m.clone()
+				last.apply(b)
+				if err := l.Save(b); err != nil {
+					if !errors.Is(err, os.ErrClosed) {
+						t.Errorf("seed %d: %v", seed, err)
+					}
+					return
+				}
+				m, last = last, nil
+			}
+		}()
+		s := newScript(x, 2000, l)
+		for range x.IntN(40) {
+			b := s.batch()
+			s.model.apply(b)
+			select {
+			case next <- b:
+			case <-done:
+			}
+		}
+		require.NoError(t, l.Close())
+		close(next)
+		<-done
+		again, err := Open(dir, small(fs))
+		require.NoError(t, err)
+		require.NoError(t, m.differs(again), "seed %d", seed)
+		require.NoError(t, again.Close())
+	}
+}
