@@ -177,8 +177,11 @@ func inParts(t *testing.T, files still, unit int, f func(name string, at int, fi
 }
 
 func each(every int) int {
-	if *allBits {
+	switch {
+	case *allBits:
 		return 1
+	case testing.Short():
+		return 10*every + 1
 	}
 	return every
 }

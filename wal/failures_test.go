@@ -131,7 +131,7 @@ func TestEachCallFails(t *testing.T) {
 						}
 						require.NoError(t, f.check(rand.New(rand.NewPCG(uint64(n), 9))), "call %d", n)
 						if testing.Short() {
-							n += 10
+							n += 30
 						}
 					}
 				})
@@ -176,7 +176,11 @@ func TestFailedSyncOfBatchKills(t *testing.T) {
 // the log goes on after it was opened again.
 func TestDiskFull(t *testing.T) {
 	refused := 0
-	for limit := int64(20 << 10); limit < 200<<10; limit += 1000 {
+	step := int64(1000)
+	if testing.Short() {
+		step = 7000
+	}
+	for limit := int64(20 << 10); limit < 200<<10; limit += step {
 		fs := created(t)
 		l := openIn(t, fs)
 		fs.Limit = limit
@@ -208,7 +212,7 @@ func TestDiskFull(t *testing.T) {
 			require.NoError(t, checkImage(image, moment{saved: last.saved}, x), "limit %d", limit)
 		}
 	}
-	require.Greater(t, refused, 50)
+	require.Greater(t, refused, 10)
 	t.Logf("%d runs ended for lack of room", refused)
 }
 
@@ -287,6 +291,9 @@ func TestRefusedSaveKills(t *testing.T) {
 		"another server":          {Server: &paxos.ServerState{Cluster: "lunch", ID: 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && len(b.Records) == len(tooMany) {
+				t.Skip("it takes 300 MiB")
+			}
 			fs := created(t)
 			l := openIn(t, fs)
 			m := modelOf(l)
