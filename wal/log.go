@@ -28,10 +28,10 @@ type Options struct {
 
 	fs        disk.FS       // the machine's
 	least     int64         // bytes of the first segments: 1 MiB
-	sealAfter time.Duration // how long after a Save without another: 5 ms; negative: at Close only
+	sealAfter time.Duration // how long after a Save without another: 5 ms
 	hurry     time.Duration // what fills a segment in less has the next be larger: 1 s
 	eager     bool          // compaction does not wait until it is quiet
-	inline    bool          // there is no worker: who wakes it does its work
+	inline    bool          // there is no worker: who wakes it does its work; nor is there a timer that seals
 }
 
 const (
@@ -291,9 +291,7 @@ func (l *Log) Close() error {
 	var err error
 	if !l.options.ReadOnly {
 		l.stopWorker()
-		if l.sealing != nil {
-			l.sealing.Stop()
-		}
+		l.sealing.Stop()
 		if l.alive() == nil {
 			err = l.seal()
 		}

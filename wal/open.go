@@ -32,13 +32,12 @@ func Open(dir string, o Options) (*Log, error) {
 		return nil, err
 	}
 	if !o.ReadOnly {
-		if o.sealAfter > 0 {
-			l.sealing = time.AfterFunc(time.Hour, l.sealDue)
-		}
+		l.sealing = time.AfterFunc(time.Hour, l.sealDue)
+		l.sealing.Stop() // until the first Save
+		l.quiet.Store(true)
 		if !o.inline {
 			go l.workLoop()
 		}
-		l.quiet.Store(true)
 		l.work()
 	}
 	return l, nil

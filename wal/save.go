@@ -26,7 +26,7 @@ func (l *Log) Save(b paxos.Batch) error {
 	if err := l.save(&b); err != nil {
 		return l.die(err)
 	}
-	if l.saved = time.Now(); !l.armed && l.sealing != nil {
+	if l.saved = time.Now(); !l.armed && !l.options.inline {
 		l.armed = true
 		l.quiet.Store(false)
 		l.sealing.Reset(l.options.sealAfter)
