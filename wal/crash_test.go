@@ -12,7 +12,7 @@ import (
 	"github.com/singledecree/paxos/internal/disk/disktest"
 )
 
-var crashImages = flag.Int("wal.images", 10_000, "crash images to open; CI opens 100,000")
+var crashImages = flag.Int("wal.images", 3_000, "crash images to open; CI opens 100,000")
 
 // A moment is what a log may hold at some point of a history: what was acknowledged, or also what was being saved.
 type moment struct{ saved, begun *model }
