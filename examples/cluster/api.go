@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/singledecree/paxos"
+)
+
+// The API of a server, for clients on its machine. Answers are JSON.
+//
+//	POST /v1/propose  {"name": "lunch", "value": "burger"}   what was chosen, whoever proposed it
+//	GET  /v1/read?name=lunch                                 the decision, or that there was none
+//	GET  /v1/wait?name=lunch                                 the decision, as soon as there is one
+//	GET  /v1/peek?name=lunch                                 what this server knows, without asking the others
+//	GET  /v1/watch?after=0                                   every decision, a line each, for as long as the client likes
+//	GET  /v1/status                                          how the server is
+//
+// With timeout=2s, a call ends with an error after that time; else it ends when the client goes. A value that is not UTF-8 is in
+// "base64" in place of "value", in questions and answers. An error is {"error": "…"}; "unknown": true says of a propose
+// that its value may be chosen all the same.
+//
+// Anybody on the machine may call it. A browser must not, whatever page it shows: hence the content type of a propose is
+// application/json, and the Host that is asked for must be a loopback address.
+
+// An answer tells of one instance.
+type answer struct {
+	Name    string `json:"name"`
+	Decided bool   `json:"decided"`
+	Value   string `json:"value,omitempty"`
+	Base64  []byte `json:"base64,omitempty"` // in its place, if it is not UTF-8
+	Ballot  string `json:"ballot,omitempty"` // in which this server learned it
+	Index   uint64 `json:"index,omitempty"`  // of watch
+}
+
+// value returns what was decided.
+func (a answer) value() string {
+	if a.Base64 != nil {
+		return string(a.Base64)
+	}
+	return a.Value
+}
+
+func newAnswer(d paxos.Decision, ok bool, name string) answer {
+	a := answer{Name: name, Decided: ok}
+	if ok {
+		a.Value, a.Base64 = split(string(d.Value))
+		a.Ballot = d.Ballot.String()
+	}
+	return a
+}
+
+// split returns a value as JSON can hold it.
+func split(v string) (text string, bytes []byte) {
+	if utf8.ValidString(v) {
+		return v, nil
+	}
+	return "", []byte(v)
+}
+
+// A failure is what is answered when a call fails.
+type failure struct {
+	Text    string `json:"error"`
+	Unknown bool   `json:"unknown,omitempty"`
+}
+
+// A proposal is what a client sends.
+type proposal struct {
+	Name   string `json:"name"`
+	Value  string `json:"value,omitempty"`
+	Base64 []byte `json:"base64,omitempty"`
+}
+
+// maxProposal is more than a value of 1 MiB takes in JSON, even if it is all escapes.
+const maxProposal = 8 << 20
+
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/propose", s.propose)
+	mux.HandleFunc("GET /v1/read", s.ask(s.node.Read))
+	mux.HandleFunc("GET /v1/peek", s.ask(s.node.Peek))
+	mux.HandleFunc("GET /v1/wait", s.ask(func(ctx context.Context, name string) (paxos.Decision, bool, error) {
+		d, err := s.node.Wait(ctx, name)
+		return d, err == nil, err
+	}))
+	mux.HandleFunc("GET /v1/watch", s.watch)
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.status()) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLoopback(r.Host) {
+			reply(w, http.StatusForbidden, failure{Text: "Host: " + r.Host + " is not a loopback address"})
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) propose(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Content-Type") != "application/json" {
+		reply(w, http.StatusUnsupportedMediaType, failure{Text: "Content-Type: want application/json"})
+		return
+	}
+	var p proposal
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxProposal)).Decode(&p); err != nil {
+		reply(w, http.StatusBadRequest, failure{Text: "body: " + err.Error()})
+		return
+	}
+	ctx, cancel, err := bounded(r)
+	if err != nil {
+		reply(w, http.StatusBadRequest, failure{Text: err.Error()})
+		return
+	}
+	defer cancel()
+	value := p.Value
+	if p.Base64 != nil {
+		value = string(p.Base64)
+	}
+	d, err := s.node.Propose(ctx, p.Name, paxos.Value(value))
+	if err != nil {
+		reply(w, statusOf(err), failure{err.Error(), paxos.Unknown(err)})
+		return
+	}
+	reply(w, http.StatusOK, newAnswer(d, true, p.Name))
+}
+
+// ask serves one of the calls that ask about a name.
+func (s *server) ask(call func(context.Context, string) (paxos.Decision, bool, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel, err := bounded(r)
+		if err != nil {
+			reply(w, http.StatusBadRequest, failure{Text: err.Error()})
+			return
+		}
+		defer cancel()
+		name := r.URL.Query().Get("name")
+		d, ok, err := call(ctx, name)
+		if err != nil {
+			reply(w, statusOf(err), failure{Text: err.Error()})
+			return
+		}
+		reply(w, http.StatusOK, newAnswer(d, ok, name))
+	}
+}
+
+// watch sends decisions as they come, a line each, and an error when there are no more to come.
+func (s *server) watch(w http.ResponseWriter, r *http.Request) {
+	after := uint64(0)
+	if text := r.URL.Query().Get("after"); text != "" {
+		var err error
+		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
+			reply(w, http.StatusBadRequest, failure{Text: "after: " + err.Error()})
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out := json.NewEncoder(w)
+	flush := http.NewResponseController(w)
+	flush.Flush()
+	for learned, err := range s.node.Decisions(r.Context(), after) {
+		if err != nil {
+			out.Encode(failure{Text: err.Error()})
+			return
+		}
+		a := newAnswer(learned.Decision, true, learned.Instance)
+		a.Index = learned.Index
+		if out.Encode(a) != nil || flush.Flush() != nil {
+			return
+		}
+	}
+}
+
+// bounded returns a context that ends when the client goes, or after the timeout that it wants.
+func bounded(r *http.Request) (context.Context, context.CancelFunc, error) {
+	text := r.URL.Query().Get("timeout")
+	if text == "" {
+		ctx, cancel := context.WithCancel(r.Context())
+		return ctx, cancel, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return nil, nil, errors.New("timeout: " + strconv.Quote(text) + " is not a positive duration")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), d)
+	return ctx, cancel, nil
+}
+
+// statusOf returns what HTTP calls the error of a call.
+func statusOf(err error) int {
+	var op *paxos.OpError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return http.StatusGatewayTimeout
+	case errors.Is(err, paxos.ErrClosed), errors.Is(err, paxos.ErrBusy), errors.Is(err, context.Canceled):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, paxos.ErrTooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.As(err, &op) && op.Phase == "":
+		return http.StatusBadRequest
+	}
+	return http.StatusInternalServerError
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	text, err := json.Marshal(v)
+	if err != nil { // it can't be: all of them are made of text and numbers
+		return
+	}
+	io.WriteString(w, string(text)+"\n")
+}

@@ -1,0 +1,103 @@
+// Cluster runs servers that are really apart: processes of their own, which keep what they know on disk and talk over TCP
+// with mutual TLS.
+//
+// Without arguments it starts three of them on this machine, and takes commands:
+//
+//	go run ./examples/cluster
+//	go run ./examples/cluster -c "propose lunch burger; kill 1; @2 propose lunch pizza; status"
+//
+// With a subcommand it is one of the tools for a cluster on several machines, which the README shows in use:
+//
+//	go run ./examples/cluster certs -cluster lunch -dir certs 1 2 3
+//	go run ./examples/cluster create -config one.json
+//	go run ./examples/cluster serve -config one.json
+//	go run ./examples/cluster call -api 127.0.0.1:8000 "propose lunch burger"
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usage = `usage: cluster [-n SERVERS] [-dir DIR] [-timeout TIME] [-c COMMANDS]
+       cluster certs -cluster NAME [-dir DIR] [-days N] ID...
+       cluster create -config FILE
+       cluster serve -config FILE [-v]
+       cluster call [-api ADDRESS] [-timeout TIME] COMMANDS
+
+Without a subcommand, it starts servers on this machine, each a process of its own with storage on disk and mutual TLS, and
+takes commands: from the terminal, from a pipe, or from -c, separated by semicolons. When commands don't come from a
+terminal, the first that fails ends it, with status 1.
+
+    -n SERVERS     how many, 1 to 9 (3)
+    -dir DIR       keep everything in DIR, and go on with what is there; else it is in a temporary directory, and goes
+    -timeout TIME  how long a command may wait for the servers (5s)
+    -c COMMANDS    carry these out instead of asking for any
+
+certs   makes an authority, unless DIR has it, and signs a certificate for each ID
+create  makes the storage of one server, once in its life
+serve   runs one server, until it is interrupted
+call    has a server of any machine, whose API is reached at ADDRESS, carry out commands
+
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Stdin, os.Stdout, os.Args[1:])
+	var bad usageError
+	switch {
+	case err == nil:
+		return
+	case errors.Is(err, errInterrupted):
+		os.Exit(130)
+	case errors.As(err, &bad):
+		fmt.Fprintf(os.Stderr, "cluster: %v\n\n%s%s", err, usage, commandHelp)
+		os.Exit(2)
+	}
+	fmt.Fprintln(os.Stderr, "cluster:", err)
+	os.Exit(1)
+}
+
+// A usageError says what is wrong with the arguments.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// errInterrupted is the end of what ran until somebody had enough of it.
+var errInterrupted = errors.New("interrupted")
+
+func run(ctx context.Context, in io.Reader, out io.Writer, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "certs":
+			return runCerts(out, args[1:])
+		case "create":
+			return runCreate(out, args[1:])
+		case "serve":
+			return runServe(ctx, in, out, args[1:])
+		case "call":
+			return runCall(ctx, out, args[1:])
+		}
+	}
+	return runLocal(ctx, in, out, args)
+}
+
+// parseFlags parses args, and has -h print the usage.
+func parseFlags(flags *flag.FlagSet, out io.Writer, args []string) (help bool, err error) {
+	flags.SetOutput(io.Discard)
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(out, usage, commandHelp)
+		return true, nil
+	case err != nil:
+		return false, usageError(err.Error())
+	}
+	return false, nil
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/tcp"
+	"github.com/singledecree/paxos/wal"
+)
+
+// runCreate is the subcommand create: the one and only time at which a server's storage is made.
+func runCreate(out io.Writer, args []string) error {
+	flags := flag.NewFlagSet("create", flag.ContinueOnError)
+	file := flags.String("config", "", "")
+	if help, err := parseFlags(flags, out, args); help || err != nil {
+		return err
+	}
+	if *file == "" || flags.NArg() > 0 {
+		return usageError("create: want -config FILE and nothing else")
+	}
+	c, err := readConfig(*file)
+	if err != nil {
+		return err
+	}
+	if err := wal.Create(c.Dir, c.ID, c.members()); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s is the storage of server %d of %s\n", c.Dir, c.ID, c.members())
+	return nil
+}
+
+// runServe is the subcommand serve.
+func runServe(ctx context.Context, in io.Reader, out io.Writer, args []string) error {
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	file, verbose := flags.String("config", "", ""), flags.Bool("v", false, "")
+	// With -tethered, it ends when its standard input does, as when the process dies that started it; and Ctrl-C, which a
+	// terminal sends to both, is left to that.
+	isTethered := flags.Bool("tethered", false, "")
+	if help, err := parseFlags(flags, out, args); help || err != nil {
+		return err
+	}
+	if *file == "" || flags.NArg() > 0 {
+		return usageError("serve: want -config FILE, perhaps -v, and nothing else")
+	}
+	c, err := readConfig(*file)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if *isTethered {
+		signal.Ignore(os.Interrupt)
+		go func() {
+			io.Copy(io.Discard, in)
+			cancel()
+		}()
+	}
+	level := slog.LevelInfo
+	if *verbose {
+		level = slog.LevelDebug
+	}
+	s, err := startServer(ctx, c, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
+	if err != nil {
+		return err
+	}
+	if err := json.NewEncoder(out).Encode(serving{Listen: s.transport.Addr().String(), API: s.listener.Addr().String()}); err != nil {
+		return errors.Join(err, s.stop())
+	}
+	select {
+	case <-ctx.Done():
+		return s.stop()
+	case <-s.node.Done():
+		return errors.Join(s.node.Err(), s.stop())
+	}
+}
+
+// serving is what a server prints, as a line of JSON, when it can be reached.
+type serving struct {
+	Listen string `json:"listen"`
+	API    string `json:"api"`
+}
+
+// A server is all that one process runs: a Node on its storage and its transport, and the API for clients.
+type server struct {
+	config    config
+	log       *wal.Log
+	transport *tcp.Transport
+	node      *paxos.Node
+	listener  net.Listener
+	http      *http.Server
+	all       sync.WaitGroup
+	end       context.CancelFunc
+}
+
+func startServer(ctx context.Context, c config, logger *slog.Logger) (s *server, err error) {
+	s = &server{config: c}
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
+	used := versions(c)
+	secure, err := loadTLS(c)
+	if err != nil {
+		return s, err
+	}
+	if s.log, err = wal.Open(c.Dir, wal.Options{Logger: logger}); err != nil {
+		return s, err
+	}
+	if s.listener, err = net.Listen("tcp", c.API); err != nil {
+		return s, fmt.Errorf("api: %w", err)
+	}
+	s.transport, err = tcp.Listen(tcp.Config{ID: c.ID, Members: c.members(), Addr: c.Listen, Peers: c.Peers, TLS: secure, Logger: logger})
+	if err != nil {
+		return s, err
+	}
+	s.node, err = paxos.Start(ctx, paxos.Config{ID: c.ID, Members: c.members(), Storage: s.log, Transport: s.transport, Logger: logger})
+	if err != nil {
+		return s, err
+	}
+	life, end := context.WithCancel(context.Background())
+	s.end = end
+	s.all.Go(func() { rotate(life, c, used, s.transport, logger) })
+	s.http = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+	s.all.Go(func() { s.http.Serve(s.listener) })
+	return s, nil
+}
+
+// stop ends what has begun, in the order in which one stands on the other: the calls of clients end with the Node.
+func (s *server) stop() error {
+	var errs []error
+	if s.node != nil {
+		errs = append(errs, s.node.Close())
+	}
+	if s.http != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		if s.http.Shutdown(ctx) != nil {
+			s.http.Close()
+		}
+		cancel()
+	} else if s.listener != nil {
+		s.listener.Close()
+	}
+	if s.end != nil {
+		s.end()
+	}
+	s.all.Wait()
+	if s.transport != nil {
+		errs = append(errs, s.transport.Close())
+	}
+	if s.log != nil {
+		errs = append(errs, s.log.Close())
+	}
+	return errors.Join(errs...)
+}

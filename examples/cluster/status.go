@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/singledecree/paxos"
+)
+
+// A status is how a server is, as the API tells it.
+type status struct {
+	ID       paxos.ServerID `json:"id"`
+	Members  string         `json:"members"`
+	Boot     uint64         `json:"boot"`
+	Decided  int            `json:"decided"`         // instances
+	Open     int            `json:"open"`            // instances that were begun, and can be finished
+	Alone    int            `json:"alone,omitempty"` // instances that wait for the next proposal: nobody asked knows a value
+	Calls    int            `json:"calls"`           // that wait
+	NoQuorum string         `json:"noQuorum,omitempty"`
+	Disk     int64          `json:"disk"` // bytes of the segments
+	Peers    []peerStatus   `json:"peers"`
+}
+
+// A peerStatus is how a server stands with another.
+type peerStatus struct {
+	ID      paxos.ServerID `json:"id"`
+	Addr    string         `json:"addr"`
+	Out     bool           `json:"out"` // connected: as a receiver,
+	In      bool           `json:"in"`  // and as a sender
+	Dropped uint64         `json:"dropped,omitempty"`
+	Refused string         `json:"refused,omitempty"`
+	Err     string         `json:"err,omitempty"` // why out is false
+}
+
+func (s *server) status() status {
+	n, stored := s.node.Status(), s.log.Stats()
+	st := status{ID: n.ID, Members: n.Members, Boot: n.Boot, Decided: stored.Decided, Open: n.Open, Calls: n.Calls, Disk: stored.Bytes}
+	for _, inst := range n.Instances {
+		if inst.Alone {
+			st.Alone++
+			st.Open--
+		}
+	}
+	if n.NoQuorum > 0 {
+		st.NoQuorum = n.NoQuorum.String()
+	}
+	for _, p := range s.transport.Stats().Peers {
+		ps := peerStatus{ID: p.ID, Addr: p.Addr, Out: p.Out, In: p.In, Err: p.Err}
+		for _, known := range n.Peers {
+			if known.ID == p.ID {
+				ps.Dropped, ps.Refused = known.Dropped, known.Refused
+			}
+		}
+		st.Peers = append(st.Peers, ps)
+	}
+	return st
+}
+
+// String says it on one line.
+func (s status) String() string {
+	var hear []paxos.ServerID
+	text := ""
+	for _, p := range s.Peers {
+		if p.In && p.Out {
+			hear = append(hear, p.ID)
+		}
+		if p.Refused != "" {
+			text += fmt.Sprintf("  server %d: %s", p.ID, p.Refused)
+		}
+	}
+	if s.NoQuorum != "" {
+		text += "  no quorum for " + s.NoQuorum
+	}
+	return fmt.Sprintf("up  boot %d  decisions on disk %d  open %d  connected to %s%s", s.Boot, s.Decided, s.Open+s.Alone, list(hear), text)
+}
