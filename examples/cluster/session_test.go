@@ -1,0 +1,289 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+)
+
+// TestSession is a session of real processes: a decision outlives the death of who proposed it, a minority that is dead or
+// paused is not missed, a majority that is paused lets nothing be decided, and whoever comes back learns what it missed.
+func TestSession(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("windows can't pause a process")
+	}
+	out, code := runs(t, `
+		propose lunch burger
+		kill 1                      # who proposed it
+		! @1 read lunch
+		@2 propose lunch pizza
+		pause 3
+		status
+		! @2 propose dinner "rice; and beans"
+		resume 3
+		wait dinner                 # the others finish what could not be decided
+		start 1
+		@1 wait lunch
+		@1 propose dinner soup
+		watch
+		@1 peek lunch; @3 propose snack ''; @1 wait snack
+		watch off
+		read nothing
+		status
+		quit
+		not reached
+	`, "-timeout", "3s")
+	require.Zero(t, code, "%s", out)
+	want := []string{
+		"3 servers on 127.0.0.1, with what they know in ", "up: 1 2 3",
+		`> propose lunch burger`, `server 1: lunch = "burger", in ballot `,
+		`> kill 1`, "up: 2 3  down: 1",
+		`> ! @1 read lunch`, "it failed: server 1 is down",
+		`> @2 propose lunch pizza`, `server 2: lunch = "burger", in ballot `,
+		`> pause 3`, "up: 2  paused: 3  down: 1",
+		`> status`, "server 1  down", "server 2  up  boot 1  ", "server 3  paused",
+		`> ! @2 propose dinner "rice; and beans"`, `1 of 3 acceptors answered, majority(3) needs 2 (silent: 1, 3)`, `("rice; and beans" may be chosen all the same)`,
+		`> resume 3`, "up: 2 3  down: 1",
+		`> wait dinner`, `server 2: dinner = "rice; and beans"`,
+		`> start 1`, "up: 1 2 3",
+		`> @1 wait lunch`, `server 1: lunch = "burger"`,
+		`> @1 propose dinner soup`, `server 1: dinner = "rice; and beans"`,
+		`> watch`, "watching server 1",
+		`> @1 peek lunch`, `server 1: lunch = "burger"`,
+		`> @3 propose snack ''`, `server 3: snack = ""`,
+		`> @1 wait snack`, `server 1: snack = ""`,
+		`> watch off`,
+		`> read nothing`, "server 1: nothing: nothing is decided",
+		`> status`, "server 1  up  boot 2  ", "server 2  up  boot 1  ", "server 3  up  boot 1  ", `> quit`,
+	}
+	rest := out
+	for _, w := range want {
+		_, after, found := strings.Cut(rest, w)
+		require.True(t, found, "%q is missing, or too early:\n%s", w, out)
+		rest = after
+	}
+	assert.Contains(t, out, `server 1 learned: `)
+}
+
+// TestKept: with -dir, what was decided is there in the next run; and a storage that is gone is not made again.
+func TestKept(t *testing.T) {
+	dir := t.TempDir()
+	out, code := runs(t, "", "-dir", dir, "-c", "propose lunch burger")
+	require.Zero(t, code, "%s", out)
+	out, code = runs(t, "", "-dir", dir, "-c", "propose lunch pizza")
+	require.Zero(t, code, "%s", out)
+	assert.Contains(t, out, `lunch = "burger"`)
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "2")))
+	out, code = runs(t, "", "-dir", dir, "-c", "propose lunch pizza")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, out, "server 2 does not start")
+	assert.Contains(t, out, "its storage is lost")
+}
+
+// TestFailures: what is wrong is said, and shows in the status of the process.
+func TestFailures(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"argument":           {[]string{"lunch"}, 2, `unexpected argument "lunch"`},
+		"flag":               {[]string{"-x"}, 2, "flag provided but not defined"},
+		"none":               {[]string{"-n", "0"}, 2, "-n: 0: want 1 to 9"},
+		"serve":              {[]string{"serve"}, 2, "serve: want -config FILE"},
+		"create":             {[]string{"create"}, 2, "create: want -config FILE"},
+		"certs":              {[]string{"certs", "1"}, 2, "certs: -cluster is missing"},
+		"certs of nobody":    {[]string{"certs", "-cluster", "x"}, 2, "certs: no ID"},
+		"certs of zero":      {[]string{"certs", "-cluster", "x", "0"}, 2, `certs: "0" is not the ID`},
+		"call":               {[]string{"call"}, 2, "call: want the commands as one argument"},
+		"nobody to call":     {[]string{"call", "-api", "127.0.0.1:1", "read lunch"}, 1, "no answer from 127.0.0.1:1"},
+		"a command fails":    {[]string{"-n", "1", "-c", "@2 read lunch; read lunch"}, 1, "line 1: @2 read lunch: there is no server 2"},
+		"a command does not": {[]string{"-n", "1", "-c", "! read lunch; read lunch"}, 1, "line 1: ! read lunch: it did not fail"},
+		"no such command":    {[]string{"-n", "1", "-c", "read lunch\neat lunch"}, 1, `line 2: there is no command "eat"`},
+		"reserved name":      {[]string{"-n", "1", "-c", "propose $x y"}, 1, "begins with $"},
+		"no file":            {[]string{"serve", "-config", "none.json"}, 1, "none.json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, code := runs(t, "", test.args...)
+			assert.Equal(t, test.code, code, "%s", out)
+			assert.Contains(t, out, test.want)
+		})
+	}
+}
+
+// TestInterrupted: Ctrl-C ends everything, and so does the death of the process itself, although one of its children
+// is paused.
+func TestInterrupted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a process can't send an interrupt to another there")
+	}
+	for name, signal := range map[string]os.Signal{"interrupted": os.Interrupt, "killed": os.Kill} {
+		t.Run(name, func(t *testing.T) {
+			cmd, temp := prepare(t)
+			stdin, err := cmd.StdinPipe()
+			require.NoError(t, err)
+			defer stdin.Close()
+			out := newBook()
+			cmd.Stdout, cmd.Stderr = out, out
+			require.NoError(t, cmd.Start())
+			_, err = stdin.Write([]byte("propose lunch burger; watch\npause 2\n"))
+			require.NoError(t, err)
+			out.says(t, "up: 1 3  paused: 2")
+			children := regexp.MustCompile(`in (\S+)\n`).FindStringSubmatch(out.String())
+			require.Len(t, children, 2, "%s", out)
+			require.NoError(t, cmd.Process.Signal(signal))
+			cmd.Wait()
+			if name == "interrupted" {
+				assert.Equal(t, 130, cmd.ProcessState.ExitCode(), "%s", out)
+				left, err := os.ReadDir(temp)
+				require.NoError(t, err)
+				assert.Empty(t, left)
+				return
+			}
+			// Nobody has cleaned up; but each storage can be locked, as no child lives.
+			for id := range 3 {
+				dir := filepath.Join(children[1], fmt.Sprint(id+1))
+				if id == 1 && runtime.GOOS != "linux" {
+					continue // paused: it notices when it goes on
+				}
+				require.Eventually(t, func() bool { return unused(dir) }, aWhile, 10*time.Millisecond, "%s", dir)
+			}
+		})
+	}
+}
+
+// TestRemote is what the README shows: certificates, configurations, create, serve and call, for three servers; then their
+// certificates are renewed while they run.
+func TestRemote(t *testing.T) {
+	dir := t.TempDir()
+	out, code := runs(t, "", "certs", "-cluster", "lunch", "-dir", filepath.Join(dir, "certs"), "1", "2", "3")
+	require.Zero(t, code, "%s", out)
+	assert.Contains(t, out, "paxos:lunch/3")
+	configs, err := localConfigs(3)
+	require.NoError(t, err)
+	apis := map[paxos.ServerID]string{}
+	books := map[paxos.ServerID]*book{}
+	for _, c := range configs {
+		c.Cluster = "lunch"
+		c.CA, c.Cert, c.Key = filepath.Join("certs", c.CA), filepath.Join("certs", c.Cert), filepath.Join("certs", c.Key)
+		file := filepath.Join(dir, fmt.Sprintf("%d.json", c.ID))
+		require.NoError(t, c.write(file))
+		out, code := runs(t, "", "serve", "-config", file)
+		assert.Equal(t, 1, code)
+		assert.Contains(t, out, "there is no storage here", "serve creates nothing")
+		out, code = runs(t, "", "create", "-config", file)
+		require.Zero(t, code, "%s", out)
+		out, code = runs(t, "", "create", "-config", file)
+		assert.Equal(t, 1, code)
+		assert.Contains(t, out, "already", "it is created once")
+
+		cmd, _ := prepare(t, "serve", "-config", file)
+		stdout, log := newBook(), newBook()
+		cmd.Stdout, cmd.Stderr = stdout, log
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() {
+			cmd.Process.Kill()
+			cmd.Wait()
+		})
+		stdout.says(t, "\n")
+		var s serving
+		require.NoError(t, json.Unmarshal([]byte(stdout.String()), &s))
+		apis[c.ID], books[c.ID] = s.API, log
+	}
+	out, code = runs(t, "", "call", "-api", apis[1], "propose lunch burger; wait lunch; status")
+	require.Zero(t, code, "%s", out)
+	out, code = runs(t, "", "call", "-api", apis[3], "propose lunch pizza")
+	require.Zero(t, code, "%s", out)
+	assert.Contains(t, out, `server 3: lunch = "burger"`)
+	out, code = runs(t, "", "call", "-api", apis[3], "@1 read lunch")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, out, "is the API of server 3")
+
+	out, code = runs(t, "", "certs", "-cluster", "lunch", "-dir", filepath.Join(dir, "certs"), "1", "2")
+	require.Zero(t, code, "%s", out)
+	assert.NotContains(t, out, "authority", "it is kept")
+	books[1].says(t, "certificates renewed")
+	books[2].says(t, "certificates renewed")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "certs", "3.crt"), []byte("garbage"), 0o600))
+	books[3].says(t, "certificates not renewed")
+	out, code = runs(t, "", "call", "-api", apis[2], "propose dinner soup")
+	require.Zero(t, code, "%s", out)
+	out, code = runs(t, "", "call", "-api", apis[3], "wait dinner")
+	require.Zero(t, code, "%s", out)
+}
+
+// TestAPI: what the API answers, and whom it refuses.
+func TestAPI(t *testing.T) {
+	s := startOne(t)
+	ask := func(method, path, body string, change func(*http.Request)) (int, string) {
+		r, err := http.NewRequest(method, "http://"+s.listener.Addr().String()+path, strings.NewReader(body))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/json")
+		if change != nil {
+			change(r)
+		}
+		answered, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		defer http.DefaultClient.CloseIdleConnections()
+		defer answered.Body.Close()
+		var text bytes.Buffer
+		_, err = text.ReadFrom(answered.Body)
+		require.NoError(t, err)
+		return answered.StatusCode, text.String()
+	}
+	for _, test := range []struct {
+		method, path, body string
+		code               int
+		want               string
+	}{
+		{"GET", "/v1/read?name=a", "", 200, `{"name":"a","decided":false}`},
+		{"POST", "/v1/propose", `{"name":"a","value":"x"}`, 200, `{"name":"a","decided":true,"value":"x","ballot":"2.1"}`},
+		{"POST", "/v1/propose?timeout=1s", `{"name":"b","base64":"/wA="}`, 200, `"base64":"/wA="`},
+		{"GET", "/v1/read?name=a&timeout=1s", "", 200, `"value":"x"`},
+		{"GET", "/v1/peek?name=b", "", 200, `"base64":"/wA="`},
+		{"GET", "/v1/wait?name=b", "", 200, `"base64":"/wA="`},
+		{"GET", "/v1/wait?name=c&timeout=10ms", "", 504, "deadline exceeded"},
+		{"GET", "/v1/read?name=c&timeout=soon", "", 400, `timeout: \"soon\"`},
+		{"GET", "/v1/read", "", 400, "name is empty"},
+		{"GET", "/v1/watch?after=x", "", 400, "after: "},
+		{"POST", "/v1/propose", `{"name":"a"`, 400, "body: "},
+		{"POST", "/v1/propose", `{"name":"big","value":"` + strings.Repeat("x", 2<<20) + `"}`, 413, "too large"},
+		{"GET", "/v1/propose", "", 405, ""},
+		{"GET", "/v1/status", "", 200, `"id":1`},
+		{"GET", "/", "", 404, ""},
+	} {
+		code, text := ask(test.method, test.path, test.body, nil)
+		assert.Equal(t, test.code, code, "%s: %.200s", test.path, text)
+		assert.Contains(t, text, test.want)
+	}
+	code, text := ask("GET", "/v1/read?name=a", "", func(r *http.Request) { r.Host = "evil.example" })
+	assert.Equal(t, 403, code, "%s", text)
+	code, text = ask("POST", "/v1/propose", `{"name":"d","value":"x"}`, func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") })
+	assert.Equal(t, 415, code, "%s", text)
+
+	c := newClient(s.listener.Addr().String())
+	defer c.close()
+	var seen []string
+	err := c.watch(context.Background(), 0, func(a answer) error {
+		if seen = append(seen, a.Name+"="+a.value()); len(seen) == 2 {
+			return errQuit
+		}
+		return nil
+	})
+	require.ErrorIs(t, err, errQuit)
+	assert.Equal(t, []string{"a=x", "b=\xff\x00"}, seen)
+}
