@@ -155,7 +155,7 @@ var (
 	direction = sourceRule{"the core does not import what is built upon it",
 		"paxostest and examples import the core, never the reverse; a test of wal or tcp may use paxostest", checkDirection}
 	internalServesTests = sourceRule{"internal serves tests, and storages",
-		"the core ships what it needs; use internal/explore, and internal from the root, in _test.go files only", checkInternal}
+		"the core ships what it needs; use internal/explore, internal/register, and internal from the root, in _test.go files only", checkInternal}
 	shortFiles = sourceRule{"files are shorter than 600 lines", "split it by subject", checkLength}
 	noSleep    = sourceRule{"tests do not sleep",
 		"wait for what happens instead, or run in a testing/synctest bubble", checkSleep}
@@ -255,7 +255,7 @@ func checkInternal(f sourceFile) []string {
 		return nil
 	}
 	return f.importing(func(p string) bool {
-		return within(p, modulePath+"/internal/explore") || f.isRoot() && within(p, modulePath+"/internal") && p != modulePath+"/internal/tables"
+		return within(p, modulePath+"/internal/explore", modulePath+"/internal/register") || f.isRoot() && within(p, modulePath+"/internal") && p != modulePath+"/internal/tables"
 	})
 }
 
@@ -397,6 +397,7 @@ func TestSourceRulesSeeBadCode(t *testing.T) {
 		{internalServesTests, "node.go", internal, "node.go imports " + modulePath + "/internal/explore"},
 		{internalServesTests, "node.go", `import "` + modulePath + `/internal/disk"`, "node.go imports"},
 		{internalServesTests, "paxostest/sim.go", internal, "paxostest/sim.go imports"},
+		{internalServesTests, "examples/cluster/api.go", `import "` + modulePath + `/internal/register"`, "examples/cluster/api.go imports"},
 		{internalServesTests, "wal/log.go", `import "` + modulePath + `/internal/disk"`, ""},
 		{internalServesTests, "explore_test.go", internal, ""},
 		{shortFiles, "node.go", strings.Repeat("\n", 598), "node.go has 600 lines"},

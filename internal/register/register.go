@@ -1,0 +1,130 @@
+// Package register checks what callers of a cluster were told. To them an instance is a register that is written once:
+// Propose writes it, or returns what it holds; Read and Wait return what it holds, and Read may say that it holds nothing.
+// What they return must fit one order of all calls, in which each takes place between its call and its return.
+package register
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// A Call is what a caller asked for.
+type Call struct {
+	Op       string // "propose", "read", "wait"
+	Instance string
+	Value    string // proposed
+}
+
+// A Result is what it was told.
+type Result struct {
+	Unknown bool // a propose failed, and its value may be written at any time
+	OK      bool // there was a decision
+	Value   string
+}
+
+type register struct {
+	written bool
+	value   string
+}
+
+// Model is the register, for porcupine.
+var Model = porcupine.Model{
+	Init:      func() any { return register{} },
+	Partition: partition,
+	Step: func(state, input, output any) (bool, any) {
+		s, in, out := state.(register), input.(Call), output.(Result)
+		if in.Op == "propose" && !s.written {
+			s = register{true, in.Value}
+		}
+		if out.Unknown {
+			return true, s
+		}
+		return out.OK == s.written && out.Value == s.value, s
+	},
+}
+
+func partition(history []porcupine.Operation) (parts [][]porcupine.Operation) {
+	at := map[string]int{}
+	for _, o := range history {
+		name := o.Input.(Call).Instance
+		i, ok := at[name]
+		if !ok {
+			i = len(parts)
+			at[name], parts = i, append(parts, nil)
+		}
+		parts[i] = append(parts[i], o)
+	}
+	return parts
+}
+
+// Check reports whether the history of one instance or more is right.
+func Check(history []porcupine.Operation) bool {
+	return porcupine.CheckOperations(Model, relevant(history))
+}
+
+// relevant leaves out each propose of unknown outcome whose value nobody was told, which tells nothing: if it was written,
+// all that were told anything came before, when nothing was. Else porcupine would try to order them in every way.
+func relevant(history []porcupine.Operation) (kept []porcupine.Operation) {
+	told := map[[2]string]bool{}
+	for _, o := range history {
+		if out := o.Output.(Result); out.OK {
+			told[[2]string{o.Input.(Call).Instance, out.Value}] = true
+		}
+	}
+	for _, o := range history {
+		in := o.Input.(Call)
+		if !o.Output.(Result).Unknown || told[[2]string{in.Instance, in.Value}] {
+			kept = append(kept, o)
+		}
+	}
+	return kept
+}
+
+// A Recorder keeps the history of calls, whose order is the order of its counter. It is safe for concurrent use.
+type Recorder struct {
+	clock atomic.Int64
+	mu    sync.Mutex
+	calls []porcupine.Operation
+}
+
+// Never is when a call returns whose outcome is unknown.
+const Never = 1 << 62
+
+// Record runs a call, and keeps what came of it unless that says nothing. f returns what was decided, if anything was, and
+// whether the outcome of a propose that failed is unknown.
+func (r *Recorder) Record(client int, in Call, f func() (value string, ok, unknown bool, err error)) error {
+	o := porcupine.Operation{ClientId: client, Input: in, Call: r.clock.Add(1)}
+	value, ok, unknown, err := f()
+	o.Return, o.Output = r.clock.Add(1), Result{OK: ok, Value: value}
+	switch {
+	case err != nil && (in.Op != "propose" || !unknown):
+		return err
+	case err != nil:
+		o.Return, o.Output = Never, Result{Unknown: true}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, o)
+	return err
+}
+
+// Take returns what was recorded, and forgets it. No call may run whose instance is of interest, since what comes of it would
+// be missing.
+func (r *Recorder) Take() []porcupine.Operation {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	calls := r.calls
+	r.calls = nil
+	return calls
+}
+
+// Text shows a history, a line for each call.
+func Text(calls []porcupine.Operation) (text string) {
+	for _, o := range calls {
+		text += fmt.Sprintf("\n%6d-%d  client %d  %+v  %+v", o.Call, o.Return, o.ClientId, o.Input, o.Output)
+	}
+	return text
+}
