@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -139,4 +140,28 @@ func (b *book) says(t *testing.T, text string) {
 			require.Fail(t, "it does not say it", "%q\n%s", text, b)
 		}
 	}
+}
+
+// sabotaged builds the program with a storage that is not as it should be, and returns the file.
+func sabotaged(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	source, err := os.ReadFile("serve.go")
+	require.NoError(t, err)
+	const right = "Storage: s.log,"
+	require.Equal(t, 1, strings.Count(string(source), right), "the sabotage still fits the code")
+	serve := filepath.Join(dir, "serve.go")
+	require.NoError(t, os.WriteFile(serve, []byte(strings.Replace(string(source), right, "Storage: &early{Log: s.log},", 1)), 0o600))
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {
+		filepath.Join(here, "serve.go"): serve,
+		filepath.Join(here, "early.go"): filepath.Join(here, "testdata", "early.go.txt"),
+	}})
+	require.NoError(t, err)
+	file := filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(file, overlay, 0o600))
+	built, err := build(filepath.Join(dir, "sabotaged"), "-overlay", file)
+	require.NoError(t, err)
+	return built
 }
