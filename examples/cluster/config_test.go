@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -97,6 +99,17 @@ func TestConfigErrors(t *testing.T) {
 	}
 	_, err = readConfig("none.json")
 	assert.ErrorContains(t, err, "none.json")
+}
+
+// TestReadmeConfig: the configuration that the README shows is one.
+func TestReadmeConfig(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllSubmatch(readme, -1)
+	require.Len(t, blocks, 1)
+	c, err := parseConfig(blocks[0][1])
+	require.NoError(t, err)
+	assert.Equal(t, []paxos.ServerID{1, 2, 3}, c.Acceptors)
 }
 
 // TestCertErrors: what others would refuse is found when it is loaded, and by the name of its field.

@@ -1,0 +1,114 @@
+package paxos
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// logMethods are how a line gets into a log: a Logger's own methods, and those of the reporters.
+var logMethods = []string{"Debug", "Info", "Warn", "Error", "Log", "log", "debug", "info", "warn", "refused"}
+
+// logMessages returns what f logs, with its line.
+func (f sourceFile) logMessages() (messages []string) {
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		method, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok || !slices.Contains(logMethods, method.Sel.Name) {
+			return true
+		}
+		for _, arg := range call.Args {
+			if text, ok := arg.(*ast.BasicLit); ok && text.Kind == token.STRING {
+				message, _ := strconv.Unquote(text.Value)
+				messages = append(messages, message)
+				break
+			}
+		}
+		return true
+	})
+	return messages
+}
+
+// TestLogLinesAreExplained: docs/operations.md has a row for every message that is logged, and for no other.
+func TestLogLinesAreExplained(t *testing.T) {
+	page := readDoc(t, "operations.md")
+	logged := map[string]bool{}
+	for _, f := range repositorySource(t) {
+		if !f.isTest() && (f.isCore() || path.Dir(f.path) == "examples/cluster") {
+			for _, message := range f.logMessages() {
+				logged[message] = true
+				assert.Contains(t, page, "\n| `"+message+"` |", "%s logs it", f.path)
+			}
+		}
+	}
+	require.Greater(t, len(logged), 15, "they are found")
+	_, tables, _ := strings.Cut(page, "\n## What each log line means\n")
+	for _, row := range regexp.MustCompile("(?m)^\\| `(.*?)` \\|").FindAllStringSubmatch(tables, -1) {
+		assert.True(t, logged[row[1]], "nobody logs %q", row[1])
+	}
+}
+
+// TestLogMessages: what logs is found in code.
+func TestLogMessages(t *testing.T) {
+	f, err := parseSource("node.go", []byte("package p\nfunc f() {\n"+
+		"n.report.log(slog.LevelInfo, \"one\", \"key\", 1)\nl.options.Logger.Warn(\"two\")\nt.report.refused(about{1, \"x\"}, `three`, \"y\")\n"+
+		"fmt.Println(\"four\")\nerrors.New(\"five\")\nlogger.Log(ctx, level, message)\n}\n"))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"one", "two", "three"}, f.logMessages())
+}
+
+// TestAssumptionsAreNumbered: docs/assumptions.md counts from 1, each says what happens when it is false, and those that others are
+// reduced to exist.
+func TestAssumptionsAreNumbered(t *testing.T) {
+	page := readDoc(t, "assumptions.md")
+	parts := regexp.MustCompile(`(?m)^\d+\. `).Split(page, -1)[1:]
+	require.NotEmpty(t, parts)
+	for i, part := range parts {
+		assert.Contains(t, page, fmt.Sprintf("\n%d. **", i+1))
+		assert.Regexp(t, `When\s+it\s+is\s+false`, part, "assumption %d", i+1)
+		for _, other := range regexp.MustCompile(`case\s+(\d+)`).FindAllStringSubmatch(part, -1) {
+			n, _ := strconv.Atoi(other[1])
+			assert.LessOrEqual(t, n, len(parts), "assumption %d", i+1)
+		}
+	}
+}
+
+// TestDocsLeadToDocs: what the documents link to exists, and the README leads to all of them.
+func TestDocsLeadToDocs(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join("docs", "*.md"))
+	require.NoError(t, err)
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	for _, page := range append(pages, "README.md", "CONTRIBUTING.md", "SECURITY.md") {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(text), -1) {
+			_, err := os.Stat(filepath.Join(filepath.Dir(page), link[1]))
+			assert.NoError(t, err, "%s", page)
+		}
+	}
+	for _, name := range []string{"operations.md", "assumptions.md", "guarantees.md", "format.md", "divergence.md", "paper.md"} {
+		assert.Contains(t, string(readme), "(docs/"+name+")")
+	}
+}
+
+func readDoc(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("docs", name))
+	require.NoError(t, err)
+	return string(text)
+}
