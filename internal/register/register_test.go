@@ -82,7 +82,7 @@ func TestRecorder(t *testing.T) {
 	assert.Len(t, calls, 2, "what failed for certain, and what proposes nothing, tells nothing")
 	assert.Equal(t, Result{OK: true, Value: "a"}, calls[0].Output)
 	assert.Equal(t, Result{Unknown: true}, calls[1].Output)
-	assert.EqualValues(t, Never, calls[1].Return)
+	assert.EqualValues(t, int64(Never), calls[1].Return)
 	assert.Contains(t, Text(calls), "client 7")
 	assert.Empty(t, r.Take())
 }
