@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ type load struct {
 	epoch  int
 	record register.Recorder
 	got    atomic.Int64 // answers in this epoch: a decision, or that there is none
+	broken atomic.Int64 // calls that a server ended with the proof that the protocol was broken
 
 	known map[string]string   // decided, as clients were told
 	open  map[string][]string // what was proposed for instances of which nobody was told a decision
@@ -64,6 +66,7 @@ func (l *load) run(ops int, faults []string) *nemesis {
 		}
 		l.oneEpoch(ctx, min(size, max(ops-l.answered, 500)))
 		l.check(l.record.Take())
+		l.violations += int(l.broken.Load())
 	}
 	late := ctx.Err()
 	calm()
@@ -82,7 +85,7 @@ func (l *load) oneEpoch(ctx context.Context, ops int) {
 	for client := range clients {
 		callers.Go(func() {
 			x := rand.New(rand.NewPCG(l.seed, uint64(l.epoch)<<8|uint64(client)))
-			for l.got.Load() < int64(ops) && ctx.Err() == nil {
+			for l.got.Load() < int64(ops) && l.broken.Load() == 0 && ctx.Err() == nil {
 				l.oneCall(ctx, x, client)
 			}
 		})
@@ -110,6 +113,12 @@ func (l *load) oneCall(ctx context.Context, x *rand.Rand, client int) {
 	if err == nil {
 		l.got.Add(1)
 		return
+	}
+	if strings.Contains(err.Error(), "protocol broken") {
+		l.broken.Add(1)
+		if !l.sabotaged {
+			assert.Fail(l.t, "a server has stopped an instance", "%v", err)
+		}
 	}
 	pause := time.NewTimer(time.Duration(1+x.IntN(20)) * time.Millisecond) // who is down should not be asked all the time
 	defer pause.Stop()

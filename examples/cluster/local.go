@@ -83,7 +83,7 @@ func startLocal(dir string, n int) (*local, error) {
 		return nil, err
 	}
 	os.Remove(filepath.Join(dir, "ca.crt"))
-	if _, err := makeCerts(dir, localCluster, 24*time.Hour, configs[0].Acceptors); err != nil {
+	if _, err := makeCerts(dir, localCluster, 30*24*time.Hour, configs[0].Acceptors); err != nil {
 		return nil, err
 	}
 	if err := createOnce(dir, configs); err != nil {
