@@ -16,17 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/wal"
 )
-
-// unused reports whether no process has the storage in dir open.
-func unused(dir string) bool {
-	log, err := wal.Open(dir, wal.Options{})
-	if err != nil {
-		return false
-	}
-	return log.Close() == nil
-}
 
 // startOne starts a cluster of one server in this process.
 func startOne(t *testing.T) *server {
