@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/tcp"
+	"github.com/singledecree/paxos/wal"
+)
+
+// A way is how callers ask for a decision: another one is another contestant.
+type way struct {
+	name   string
+	spread bool // evenly over the servers; else all at the first
+	ask    func(ctx context.Context, n *paxos.Node, name, value string) error
+}
+
+func paxosContestants() (all []contestant) {
+	for _, w := range []way{
+		{"paxos", false, classic},
+		{"paxos, spread", true, classic},
+	} {
+		all = append(all, contestant{name: w.name, ours: true, start: w.start, at: func(at work) bool {
+			switch {
+			case at.Floor:
+				return false
+			case at.Gap:
+				return w.spread
+			default:
+				return at.Servers > 1 || !w.spread
+			}
+		}})
+	}
+	return all
+}
+
+// classic is a Propose of a name of the caller's own: two round trips, unless somebody was there before.
+func classic(ctx context.Context, n *paxos.Node, name, value string) error {
+	_, err := n.Propose(ctx, name, paxos.Value(value))
+	return err
+}
+
+// A paxosCluster is the servers of one cluster, in this process.
+type paxosCluster struct {
+	way
+	nodes      []*paxos.Node
+	transports []*tcp.Transport // none in memory
+	logs       []*syncCounter   // likewise
+	stopped    atomic.Int64     // which server; -1: none
+	perDecided float64
+}
+
+// A syncCounter counts the Saves of a log: each is one fdatasync.
+type syncCounter struct {
+	*wal.Log
+	syncs atomic.Int64
+}
+
+func (c *syncCounter) Save(b paxos.Batch) error {
+	c.syncs.Add(1)
+	return c.Log.Save(b)
+}
+
+func (w way) start(s setup) (cluster, error) {
+	c := &paxosCluster{way: w}
+	c.stopped.Store(-1)
+	members := paxos.Members{Cluster: "bench"}
+	for i := range s.Servers {
+		members.Acceptors = append(members.Acceptors, paxos.ServerID(i+1))
+	}
+	var err error
+	if s.Disk {
+		err = c.startDurable(s, members)
+	} else {
+		err = c.startMemory(members)
+	}
+	if err == nil {
+		for _, n := range c.nodes {
+			err = errors.Join(err, n.Ready(context.Background()))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *paxosCluster) startNode(m paxos.Members, id paxos.ServerID, s paxos.Storage, t paxos.Transport) error {
+	n, err := paxos.Start(context.Background(), paxos.Config{ID: id, Members: m, Storage: s, Transport: t})
+	if err == nil {
+		c.nodes = append(c.nodes, n)
+	}
+	return err
+}
+
+// startMemory hands over the storages as they are: a Node knows them, and saves without a goroutine.
+func (c *paxosCluster) startMemory(m paxos.Members) error {
+	network := paxos.NewMemoryNetwork()
+	for _, id := range m.Acceptors {
+		storage := paxos.NewMemoryStorage()
+		if err := paxos.Format(storage, id, m); err != nil {
+			return err
+		}
+		if err := c.startNode(m, id, storage, network.Join(id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *paxosCluster) startDurable(s setup, m paxos.Members) error {
+	if err := c.openLogs(s, m); err != nil {
+		return err
+	}
+	listeners, peers := map[paxos.ServerID]net.Listener{}, map[paxos.ServerID]string{}
+	for _, id := range m.Acceptors {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		listeners[id], peers[id] = l, l.Addr().String()
+	}
+	for i, id := range m.Acceptors {
+		others := map[paxos.ServerID]string{}
+		for peer, addr := range peers {
+			if peer != id {
+				others[peer] = addr
+			}
+		}
+		t, err := tcp.Listen(tcp.Config{ID: id, Members: m, Listener: listeners[id], Peers: others, Plain: true})
+		if err != nil {
+			return err
+		}
+		c.transports = append(c.transports, t)
+		if err := c.startNode(m, id, c.logs[i], t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openLogs creates the logs, fills them with what was decided before, and opens them, with an eye on the memory.
+func (c *paxosCluster) openLogs(s setup, m paxos.Members) error {
+	dirs := make([]string, s.Servers)
+	for i, id := range m.Acceptors {
+		dirs[i] = filepath.Join(s.dir, fmt.Sprint(id))
+		if err := wal.Create(dirs[i], id, m); err != nil {
+			return err
+		}
+	}
+	if s.Decided > 0 {
+		if err := preload(dirs, m, s.Decided, s.Value); err != nil {
+			return err
+		}
+	}
+	settle()
+	before := heapInUse()
+	for _, dir := range dirs {
+		log, err := wal.Open(dir, wal.Options{})
+		if err != nil {
+			return err
+		}
+		c.logs = append(c.logs, &syncCounter{Log: log})
+	}
+	if s.Decided > 0 {
+		c.perDecided = float64(heapInUse()-before) / float64(s.Decided*s.Servers)
+	}
+	return nil
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse)
+}
+
+func (c *paxosCluster) propose(ctx context.Context, caller int, name, value string) error {
+	server := 0
+	if c.spread {
+		server = caller % len(c.nodes)
+	}
+	if int64(server) == c.stopped.Load() {
+		server = (server + 1) % len(c.nodes)
+	}
+	return c.ask(ctx, c.nodes[server], name, value)
+}
+
+// stopOne stops the first server, the network first, so that the others hear nothing of it.
+func (c *paxosCluster) stopOne() {
+	c.stopped.Store(0)
+	if c.transports != nil {
+		c.transports[0].Close()
+	}
+	go c.nodes[0].Close()
+}
+
+func (c *paxosCluster) counts() counts {
+	total := counts{syncs: -1, perDecided: c.perDecided}
+	for _, n := range c.nodes {
+		for _, sent := range n.Status().Counters.Sent {
+			total.messages += int64(sent)
+		}
+	}
+	if c.logs != nil {
+		total.syncs = 0
+		for _, log := range c.logs {
+			total.syncs += log.syncs.Load()
+		}
+	}
+	return total
+}
