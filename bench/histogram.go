@@ -8,7 +8,7 @@ import (
 // A histogram counts latencies in buckets that are 1/64 of their value wide, from 1 ns to 2 minutes, so that recording
 // allocates nothing, and percentiles are right to 1.6 %.
 type histogram struct {
-	counts [(maxExponent - subBits + 2) << subBits]uint32
+	counts [(maxExponent - subBits + 1) << subBits]uint32
 	n      uint64
 	max    time.Duration
 }

@@ -261,5 +261,5 @@ func gapSection(rows []row) (tables string, figures []figure) {
 		g.bars = append(g.bars, bar{r.Contestant, r.starred(fmt.Sprintf("%s · before: %s", millisText(m.After), millisText(m.Before))), m.After, r.Ours})
 	}
 	title := "Longest pause when a server is stopped"
-	return table(cells, 1), []figure{{"gap.svg", title, bars(title, "The leader, where there is one; before: the longest until then. Shorter is better. *: the machine was not quiet.", []barGroup{g})}}
+	return table(cells, 1), []figure{{"gap.svg", title, bars(title, "The leader, where there is one. Before: the longest until then. *: the machine was not quiet.", []barGroup{g})}}
 }

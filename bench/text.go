@@ -22,7 +22,7 @@ func bytesText(n int) string {
 
 // countText writes a number to three digits, with commas: "1,230,000".
 func countText(v float64) string {
-	if v != 0 && v < 100 {
+	if v < 100 {
 		return shortText(v)
 	}
 	scale := 1.0
@@ -37,11 +37,11 @@ func shortText(v float64) string {
 	switch {
 	case v == 0:
 		return "0"
-	case v < 0.1:
+	case v < 0.0995:
 		return strconv.FormatFloat(v, 'f', 3, 64)
-	case v < 1:
+	case v < 0.995:
 		return strconv.FormatFloat(v, 'f', 2, 64)
-	case v < 10:
+	case v < 9.95:
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	default:
 		return strconv.FormatFloat(v, 'f', 0, 64)
