@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -19,7 +20,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, os.Args[1:], os.Stdout); err != nil {
+	if err := bench(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
@@ -41,13 +42,13 @@ func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	var seconds float64
 	var only, servers, callers, values string
-	flags.IntVar(&o.rounds, "rounds", 0, "`rounds`: each goes through all contestants once; 0: 3, and 1 with -sweep")
+	flags.IntVar(&o.rounds, "rounds", 0, "`how many` rounds: each goes through all contestants once; 0: 3, and 1 with -sweep")
 	flags.Float64Var(&seconds, "seconds", 0, "how many `seconds` of each run are measured; 0: 1, and 15 with -gap")
 	flags.BoolVar(&o.list, "list", false, "measure nothing: list what would be")
 	flags.StringVar(&only, "only", "", "do what `regexp` matches only, such as '^disk/3 servers/16 .*paxos'; -list shows what there is")
-	flags.StringVar(&servers, "servers", "3,5", "how many servers: the first `count` is the base, the others vary it")
-	flags.StringVar(&callers, "callers", "1,16,256", "how many callers: the base is measured with each `count`")
-	flags.StringVar(&values, "values", "64,16,1024,1048576", "bytes of a value: the first `size` is the base, the others vary it")
+	flags.StringVar(&servers, "servers", "3,5", "how many servers: the first is the base, the `others` vary it")
+	flags.StringVar(&callers, "callers", "1,16,256", "how many callers: the base is measured with each of `those`")
+	flags.StringVar(&values, "values", "64,16,1024,1048576", "bytes of a value: the first is the base, the `others` vary it")
 	flags.BoolVar(&o.full, "full", false, "every combination of servers, callers and values, in memory and on disk, contended and not: an hour")
 	flags.BoolVar(&o.sweep, "sweep", false, "instead, how the cost of this library grows")
 	flags.BoolVar(&o.huge, "huge", false, "with -sweep, up to ten million decided instances: 8 GB of disk")

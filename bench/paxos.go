@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/tcp"
@@ -88,7 +89,27 @@ func (w way) start(s setup) (cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.Decided > 0 {
+		c.rest()
+	}
 	return c, nil
+}
+
+// rest waits until the logs have prepared their next segments, which are large where much was written before, and have
+// nothing to do any more.
+func (c *paxosCluster) rest() {
+	for last := int64(-1); ; {
+		total := int64(0)
+		for _, log := range c.logs {
+			total += log.Stats().Bytes
+		}
+		if total == last {
+			break
+		}
+		last = total
+		time.Sleep(time.Second)
+	}
+	settle()
 }
 
 func (c *paxosCluster) startNode(m paxos.Members, id paxos.ServerID, s paxos.Storage, t paxos.Transport) error {
@@ -168,11 +189,14 @@ func (c *paxosCluster) openLogs(s setup, m paxos.Members) error {
 		}
 		c.logs = append(c.logs, &syncCounter{Log: log})
 	}
-	if s.Decided > 0 {
+	if s.Decided >= leastDecided {
 		c.perDecided = float64(heapInUse()-before) / float64(s.Decided*s.Servers)
 	}
 	return nil
 }
+
+// leastDecided is how many decisions it takes to tell their memory from what a log needs anyway.
+const leastDecided = 100_000
 
 func heapInUse() int64 {
 	runtime.GC()
