@@ -201,6 +201,15 @@ func (r *Replica) Abort(now time.Duration, err error) {
 	}
 }
 
+// lastBatch returns what has gathered, for a host that stops; nil: nothing has, or a Save is out.
+func (r *Replica) lastBatch() *Batch {
+	if !r.saves.booted {
+		return nil
+	}
+	r.saves.urgent = true
+	return r.beginSave()
+}
+
 // endCalls ends all calls of inst with err.
 func (r *Replica) endCalls(inst *instance, err error) {
 	for _, c := range inst.calls {

@@ -123,15 +123,6 @@ func (s *saves) hurry(now time.Duration) {
 	}
 }
 
-// lastBatch returns what has gathered, for a host that stops; nil: nothing has, or a Save is out.
-func (r *Replica) lastBatch() *Batch {
-	if !r.saves.booted {
-		return nil
-	}
-	r.saves.urgent = true
-	return r.beginSave()
-}
-
 // beginSave returns the next batch, or nil if one is out already or nobody needs one.
 func (r *Replica) beginSave() *Batch {
 	s := &r.saves
