@@ -78,6 +78,9 @@ func inChild(ctx context.Context, j job, parent string) (r result, err error) {
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("it took too long: %w", ctx.Err())
+		}
 		return r, fmt.Errorf("%w: %s", err, lastLine(errOut.String()))
 	}
 	if err := json.Unmarshal([]byte(lastLine(out.String())), &r); err != nil {

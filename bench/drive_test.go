@@ -103,6 +103,7 @@ func TestGap(t *testing.T) {
 		assert.InDelta(t, 10, r.Before, 1e-6)
 		assert.InDelta(t, 495, r.After, 1e-6, "the call that ran then ended 5 ms after the stop")
 		assert.Positive(t, r.Decisions)
+		time.Sleep(time.Second) // gap does not wait for its callers
 	})
 }
 
@@ -110,12 +111,12 @@ func TestPausesWithoutEnd(t *testing.T) {
 	var p pauses
 	start := time.Unix(1000, 0)
 	p.begin(start)
-	p.decided(start.Add(20*time.Millisecond), false)
+	p.decided(start.Add(20 * time.Millisecond))
 	p.cutAt(start.Add(30 * time.Millisecond))
-	p.decided(start.Add(time.Second), true)
-	assert.Equal(t, 20*time.Millisecond, p.before)
-	assert.Equal(t, 980*time.Millisecond, p.after, "nothing came any more: the pause lasts until the end")
-	assert.Equal(t, 1, p.decisions)
+	before, after, decisions := p.end(start.Add(time.Second))
+	assert.Equal(t, 20*time.Millisecond, before)
+	assert.Equal(t, 980*time.Millisecond, after, "nothing came any more: the pause lasts until the end")
+	assert.Equal(t, 1, decisions)
 }
 
 func TestNamesAndValues(t *testing.T) {

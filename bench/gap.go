@@ -29,10 +29,24 @@ func (p *pauses) cutAt(now time.Time) {
 	p.cut = now
 }
 
-// decided notes a decision, or with end that there is none any more.
-func (p *pauses) decided(now time.Time, end bool) {
+// decided notes a decision.
+func (p *pauses) decided(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.pause(now)
+	p.decisions++
+}
+
+// end ends the count: what comes later is of no interest, and a pause that has begun lasts until now.
+func (p *pauses) end(now time.Time) (before, after time.Duration, decisions int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pause(now)
+	return p.before, p.after, p.decisions
+}
+
+// pause notes that nothing was decided since the last time. p.mu is held.
+func (p *pauses) pause(now time.Time) {
 	pause := now.Sub(p.last)
 	if p.cut.IsZero() {
 		p.before = max(p.before, pause)
@@ -40,9 +54,6 @@ func (p *pauses) decided(now time.Time, end bool) {
 		p.after = max(p.after, pause)
 	}
 	p.last = now
-	if !end {
-		p.decisions++
-	}
 }
 
 // gap has callers propose, and stops a server after a third of the window. A caller whose call failed, as it does at a
@@ -51,27 +62,26 @@ func gap(c cluster, j job) result {
 	ctx, cancel := context.WithTimeout(context.Background(), j.Warm+j.Window)
 	defer cancel()
 	var (
-		p       pauses
-		next    atomic.Uint64
-		errors  atomic.Int64
-		callers sync.WaitGroup
+		p      pauses
+		next   atomic.Uint64
+		errors atomic.Int64
 	)
 	p.begin(time.Now())
 	for i, value := range valuesFor(j.Work.Callers, j.Work.Value) {
-		callers.Go(func() {
+		go func() {
 			for ctx.Err() == nil {
 				one, cancel := context.WithTimeout(ctx, time.Second)
 				err := c.propose(one, i, nameOf(next.Add(1)), value)
 				cancel()
 				switch {
 				case err == nil:
-					p.decided(time.Now(), false)
+					p.decided(time.Now())
 				case ctx.Err() == nil:
 					errors.Add(1)
 					time.Sleep(time.Millisecond)
 				}
 			}
-		})
+		}()
 	}
 	time.Sleep(j.Warm)
 	began, cpu := time.Now(), readCPU()
@@ -81,9 +91,8 @@ func gap(c cluster, j job) result {
 	c.stopOne()
 	<-ctx.Done()
 	seconds, after := time.Since(began).Seconds(), readCPU()
-	p.decided(time.Now(), true)
-	callers.Wait()
-	return result{Decisions: uint64(p.decisions), Calls: uint64(p.decisions), Seconds: seconds, PerSecond: float64(p.decisions) / seconds,
-		Before: float64(p.before) / 1e6, After: float64(p.after) / 1e6, Errors: int(errors.Load()),
+	before, pause, decisions := p.end(time.Now())
+	return result{Decisions: uint64(decisions), Calls: uint64(decisions), Seconds: seconds, PerSecond: float64(decisions) / seconds,
+		Before: float64(before) / 1e6, After: float64(pause) / 1e6, Errors: int(errors.Load()),
 		OtherCPU: max(0, after.busy-cpu.busy-(after.own-cpu.own)) / seconds}
 }

@@ -148,14 +148,23 @@ func (c *hashicorpCluster) findLeader() bool {
 	return false
 }
 
-func (c *hashicorpCluster) propose(_ context.Context, _ int, name, value string) error {
-	patience := 10 * time.Second
-	if c.gap {
-		if patience = time.Second; !c.findLeader() {
-			return errNoLeader
-		}
+func (c *hashicorpCluster) propose(ctx context.Context, _ int, name, value string) error {
+	if !c.gap {
+		return c.servers[c.leader.Load()].Apply(command(name, value), 10*time.Second).Error()
 	}
-	return c.servers[c.leader.Load()].Apply(command(name, value), patience).Error()
+	if !c.findLeader() {
+		return errNoLeader
+	}
+	// What a server was given that stops may never be answered.
+	answer := make(chan error, 1)
+	future := c.servers[c.leader.Load()].Apply(command(name, value), time.Second)
+	go func() { answer <- future.Error() }()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // stopOne stops the leader, the network first, so that it can't hand over.
