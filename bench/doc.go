@@ -2,7 +2,8 @@
 //
 //	go run -C bench . -out ../docs
 //
-// It is a module of its own, so that only who runs it needs the peers. docs/performance.md says what it does and what came
+// It is a module of its own, so that only who runs it needs the peers, and what they need: go 1.26. They are not in yet another
+// module, since whoever runs this, and CI, compiles them either way, once. docs/performance.md says what it does and what came
 // out; it writes the tables and drawings there.
 //
 // Each measured run is a process of its own, so that the memory and the garbage of one don't disturb the next. The parent
