@@ -203,11 +203,11 @@ func (r *Replica) Abort(now time.Duration, err error) {
 
 // lastBatch returns what has gathered, for a host that stops; nil: nothing has, or a Save is out.
 func (r *Replica) lastBatch() *Batch {
-	if !r.saves.booted {
-		return nil
+	if s := &r.saves; s.booted {
+		s.urgent = true
+		return r.beginSave()
 	}
-	r.saves.urgent = true
-	return r.beginSave()
+	return nil
 }
 
 // endCalls ends all calls of inst with err.
