@@ -17,7 +17,7 @@ type Acceptor struct {
 // next must be durable before the reply leaves, also when next == a and a is still being saved: a promise that a crash
 // can take back is none (Paxos Made Simple, 2.5). Only a Nack asserts nothing.
 //
-// Ballots of round 0 belong to owned instances and are never prepared; Step refuses them.
+// A ballot of round 0 is accepted from the owner of the instance alone, see Owned, and is never prepared.
 func (a Acceptor) Step(m Message) (next Acceptor, reply Message, err error) {
 	if m.Ballot.Server == 0 {
 		return a, Message{}, nil
@@ -56,7 +56,7 @@ func (a Acceptor) accept(m Message) (Acceptor, Message, error) {
 		return a, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Ballot, Values: [2]Value{a.Value, m.Value},
 			Reason: "an acceptor was asked to accept two values in one ballot"}
 	}
-	if m.Ballot.Round == 0 || m.Ballot.Less(a.Promised) {
+	if m.Ballot.Less(a.Promised) || m.Ballot.Round == 0 && !owns(m.Ballot, m.Instance) {
 		return a, a.nack(m), nil
 	}
 	next := Acceptor{Promised: m.Ballot, Accepted: m.Ballot, Value: m.Value}

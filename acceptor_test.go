@@ -15,6 +15,9 @@ import (
 // rounds, and one that no server has. They ascend, except for the last.
 var roleBallots = []Ballot{{}, {0, 1}, {1, 1}, {1, 2}, {2, 1}, {2, 2}, {1, 0}}
 
+// roleInstances are one that nobody owns, one that the server of that ballot of round 0 owns, and one of another.
+var roleInstances = []string{"i", "$1/i", "$2/i"}
+
 // roleKinds are all kinds of messages and some that do not exist.
 var roleKinds = []Kind{0, KindPrepare, KindPromise, KindAccept, KindAccepted, KindNack, KindChosen, KindDecided, KindQuery,
 	KindState, KindPull, KindRefuse, 12, 255}
@@ -80,9 +83,12 @@ func TestAcceptorStep(t *testing.T) {
 	accept := func(round uint64, server ServerID, v Value) Message {
 		return Message{Kind: KindAccept, Instance: "i", Ballot: Ballot{round, server}, Value: v}
 	}
-	reply := func(k Kind, of Message) Message { return Message{Kind: k, Instance: "i", Ballot: of.Ballot} }
+	ownedAccept := func(instance string, round uint64, server ServerID) Message {
+		return Message{Kind: KindAccept, Instance: instance, Ballot: Ballot{round, server}, Value: "a"}
+	}
+	reply := func(k Kind, of Message) Message { return Message{Kind: k, Instance: of.Instance, Ballot: of.Ballot} }
 	nack := func(of Message, promised Ballot) Message {
-		return Message{Kind: KindNack, Instance: "i", Ballot: of.Ballot, Promised: promised}
+		return Message{Kind: KindNack, Instance: of.Instance, Ballot: of.Ballot, Promised: promised}
 	}
 	voted := Acceptor{Promised: Ballot{2, 1}, Accepted: Ballot{2, 1}, Value: "a"}
 	raised := Acceptor{Promised: Ballot{3, 2}, Accepted: Ballot{2, 1}, Value: "a"}
@@ -132,6 +138,25 @@ func TestAcceptorStep(t *testing.T) {
 			Acceptor{Promised: Ballot{3, 2}, Accepted: Ballot{2, 1}},
 			Message{Kind: KindPromise, Instance: "i", Ballot: Ballot{3, 2}, Accepted: Ballot{2, 1}}},
 		{"accept of round 0", Acceptor{}, accept(0, 1, "a"), Acceptor{}, nack(accept(0, 1, "a"), Ballot{})},
+		{"accept of round 0, of the owner", Acceptor{}, ownedAccept("$1/i", 0, 1), Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"},
+			reply(KindAccepted, ownedAccept("$1/i", 0, 1))},
+		{"accept of round 0, of who minted it", Acceptor{}, ownedAccept("$1.5.7/i", 0, 1), Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"},
+			reply(KindAccepted, ownedAccept("$1.5.7/i", 0, 1))},
+		{"the same again", Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"}, ownedAccept("$1/i", 0, 1), Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"},
+			reply(KindAccepted, ownedAccept("$1/i", 0, 1))},
+		{"accept of round 0, of a stranger", Acceptor{}, ownedAccept("$1/i", 0, 2), Acceptor{}, nack(ownedAccept("$1/i", 0, 2), Ballot{})},
+		{"accept of round 0, of a stranger to a minted name", Acceptor{}, ownedAccept("$1.5.7/i", 0, 5), Acceptor{},
+			nack(ownedAccept("$1.5.7/i", 0, 5), Ballot{})},
+		{"accept of round 0, after a promise", Acceptor{Promised: Ballot{1, 1}}, ownedAccept("$1/i", 0, 1), Acceptor{Promised: Ballot{1, 1}},
+			nack(ownedAccept("$1/i", 0, 1), Ballot{1, 1})},
+		{"prepare of round 0, of the owner", Acceptor{}, Message{Kind: KindPrepare, Instance: "$1/i", Ballot: Ballot{0, 1}}, Acceptor{},
+			Message{Kind: KindNack, Instance: "$1/i", Ballot: Ballot{0, 1}}},
+		{"prepare of round 0, after its vote", Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"}, Message{Kind: KindPrepare, Instance: "$1/i", Ballot: Ballot{0, 1}},
+			Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"}, Message{Kind: KindNack, Instance: "$1/i", Ballot: Ballot{0, 1}, Promised: Ballot{0, 1}}},
+		{"a vote in round 0 is reported", Acceptor{Ballot{0, 1}, Ballot{0, 1}, ""}, prepare(1, 2), Acceptor{Ballot{1, 2}, Ballot{0, 1}, ""},
+			Message{Kind: KindPromise, Instance: "i", Ballot: Ballot{1, 2}, Accepted: Ballot{0, 1}}},
+		{"the owner has other rounds, too", Acceptor{Ballot{0, 1}, Ballot{0, 1}, "b"}, ownedAccept("$1/i", 2, 1), voted,
+			reply(KindAccepted, ownedAccept("$1/i", 2, 1))},
 		{"accept of no server", Acceptor{}, accept(1, 0, "a"), Acceptor{}, Message{}},
 		{"P20: a refusal is no business of an acceptor",
 			voted, Message{Kind: KindNack, Ballot: Ballot{2, 1}, Promised: Ballot{9, 9}}, voted, Message{}},
@@ -218,13 +243,15 @@ func TestAcceptorP20EveryMessageInEveryState(t *testing.T) {
 	steps, broken := 0, 0
 	for _, a := range states {
 		for m := range everyRoleMessage(roleBallots, "", "a", "b") {
-			next, reply, err := a.Step(m)
-			if fault := acceptorFault(a, m, next, reply, err); fault != "" {
-				require.Fail(t, fault, "%+v in %+v: next %+v, reply %+v, error %v", m, a, next, reply, err)
-			}
-			steps++
-			if err != nil {
-				broken++
+			for _, m.Instance = range roleInstances {
+				next, reply, err := a.Step(m)
+				if fault := acceptorFault(a, m, next, reply, err); fault != "" {
+					require.Fail(t, fault, "%+v in %+v: next %+v, reply %+v, error %v", m, a, next, reply, err)
+				}
+				steps++
+				if err != nil {
+					broken++
+				}
 			}
 		}
 	}
@@ -265,7 +292,7 @@ func acceptorFault(a Acceptor, m Message, next Acceptor, reply Message, err erro
 	case request && (reply.Instance != m.Instance || reply.Ballot != m.Ballot):
 		return "the reply is not tagged with the request's instance and ballot"
 	}
-	refuse := m.Ballot.Round == 0 || m.Ballot.Less(a.Promised)
+	refuse := m.Ballot.Round == 0 && (m.Kind == KindPrepare || m.Instance != fmt.Sprintf("$%d/i", m.Ballot.Server)) || m.Ballot.Less(a.Promised)
 	switch reply.Kind {
 	case KindNack:
 		if !refuse || next != a || reply.Promised != a.Promised || reply.Accepted != (Ballot{}) || reply.Value != "" {
@@ -313,7 +340,8 @@ func (h *acceptorModel) step(m Message) (reply Message, broken bool) {
 		return Message{}, false
 	case m.Kind == KindAccept && m.Ballot == last.ballot && m.Value != last.value:
 		return Message{}, true
-	case m.Ballot.Round == 0 || m.Ballot.Compare(promised) < 0:
+	case m.Ballot.Round == 0 && m.Kind == KindPrepare, m.Ballot.Round == 0 && m.Instance != fmt.Sprintf("$%d/i", m.Ballot.Server),
+		m.Ballot.Compare(promised) < 0:
 		reply.Kind, reply.Promised = KindNack, promised
 	case m.Kind == KindAccept:
 		reply.Kind = KindAccepted
@@ -336,6 +364,7 @@ func FuzzAcceptor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a, model := Acceptor{}, acceptorModel{}
 		for _, m := range fuzzedRoleMessages(data) {
+			m.Instance = roleInstances[len(data)%len(roleInstances)]
 			next, reply, err := a.Step(m)
 			require.Empty(t, acceptorFault(a, m, next, reply, err), "%+v in %+v", m, a)
 			want, broken := model.step(m)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -67,6 +68,9 @@ type Node struct {
 
 	// spares holds *nodeCalls for use again. It is this Node's own: a channel made in a synctest bubble must not leave it.
 	spares sync.Pool
+
+	boot  uint64        // which start this is
+	mints atomic.Uint64 // names minted
 
 	mu     sync.Mutex // guards what follows; nothing is called and nothing waits under it
 	inbox  inbox
@@ -141,7 +145,7 @@ func newNode(cfg Config) (*Node, error) {
 	}
 	r := newReplica(0, ReplicaConfig{State: state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
 		Open: open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
-	n := &Node{config: cfg, replica: r, origin: time.Now(), wake: make(chan struct{}, 1), booted: make(chan struct{}),
+	n := &Node{config: cfg, replica: r, boot: r.saves.state.Boot, origin: time.Now(), wake: make(chan struct{}, 1), booted: make(chan struct{}),
 		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers))}
 	n.memory, _ = cfg.Storage.(*MemoryStorage)
 	if n.direct, _ = cfg.Transport.(*memoryEndpoint); n.direct != nil {

@@ -159,14 +159,32 @@ func (n *Node) call(ctx context.Context, o op, instance string, v Value) (d Done
 // losing is no error, and "did mine win" is d.Value == v. Every server gets the same answer, for ever; asking again gets it
 // again.
 //
-// An instance is a name of 1 to 255 bytes of UTF-8 without control characters, and does not begin with "$". A value has at
-// most Limits.MaxValue bytes; the empty one is a value, too.
+// An instance is a name of 1 to 255 bytes of UTF-8 without control characters, and does not begin with "$" unless Owned or
+// Mint made it. A value has at most Limits.MaxValue bytes; the empty one is a value, too.
 //
 // Errors: ctx ended first; ErrClosed; ErrBusy; ErrTooLarge; ErrRounds; *SafetyError; a bad name; the storage's. After an
 // error with Unknown true the value may still be chosen, or may have been: propose again, or Wait, to learn.
 func (n *Node) Propose(ctx context.Context, instance string, v Value) (Decision, error) {
 	d, _, err := n.call(ctx, opPropose, instance, v)
 	return d.Decision, err
+}
+
+// Mint returns a name that no server of the cluster has used or will, for an instance that this server owns: see Owned. A
+// Propose of it at this Node takes one round trip and one Save, which the servers do at the same time, where others take two
+// and two. For whatever needs a fresh name: a transaction, a job, a ticket.
+//
+// name is the end of the result, and may be empty. The result begins with "$" and has at most MaxName bytes, of which up to
+// 64 are not of name, though few are the rule. Anyone may use it, in every call and for ever: at another server, and at this one after
+// a restart, the instance is like any other. So it is always at a server that does not vote.
+//
+// It asks nobody and does not wait. Errors: the result would be too long, or name is not valid UTF-8 or has control
+// characters.
+func (n *Node) Mint(name string) (string, error) {
+	minted, err := mint(n.config.ID, n.boot, n.mints.Add(1), name)
+	if err != nil {
+		return "", unsent(opMint, name, err)
+	}
+	return minted, nil
 }
 
 // Read returns the decision of the instance, if there was one when the call began: it is linearizable. What a call on any

@@ -21,7 +21,7 @@ import (
 )
 
 // MaxName is the most bytes of an instance name. A name is valid UTF-8 without control characters; names that begin with
-// "$" are reserved.
+// "$" are reserved, but for those that Owned and Mint make.
 const MaxName = 255
 
 // Limits bounds what a server holds and sends. A zero field means its default. Servers of one cluster should have the
@@ -130,7 +130,9 @@ func checkName(name string) error {
 // checkInstance is checkName for names that users give.
 func checkInstance(name string) error {
 	if len(name) > 0 && name[0] == '$' {
-		return fmt.Errorf("name %q begins with $, which is reserved", name)
+		if _, ok := ownerOf(name); !ok {
+			return fmt.Errorf("name %q begins with $, which is reserved", name)
+		}
 	}
 	return checkName(name)
 }

@@ -27,13 +27,20 @@ type Proposer struct {
 }
 
 // NewProposer returns the attempt to get own chosen in ballot b, which no attempt used before, under quorum q.
+//
+// In round 0 the attempt has no phase 1. That round is for the owner of an instance alone, see Owned, so no acceptor can
+// have accepted anything below it: the Accept is there from the start, and there is no Prepare.
 func NewProposer(b Ballot, own Value, q Quorum) Proposer {
-	return Proposer{ballot: b, own: own, quorum: q}
+	return Proposer{ballot: b, own: own, quorum: q, asking: b.Round == 0}
 }
 
 // Prepare returns the message that begins the attempt (Phase1a): it goes to every acceptor. Its Instance is empty, for
-// the caller to fill in. It carries the own value as a hint (S6), which has no part in safety and may be left out.
+// the caller to fill in. It carries the own value as a hint (S6), which has no part in safety and may be left out. In
+// round 0 it has zero Kind.
 func (p Proposer) Prepare() Message {
+	if p.ballot.Round == 0 {
+		return Message{}
+	}
 	return Message{Kind: KindPrepare, Ballot: p.ballot, Value: p.own}
 }
 

@@ -42,6 +42,34 @@ func hearAll(t *testing.T, p Proposer, all ...heardMessage) (Proposer, Message) 
 	return p, out
 }
 
+// Round 0 has no phase 1: its owner asks for votes at once, for its own value whatever a promise to it says, and counts votes
+// and refusals as in any other.
+func TestProposerOfRound0(t *testing.T) {
+	zero := Ballot{0, 1}
+	answer := func(k Kind) Message { return Message{Kind: k, Instance: "i", Ballot: zero} }
+	p := NewProposer(zero, "own", Majority(3))
+	assert.Zero(t, p.Prepare())
+	assert.Equal(t, Message{Kind: KindAccept, Ballot: zero, Value: "own"}, p.Accept())
+	assert.Equal(t, Value("own"), p.Value())
+	assert.False(t, p.Chosen())
+	_, over := p.Superseded()
+	assert.False(t, over)
+
+	p, out := hearAll(t, p, heardMessage{0, answer(KindAccepted)}, heardMessage{0, answer(KindAccepted)}, heardMessage{1, answer(KindPromise)})
+	assert.Zero(t, out, "the Accept came out at the beginning")
+	assert.False(t, p.Chosen(), "one has voted, twice, and one sent what answers nothing")
+	refused, _ := hearAll(t, p, heardMessage{1, Message{Kind: KindNack, Ballot: zero, Promised: Ballot{1, 2}}},
+		heardMessage{2, Message{Kind: KindNack, Ballot: zero, Promised: Ballot{2, 3}}})
+	above, over := refused.Superseded()
+	assert.True(t, over)
+	assert.Equal(t, Ballot{2, 3}, above)
+	p, _ = hearAll(t, p, heardMessage{2, answer(KindAccepted)})
+	assert.True(t, p.Chosen())
+	assert.Equal(t, Value("own"), p.Value())
+	_, _, err := p.Step(1, Message{Kind: KindPromise, Ballot: zero, Accepted: zero, Value: "x"})
+	assert.ErrorAs(t, err, new(*SafetyError), "nobody promises what it has voted in")
+}
+
 func TestProposerTakesTheValueOfTheHighestVote(t *testing.T) {
 	low, high, none := Ballot{1, 1}, Ballot{1, 2}, Ballot{}
 	for _, c := range []struct {

@@ -325,12 +325,12 @@ type ledger struct {
 	members Members
 	state   map[ServerID]*ServerState
 	records map[ServerID]map[string]Record
-	values  map[ballotOf]Value   // asked for
-	votes   map[ballotOf]Set     // saved, or told to others
-	chosen  map[string]Value     // by a quorum of votes
-	used    map[Ballot]ballotOf  // what for: which instance, or "?" and the instance for a question, in which Boot
-	index   map[[2]uint64]string // what a server's Index means
-	forged  bool                 // messages were made up: what is chosen is not known
+	values  map[ballotOf]Value    // asked for
+	votes   map[ballotOf]Set      // saved, or told to others
+	chosen  map[string]Value      // by a quorum of votes
+	used    map[ballotOf]ballotOf // what for: which instance, or "?" and the instance for a question, in which Boot. The key has no instance but in round 0
+	index   map[[2]uint64]string  // what a server's Index means
+	forged  bool                  // messages were made up: what is chosen is not known
 }
 
 // ballotOf is a ballot of an instance.
@@ -344,7 +344,7 @@ func newLedger(t require.TestingT, m Members) *ledger {
 		m.Cluster = "pump"
 	}
 	l := &ledger{t: t, members: m.clone(), state: map[ServerID]*ServerState{}, records: map[ServerID]map[string]Record{},
-		values: map[ballotOf]Value{}, votes: map[ballotOf]Set{}, chosen: map[string]Value{}, used: map[Ballot]ballotOf{}, index: map[[2]uint64]string{}}
+		values: map[ballotOf]Value{}, votes: map[ballotOf]Set{}, chosen: map[string]Value{}, used: map[ballotOf]ballotOf{}, index: map[[2]uint64]string{}}
 	for _, id := range l.ids() {
 		l.state[id] = &ServerState{Cluster: m.Cluster, ID: id, Store: 100 + uint64(id), Members: l.members.voters()}
 		l.records[id] = map[string]Record{}
@@ -426,11 +426,27 @@ func (l *ledger) leaves(p Packet) {
 
 func (l *ledger) use(b Ballot, what string, s *ServerState) {
 	require.LessOrEqual(l.t, b.Round, s.Rounds, "ballot %v is used, and not reserved", b)
-	use := ballotOf{what, Ballot{s.Boot, s.ID}}
-	if before, ok := l.used[b]; ok {
+	use, key := ballotOf{what, Ballot{s.Boot, s.ID}}, ballotOf{ballot: b}
+	if b.Round == 0 {
+		key.instance = what
+		l.useOwned(b, what, s)
+	}
+	if before, ok := l.used[key]; ok {
 		require.Equal(l.t, before, use, "ballot %v is used twice", b)
 	}
-	l.used[b] = use
+	l.used[key] = use
+}
+
+// useOwned checks an Accept of round 0: it is the owner's, who votes, and either of its very start or voted for on its disk.
+func (l *ledger) useOwned(b Ballot, instance string, s *ServerState) {
+	o, ok := ownerOf(instance)
+	require.True(l.t, ok && b == Ballot{0, o.server} && o.server == s.ID, "server %d uses round 0 of %q", s.ID, instance)
+	require.GreaterOrEqual(l.t, l.members.position(s.ID), 0, "server %d does not vote, and uses round 0 of %q", s.ID, instance)
+	if o.boot == 0 {
+		require.False(l.t, l.records[s.ID][instance].Acceptor.Accepted.Less(b), "round 0 of %q leaves before the own vote is saved", instance)
+	} else {
+		require.Equal(l.t, s.Boot, o.boot, "round 0 of %q", instance)
+	}
 }
 
 func (l *ledger) ask(instance string, b Ballot, v Value) {

@@ -141,6 +141,7 @@ type Replica struct {
 	calls     map[CallID]*instance
 	indexSaid uint64
 	rtt       time.Duration // how long a phase 1 took lately
+	mints     uint64        // names minted in this life
 
 	loads    []string
 	done     []Done

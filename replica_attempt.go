@@ -28,6 +28,7 @@ type attempt struct {
 	purpose purpose
 	exposed bool          // the own value may have left, as a hint or in an Accept
 	began   time.Duration // when the ballot began
+	holds   bool          // the Accept has not left: it waits for the own vote, see beginOwned
 	resends int           // of the phase that runs
 	tries   int           // ballots that met a higher one, one after the other
 }
@@ -59,7 +60,11 @@ func (r *Replica) proceed(inst *instance) {
 		r.askInformant(inst)
 	}
 	if first := inst.proposes(); first != nil && inst.attempt.state == attemptNone && !inst.wantsRound {
-		r.begun(inst, first.value, forCalls)
+		if o, ok := r.ownsRound(inst); ok {
+			r.beginOwned(inst, first.value, o)
+		} else {
+			r.begun(inst, first.value, forCalls)
+		}
 	}
 	if !inst.asking.on && !inst.wantsRound && inst.wantsAnswer() {
 		r.ask(inst)
@@ -97,25 +102,30 @@ func (r *Replica) begun(inst *instance, own Value, why purpose) bool {
 		r.endWithoutRounds(inst)
 		return false
 	}
+	r.enter(inst, b, own, why)
+	prepare := r.prepareOf(inst)
+	if prepare.Value != "" {
+		r.exposed(inst)
+	}
+	r.toAcceptors(prepare, 0)
+	r.ownStep(inst, prepare)
+	return true
+}
+
+// enter makes ballot b the attempt of inst. Nothing has left yet.
+func (r *Replica) enter(inst *instance, b Ballot, own Value, why purpose) {
 	if !inst.asks() {
 		r.endAsking(inst)
 	}
 	a := &inst.attempt
 	a.exposed = a.exposed && a.own == own // what left in an earlier ballot has left
 	a.Proposer = NewProposer(b, own, r.quorum)
-	a.state, a.purpose, a.began, a.resends = attemptRunning, why, r.now, 0
+	a.state, a.purpose, a.began, a.resends, a.holds = attemptRunning, why, r.now, 0, false
 	if why == forTakeover {
 		r.takeovers++
 	}
 	r.counters.Attempts++
-	prepare := r.prepareOf(inst)
-	if prepare.Value != "" {
-		r.exposed(inst)
-	}
 	r.timers.set(inst, alarmAttempt, r.now+r.timing.Phase)
-	r.toAcceptors(prepare, 0)
-	r.ownStep(inst, prepare)
-	return true
 }
 
 // prepareOf returns the Prepare of the attempt. Its hint, the value it wants, helps another server to finish what this one
@@ -164,6 +174,9 @@ func (r *Replica) answer(inst *instance, position int, from *peer, m Message) {
 		return
 	}
 	a.Proposer = next
+	if a.holds && a.accepted.Has(r.position) {
+		r.letGo(inst)
+	}
 	switch {
 	case accept.Kind == KindAccept:
 		r.askVotes(inst, accept)
@@ -251,9 +264,9 @@ func (r *Replica) attemptDue(inst *instance) {
 		r.abandon(inst)
 	case a.running() && a.Refused() != 0:
 		r.giveUp(inst)
-	case a.running():
+	case a.running() && !a.outlived():
 		r.resend(inst)
-	case a.state == attemptBackoff:
+	case a.state != attemptNone:
 		a.state = attemptNone
 		r.leaveTakeover(a)
 		r.proceed(inst)

@@ -18,6 +18,7 @@ const (
 	opPeek // what follows is of a Node alone
 	opStatus
 	opDecisions
+	opMint
 )
 
 func (o op) String() string {
@@ -34,6 +35,8 @@ func (o op) String() string {
 		return "peek"
 	case opDecisions:
 		return "decisions"
+	case opMint:
+		return "mint"
 	}
 	return "status"
 }

@@ -53,7 +53,7 @@ func (r *Replica) invalid(from *peer, m *Message, inst *instance) string {
 		if m.Ballot.Server != from.id {
 			return "its ballot is another server's"
 		}
-		if m.Ballot.Round == 0 {
+		if m.Ballot.Round == 0 && (m.Kind != KindAccept || !owns(m.Ballot, m.Instance)) {
 			return "its ballot has round 0"
 		}
 	case KindPromise, KindAccepted, KindNack, KindState:

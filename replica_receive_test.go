@@ -38,6 +38,13 @@ func TestReplicaDropsInvalidMessages(t *testing.T) {
 		{"accept in this server's ballot", 2, Message{Kind: KindAccept, Ballot: own}, false},
 		{"query in another's ballot", 2, Message{Kind: KindQuery, Ballot: Ballot{1, 3}}, false},
 		{"prepare of round 0", 2, Message{Kind: KindPrepare, Ballot: Ballot{0, 2}}, false},
+		{"prepare of round 0, of the owner", 2, Message{Kind: KindPrepare, Instance: "$2/lunch", Ballot: Ballot{0, 2}}, false},
+		{"query of round 0, of the owner", 2, Message{Kind: KindQuery, Instance: "$2/lunch", Ballot: Ballot{0, 2}}, false},
+		{"control: accept of round 0, of the owner", 2, Message{Kind: KindAccept, Instance: "$2/lunch", Ballot: Ballot{0, 2}}, true},
+		{"control: accept of round 0, of who minted it", 2, Message{Kind: KindAccept, Instance: "$2.9.1/lunch", Ballot: Ballot{0, 2}}, true},
+		{"accept of round 0, of a stranger", 2, Message{Kind: KindAccept, Instance: "$3/lunch", Ballot: Ballot{0, 2}}, false},
+		{"accept of round 0, in the owner's ballot, of a stranger", 2, Message{Kind: KindAccept, Instance: "$3/lunch", Ballot: Ballot{0, 3}}, false},
+		{"accept of round 0, where nobody owns", 2, Message{Kind: KindAccept, Ballot: Ballot{0, 2}}, false},
 		{"accept without ballot", 2, Message{Kind: KindAccept}, false},
 		{"promise of a learner", 8, Message{Kind: KindPromise, Ballot: own}, false},
 		{"accepted of a learner", 8, Message{Kind: KindAccepted, Ballot: own}, false},
@@ -61,7 +68,9 @@ func TestReplicaDropsInvalidMessages(t *testing.T) {
 			p.start(1)
 			p.run()
 			p.events = nil
-			tt.m.Instance = "lunch"
+			if tt.m.Instance == "" {
+				tt.m.Instance = "lunch"
+			}
 			p.hear(1, tt.from, tt.m, msg(t, fmt.Sprintf("query 1.%d @other", tt.from)))
 			c := p.replicas[1].counters
 			assert.Equal(t, tt.valid, c.Dropped == 0)
@@ -71,7 +80,7 @@ func TestReplicaDropsInvalidMessages(t *testing.T) {
 			if !tt.valid {
 				assert.Equal(t, EventDrop, p.events[0].Kind)
 				assert.Equal(t, []string{"other"}, p.loads, "no role sees it")
-				assert.NotContains(t, p.records[1], "lunch")
+				assert.NotContains(t, p.records[1], tt.m.Instance)
 			}
 			assert.Contains(t, p.sent, fmt.Sprintf("1 -> %d: state 1.%d @other", tt.from, tt.from), "the rest of the packet is taken")
 		})

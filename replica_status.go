@@ -14,6 +14,7 @@ type Counters struct {
 	Saves    uint64     // begun
 	Records  uint64     // in those Saves
 	Attempts uint64     // ballots begun
+	Owned    uint64     // those of them in round 0, of an instance that the server owns
 	// Superseded counts the attempts that met a higher ballot, Resends the messages sent again to the silent.
 	Superseded, Resends uint64
 	Takeovers           uint64 // attempts begun to finish what another server had begun

@@ -1,0 +1,134 @@
+package paxos
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestOwnedNames(t *testing.T) {
+	assert.Equal(t, "$1/lunch", Owned(1, "lunch"))
+	assert.Equal(t, "$18446744073709551615/a/b", Owned(math.MaxUint64, "a/b"))
+	for name, want := range map[string]ownership{
+		"$1/lunch":       {1, 0},
+		"$10/lunch":      {10, 0},
+		"$1/$2/x":        {1, 0},
+		"$1/ ":           {1, 0},
+		"$1/2.3/x":       {1, 0},
+		"$1.5.7/lunch":   {1, 5},
+		"$1.5.7/":        {1, 5},
+		"$3.10.100/$1/x": {3, 10},
+		"$18446744073709551615.18446744073709551615.18446744073709551615/x": {math.MaxUint64, math.MaxUint64},
+	} {
+		got, ok := ownerOf(name)
+		assert.True(t, ok, name)
+		assert.Equal(t, want, got, name)
+		assert.NoError(t, checkInstance(name), name)
+		assert.True(t, owns(Ballot{0, want.server}, name), name)
+		for _, b := range []Ballot{{0, want.server - 1}, {0, want.server + 1}, {1, want.server}, {0, ServerID(want.boot)}} {
+			assert.Equal(t, b == Ballot{0, want.server}, owns(b, name), "%s %s", b, name)
+		}
+	}
+}
+
+// Whatever is not exactly what Owned or Mint writes names no owner, and stays reserved: an instance has one spelling.
+func TestOwnedNamesHaveOneSpelling(t *testing.T) {
+	for _, name := range []string{
+		"$", "$/", "$/x", "$1", "$1/", "$0/x", "$01/x", "$+1/x", "$-1/x", "$ 1/x", "$1 /x", "$1_0/x", "$0x1/x", "$1e1/x", "$x/x", "$1x/x", "$1.0/x",
+		"$18446744073709551616/x", "$99999999999999999999999/x", "$\u0661/x",
+		"$1.5/x", "$1.5.7", "$1.5./x", "$1..7/x", "$.5.7/x", "$0.5.7/x", "$1.0.7/x", "$1.5.0/x", "$1.05.7/x", "$1.5.07/x", "$1.5.7.9/x",
+		"$1.5.7x/x", "$1.5.18446744073709551616/x", "$1,5,7/x", "$1.5.7 /x", "$$1/x", "$ready", "$conf/1",
+	} {
+		_, ok := ownerOf(name)
+		assert.False(t, ok, name)
+		assert.ErrorContains(t, checkInstance(name), "begins with $, which is reserved", name)
+		assert.False(t, owns(Ballot{0, 1}, name), name)
+	}
+	for _, name := range []string{"", "1/x", "a$1/x", " $1/x", "x"} {
+		_, ok := ownerOf(name)
+		assert.False(t, ok, name)
+	}
+	assert.ErrorIs(t, checkInstance(Owned(1, strings.Repeat("x", MaxName))), ErrTooLarge)
+	assert.ErrorContains(t, checkInstance(Owned(1, "a\nb")), "control character")
+	assert.ErrorContains(t, checkInstance(Owned(1, "\xff")), "not valid UTF-8")
+	assert.ErrorContains(t, checkInstance(Owned(0, "x")), "reserved")
+	assert.ErrorContains(t, checkInstance(Owned(1, "")), "reserved")
+}
+
+// FuzzOwnerOf: what is read as an owner's name is written again just so, and as no other kind of name.
+func FuzzOwnerOf(f *testing.F) {
+	for _, name := range []string{"$1/x", "$1.2.3/x", "$1.2.3/", "$01/x", "$1.2/x", "$1.2.3.4/x", "$ready", "x", "$18446744073709551615.1.1/\xff"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		o, ok := ownerOf(name)
+		if !ok {
+			require.Zero(t, o)
+			return
+		}
+		head, rest, _ := strings.Cut(name, "/")
+		require.NotZero(t, o.server)
+		if o.boot == 0 {
+			require.Equal(t, Owned(o.server, rest), name)
+			return
+		}
+		parts := strings.Split(head, ".")
+		require.Len(t, parts, 3)
+		count, _, ok := cutNumber(parts[2])
+		require.True(t, ok)
+		require.Equal(t, mintedName(o.server, o.boot, count, rest), name)
+	})
+}
+
+// A minted name is fresh: over names, starts and servers; and it is no name that Owned makes.
+func TestMint(t *testing.T) {
+	p := newPumpOf(t, 3)
+	seen := map[string]bool{Owned(1, "job"): true}
+	mint := func(id ServerID, name string) string {
+		minted, err := p.replicas[id].Mint(name)
+		require.NoError(t, err)
+		require.False(t, seen[minted], minted)
+		seen[minted] = true
+		return minted
+	}
+	assert.Equal(t, "$1.1.1/job", mint(1, "job"))
+	assert.Equal(t, "$1.1.2/job", mint(1, "job"))
+	assert.Equal(t, "$1.1.3/", mint(1, ""))
+	assert.Equal(t, "$2.1.1/job", mint(2, "job"))
+	p.crash(1)
+	p.start(1)
+	p.run()
+	assert.Equal(t, "$1.2.1/job", mint(1, "job"))
+	long := strings.Repeat("x", MaxName-len("$1.2.2/"))
+	mint(1, long)
+	for name, want := range map[string]string{
+		"a\nb":     `paxos: mint "a\nb": minted name "$1.2.3/a\nb" has a control character`,
+		"\xff":     "is not valid UTF-8",
+		"x" + long: "minted name has 256 bytes, at most 255 are allowed: too large",
+	} {
+		_, err := p.replicas[1].Mint(name)
+		require.ErrorAs(t, err, new(*OpError))
+		assert.ErrorContains(t, err, want)
+		assert.False(t, Unknown(err))
+	}
+	assert.Equal(t, "$1.2.3/job", mint(1, "job"))
+}
+
+// Until the Save that counts this start is durable, the next start may have the same number.
+func TestMintWaitsForTheFirstSave(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.hold = func(ServerID) bool { return true }
+	p.start(1)
+	_, err := p.replicas[1].Mint("job")
+	require.ErrorIs(t, err, errNotBooted)
+	p.run()
+	_, err = p.replicas[1].Mint("job")
+	require.ErrorIs(t, err, errNotBooted)
+	p.endSave(1)
+	minted, err := p.replicas[1].Mint("job")
+	require.NoError(t, err)
+	assert.Equal(t, "$1.1.1/job", minted)
+}
