@@ -14,6 +14,9 @@ const (
 	exSeenTwoStages                    // replies wait for the Save that runs, and others for the next
 	exSeenUnsent                       // a vote is on stable storage that was never sent
 	exSeenCoalesced                    // a vote was sent that stable storage never showed: a later one was saved for both
+	exSeenOwned                        // a quorum voted in round 0
+	exSeenOverruled                    // an Accept of round 0 is out, and another value is chosen
+	exSeenAgain                        // a server used round 0 in two lives
 )
 
 // Check is what must hold in each state: I1, I4, I6, I8, and that learners and proposers see a decision that can be
@@ -40,7 +43,7 @@ func (m *exModel) Check(state []uint64) (seen uint64, err error) {
 		seen |= exSeenCrash
 	}
 	tally := m.tally(votes)
-	seen |= uint64(tally.chosen) * exSeenChosen
+	seen |= uint64(tally.chosen)*exSeenChosen | m.seenOwned(tally)
 	if tally.chosen|m.believed() == 3 {
 		return seen, errors.New("I1: two values are chosen")
 	}

@@ -90,6 +90,7 @@ func (m *exModel) Next(state []uint64, emit func(action uint64, next []uint64)) 
 			return err
 		}
 	}
+	m.restartOutsider()
 	return nil
 }
 
@@ -98,6 +99,9 @@ func (m *exModel) Next(state []uint64, emit func(action uint64, next []uint64)) 
 func (m *exModel) startable(b int) bool {
 	if m.paper {
 		return true
+	}
+	if m.ballots[b].Round == 0 {
+		return false
 	}
 	higher := m.owned(m.owners[b]) >> b << b
 	if m.owners[b] >= m.async {
@@ -108,6 +112,9 @@ func (m *exModel) startable(b int) bool {
 
 // ask is Phase2a: every value that a proposer of ballot b can ask for, given what is sent, once in the proposer's life.
 func (m *exModel) ask(b int) error {
+	if m.ballots[b].Round == 0 {
+		return m.askOwned(b)
+	}
 	if m.rest.asking>>b&1 == 1 || m.rest.dead>>b&1 == 1 {
 		return nil
 	}
@@ -171,22 +178,27 @@ func (m *exModel) received(i, k int, step exStep) error {
 		m.emitServer(exDeliver.server(i).message(k).reply(-1), i, s)
 		return errors.New(step.err)
 	}
+	s, wait, err := m.heard(i, step)
+	if s != m.servers[i] || m.paper && step.reply >= 0 {
+		m.emitServer(exDeliver.server(i).message(k).reply(step.reply).wait(wait), i, s)
+	}
+	return err
+}
+
+// heard returns server i after a step of its acceptor, and what the reply waits for.
+func (m *exModel) heard(i int, step exStep) (s exServer, wait stage, err error) {
+	s, wait = m.servers[i], saved
 	s.role = step.next
 	if i >= m.async {
 		s.durable = s.role
 	}
-	var err error
-	wait := saved
 	if step.reply >= 0 && s.sent>>step.reply&1 == 0 {
 		if i < m.async {
 			wait = step.wait
 		}
 		s, err = m.say(s, step.reply, wait)
 	}
-	if s != m.servers[i] || m.paper && step.reply >= 0 {
-		m.emitServer(exDeliver.server(i).message(k).reply(step.reply).wait(wait), i, s)
-	}
-	return err
+	return s, wait, err
 }
 
 // say lets a reply leave, or holds it until the Save that wait names has ended.
@@ -274,6 +286,7 @@ func (m *exModel) crash(i, survived, durable int) {
 	} else {
 		rest.dead |= own & rest.prepared
 	}
+	m.crashOwner(i, &rest)
 	m.to[m.n] = m.packRest(rest)
 	m.emitServer(exCrash.server(i).message(survived), i, next)
 	m.to[m.n] = m.from[m.n]
@@ -293,9 +306,11 @@ func (m *exModel) voted(acceptor int) uint64 {
 }
 
 func (m *exModel) emitServer(a exAction, i int, s exServer) {
+	rest := m.to[m.n]
 	m.to[i] = m.pack(i, s)
+	m.letGo(i, s)
 	m.emit(uint64(a), m.to)
-	m.to[i] = m.from[i]
+	m.to[i], m.to[m.n] = m.from[i], rest
 }
 
 func (m *exModel) emitRest(a exAction, r exRest) {

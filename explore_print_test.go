@@ -32,7 +32,10 @@ func (x *exSpace) stepText(a exAction, from, to []uint64) string {
 	case exPrepare:
 		return fmt.Sprintf("%d: prepare %s", x.owners[message]+1, x.ballots[message])
 	case exAsk:
-		return fmt.Sprintf("%d: %s", x.owners[message/len(x.values)]+1, x.messageText(len(x.ballots)+message))
+		return fmt.Sprintf("%d: %s%s", x.owners[message/len(x.values)]+1, x.messageText(len(x.ballots)+message), x.ownedText(message))
+	}
+	if server >= x.n {
+		return fmt.Sprintf("%d: starts again", server+1) // it does not vote, and has nothing to remember
 	}
 	before, after := x.unpack(server, from[server]), x.unpack(server, to[server])
 	durable := exAcceptorText(x.acceptors[after.durable])

@@ -53,7 +53,7 @@ type exRules struct {
 var exShipping = exRules{step: save.step, begin: save.begin, end: save.end}
 
 // newExRoles makes the tables. async says whether the steps of save are needed.
-func newExRoles(ballots []Ballot, values []Value, async bool, rules exRules) *exRoles {
+func newExRoles(ballots []Ballot, values []Value, async bool, rules exRules, instance func(Ballot) string) *exRoles {
 	r := &exRoles{values: values, ballots: ballots, rules: rules}
 	for _, b := range ballots {
 		var forms []Message
@@ -64,7 +64,7 @@ func newExRoles(ballots []Ballot, values []Value, async bool, rules exRules) *ex
 	}
 	for _, b := range ballots {
 		for v, value := range values {
-			r.messages = append(r.messages, []Message{{Kind: KindAccept, Ballot: b, Value: value}})
+			r.messages = append(r.messages, []Message{{Kind: KindAccept, Instance: instance(b), Ballot: b, Value: value}})
 			r.reply(exReply{Message{Kind: KindAccepted, Ballot: b}, v})
 		}
 	}
@@ -109,6 +109,7 @@ func (r *exRoles) stepsOf(step func(Message) (exStep, Message, Acceptor)) (all [
 		var steps []exStep
 		for _, m := range forms {
 			s, reply, next := step(m)
+			reply.Instance = "" // it is the same in all
 			s.reply = -1
 			switch reply.Kind {
 			case KindPromise:

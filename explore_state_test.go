@@ -10,7 +10,7 @@ import (
 type exConfig struct {
 	quorum  Quorum
 	wanted  int   // how many values proposers may want: the empty one first, which is a value like any other
-	owners  []int // by ballot: the position of the server that tries it. Ballot k is of round k+1
+	owners  []int // by ballot: the position of the server that tries it. Ballot k is of round k+1, but see exOwnership
 	async   int   // how many servers, the first ones, have storage that takes time, and can crash. The others save at once
 	crashes int   // how many crashes there may be in all
 	// paper explores the space of Lamport's Paxos.tla, and counts as TLC does: every action that is enabled is a step,
@@ -23,6 +23,8 @@ type exConfig struct {
 	// Rules of the Replica to leave out.
 	early bool // a server's own promise and own vote reach its proposer before they are saved
 	reuse bool // a server that crashed uses its ballots again
+
+	exOwnership
 }
 
 // An exSpace is an exConfig with all tables made, and with the layout of a state in words: one word for each server, so
@@ -83,11 +85,11 @@ func newExSpace(c exConfig) (*exSpace, error) {
 	}
 	var ballots []Ballot
 	for k, owner := range c.owners {
-		ballots = append(ballots, Ballot{uint64(k) + 1, ServerID(owner) + 1})
+		ballots = append(ballots, Ballot{c.round(k), ServerID(owner) + 1})
 	}
 	values := []Value{"", "a"}[:c.wanted]
 	x := &exSpace{exConfig: c, n: c.quorum.Size(), quorums: exQuorums(c.quorum, c.paper)}
-	x.exRoles = newExRoles(ballots, values, c.async > 0, c.rules)
+	x.exRoles = newExRoles(ballots, values, c.async > 0, c.rules, c.instance)
 	if err := x.layOut(); err != nil {
 		return nil, err
 	}
@@ -99,7 +101,7 @@ func newExSpace(c exConfig) (*exSpace, error) {
 		x.proposers = append(x.proposers, own)
 	}
 	x.class(0, c.async, func(i, j int) bool { return x.owned(i) == 0 && x.owned(j) == 0 && exEqual(c.quorum, i, j) })
-	x.class(c.async, x.n, func(i, j int) bool { return exEqual(c.quorum, i, j) })
+	x.class(c.async, x.n, func(i, j int) bool { return !x.ownsInstance(i) && !x.ownsInstance(j) && exEqual(c.quorum, i, j) })
 	return x, nil
 }
 
