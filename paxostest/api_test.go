@@ -30,6 +30,7 @@ var (
 	_ func(*testing.T, func(*testing.T, string) paxos.Storage)                  = paxostest.TestStorage
 	_ func(paxostest.SimConfig) *paxostest.Sim                                  = paxostest.NewSim
 	_ func(*paxostest.Sim, paxos.ServerID, string, paxos.Value) *paxostest.Call = (*paxostest.Sim).Propose
+	_ func(*paxostest.Sim, paxos.ServerID, string) string                       = (*paxostest.Sim).Mint
 	_ []func(*paxostest.Sim, paxos.ServerID, string) *paxostest.Call            = []func(*paxostest.Sim, paxos.ServerID, string) *paxostest.Call{(*paxostest.Sim).Wait, (*paxostest.Sim).Read}
 	_ []func(*paxostest.Sim)                                                    = []func(*paxostest.Sim){(*paxostest.Sim).Run, (*paxostest.Sim).Clear, (*paxostest.Sim).Heal}
 	_ []func(*paxostest.Sim, paxos.ServerID)                                    = []func(*paxostest.Sim, paxos.ServerID){(*paxostest.Sim).Crash, (*paxostest.Sim).CrashSaved, (*paxostest.Sim).Restart, (*paxostest.Sim).Pause, (*paxostest.Sim).Resume, (*paxostest.Sim).HangSave}

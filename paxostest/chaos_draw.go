@@ -30,6 +30,7 @@ func NewChaos(seed uint64) Chaos {
 	d.drawCalls()
 	d.drawFaults()
 	d.drawReader()
+	d.drawOwned()
 	slices.SortStableFunc(d.Actions, func(a, b Action) int { return int(a.At - b.At) })
 	return d.Chaos
 }

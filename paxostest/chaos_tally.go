@@ -23,6 +23,8 @@ const (
 	tallyUnknown
 	tallyFaults
 	tallyDropped
+	tallyOwned
+	tallyRound0
 	tallyActs
 	tallySize = tallyActs + int(acts)
 )
@@ -30,7 +32,8 @@ const (
 var tallyNames = func() (names [tallySize]string) {
 	copy(names[:], []string{"packets lost", "packets twice", "packets late", "packets on a slow link", "packets cut off",
 		"messages sent again", "instances taken over", "attempts superseded", "decisions fetched", "reads of nothing",
-		"reads of a decision", "outcomes unknown", "safety errors", "packets of an earlier life"})
+		"reads of a decision", "outcomes unknown", "safety errors", "packets of an earlier life",
+		"attempts in round 0", "calls that round 0 answered"})
 	for a := range acts {
 		names[tallyActs+int(a)] = a.String()
 	}
@@ -70,6 +73,9 @@ func (t Tally) String() string {
 // countCalls adds what came of the calls.
 func (r *chaosRun) countCalls() {
 	for _, c := range r.calls {
+		if c.Ended && !c.Decision.Ballot.IsZero() && c.Decision.Ballot.Round == 0 {
+			r.tally[tallyRound0]++
+		}
 		switch {
 		case c.Ended && paxos.Unknown(c.Err):
 			r.tally[tallyUnknown]++
@@ -93,4 +99,5 @@ func (r *chaosRun) count(s *server) {
 	r.tally[tallyFetched] += c.Fetched
 	r.tally[tallyFaults] += c.Faults
 	r.tally[tallyDropped] += c.DroppedPackets
+	r.tally[tallyOwned] += c.Owned
 }

@@ -49,6 +49,19 @@ func (w *Sim) Propose(id paxos.ServerID, instance string, v paxos.Value) *Call {
 	return c
 }
 
+// Mint calls Mint on a server, which must be up.
+func (w *Sim) Mint(id paxos.ServerID, name string) string {
+	if w.server(id).replica == nil {
+		w.failf("server %d is down: it mints nothing", id)
+		return ""
+	}
+	minted, err := w.server(id).replica.Mint(name)
+	if err != nil {
+		w.fail(err)
+	}
+	return minted
+}
+
 // Wait calls Wait on a server.
 func (w *Sim) Wait(id paxos.ServerID, instance string) *Call {
 	c := w.call(id, "wait", instance, "")

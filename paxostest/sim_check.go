@@ -19,7 +19,8 @@ import (
 //	    is used above the rounds that the disk has reserved.
 //	I6  A ballot has one value, and belongs to one life of its server. (A hint is not its ballot's value.)
 //	I7  Every Accept is justified by a phase-1 quorum of exactly its ballot, and asks for the value of the highest vote
-//	    that quorum reported.
+//	    that quorum reported. Round 0 has no such quorum: only a voter that the instance's name says owns it uses that, in the
+//	    start that the name says, if it says one, else with its own vote on its disk (I5).
 //	I8  What a server has learned, or says is chosen, has a phase-2 quorum in one ballot.
 //	I9  What calls return never changes; an Index never means another decision.
 //
@@ -43,6 +44,10 @@ type history struct {
 	forged   bool // and lenient: nothing is checked any more
 	value    paxos.Value
 	own      [][]vote // by server: votes that disks held, as they came
+
+	// From the name: who may use round 0, and in which start alone; 0: nobody, or any.
+	owner paxos.ServerID
+	boot  uint64
 }
 
 type vote struct {
@@ -79,6 +84,7 @@ func (c *checker) history(name string) *history {
 	h := c.instances[name]
 	if h == nil {
 		h = &history{name: name, own: make([][]vote, len(c.indexes))}
+		h.owner, h.boot = ownerOf(name)
 		c.instances[name] = h
 	}
 	return h

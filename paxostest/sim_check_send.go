@@ -1,7 +1,9 @@
 package paxostest
 
 import (
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/singledecree/paxos"
@@ -99,6 +101,9 @@ func (c *checker) askedFor(s *server, h *history, m *paxos.Message) error {
 		return err
 	}
 	b := h.of(m.Ballot)
+	if m.Ballot.Round == 0 {
+		return c.askedByOwner(s, h, m)
+	}
 	if b.asked {
 		return h.valued(m.Ballot, m.Value)
 	}
@@ -125,6 +130,34 @@ func (c *checker) askedFor(s *server, h *history, m *paxos.Message) error {
 			words.Message(*m), promises)
 	}
 	return h.valued(m.Ballot, m.Value)
+}
+
+// askedByOwner checks I7 and I5 for an Accept of round 0.
+func (c *checker) askedByOwner(s *server, h *history, m *paxos.Message) error {
+	stored := s.disk.records[m.Instance].Acceptor
+	switch {
+	case h.owner != s.id || !s.votes(c):
+		return h.broken("I7", "server %d asks for votes in round 0, which is not its to use", s.id)
+	case h.boot != 0 && h.boot != s.disk.state.Boot:
+		return h.broken("I7", "server %d asks for votes in round 0 in its start %d", s.id, s.disk.state.Boot)
+	case h.boot == 0 && (stored.Accepted.Less(m.Ballot) || stored.Accepted == m.Ballot && stored.Value != m.Value):
+		return h.broken("I5", "server %d asks for votes, %s, and its own is not on its disk", s.id, words.Message(*m))
+	}
+	h.of(m.Ballot).asked = true
+	return h.valued(m.Ballot, m.Value)
+}
+
+var ownedName = regexp.MustCompile(`^\$([1-9][0-9]*)(?:\.([1-9][0-9]*)\.[1-9][0-9]*)?/`)
+
+// ownerOf reads the name of an instance: "$1/name", or "$1.2.3/name" for the third that server 1 minted in its start 2. It is
+// written anew here, to hold the servers against.
+func ownerOf(name string) (owner paxos.ServerID, boot uint64) {
+	if parts := ownedName.FindStringSubmatch(name); parts != nil {
+		id, _ := strconv.ParseUint(parts[1], 10, 64)
+		boot, _ = strconv.ParseUint(parts[2], 10, 64)
+		return paxos.ServerID(id), boot
+	}
+	return 0, 0
 }
 
 // justified reports whether a phase-1 quorum among the promises reports no vote, or one for v as its highest.

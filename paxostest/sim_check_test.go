@@ -16,6 +16,7 @@ type bench struct {
 }
 
 var (
+	b01 = paxos.Ballot{Round: 0, Server: 1}
 	b11 = paxos.Ballot{Round: 1, Server: 1}
 	b22 = paxos.Ballot{Round: 2, Server: 2}
 )
@@ -69,6 +70,18 @@ func (b *bench) decide(t *testing.T) {
 	require.NoError(t, b.save(1, voted(b11, "burger")))
 	require.NoError(t, b.save(2, voted(b11, "burger")))
 	require.NoError(t, b.send(2, 1, paxos.Message{Kind: paxos.KindAccepted, Ballot: b11}))
+}
+
+// askOwned has a server, in its start 2, ask for votes for burger in its round 0; saved says that its own is on its disk.
+func (b *bench) askOwned(id paxos.ServerID, name string, saved bool) error {
+	b.proposed(name, "burger")
+	b.proposed(name, "pizza")
+	s, ballot := b.servers[id-1], paxos.Ballot{Round: 0, Server: id}
+	s.disk.state.Boot = 2
+	if saved {
+		_ = b.saveRecord(id, paxos.Record{Instance: name, Acceptor: voted(ballot, "burger")})
+	}
+	return b.sent(s, id%3+1, &paxos.Message{Kind: paxos.KindAccept, Instance: name, Ballot: ballot, Value: "burger"})
 }
 
 // TestCheckerFindsWhatIsBroken breaks each rule once, and nothing else before.
@@ -143,6 +156,26 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 			b.arrived(b.servers[1], 3, &paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b22})
 			return b.send(2, 3, paxos.Message{Kind: paxos.KindAccept, Ballot: b22, Value: "pizza"})
 		}},
+		{"round 0 where nobody owns", "I7", func(t *testing.T, b *bench) error {
+			return b.send(1, 2, paxos.Message{Kind: paxos.KindAccept, Ballot: b01, Value: "burger"})
+		}},
+		{"round 0 of another's", "I7", func(t *testing.T, b *bench) error { return b.askOwned(2, "$1/x", true) }},
+		{"round 0 of another's, minted", "I7", func(t *testing.T, b *bench) error { return b.askOwned(2, "$1.2.2/x", true) }},
+		{"round 0 of a server that does not vote", "I7", func(t *testing.T, b *bench) error {
+			b.quorum = paxos.Majority(1)
+			return b.askOwned(2, "$2.2.1/x", true)
+		}},
+		{"round 0 of another start", "I7", func(t *testing.T, b *bench) error { return b.askOwned(1, "$1.1.1/x", true) }},
+		{"round 0 before the save", "I5", func(t *testing.T, b *bench) error { return b.askOwned(1, "$1/x", false) }},
+		{"round 0 with two values", "I6", func(t *testing.T, b *bench) error {
+			require.NoError(t, b.askOwned(1, "$1.2.1/x", false))
+			return b.sent(b.servers[0], 3, &paxos.Message{Kind: paxos.KindAccept, Instance: "$1.2.1/x", Ballot: b01, Value: "pizza"})
+		}},
+		{"round 0 in two lives", "I6", func(t *testing.T, b *bench) error {
+			require.NoError(t, b.askOwned(1, "$1/x", true))
+			b.servers[0].life++
+			return b.askOwned(1, "$1/x", true)
+		}},
 		{"learned without a quorum", "I8", func(t *testing.T, b *bench) error {
 			require.NoError(t, b.save(1, voted(b11, "burger")))
 			return b.learned(b.servers[0], &paxos.Message{Instance: "x", Ballot: b11, Value: "burger"})
@@ -191,6 +224,8 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 // TestCheckerLetsGoodThingsPass: what a whole decision does is no error.
 func TestCheckerLetsGoodThingsPass(t *testing.T) {
 	b := newBench()
+	require.NoError(t, b.askOwned(1, "$1/x", true))
+	require.NoError(t, b.askOwned(1, "$1.2.1/x", false))
 	b.decide(t)
 	require.NoError(t, b.learned(b.servers[0], &paxos.Message{Instance: "x", Ballot: b11, Value: "burger"}))
 	require.NoError(t, b.send(1, 2, paxos.Message{Kind: paxos.KindChosen, Ballot: b11}))
