@@ -135,6 +135,9 @@ var (
 
 // Node.
 var (
+	_ func(paxos.ServerID, string) string                                               = paxos.Owned
+	_ func(*paxos.Node, string) (string, error)                                         = (*paxos.Node).Mint
+	_ func(*paxos.Replica, string) (string, error)                                      = (*paxos.Replica).Mint
 	_ func(context.Context, paxos.Config) (*paxos.Node, error)                          = paxos.Start
 	_ func(*paxos.Node, context.Context, string, paxos.Value) (paxos.Decision, error)   = (*paxos.Node).Propose
 	_ func(*paxos.Node, context.Context, string) (d paxos.Decision, ok bool, err error) = (*paxos.Node).Peek

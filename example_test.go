@@ -46,6 +46,44 @@ func ExampleStart() {
 	// Output: "" in ballot 1.1, <nil>
 }
 
+func ExampleNode_Mint() {
+	nodes, stop, err := paxos.MemoryCluster(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	ticket, err := nodes[0].Mint("ticket") // a fresh name, of this server
+	if err != nil {
+		log.Fatal(err)
+	}
+	d, err := nodes[0].Propose(ctx, ticket, "Ada") // one round trip, where others take two
+	if err != nil {
+		log.Fatal(err)
+	}
+	late, err := nodes[1].Propose(ctx, ticket, "Bob") // anyone may propose; that takes two
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(ticket, d.Value, late.Value)
+	// Output: $1.1.1/ticket Ada Ada
+}
+
+func ExampleOwned() {
+	nodes, stop, err := paxos.MemoryCluster(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	shift := paxos.Owned(1, "shift 42") // server 1 opens the shifts
+	d, err := nodes[0].Propose(context.Background(), shift, "open")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(shift, d.Value, d.Ballot)
+	// Output: $1/shift 42 open 0.1
+}
+
 func ExampleNode_Decisions() {
 	nodes, stop, err := paxos.MemoryCluster(3)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +23,7 @@ import (
 var linearSeeds = flag.Uint64("linear.seeds", 100, "how many seeds TestNodesAreLinearizable runs")
 
 // makeCall makes a call on a Node, and records it.
-func makeCall(ctx context.Context, r *register.Recorder, client int, n *paxos.Node, in register.Call) error {
+func (s *storm) makeCall(ctx context.Context, r *register.Recorder, client int, n *paxos.Node, in register.Call) error {
 	return r.Record(client, in, func() (_ string, ok, unknown bool, err error) {
 		var d paxos.Decision
 		switch in.Op {
@@ -35,16 +36,23 @@ func makeCall(ctx context.Context, r *register.Recorder, client int, n *paxos.No
 		default:
 			d, ok, err = n.Read(ctx, in.Instance)
 		}
+		if ok && d.Ballot.Round == 0 {
+			s.zero.Add(1)
+		}
 		return string(d.Value), ok, paxos.Unknown(err), err
 	})
 }
 
 // TestNodesAreLinearizable: real Nodes on a bad network, with storages that crash, under callers who propose, read and wait.
 func TestNodesAreLinearizable(t *testing.T) {
-	var seen [3]int // proposals whose outcome is unknown, reads of nothing, decisions returned
+	var seen [4]int // proposals whose outcome is unknown, reads of nothing, decisions returned, decisions of round 0
 	for seed := range *linearSeeds {
 		r := &register.Recorder{}
-		synctest.Test(t, func(t *testing.T) { newStorm(t, seed).run(r) })
+		synctest.Test(t, func(t *testing.T) {
+			s := newStorm(t, seed)
+			s.run(r)
+			seen[3] += int(s.zero.Load())
+		})
 		if t.Failed() {
 			return
 		}
@@ -61,7 +69,8 @@ func TestNodesAreLinearizable(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d seeds: %d outcomes unknown, %d reads of nothing, %d decisions returned", *linearSeeds, seen[0], seen[1], seen[2])
+	t.Logf("%d seeds: %d outcomes unknown, %d reads of nothing, %d decisions returned, %d of them of round 0", *linearSeeds, seen[0], seen[1],
+		seen[2], seen[3])
 	for what, n := range seen {
 		assert.Greater(t, n, int(*linearSeeds), "%d", what)
 	}
@@ -74,6 +83,7 @@ type storm struct {
 	network *paxostest.Network
 	members paxos.Members
 	seed    uint64
+	zero    atomic.Int64 // decisions of round 0
 
 	mu     sync.Mutex
 	nodes  map[paxos.ServerID]*paxos.Node
@@ -136,7 +146,7 @@ func (s *storm) run(r *register.Recorder) {
 	defer cancel()
 	for i := range instances {
 		for x := range s.all() {
-			require.NoError(s.t, makeCall(ctx, r, 100+x, s.node(x), register.Call{Op: "read", Instance: instanceName(i)}), "server %d, seed %d", x, s.seed)
+			require.NoError(s.t, s.makeCall(ctx, r, 100+x, s.node(x), register.Call{Op: "read", Instance: instanceName(i)}), "server %d, seed %d", x, s.seed)
 		}
 	}
 	for _, n := range s.nodes {
@@ -146,20 +156,37 @@ func (s *storm) run(r *register.Recorder) {
 
 const instances = 12
 
-func instanceName(i int) string { return fmt.Sprint("job ", i) }
+// instanceName is the name of an instance that nobody owns, that one of servers 1 to 3 does, or that one of them minted, or will,
+// in one of its first starts.
+func instanceName(i int) string {
+	name, owner := fmt.Sprint("job ", i), instanceOwner(i)
+	switch i % 4 {
+	case 1:
+		return paxos.Owned(owner, name)
+	case 3:
+		return fmt.Sprintf("$%d.%d.%d/%s", owner, 1+i/4%2, i, name)
+	}
+	return name
+}
+
+func instanceOwner(i int) paxos.ServerID { return paxos.ServerID(1 + i%3) }
 
 // call makes calls, one after the other. The instances come up one by one, so that some are read before they are written.
 func (s *storm) call(r *register.Recorder, client int) {
 	x := rand.New(rand.NewPCG(s.seed, 1000+uint64(client)))
 	for i := range 30 {
-		in := register.Call{Op: "read", Instance: instanceName(min(i/3+x.IntN(3), instances-1))}
+		which, node := min(i/3+x.IntN(3), instances-1), x.IntN(100)
+		in := register.Call{Op: "read", Instance: instanceName(which)}
 		if x.IntN(3) == 0 {
 			in.Op, in.Value = "propose", fmt.Sprintf("%d by %d", i, client)
+			if node < 50 {
+				node = int(instanceOwner(which)) - 1
+			}
 		} else if x.IntN(5) == 0 {
 			in.Op = "wait"
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+x.IntN(1500))*time.Millisecond)
-		_ = makeCall(ctx, r, client, s.node(x.IntN(100)), in)
+		_ = s.makeCall(ctx, r, client, s.node(node), in)
 		cancel()
 		time.Sleep(time.Duration(x.IntN(60)) * time.Millisecond)
 	}

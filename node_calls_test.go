@@ -326,7 +326,7 @@ func TestNodeCloseOnTheDirectPath(t *testing.T) {
 
 func TestNodeNames(t *testing.T) {
 	onBothPaths(t, 3, func(t *testing.T, c *testCluster) {
-		for _, name := range []string{"a", strings.Repeat("b", 255), "a$", "küche 寿司", " ", "\u00a0", strings.Repeat("é", 127)} {
+		for _, name := range []string{"a", strings.Repeat("b", 255), "a$", paxos.Owned(1, "a"), paxos.Owned(77, "a"), "$2.1.1/", "küche 寿司", " ", "\u00a0", strings.Repeat("é", 127)} {
 			propose(t, c.nodes[1], name, "burger")
 			c.agreed(name)
 		}
@@ -342,6 +342,10 @@ func TestNodeNames(t *testing.T) {
 			"a\xed\xa0\x80":               "is not valid UTF-8",
 			"$":                           "begins with $, which is reserved",
 			"$ready":                      "begins with $, which is reserved",
+			"$1.1/a":                      "begins with $, which is reserved",
+			paxos.Owned(0, "a"):           "begins with $, which is reserved",
+			paxos.Owned(1, ""):            "begins with $, which is reserved",
+			paxos.Owned(1, "a\n"):         "has a control character",
 			strings.Repeat("\xff", 1<<20): "at most 255 are allowed",
 		}
 		for name, want := range bad {
