@@ -12,12 +12,22 @@ import (
 // BenchmarkReplica measures what the Replicas of 3 servers and their storages in memory cost per decision, in one
 // goroutine, without Node and network: batch instances are decided side by side. An op is a decision.
 func BenchmarkReplica(b *testing.B) {
-	for _, batch := range []int{1, 16, 256} {
-		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) { benchReplica(b, batch) })
+	for _, minted := range []bool{false, true} {
+		for _, batch := range []int{1, 16, 256} {
+			b.Run(fmt.Sprintf("batch=%d/%s", batch, nameKind(minted)), func(b *testing.B) { benchReplica(b, batch, minted) })
+		}
 	}
 }
 
-func benchReplica(b *testing.B, batch int) {
+// nameKind says what names a benchmark uses.
+func nameKind(minted bool) string {
+	if minted {
+		return "minted"
+	}
+	return "plain"
+}
+
+func benchReplica(b *testing.B, batch int, minted bool) {
 	members := paxos.Members{Cluster: "bench", Acceptors: []paxos.ServerID{1, 2, 3}}
 	m := &miniature{storages: make([]*paxos.MemoryStorage, 3), replicas: make([]*paxos.Replica, 3)}
 	for i, id := range members.Acceptors {
@@ -35,7 +45,13 @@ func benchReplica(b *testing.B, batch int) {
 	for i := 0; i < b.N; {
 		for range batch {
 			i++
-			m.replicas[0].Propose(m.now, paxos.CallID(i), benchName(i), value)
+			var name string
+			if minted {
+				name, _ = m.replicas[0].Mint("job")
+			} else {
+				name = benchName(i)
+			}
+			m.replicas[0].Propose(m.now, paxos.CallID(i), name, value)
 		}
 		m.run(b)
 		m.now += time.Millisecond

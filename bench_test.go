@@ -14,7 +14,7 @@ import (
 )
 
 // BenchmarkDecide measures decisions of fresh instances by 3 servers in one process, memory storage and network, 16-byte
-// names, 64-byte values. Callers wait for their decision before they ask for the next. An op is a decision.
+// names, or minted ones, 64-byte values. Callers wait for their decision before they ask for the next. An op is a decision.
 //
 //	go test -run '^$' -bench Decide -benchtime 2s
 func BenchmarkDecide(b *testing.B) {
@@ -24,12 +24,14 @@ func BenchmarkDecide(b *testing.B) {
 			if spread {
 				where = "spread"
 			}
-			b.Run(fmt.Sprintf("callers=%d/at=%s", callers, where), func(b *testing.B) { benchDecide(b, callers, spread) })
+			for _, minted := range []bool{false, true} {
+				b.Run(fmt.Sprintf("callers=%d/at=%s/%s", callers, where, nameKind(minted)), func(b *testing.B) { benchDecide(b, callers, spread, minted) })
+			}
 		}
 	}
 }
 
-func benchDecide(b *testing.B, callers int, spread bool) {
+func benchDecide(b *testing.B, callers int, spread, minted bool) {
 	nodes, stop, err := paxos.MemoryCluster(3)
 	if err != nil {
 		b.Fatal(err)
@@ -53,8 +55,13 @@ func benchDecide(b *testing.B, callers int, spread bool) {
 				if i >= b.N {
 					return
 				}
-				began := time.Now()
-				if _, err := node.Propose(context.Background(), benchName(i), value); err != nil {
+				began, name := time.Now(), ""
+				if minted {
+					name, _ = node.Mint("job")
+				} else {
+					name = benchName(i)
+				}
+				if _, err := node.Propose(context.Background(), name, value); err != nil {
 					b.Error(err)
 					return
 				}

@@ -38,8 +38,8 @@ func Owned(server ServerID, name string) string {
 
 // mintedName returns the name that Mint makes.
 func mintedName(server ServerID, boot, count uint64, name string) string {
-	b := make([]byte, 0, 3*20+4+len(name))
-	b = append(b, '$')
+	var buf [3*20 + 4 + MaxName]byte // on the stack
+	b := append(buf[:0], '$')
 	b = strconv.AppendUint(b, uint64(server), 10)
 	b = append(b, '.')
 	b = strconv.AppendUint(b, boot, 10)
