@@ -20,7 +20,7 @@ const MaxRound = 1<<48 - 1
 // Lamport's specification. It is the pair of a round and of the server that tries (S6), so two servers never share one,
 // and it is ordered by Round, then by Server. The Ballot is comparable; == and Compare agree.
 //
-// The zero Ballot means "none". A ballot of round 0 with a server is a real one, so ask IsZero, never Round == 0.
+// The zero Ballot means "none". A ballot of round 0 with a server is a real one, see Owned, so ask IsZero, never Round == 0.
 type Ballot struct {
 	Round  uint64
 	Server ServerID

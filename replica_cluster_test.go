@@ -42,6 +42,7 @@ func TestReplicaRandomClusters(t *testing.T) {
 	assert.Greater(t, crashes, 100)
 	assert.Greater(t, lost, 1000)
 	assert.Greater(t, total.Superseded, uint64(100), "sometimes they duel")
+	assert.Greater(t, total.Owned, uint64(50), "sometimes in round 0")
 	assert.Greater(t, total.Resends, uint64(100))
 	assert.Greater(t, total.Decided, uint64(1000))
 	for k := KindPrepare; k <= KindState; k++ {
@@ -92,7 +93,14 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		c.limits = Limits{MaxOpen: 16, Cache: 1 + src.IntN(3), MaxHint: 1 + src.IntN(8), MaxPacket: 4 << 10, MaxBatch: 4 << 10}
 	}
 	for i := range 1 + src.IntN(8) {
-		c.names = append(c.names, fmt.Sprint("job/", i))
+		name := fmt.Sprint("job/", i)
+		switch owner := ServerID(1 + i%3); i % 3 {
+		case 1:
+			name = Owned(owner, name)
+		case 2:
+			name = mintedName(owner, 1+uint64(i/3), 1, name)
+		}
+		c.names = append(c.names, name)
 	}
 	return c
 }

@@ -54,6 +54,7 @@ func TestReplicaRandomInputs(t *testing.T) {
 		stops += y.stops
 		ends += y.decided
 	}
+	assert.NotZero(t, total.Owned, "sometimes in round 0")
 	assert.NotZero(t, total.Superseded, "sometimes superseded")
 	assert.NotZero(t, total.Resends)
 	assert.NotZero(t, total.Dropped)
@@ -79,6 +80,7 @@ func addCounters(to *Counters, c Counters) {
 	to.DroppedPackets += c.DroppedPackets
 	to.Strangers += c.Strangers
 	to.Attempts += c.Attempts
+	to.Owned += c.Owned
 	to.Decided += c.Decided
 	to.Saves += c.Saves
 }
@@ -227,7 +229,7 @@ func (y *typer) call(op byte) {
 }
 
 func (y *typer) name() string {
-	return []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "a", "b", "a", readyName, "", "\xff"}[y.next()%16]
+	return []string{"a", "b", "c", "d", "e", "$1/f", "$1.1.1/g", "$2/h", "$1.2.1/i", "j", "a", "b", "$1/f", readyName, "", "\xff"}[y.next()%16]
 }
 
 func (y *typer) value() Value {

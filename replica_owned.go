@@ -49,20 +49,3 @@ func (r *Replica) letGo(inst *instance) {
 func (a *attempt) outlived() bool {
 	return a.running() && a.ballot.Round == 0 && (a.holds || a.resends > 0)
 }
-
-// Mint returns a name that no server of the cluster has used or will, and that this server owns: where it proposes first,
-// in this life, a decision takes one round trip and one Save, which the servers do at the same time. name is the end of it;
-// it may be empty and need not be unique. Anyone may use the name in every call, see Owned: in all else the instance is like
-// any other. It is an error if name has control characters, is not valid UTF-8 or makes it longer than MaxName, and while the
-// first Save is not done.
-func (r *Replica) Mint(name string) (string, error) {
-	if !r.saves.booted {
-		return "", unsent(opMint, name, errNotBooted)
-	}
-	minted, err := mint(r.id, r.saves.state.Boot, r.mints+1, name)
-	if err != nil {
-		return "", unsent(opMint, name, err)
-	}
-	r.mints++
-	return minted, nil
-}
