@@ -140,7 +140,7 @@ type Replica struct {
 	saves     saves
 	calls     map[CallID]*instance
 	indexSaid uint64
-	rtt       time.Duration // how long a phase 1 took lately
+	rtt       time.Duration // how long the first phase of an attempt took lately
 	mints     uint64        // names minted in this life
 
 	loads    []string

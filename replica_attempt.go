@@ -192,7 +192,7 @@ func (r *Replica) answer(inst *instance, position int, from *peer, m Message) {
 // askVotes begins phase 2: the Accept goes to every acceptor.
 func (r *Replica) askVotes(inst *instance, accept Message) {
 	a := &inst.attempt
-	r.rtt += (min(r.now-a.began, r.timing.MaxSilence) - r.rtt) / 8
+	r.measure(a)
 	a.resends = 0
 	if accept.Value == a.own {
 		r.exposed(inst)
@@ -202,11 +202,19 @@ func (r *Replica) askVotes(inst *instance, accept Message) {
 	r.ownStep(inst, accept)
 }
 
+// measure notes how long the first phase of a took, which ends now.
+func (r *Replica) measure(a *attempt) {
+	r.rtt += (min(r.now-a.began, r.timing.MaxSilence) - r.rtt) / 8
+}
+
 // chosen is called when this server has counted a phase-2 quorum of votes: it tells the others. An acceptor has the value,
 // in its vote; a learner that does not vote has not.
 func (r *Replica) chosen(inst *instance) {
 	r.quorumAnswers(true)
 	b, v := inst.attempt.ballot, inst.attempt.Value()
+	if b.Round == 0 {
+		r.measure(&inst.attempt) // its only one
+	}
 	for i := range r.peers {
 		if to := &r.peers[i]; to.position >= 0 {
 			r.send(to, Message{Kind: KindChosen, Instance: inst.name, Ballot: b})

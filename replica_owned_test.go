@@ -421,3 +421,16 @@ func TestReplicaOwnedErrors(t *testing.T) {
 	p.run()
 	assert.False(t, p.failed(1).Unknown(), "its record was still being loaded")
 }
+
+// Who only mints knows how long a round trip takes, as everybody does.
+func TestReplicaOwnedMeasuresTheRoundTrip(t *testing.T) {
+	p := newPumpOf(t, 3)
+	before := p.replicas[1].rtt
+	for id := CallID(1); id <= 50; id++ {
+		name, err := p.replicas[1].Mint("job")
+		require.NoError(t, err)
+		p.propose(1, id, name, "v")
+		require.Equal(t, Value("v"), p.value(id))
+	}
+	assert.Less(t, p.replicas[1].rtt, before/100, "here it takes no time")
+}
