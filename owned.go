@@ -61,11 +61,11 @@ func ownerOf(name string) (o ownership, ok bool) {
 		return ownership{}, false
 	}
 	server, rest, ok := cutNumber(name[1:])
-	if !ok || rest == "" {
+	if !ok || rest == "" || rest == "/" {
 		return ownership{}, false
 	}
 	if rest[0] == '/' {
-		return ownership{ServerID(server), 0}, len(rest) > 1
+		return ownership{ServerID(server), 0}, true
 	}
 	boot, rest, ok1 := cutPoint(rest)
 	_, rest, ok2 := cutPoint(rest)
