@@ -13,7 +13,7 @@ import (
 
 const (
 	// copyChunk is how many bytes compaction writes and syncs at a time.
-	copyChunk = 256 << 10
+	copyChunk = 64 << 10
 	// lookChunk is how many entries compaction looks up, or moves, while it keeps Saves from entering theirs.
 	lookChunk = 256
 	// manySmall is how many small segments in a row are made one.

@@ -169,7 +169,7 @@ func (l *Log) listing() manifest {
 }
 
 // zeroChunk is how many bytes of zeros are written and synced at a time, so that Saves need not wait for long behind them.
-const zeroChunk = 1 << 20
+const zeroChunk = 64 << 10
 
 // makeSegment makes a segment's file: it has its name when all of it is durable.
 func (l *Log) makeSegment(path string, number uint32, size int64) error {
