@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/singledecree/paxos"
@@ -46,6 +47,7 @@ func (g *gatherer) put(r paxos.Record) error {
 func (g *gatherer) loop() {
 	var spare []paxos.Record
 	for range g.wake {
+		g.gather()
 		g.mu.Lock()
 		now := g.next
 		g.next = &round{done: make(chan struct{}), records: spare[:0]}
@@ -57,6 +59,21 @@ func (g *gatherer) loop() {
 		now.err = g.save(paxos.Batch{Records: now.records})
 		spare = now.records
 		close(now.done)
+	}
+}
+
+// gather lets writers that are ready to run go first, as a Node does.
+func (g *gatherer) gather() {
+	last := 1
+	for range 8 {
+		runtime.Gosched()
+		g.mu.Lock()
+		n := len(g.next.records)
+		g.mu.Unlock()
+		if n <= last {
+			return
+		}
+		last = n
 	}
 }
 
