@@ -130,7 +130,7 @@ func (l *Log) compact(run []*segment, first bool) error {
 	c := &compaction{Log: l, first: first, out: &segment{number: number, path: segmentPath(l.dir, number), closed: true, copy: true, hinted: true,
 		end: dataStart, last: run[len(run)-1].last}}
 	c.encoder.reset()
-	if err := l.makeFile(c.out.path, func(f disk.File) error { return c.write(f, run) }); err != nil {
+	if err := makeFile(l.fs, c.out.path, func(f disk.File) error { return c.write(f, run) }); err != nil {
 		return fmt.Errorf("wal: %s: %w", c.out.path, err)
 	}
 	f, err := l.fs.Open(c.out.path, false)

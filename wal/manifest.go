@@ -157,6 +157,14 @@ func writeManifest(files disk.FS, dir string, m *manifest) error {
 
 // writeFile makes a file with that content durable under its name, in place of another that may have it.
 func writeFile(files disk.FS, path string, content []byte) error {
+	return makeFile(files, path, func(f disk.File) error {
+		_, err := f.WriteAt(content, 0)
+		return err
+	})
+}
+
+// makeFile has fill write a file, and gives it its name when that is durable, in place of another that may have it.
+func makeFile(files disk.FS, path string, fill func(disk.File) error) error {
 	temporary := path + ".tmp"
 	if err := files.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -165,7 +173,7 @@ func writeFile(files disk.FS, path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err = f.WriteAt(content, 0); err == nil {
+	if err = fill(f); err == nil {
 		err = f.Sync()
 	}
 	if closing := f.Close(); err == nil {

@@ -3,7 +3,6 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"syscall"
 
 	"github.com/singledecree/paxos/internal/disk"
@@ -176,7 +175,7 @@ func (l *Log) makeSegment(path string, number uint32, size int64) error {
 	head := make([]byte, pageSize)
 	putHeader(head, l.store, number, false)
 	zero := make([]byte, min(zeroChunk, size))
-	return l.makeFile(path, func(f disk.File) error {
+	return makeFile(l.fs, path, func(f disk.File) error {
 		for at := int64(0); at < size; at += int64(len(zero)) {
 			if l.isStopping() {
 				return errStopping
@@ -193,36 +192,6 @@ func (l *Log) makeSegment(path string, number uint32, size int64) error {
 		}
 		return nil
 	})
-}
-
-// makeFile has fill write a file, and gives it its name when that is durable.
-func (l *Log) makeFile(path string, fill func(disk.File) error) (err error) {
-	temporary := path + ".tmp"
-	if err := l.fs.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := l.fs.Create(temporary)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			l.fs.Remove(temporary)
-		}
-	}()
-	if err = fill(f); err == nil {
-		err = f.Sync()
-	}
-	if closing := f.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = l.fs.Rename(temporary, path)
-	}
-	if err == nil {
-		err = syncNames(l.fs, l.dir)
-	}
-	return err
 }
 
 // syncNames syncs a directory in which a file has been renamed. What is there now is not known if that fails, so an error is never
