@@ -50,7 +50,7 @@ func TestBlackBox(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	for what, least := range map[string]int{"kills": 3, "restarts": 3, "pauses": 3, "links cut": 2, "links slowed": 2, "links reset": 2} {
+	for what, least := range atLeast {
 		assert.GreaterOrEqual(t, n.done[what], least, what)
 	}
 	assert.Positive(t, l.nothings, "some instances are read before they are written")

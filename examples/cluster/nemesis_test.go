@@ -22,8 +22,12 @@ type nemesis struct {
 	deck   []string // what is left of them
 	undo   []later
 	done   map[string]int // how often it did what
-	rounds atomic.Int64   // how often it went through all that it can do
+	rounds int            // how often it went through all that it can do
+	enough atomic.Bool    // it went through all of it, and did each thing as often as atLeast asks
 }
+
+// atLeast is how often a nemesis has done what before it has done enough: a pause of a server that is down, say, does nothing.
+var atLeast = map[string]int{"kills": 3, "restarts": 3, "pauses": 3, "links cut": 2, "links slowed": 2, "links reset": 2}
 
 // A later is what ends a fault, and when.
 type later struct {
@@ -46,12 +50,22 @@ func (n *nemesis) run(ctx context.Context) {
 		n.heal(time.Now())
 		if len(n.undo) < 3 && ctx.Err() == nil {
 			n.strike(ctx)
+			n.enough.Store(n.rounds > 0 && n.didAll())
 		}
 	}
 	n.heal(endOfTime)
 	for _, l := range n.links {
 		l.set(false, 0)
 	}
+}
+
+func (n *nemesis) didAll() bool {
+	for what, least := range atLeast {
+		if n.done[what] < least {
+			return false
+		}
+	}
+	return true
 }
 
 var endOfTime = time.Unix(1<<40, 0)
@@ -96,7 +110,7 @@ func (n *nemesis) draw() string {
 	}
 	fault := n.deck[0]
 	if n.deck = n.deck[1:]; len(n.deck) == 0 {
-		n.rounds.Add(1)
+		n.rounds++
 	}
 	return fault
 }
@@ -122,9 +136,9 @@ func (n *nemesis) strike(ctx context.Context) {
 	case "split":
 		n.change(true, 0, between(servers[:2], servers[2:])...)
 	case "slow":
-		n.change(false, n.some(5, 60), between(servers[:1], servers[1:1+n.IntN(len(servers)-1)])...)
+		n.change(false, n.some(5, 60), between(servers[:1], servers[1:2+n.IntN(len(servers)-1)])...)
 	case "reset":
-		for _, l := range between(servers[:1], servers[1:1+n.IntN(len(servers)-1)]) {
+		for _, l := range between(servers[:1], servers[1:2+n.IntN(len(servers)-1)]) {
 			n.links[l].reset()
 			n.done["links reset"]++
 		}
