@@ -15,7 +15,7 @@ const (
 	// copyChunk is how many bytes compaction writes and syncs at a time.
 	copyChunk = 64 << 10
 	// lookChunk is how many entries compaction looks up, or moves, while it keeps Saves from entering theirs.
-	lookChunk = 256
+	lookChunk = 64
 	// manySmall is how many small segments in a row are made one.
 	manySmall = 8
 )
@@ -32,6 +32,11 @@ func (l *Log) isDue() (due, quiet bool) {
 	if l.options.eager || l.quiet.Load() {
 		return true, true
 	}
+	return l.wasteful(1), false
+}
+
+// wasteful reports whether there is more garbage than so many times what counts and slack together.
+func (l *Log) wasteful(times int64) bool {
 	l.plan.Lock()
 	defer l.plan.Unlock()
 	l.mu.RLock()
@@ -42,7 +47,7 @@ func (l *Log) isDue() (due, quiet bool) {
 			waste += s.waste()
 		}
 	}
-	return waste > live+slack, false
+	return waste > times*(live+slack)
 }
 
 // compactAll compacts until it is not due any more, or there is no more to gain. If it is quiet, it writes the hints that are
@@ -60,6 +65,7 @@ func (l *Log) compactAll() error {
 		if len(run) == 0 {
 			return nil
 		}
+		l.rush = l.wasteful(2)
 		if err := l.compact(run, first); err != nil {
 			return err
 		}
@@ -156,7 +162,7 @@ func (c *compaction) write(f disk.File, run []*segment) error {
 	c.file = f
 	var buf []byte
 	for _, s := range run {
-		scan, err := c.newScan(s, buf)
+		scan, err := c.newScan(s, buf, c.breathe)
 		if err != nil {
 			return err
 		}
@@ -192,7 +198,7 @@ func (c *compaction) look(e entry) error {
 	if c.pending = append(c.pending, e); len(c.pending) < lookChunk {
 		return nil
 	}
-	return c.copyPending()
+	return beside(c.copyPending())
 }
 
 // copyPending copies those entries of c.pending that count.
@@ -201,7 +207,7 @@ func (c *compaction) copyPending() error {
 	for _, e := range c.pending {
 		if counts, err := c.counts(c.from, e, !c.first); err != nil {
 			c.mu.RUnlock()
-			return err
+			return &CorruptionError{c.from.path, e.offset, err.Error()}
 		} else if counts || e.kind == kindDrop {
 			c.found += int64(len(e.bytes))
 			if !counts {
@@ -217,7 +223,7 @@ func (c *compaction) copyPending() error {
 	if len(c.encoder.buf) >= copyChunk {
 		return c.flush()
 	}
-	return nil
+	return c.breathe()
 }
 
 // counts reports whether the entry is the latest of what it is about; mu is held.
@@ -254,12 +260,15 @@ func (c *compaction) flush() error {
 	c.out.end += int64(len(b))
 	c.out.batches++
 	c.encoder.reset()
-	return c.prepareNext()
+	if err := c.prepareNext(); err != nil {
+		return err
+	}
+	return c.breathe()
 }
 
 // takePlace puts the copy in the place of the run: in the manifest, then in the index. Then the files of the run go.
 func (c *compaction) takePlace(run []*segment) error {
-	scan, err := c.newScan(c.out, nil)
+	scan, err := c.newScan(c.out, nil, c.breathe)
 	if err != nil {
 		return c.giveUp(err)
 	}
@@ -288,7 +297,9 @@ func (c *compaction) takePlace(run []*segment) error {
 	if err := scan.whole(c.take); err != nil {
 		return err
 	}
-	c.move()
+	if err := c.move(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	for _, s := range run {
 		delete(c.segments, s.number)
@@ -310,16 +321,15 @@ func (c *compaction) giveUp(err error) error {
 
 // take takes an entry of the copy.
 func (c *compaction) take(e entry) error {
-	if c.pending = append(c.pending, e); len(c.pending) == lookChunk {
-		c.move()
+	if c.pending = append(c.pending, e); len(c.pending) < lookChunk {
+		return nil
 	}
-	return nil
+	return beside(c.move())
 }
 
 // move has the index point to the entries of c.pending in the copy, save those that have been replaced meanwhile.
-func (c *compaction) move() {
+func (c *compaction) move() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for i, e := range c.pending {
 		from, size := c.origins[i], int64(len(e.bytes))
 		at := &c.stateAt
@@ -341,9 +351,11 @@ func (c *compaction) move() {
 			c.out.live += size
 		}
 	}
+	c.mu.Unlock()
 	c.origins = c.origins[len(c.pending):]
 	clear(c.pending)
 	c.pending = c.pending[:0]
+	return c.breathe()
 }
 
 // newScanAgain returns s as it was before its first batch.

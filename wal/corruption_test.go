@@ -138,7 +138,7 @@ func (s specimen) counted(t *testing.T) map[string][]extent {
 	require.NoError(t, err)
 	extents := map[string][]extent{}
 	for _, segment := range l.row {
-		scan, err := l.newScan(segment, nil)
+		scan, err := l.newScan(segment, nil, nil)
 		require.NoError(t, err)
 		for {
 			entries, at, ok, err := scan.next()

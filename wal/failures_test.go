@@ -311,3 +311,36 @@ func TestRefusedSaveKills(t *testing.T) {
 		})
 	}
 }
+
+// What ends a compaction in the middle of a segment, after a part of it was copied, is told as what it is: not as damage to the segment.
+func TestCompactionEndsInTheMiddle(t *testing.T) {
+	for _, why := range []error{syscall.ENOSPC, errStopping} {
+		fs := created(t)
+		o := small(fs)
+		o.least, o.SegmentSize = 512<<10, 512<<10
+		l, err := Open(dir, o)
+		require.NoError(t, err)
+		m := modelOf(l)
+		copies := 0
+		fs.Fail = func(op disktest.Op, _ int) error {
+			if op.Kind == disktest.OpWrite && strings.HasSuffix(op.Name, ".log.tmp") && op.At >= dataStart && len(op.Data)%pageSize != 0 {
+				if copies++; copies == 1 { // there are two of each segment
+					return why
+				}
+			}
+			return nil
+		}
+		for n := range 1200 { // two of three are written again soon
+			b := batchOf(voted(fmt.Sprintf("middle/%d", n), uint64(n+1), strings.Repeat("v", 900)), voted("again", uint64(n+1), strings.Repeat("v", 1800)))
+			require.NoError(t, l.Save(b), "%v is not the end of the log", why)
+			m.apply(b)
+		}
+		require.Greater(t, copies, 4, "compaction was tried again")
+		require.NoError(t, m.differs(l))
+		require.NoError(t, l.Close())
+		again, err := Open(dir, o)
+		require.NoError(t, err)
+		require.NoError(t, m.differs(again))
+		require.NoError(t, again.Close())
+	}
+}

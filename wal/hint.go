@@ -39,7 +39,7 @@ func (l *Log) hintAll() error {
 	}
 	l.plan.Unlock()
 	for _, s := range missing {
-		scan, err := l.newScan(s, nil)
+		scan, err := l.newScan(s, nil, l.breathe)
 		if err != nil {
 			return err
 		}
@@ -67,7 +67,11 @@ func (l *Log) writeHint(s *scan, all bool) error {
 	err := s.whole(func(e entry) error {
 		if looked++; looked%lookChunk == 0 { // let a Save go on
 			l.mu.RUnlock()
+			err := l.breathe()
 			l.mu.RLock()
+			if err != nil {
+				return beside(err)
+			}
 		}
 		if !all {
 			if counts, err := l.counts(s.segment, e, true); err != nil || !counts {
@@ -100,7 +104,7 @@ func (l *Log) readHint(s *segment) (bool, error) {
 	if err != nil {
 		return false, nil
 	}
-	b, err := readAll(f, nil)
+	b, err := readAll(f, nil, nil)
 	f.Close()
 	le := binary.LittleEndian
 	if err != nil || len(b) < hintHead+4 || le.Uint32(b[len(b)-4:]) != checksum(b[:len(b)-4]) || string(b[:8]) != hintMark ||

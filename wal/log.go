@@ -111,9 +111,14 @@ type Log struct {
 	begun    time.Time  // when the active segment became it
 	hurried  int64      // how large the one before was, if it was full soon; else 0
 	failed   error      // why there is no prepared segment
+	waited   bool       // a Save waits for it
 	stopping bool
 	wake     chan struct{}
 	stopped  chan struct{} // the worker has ended
+
+	// What follows is the worker's.
+	rested time.Time // when it did last
+	rush   bool      // there is so much garbage that it does not
 
 	reads sync.Pool // *[]byte
 }

@@ -140,7 +140,7 @@ func readManifest(files disk.FS, dir string) (m manifest, err error) {
 	if size, err := f.Size(); err == nil && size > maxManifest {
 		return m, &CorruptionError{path, 0, fmt.Sprintf("%d bytes: no manifest is that large", size)}
 	}
-	b, err := readAll(f, nil)
+	b, err := readAll(f, nil, nil)
 	if err != nil {
 		return m, fmt.Errorf("wal: %s: %w", path, err)
 	}

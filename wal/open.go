@@ -24,6 +24,7 @@ func Open(dir string, o Options) (*Log, error) {
 		return nil, err
 	}
 	l := newLog(dir, o)
+	l.quiet.Store(true) // until the first Save
 	if l.lock, err = l.lockDir(); err != nil {
 		return nil, err
 	}
@@ -33,8 +34,7 @@ func Open(dir string, o Options) (*Log, error) {
 	}
 	if !o.ReadOnly {
 		l.sealing = time.AfterFunc(time.Hour, l.sealDue)
-		l.sealing.Stop() // until the first Save
-		l.quiet.Store(true)
+		l.sealing.Stop() // so, too
 		if !o.inline {
 			go l.workLoop()
 		}
@@ -150,7 +150,7 @@ func (l *Log) checkLeftover(path string, number, first uint32) (uint32, error) {
 		return first, fmt.Errorf("wal: %w", err)
 	}
 	defer f.Close()
-	scan, err := l.newScan(&segment{number: number, path: path, file: f}, nil)
+	scan, err := l.newScan(&segment{number: number, path: path, file: f}, nil, nil)
 	switch {
 	case err != nil:
 		return first, err
@@ -198,7 +198,7 @@ func (l *Log) readClosed(s *segment) error {
 	if s.hinted = hinted; hinted {
 		return nil
 	}
-	scan, err := l.newScan(s, nil)
+	scan, err := l.newScan(s, nil, nil)
 	if err != nil {
 		return err
 	}

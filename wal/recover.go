@@ -32,7 +32,7 @@ func (l *Log) recover(open []*segment, sequence uint64) error {
 	tails := make([]tail, len(open))
 	last := 0
 	for i, s := range open {
-		if scan, err = l.newScan(s, buf); err != nil {
+		if scan, err = l.newScan(s, buf, nil); err != nil {
 			return err
 		}
 		if saved.restore(scan); scan.rescued && l.options.ReadOnly {
@@ -159,7 +159,7 @@ func (l *Log) readRescue() (r rescue, err error) {
 		return r, fmt.Errorf("wal: %w", err)
 	}
 	defer f.Close()
-	b, err := readAll(f, nil)
+	b, err := readAll(f, nil, nil)
 	if err != nil {
 		return r, fmt.Errorf("wal: %s: %w", l.rescuePath(), err)
 	}

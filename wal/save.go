@@ -185,10 +185,13 @@ func (l *Log) takePrepared(n int64) error {
 	defer l.plan.Unlock()
 	for l.prepared == nil {
 		if l.failed != nil {
+			l.waited = false
 			return l.failed
 		}
+		l.waited = true
 		l.ready.Wait()
 	}
+	l.waited = false
 	l.active.closed = true
 	if l.active.batches == 0 {
 		l.active.last = l.sequence - 1

@@ -11,8 +11,11 @@ import (
 // maxSegment is more than any segment has: a file that is larger is none.
 const maxSegment = 2 * maxBatch
 
-// readAll reads a whole file into buf, or into a larger slice.
-func readAll(f disk.File, buf []byte) ([]byte, error) {
+// readChunk is how many bytes are read at a time.
+const readChunk = 1 << 20
+
+// readAll reads a whole file into buf, or into a larger slice. It calls between, if there is one, between its pieces.
+func readAll(f disk.File, buf []byte, between func() error) ([]byte, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
@@ -24,11 +27,16 @@ func readAll(f disk.File, buf []byte) ([]byte, error) {
 		buf = make([]byte, size)
 	}
 	buf = buf[:size]
-	if size == 0 {
-		return buf, nil
-	}
-	if n, err := f.ReadAt(buf, 0); n < len(buf) {
-		return nil, fmt.Errorf("read %d of %d bytes: %w", n, size, err)
+	for at := int64(0); at < size; at += readChunk {
+		piece := buf[at:min(at+readChunk, size)]
+		if n, err := f.ReadAt(piece, at); n < len(piece) {
+			return nil, fmt.Errorf("read %d of %d bytes: %w", at+int64(n), size, err)
+		}
+		if between != nil {
+			if err := between(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return buf, nil
 }
@@ -129,12 +137,27 @@ func (s *scan) garbage() (end int64) {
 	return end
 }
 
-// eachEntry calls f with the entries of a batch, which begin at that offset.
+// A besides is an error of what is done with entries, and not of an entry.
+type besides struct{ error }
+
+// beside returns err as a besides; nil if there is none.
+func beside(err error) error {
+	if err == nil {
+		return nil
+	}
+	return besides{err}
+}
+
+// eachEntry calls f with the entries of a batch, which begin at that offset. An error of f is what is wrong with the entry, unless it is
+// a besides.
 func (s *scan) eachEntry(entries []byte, at int64, f func(entry) error) error {
 	for len(entries) > 0 {
 		e, rest, err := nextEntry(entries, at)
 		if err == nil {
 			err = f(e)
+		}
+		if other, ok := err.(besides); ok {
+			return other.error
 		}
 		if err != nil {
 			return s.corrupt(at, "%v", err)
@@ -165,9 +188,10 @@ func (s *scan) whole(f func(entry) error) error {
 	return nil
 }
 
-// newScan reads the segment into buf, or into a larger slice, and checks its header.
-func (l *Log) newScan(s *segment, buf []byte) (*scan, error) {
-	data, err := readAll(s.file, buf)
+// newScan reads the segment into buf, or into a larger slice, and checks its header. It calls between, if there is one, between
+// pieces of it.
+func (l *Log) newScan(s *segment, buf []byte, between func() error) (*scan, error) {
+	data, err := readAll(s.file, buf, between)
 	if err != nil {
 		return nil, fmt.Errorf("wal: %s: %w", s.path, err)
 	}

@@ -32,7 +32,7 @@ func (l *Log) Verify() error {
 	l.plan.Unlock()
 	var buf []byte
 	for _, s := range row {
-		scan, err := l.newScan(s, buf)
+		scan, err := l.newScan(s, buf, nil)
 		if err != nil {
 			return err
 		}

@@ -186,6 +186,7 @@ func (l *Log) makeSegment(path string, number uint32, size int64) error {
 			if err := f.Sync(); err != nil {
 				return err
 			}
+			l.rest()
 		}
 		if _, err := f.WriteAt(head, 0); err != nil {
 			return err

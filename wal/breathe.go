@@ -1,0 +1,46 @@
+package wal
+
+import "time"
+
+// The worker and the Saves share a machine, which may have few cores: whoever computes for long keeps a Save, whose sync is done, from
+// going on. So the worker works in small pieces, and rests for as long as each took. It does not if no Saves come, nor if
+// one waits for it.
+
+const (
+	// shortPiece is work after which it need not rest yet.
+	shortPiece = 100 * time.Microsecond
+	// longestRest is for how long it rests at most.
+	longestRest = time.Millisecond
+)
+
+// breathe is called by the worker between pieces of its work, when it holds no lock. A segment that is needed goes first. If there is
+// no space for it, whoever needs it knows, and what was begun goes on.
+func (l *Log) breathe() error {
+	l.plan.Lock()
+	needed, stopping := l.prepared == nil && l.failed == nil, l.stopping
+	l.plan.Unlock()
+	if stopping {
+		return errStopping
+	}
+	if needed {
+		if err := l.prepareNext(); err != nil && !outOfSpace(err) {
+			return err
+		}
+	}
+	l.rest()
+	return nil
+}
+
+// rest rests, if it is time to.
+func (l *Log) rest() {
+	if l.options.inline || l.quiet.Load() || l.rush {
+		return
+	}
+	l.plan.Lock()
+	waited := l.waited
+	l.plan.Unlock()
+	if worked := time.Since(l.rested); !waited && worked > shortPiece {
+		time.Sleep(min(worked, longestRest))
+		l.rested = time.Now()
+	}
+}
