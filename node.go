@@ -45,6 +45,8 @@ type Node struct {
 	calls   slots // the loop's alone
 	saving  chan *Batch
 	out     Output
+	ends    int             // calls that the last turn has ended
+	held    int             // turns since news wait to leave
 	armed   time.Duration   // when the timer is due; 0: it is not set
 	timer   *time.Timer     // pokes
 	booted  chan struct{}   // closed when the first Save is done

@@ -160,6 +160,7 @@ func TestNodeContextEndedBeforeTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := started(t, 3)
 		propose(t, c.nodes[1], "lunch", "burger")
+		synctest.Wait() // all has left
 		before := len(c.net.messages())
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()

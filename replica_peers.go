@@ -17,6 +17,7 @@ type peer struct {
 	out      []Message // for the next packet
 	sent     []Message // those of the last Output
 	outBytes int
+	news     int // how many of out are Chosen
 
 	pull               pull
 	again              bool // a packet was the first for a while: see notice
@@ -68,17 +69,21 @@ func (r *Replica) send(to *peer, m Message) {
 	}
 	to.out = append(to.out, m)
 	to.outBytes += sizeOf(&m)
+	if m.Kind == KindChosen {
+		to.news++
+	}
 	r.counters.Sent[m.Kind]++
 }
 
 // sizeOf is about how many bytes m takes on the wire.
 func sizeOf(m *Message) int { return len(m.Instance) + len(m.Value) + 64 }
 
-// takePackets appends a packet for each peer that has something to hear, or several where one would be too large.
+// takePackets appends a packet for each peer that has something to hear, or several where one would be too large. If the Replica is
+// patient, it leaves what tells a peer only what was chosen.
 func (r *Replica) takePackets(out *Output) {
 	for i := range r.peers {
 		p := &r.peers[i]
-		if len(p.out) == 0 {
+		if len(p.out) == 0 || r.patient && p.patient(r.limits.MaxPacket) {
 			continue
 		}
 		clear(p.sent)
@@ -90,9 +95,32 @@ func (r *Replica) takePackets(out *Output) {
 				rest = rest[n:]
 			}
 		}
-		p.outBytes = 0
+		p.outBytes, p.news = 0, 0
 		out.Send = append(out.Send, r.packet(p, rest))
 	}
+}
+
+// patient reports whether nobody waits for what the peer is to hear.
+func (p *peer) patient(most int) bool { return p.news == len(p.out) && p.outBytes < most/2 }
+
+// holds reports whether there is something that takePackets has left.
+func (r *Replica) holds() bool {
+	for i := range r.peers {
+		if len(r.peers[i].out) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// news returns the packets that takePackets has left. Their Messages are valid until the next Take.
+func (r *Replica) news() []Packet {
+	var out Output
+	if r.saves.booted {
+		r.patient = false
+		r.takePackets(&out)
+	}
+	return out.Send
 }
 
 // fitting returns how many of ms, one at least, fit a packet of that size.

@@ -1,0 +1,61 @@
+package paxos
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A patient Replica keeps what tells only what was chosen until something else leaves for the same peer, or it is much.
+func TestReplicaPatience(t *testing.T) {
+	p := newPumpOf(t, 3)
+	r := p.replicas[1]
+	chosen := func(i int) Message {
+		return Message{Kind: KindChosen, Instance: fmt.Sprint("job/", i), Ballot: Ballot{1, 1}}
+	}
+	take := func() (sent map[ServerID][]Kind) {
+		sent = map[ServerID][]Kind{}
+		var out Output
+		for r.Take(&out) {
+			for _, packet := range out.Send {
+				for _, m := range packet.Messages {
+					sent[packet.To] = append(sent[packet.To], m.Kind)
+				}
+			}
+		}
+		return sent
+	}
+	p.run()
+	require.False(t, r.holds())
+
+	r.patient = true
+	for i := range r.peers {
+		r.send(&r.peers[i], chosen(1))
+	}
+	assert.Empty(t, take())
+	assert.True(t, r.holds())
+
+	r.send(&r.peers[0], Message{Kind: KindPrepare, Instance: "job/2", Ballot: Ballot{1, 1}})
+	assert.Equal(t, map[ServerID][]Kind{2: {KindChosen, KindPrepare}}, take(), "together, in their order")
+	assert.True(t, r.holds(), "server 3 has not heard it yet")
+	r.patient = false
+	assert.Equal(t, map[ServerID][]Kind{3: {KindChosen}}, take())
+	assert.False(t, r.holds())
+
+	r.patient = true
+	r.send(&r.peers[0], chosen(3))
+	packets := r.news()
+	require.Len(t, packets, 1)
+	assert.Equal(t, []Message{chosen(3)}, packets[0].Messages)
+	assert.False(t, r.holds())
+
+	r.patient = true
+	n := 0
+	for ; len(take()) == 0; n++ {
+		r.send(&r.peers[0], chosen(n))
+	}
+	size := chosen(n)
+	assert.InDelta(t, r.limits.MaxPacket/2/sizeOf(&size), n, float64(n)/10, "half of a packet at most waits")
+}
