@@ -19,18 +19,23 @@ import (
 type way struct {
 	name   string
 	spread bool // evenly over the servers; else all at the first
+	fresh  bool // each for a name of its own
 	ask    func(ctx context.Context, n *paxos.Node, name, value string) error
 }
 
 func paxosContestants() (all []contestant) {
 	for _, w := range []way{
-		{"paxos", false, classic},
-		{"paxos, spread", true, classic},
+		{"paxos", false, false, classic},
+		{"paxos, spread", true, false, classic},
+		{"paxos, minted", false, true, minted},
+		{"paxos, minted, spread", true, true, minted},
 	} {
 		all = append(all, contestant{name: w.name, ours: true, start: w.start, at: func(at work) bool {
 			switch {
 			case at.Floor:
 				return false
+			case w.fresh && (at.Varied || at.Contended || at.Gap || at.Sweep != ""):
+				return false // nobody else asks for a fresh name; and once is enough
 			case at.Gap:
 				return w.spread
 			default:
@@ -44,6 +49,15 @@ func paxosContestants() (all []contestant) {
 // classic is a Propose of a name of the caller's own: two round trips, unless somebody was there before.
 func classic(ctx context.Context, n *paxos.Node, name, value string) error {
 	_, err := n.Propose(ctx, name, paxos.Value(value))
+	return err
+}
+
+// minted is a Propose of a fresh name, which the server that is asked owns: one round trip.
+func minted(ctx context.Context, n *paxos.Node, _, value string) error {
+	name, err := n.Mint("")
+	if err == nil {
+		_, err = n.Propose(ctx, name, paxos.Value(value))
+	}
 	return err
 }
 
