@@ -51,7 +51,8 @@ type Limits struct {
 	// larger packet is dropped and counted by its sender, which the receiver told how much it takes.
 	MaxFrame int
 	// QueueBytes and QueuePackets are the most that wait for one peer: 16 MiB (twice MaxFrame if that is more), and 16,384
-	// packets. Beyond, the oldest goes. The memory of a queue can be three times as much.
+	// packets. Beyond, the oldest goes. For a peer that is not connected, 1 MiB or one packet waits at most. The memory of a queue can
+	// be three times as much.
 	QueueBytes, QueuePackets int
 	// Pending is the most connections at once that have not proved who they are: 256. Beyond, the oldest goes.
 	Pending int

@@ -12,6 +12,7 @@ type queue struct {
 	maxBytes, maxPackets int
 
 	mu      sync.Mutex // held while one packet is encoded; nothing waits under it
+	away    bool       // the peer is not connected
 	buf     []byte     // whole frames from head on; what is before head was dropped
 	head    int
 	packets int
@@ -25,6 +26,10 @@ type queueCounts struct{ oldest, tooLarge, unreachable, lost uint64 }
 
 // maxIdleBuffer is what a buffer that is little used may keep.
 const maxIdleBuffer = 256 << 10
+
+// awayBytes is the most that waits for a peer that is not connected. When it is again, little of what is old helps it; and a queue
+// that fills for minutes costs whoever Sends the time to make it grow.
+const awayBytes = 1 << 20
 
 // push encodes p behind all that waits. If that is more than the queue may hold, the oldest goes. It reports whether there
 // is something new to write.
@@ -51,7 +56,11 @@ func (q *queue) push(p *paxos.Packet) bool {
 		return false
 	}
 	q.packets++
-	for q.packets > 1 && (q.packets > q.maxPackets || len(q.buf)-q.head > q.maxBytes) {
+	most := q.maxBytes
+	if q.away {
+		most = min(most, awayBytes)
+	}
+	for q.packets > 1 && (q.packets > q.maxPackets || len(q.buf)-q.head > most) {
 		q.head += frameSize(q.buf[q.head:])
 		q.packets--
 		q.counts.oldest++
@@ -76,11 +85,18 @@ func (q *queue) take(done []byte) (buf []byte, head int) {
 	return buf, head
 }
 
-// accept sets the largest body that the peer takes, and drops what waits and is larger.
+// leave notes that the peer is not connected any more.
+func (q *queue) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.away = true
+}
+
+// accept notes that the peer is connected, sets the largest body that it takes, and drops what waits and is larger.
 func (q *queue) accept(largest int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.largest = largest
+	q.away, q.largest = false, largest
 	kept := q.buf[:0]
 	for rest := q.buf[q.head:]; len(rest) > 0; {
 		size := frameSize(rest)

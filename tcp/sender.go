@@ -42,6 +42,7 @@ var errNoAddress = errors.New("tcp: its address is not known")
 func newSender(t *Transport, id paxos.ServerID, addr string) *sender {
 	s := &sender{transport: t, id: id, addr: addr, wake: make(chan struct{}, 1), again: make(chan struct{}, 1)}
 	s.queue.maxBytes, s.queue.maxPackets, s.queue.largest = t.config.Limits.QueueBytes, t.config.Limits.QueuePackets, t.config.Limits.MaxFrame
+	s.queue.away = true
 	s.unaddressed.Store(addr == "")
 	return s
 }
@@ -100,6 +101,7 @@ func (s *sender) connect() error {
 	if err == nil {
 		t.report.info("connected to peer", "peer", uint64(s.id), "addr", addr)
 		err = s.converse(w)
+		s.queue.leave()
 		t.report.lost(s.id, addr, err)
 	} else if moved := s.moved(addr); moved != nil {
 		err = moved
