@@ -28,6 +28,16 @@ func nameKind(minted bool) string {
 }
 
 func benchReplica(b *testing.B, batch int, minted bool) {
+	m := newMiniature(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	m.decide(b, b.N, batch, minted)
+	b.StopTimer()
+	require.GreaterOrEqual(b, m.decided, b.N)
+}
+
+// newMiniature returns three servers that have started.
+func newMiniature(b testing.TB) *miniature {
 	members := paxos.Members{Cluster: "bench", Acceptors: []paxos.ServerID{1, 2, 3}}
 	m := &miniature{storages: make([]*paxos.MemoryStorage, 3), replicas: make([]*paxos.Replica, 3)}
 	for i, id := range members.Acceptors {
@@ -39,25 +49,26 @@ func benchReplica(b *testing.B, batch int, minted bool) {
 		require.NoError(b, err)
 	}
 	m.run(b)
+	return m
+}
+
+// decide has n instances decided, or some more, batch of them side by side.
+func (m *miniature) decide(b testing.TB, n, batch int, minted bool) {
 	value := paxos.Value(make([]byte, 64))
-	b.ReportAllocs()
-	b.ResetTimer()
-	for i := 0; i < b.N; {
+	for last := m.begun + n; m.begun < last; {
 		for range batch {
-			i++
+			m.begun++
 			var name string
 			if minted {
 				name, _ = m.replicas[0].Mint("job")
 			} else {
-				name = benchName(i)
+				name = benchName(m.begun)
 			}
-			m.replicas[0].Propose(m.now, paxos.CallID(i), name, value)
+			m.replicas[0].Propose(m.now, paxos.CallID(m.begun), name, value)
 		}
 		m.run(b)
 		m.now += time.Millisecond
 	}
-	b.StopTimer()
-	require.GreaterOrEqual(b, m.decided, b.N)
 }
 
 // A miniature runs replicas by turns until they have nothing left to do.
@@ -66,10 +77,11 @@ type miniature struct {
 	storages []*paxos.MemoryStorage
 	replicas []*paxos.Replica
 	out      paxos.Output
+	begun    int
 	decided  int
 }
 
-func (m *miniature) run(b *testing.B) {
+func (m *miniature) run(b testing.TB) {
 	for some := true; some; {
 		some = false
 		for i, r := range m.replicas {
@@ -81,7 +93,7 @@ func (m *miniature) run(b *testing.B) {
 	}
 }
 
-func (m *miniature) carryOut(b *testing.B, i int) {
+func (m *miniature) carryOut(b testing.TB, i int) {
 	r, out := m.replicas[i], &m.out
 	for _, p := range out.Send {
 		m.replicas[p.To-1].Receive(m.now, p)
