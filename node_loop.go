@@ -73,10 +73,10 @@ func (n *Node) loop() {
 // could be seen.
 func (n *Node) gather() {
 	const most = 64
+	if n.ends == 0 {
+		return
+	}
 	for range most {
-		if n.ends == 0 {
-			return
-		}
 		runtime.Gosched()
 		n.mu.Lock()
 		begun := len(n.inbox.begin)

@@ -62,7 +62,7 @@ func (g *gatherer) loop() {
 	}
 }
 
-// gather lets writers that are ready to run go first, as a Node does.
+// gather lets writers that are ready to run go first, as long as more of them come: a Node does the like for callers that it has let go on.
 func (g *gatherer) gather() {
 	last := 1
 	for range 8 {
