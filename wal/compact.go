@@ -239,7 +239,7 @@ func (l *Log) counts(s *segment, e entry, drops bool) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		i, _, ok := l.index.find(name)
+		i, ok := l.index.find(l.index.hash(name), name)
 		return ok && l.index.spot(i).segment == at.segment && l.index.spot(i).offset == at.offset, nil
 	}
 	return false, fmt.Errorf("an entry of a kind that is not known: %d", e.kind)
@@ -254,7 +254,7 @@ func (c *compaction) flush() error {
 	if _, err := c.file.WriteAt(b, c.out.end); err != nil {
 		return err
 	}
-	if err := c.file.Sync(); err != nil {
+	if err := c.file.Start(c.out.end, int64(len(b))); err != nil {
 		return err
 	}
 	c.out.end += int64(len(b))
@@ -339,7 +339,7 @@ func (c *compaction) move() error {
 			continue
 		case kindRecord:
 			name, _, _, _ := recordHead(e.payload())
-			n, _, ok := c.index.find(name)
+			n, ok := c.index.find(c.index.hash(name), name)
 			if !ok {
 				continue
 			}

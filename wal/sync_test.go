@@ -18,7 +18,6 @@ func sitesOf(ops []disktest.Op, live int) []string {
 	sites := make([]string, len(ops))
 	written := map[string]disktest.Op{} // the first write of each file since its last sync
 	copies := map[string]bool{}
-	final := map[string]int{} // the last sync of a file that is not ready
 	renamed := ""
 	for i, op := range ops {
 		switch op.Kind {
@@ -32,11 +31,7 @@ func sitesOf(ops []disktest.Op, live int) []string {
 		case disktest.OpSync:
 			sites[i] = fileSite(op.Name, written[op.Name].At, copies[op.Name], i < live)
 			delete(written, op.Name)
-			final[op.Name] = i
 		case disktest.OpRename:
-			if s := sites[final[op.Name]]; strings.HasSuffix(s, "in part") {
-				sites[final[op.Name]] = strings.TrimSuffix(s, " in part")
-			}
 			renamed = op.To
 			delete(copies, op.Name)
 		case disktest.OpSyncDir:
@@ -49,9 +44,9 @@ func sitesOf(ops []disktest.Op, live int) []string {
 func fileSite(name string, at int64, isCopy, opening bool) string {
 	switch {
 	case strings.HasSuffix(name, ".log.tmp") && isCopy:
-		return "copy" // a part at a time; the last is needed if there is no part
+		return "copy"
 	case strings.HasSuffix(name, ".log.tmp"):
-		return "segment in part"
+		return "segment"
 	case strings.HasSuffix(name, ".tmp"):
 		return "content" + kindOf(strings.TrimSuffix(name, ".tmp"))
 	case at < dataStart:
@@ -196,7 +191,6 @@ func TestEachSyncIsNeeded(t *testing.T) {
 		{site: "directory of RESCUE"},
 		{site: "directory at Open"},
 		{"seal", "nothing is lost without it, but damage is taken for a torn batch: TestSealIsDurable"},
-		{"segment in part", "so that no Save waits for long behind the zeros"},
 		{"content of a hint", "so that Open need not read the segment after a loss of power"},
 		{"directory of a hint", "so that Open need not read the segment after a loss of power"},
 	}

@@ -183,7 +183,7 @@ func (l *Log) makeSegment(path string, number uint32, size int64) error {
 			if _, err := f.WriteAt(zero[:min(int64(len(zero)), size-at)], at); err != nil {
 				return err
 			}
-			if err := f.Sync(); err != nil {
+			if err := f.Start(at, int64(len(zero))); err != nil {
 				return err
 			}
 			l.rest()

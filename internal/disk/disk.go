@@ -31,5 +31,8 @@ type File interface {
 	io.Closer
 	// Sync makes durable all that was written, and how long the file is.
 	Sync() error
+	// Start has the n bytes at that offset, which were written last, begin their way to the disk, so that a Sync has less to do. It says
+	// nothing about when they are there.
+	Start(at, n int64) error
 	Size() (int64, error)
 }

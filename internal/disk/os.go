@@ -40,6 +40,9 @@ func open(name string, flag int) (File, error) {
 // Sync makes durable all that was written, and how long the file is.
 func (f file) Sync() error { return syncData(f.File) }
 
+// Start has bytes that were written begin their way to the disk, when those before them have got there.
+func (f file) Start(at, n int64) error { return startData(f.File, at, n) }
+
 // Size returns how long the file is.
 func (f file) Size() (int64, error) {
 	info, err := f.Stat()

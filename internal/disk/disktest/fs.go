@@ -25,12 +25,13 @@ const (
 	OpRename
 	OpRemove
 	OpSyncDir
+	OpStart
 	OpMark
 )
 
 // String is the word for k.
 func (k OpKind) String() string {
-	return [...]string{"", "create", "write", "sync", "rename", "remove", "sync directory", "mark"}[k]
+	return [...]string{"", "create", "write", "sync", "rename", "remove", "sync directory", "start", "mark"}[k]
 }
 
 // An Op is one call.
@@ -360,15 +361,9 @@ func overwrite(data []byte, at int64, b []byte) []byte {
 func (h *handle) Sync() error {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
-	if h.life != h.fs.life {
-		return errKilled
-	}
 	op := Op{Kind: OpSync, Name: h.name, file: h.file.number}
-	if err := h.fs.note(op); err != nil {
-		for i := range h.file.dirty {
-			h.file.dirty[i].lost = true
-		}
-		return &fs.PathError{Op: "sync", Path: h.name, Err: err}
+	if err := h.flush(op); err != nil {
+		return err
 	}
 	if h.fs.Silent != nil && h.fs.Silent(op) {
 		h.fs.ops[len(h.fs.ops)-1].lost = true
@@ -376,6 +371,28 @@ func (h *handle) Sync() error {
 	}
 	h.file.sync()
 	return nil
+}
+
+// Start makes nothing durable, but like a Sync it may find that something can't be.
+func (h *handle) Start(at, n int64) error {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	return h.flush(Op{Kind: OpStart, Name: h.name, At: at, file: h.file.number})
+}
+
+// flush notes op. If it is to fail, what is dirty is dropped.
+func (h *handle) flush(op Op) error {
+	if h.life != h.fs.life {
+		return errKilled
+	}
+	err := h.fs.note(op)
+	if err == nil {
+		return nil
+	}
+	for i := range h.file.dirty {
+		h.file.dirty[i].lost = true
+	}
+	return &fs.PathError{Op: op.Kind.String(), Path: h.name, Err: err}
 }
 
 // sync makes durable what is dirty and was not dropped.
