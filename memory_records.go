@@ -32,6 +32,8 @@ type memoryRecords struct {
 	names     tables.Names
 	undecided []uint32 // in no order
 	order     tables.Order
+	hashes    []uint64 // of the names that were fetched last
+	fetched   uint64   // see tables.Names.Fetch
 }
 
 func (m *memoryRecords) hash(name string) uint64 { return maphash.String(m.seed, name) }
@@ -43,6 +45,16 @@ func (m *memoryRecords) record(at uint32) *memoryRecord {
 // find returns where the record of a name is.
 func (m *memoryRecords) find(hash uint64, name string) (at uint32, ok bool) {
 	return m.names.Find(hash, func(at uint32) bool { return m.record(at).name == name })
+}
+
+// fetch hashes the names of records that are about to be found, and has the memory look for them side by side.
+func (m *memoryRecords) fetch(records []Record) {
+	m.hashes = m.hashes[:0]
+	for i := range records {
+		hash := m.hash(records[i].Instance)
+		m.hashes = append(m.hashes, hash)
+		m.fetched ^= m.names.Fetch(hash)
+	}
 }
 
 // add puts a record, whose name must be new, at n.

@@ -162,8 +162,9 @@ func (s *MemoryStorage) apply(b Batch) error {
 		s.drop(r)
 	}
 	s.undo = slices.Grow(s.undo, len(b.Records))
+	s.fetch(b.Records)
 	for i := range b.Records {
-		if err := s.put(&b.Records[i]); err != nil {
+		if err := s.put(s.hashes[i], &b.Records[i]); err != nil {
 			return fmt.Errorf("Record %q: %w", b.Records[i].Instance, err)
 		}
 	}
@@ -187,12 +188,11 @@ func (s *MemoryStorage) drop(r NameRange) {
 }
 
 // put adds or replaces one record.
-func (s *MemoryStorage) put(r *Record) error {
+func (s *MemoryStorage) put(hash uint64, r *Record) error {
 	if err := checkRecord(r); err != nil {
 		return err
 	}
 	step := uint32(len(s.undo))
-	hash := s.hash(r.Instance)
 	at, known := s.find(hash, r.Instance)
 	if !known {
 		if err := s.checkIndex(r.Index); err != nil {

@@ -72,7 +72,7 @@ func TestIndexIsSmall(t *testing.T) {
 	var name []byte
 	for i := range n {
 		name = fmt.Appendf(name[:0], "%016x", uint64(i)*0x9e3779b97f4a7c15)
-		x.put(name, spot{index: uint64(i + 1), segment: 1, offset: uint32(i), size: 100})
+		x.put(x.hash(name), name, spot{index: uint64(i + 1), segment: 1, offset: uint32(i), size: 100})
 	}
 	each := float64(heap()-before) / n
 	t.Logf("%.1f bytes", each)

@@ -29,6 +29,8 @@ type index struct {
 	undecided []uint32 // in no order
 	order     tables.Order
 	names     arena
+	hashes    []uint64 // of the names that were fetched last
+	fetched   uint64   // see tables.Names.Fetch
 }
 
 // An arena keeps names, one after the other, each with its length before it, at multiples of 4 bytes. What is dropped stays
@@ -75,11 +77,21 @@ func (x *index) spot(at uint32) *spot { return &x.chunks[at/tables.Chunk][at%tab
 
 func (x *index) name(at uint32) []byte { return x.names.get(x.spot(at).name) }
 
-// find returns the spot of a name.
-func (x *index) find(name []byte) (at uint32, hash uint64, ok bool) {
-	hash = maphash.Bytes(x.seed, name)
-	at, ok = x.byName.Find(hash, func(at uint32) bool { return string(x.name(at)) == string(name) })
-	return at, hash, ok
+func (x *index) hash(name []byte) uint64 { return maphash.Bytes(x.seed, name) }
+
+// find returns the spot of a name, which has that hash.
+func (x *index) find(hash uint64, name []byte) (at uint32, ok bool) {
+	return x.byName.Find(hash, func(at uint32) bool { return string(x.name(at)) == string(name) })
+}
+
+// fetch hashes the names of records that are about to be put, and has the memory look for them side by side.
+func (x *index) fetch(records []paxos.Record) {
+	x.hashes = x.hashes[:0]
+	for i := range records {
+		hash := maphash.String(x.seed, records[i].Instance)
+		x.hashes = append(x.hashes, hash)
+		x.fetched ^= x.byName.Fetch(hash)
+	}
 }
 
 // findString is find for a string.
@@ -95,9 +107,9 @@ func (x *index) checkIndex(r *paxos.Record) error {
 	return nil
 }
 
-// put makes s, whose name is given, the spot of its instance. It returns the spot that it replaces; its size is zero if there is none.
-func (x *index) put(name []byte, s spot) (old spot) {
-	at, hash, known := x.find(name)
+// put makes s, whose name and its hash are given, the spot of its instance. It returns the spot that it replaces; its size is zero if there is none.
+func (x *index) put(hash uint64, name []byte, s spot) (old spot) {
+	at, known := x.find(hash, name)
 	if known {
 		p := x.spot(at)
 		old, s.name, s.place = *p, p.name, p.place
@@ -127,10 +139,10 @@ func (x *index) put(name []byte, s spot) (old spot) {
 func (x *index) remove(at uint32) {
 	x.unlink(at)
 	last := x.n - 1
-	x.byName.Remove(maphash.Bytes(x.seed, x.name(at)), at)
+	x.byName.Remove(x.hash(x.name(at)), at)
 	if at != last {
 		s := *x.spot(last)
-		x.byName.Move(maphash.Bytes(x.seed, x.name(last)), last, at)
+		x.byName.Move(x.hash(x.name(last)), last, at)
 		*x.spot(at) = s
 		if s.index != 0 {
 			x.order.Move(s.index, at)

@@ -249,7 +249,7 @@ func (l *Log) enterRead(name []byte, at spot) {
 	if len(l.displaced) > 0 {
 		delete(l.displaced, string(name))
 	}
-	l.enterRecord(name, at)
+	l.enterRecord(l.index.hash(name), name, at)
 }
 
 // checkDisplaced returns an error if there is an instance whose Index another has, and which has got no other.

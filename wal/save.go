@@ -124,17 +124,18 @@ func (l *Log) enter(b *paxos.Batch, s *segment) {
 		next()
 		l.enterDrop(d, spot)
 	}
+	l.index.fetch(b.Records)
 	for i := range b.Records {
 		next()
 		spot.index = b.Records[i].Index
 		l.name = append(l.name[:0], b.Records[i].Instance...)
-		l.enterRecord(l.name, spot)
+		l.enterRecord(l.index.hashes[i], l.name, spot)
 	}
 }
 
-// enterRecord makes s the spot of the instance with that name.
-func (l *Log) enterRecord(name []byte, s spot) {
-	l.leave(l.index.put(name, s))
+// enterRecord makes s the spot of the instance with that name, which has that hash.
+func (l *Log) enterRecord(hash uint64, name []byte, s spot) {
+	l.leave(l.index.put(hash, name, s))
 	l.segments[s.segment].live += int64(s.size)
 }
 
