@@ -35,6 +35,7 @@ type pull struct {
 	goal   uint64        // where the acceptor stood when it was heard first in this life
 	at     time.Duration // when the next Pull is due
 	asked  time.Duration // when the last one left; 0: none has, or it was answered
+	own    uint64        // what was decided here then
 	active bool          // a page was asked for, or its decisions are being fetched
 	tries  int           // Pulls that came to nothing, one after the other
 
@@ -84,7 +85,7 @@ func (r *Replica) askNames(p *peer) {
 	} else {
 		q.tries = 0
 	}
-	q.asked = max(r.now, 1)
+	q.asked, q.own = max(r.now, 1), r.saves.index
 	r.pullAt(p, r.now+wait)
 	r.send(p, Message{Kind: KindPull, Value: pullText(q.store, q.cursor, r.saves.state.Boot)})
 }
@@ -125,11 +126,31 @@ func (r *Replica) notice(p *peer) {
 	switch {
 	case q.active || !r.behind(p):
 		p.again = false
-	case !p.again && p.index-q.cursor < uint64(max(r.limits.Cache/2, 64)):
-	case q.asked != 0 && r.now-q.asked < r.timing.Phase: // the answer may be on its way
+	case !p.again && p.index-q.cursor < r.manyNames():
 	default:
+		r.askSoon(p)
+	}
+}
+
+// manyNames is how many decisions are pulled at once, and not when it is time to: as many as are still in memory, so that what is
+// known here is found to be without a look at the storage.
+func (r *Replica) manyNames() uint64 { return uint64(max(r.limits.Cache/2, 64)) }
+
+// askSoon asks that acceptor for names, unless it was asked just now, and the answer may be on its way.
+func (r *Replica) askSoon(p *peer) {
+	if q := &p.pull; q.asked == 0 || r.now-q.asked >= r.timing.Phase {
 		q.tries, p.again = 0, false
 		r.askNames(p)
+	}
+}
+
+// decidedMany is called when decisions have become durable here: acceptors that had no reason to say anything lately will have
+// decided as much.
+func (r *Replica) decidedMany() {
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && p.heard && !p.pull.active && r.saves.index-p.pull.own >= r.manyNames() {
+			r.askSoon(p)
+		}
 	}
 }
 

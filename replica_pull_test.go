@@ -298,3 +298,20 @@ func TestReplicaTooLargeDecisionIsPassedOver(t *testing.T) {
 	assert.Zero(t, p.records[1]["large"])
 	checkTables(t, p.replicas[1])
 }
+
+// Acceptors that have no reason to talk to each other pull while what the page names is still in memory, and not all that came between
+// two times of Timing.Pull at once: then each name would cost a look at the storage.
+func TestReplicaPullsBeforeMemoryForgets(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.limits.Cache = 256
+	p.startAll()
+	for i := range 2000 {
+		p.propose(1, CallID(i+1), fmt.Sprint("name ", i), "v")
+		p.pass(time.Millisecond)
+		for _, pair := range [][2]ServerID{{1, 2}, {2, 3}, {3, 2}} {
+			cursor := p.replicas[pair[0]].byID[pair[1]].pull.cursor
+			require.LessOrEqual(t, p.replicas[pair[1]].saves.index, cursor+uint64(p.limits.Cache), "server %d has of %d, after %d decisions", pair[0], pair[1], i)
+		}
+	}
+	assert.Less(t, p.count(KindPull)+p.count(KindNames), 2*6*2000/100, "not at each decision")
+}

@@ -223,6 +223,7 @@ func (r *Replica) Saved(now time.Duration) {
 		}
 	}
 	r.storePulled()
+	r.decidedMany()
 	for _, h := range replies {
 		r.release(h)
 	}
