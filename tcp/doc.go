@@ -10,10 +10,12 @@
 // between them, one for each direction. Neither has to agree with the other on whose connection stays, and who restarts
 // is heard at once, while the others learn from its call that it is back, and dial.
 //
-// A Send encodes its Packet into the queue of the receiver, and never waits. One goroutine a peer writes all that is
-// queued at once, so that a packet of any number of messages costs one system call on an idle connection, and many
-// packets cost one on a busy one. A queue that is full drops the oldest packet. One goroutine a connection reads; Receive
-// decodes. When nobody calls Receive, nothing is read, TCP holds back the sender, and the sender's queue drops.
+// A Send encodes its Packet into the queue of the receiver, and never waits. If nothing is being written, it writes what is
+// queued itself, up to 64 KiB, as far as the kernel has room; what is more is written by one goroutine a peer, all at once. So a
+// packet of any number of messages costs one system call on an idle connection, and many packets cost one on a busy one.
+// Packets of 64 KiB and more leave one by one, after all that is shorter, so that nothing short waits for more than one of them.
+// A queue that is full drops the oldest packet. One goroutine a connection reads; Receive decodes. When nobody calls
+// Receive, nothing is read, TCP holds back the sender, and the sender's queue drops.
 //
 // # Identity
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -202,7 +203,7 @@ func TestAllocations(t *testing.T) {
 			q.push(&p)
 		}
 		var head int
-		buf, head = q.take(buf)
+		buf, head, _ = q.take(buf, math.MaxInt)
 		seal(buf[head:], 1)
 	}
 	push()
@@ -236,14 +237,14 @@ func TestQueueMemory(t *testing.T) {
 		require.LessOrEqual(t, len(q.buf)-q.head, 1<<20)
 		require.LessOrEqual(t, cap(q.buf), 3<<20)
 	}
-	buf, head := q.take(nil)
+	buf, head, _ := q.take(nil, math.MaxInt)
 	frames := seal(buf[head:], 1)
 	counts, left := q.count(queueCounts{})
 	assert.Equal(t, uint64(10000-frames), counts.oldest)
 	assert.Zero(t, left)
 	for range 200 {
 		q.push(&p)
-		buf, _ = q.take(buf)
+		buf, _, _ = q.take(buf, math.MaxInt)
 	}
 	assert.Less(t, cap(buf)+cap(q.buf), 1<<20)
 }

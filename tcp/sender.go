@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A sender sends to one peer: it dials, and writes what is queued. One goroutine does both.
+// A sender sends to one peer: it dials, and writes what is queued. One goroutine does both; but what is short is written by whoever
+// Sends it, if nothing else is being written and the kernel has room.
 type sender struct {
 	transport   *Transport
 	id          paxos.ServerID
@@ -21,6 +23,11 @@ type sender struct {
 	wake        chan struct{} // something was queued
 	again       chan struct{} // a reason to dial at once
 	unaddressed atomic.Bool
+
+	turn  sync.Mutex // held by whoever takes from the queue and writes
+	out   *wire      // what may be written to, under turn; nil: it is not connected
+	left  bool       // a write that did not wait has left something, under turn
+	spare []byte     // which take returned last, under turn
 
 	mu     sync.Mutex
 	addr   string
@@ -228,16 +235,12 @@ func (s *sender) converse(w *wire) error {
 	t := s.transport
 	ping := time.NewTicker(t.config.Timing.KeepAlive)
 	defer ping.Stop()
-	var buf []byte
+	defer s.open(nil)
+	s.open(w)
 	for {
-		var head int
-		buf, head = s.queue.take(buf)
-		if head < len(buf) {
-			if err := s.write(w, buf[head:]); err != nil {
-				w.fail(err)
-				return w.err
-			}
-			continue
+		if err := s.drain(w); err != nil {
+			w.fail(err)
+			return w.err
 		}
 		select {
 		case <-s.wake:
@@ -254,6 +257,67 @@ func (s *sender) converse(w *wire) error {
 	}
 }
 
+// open lets w be written to from now on; nil: nothing.
+func (s *sender) open(w *wire) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.out, s.left, s.spare = w, false, nil
+}
+
+// drain writes what a sendNow has left, and all that is queued.
+func (s *sender) drain(w *wire) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if s.left {
+		if err := w.write(nil); err != nil {
+			return err
+		}
+		s.left = false
+	}
+	for {
+		buf, head, more := s.queue.take(s.spare, math.MaxInt)
+		s.spare = buf
+		if err := s.write(w, buf[head:]); err != nil || !more {
+			return err
+		}
+		if err := s.write(w, s.queue.takeLong()); err != nil {
+			return err
+		}
+	}
+}
+
+// maxPrompt is how many bytes whoever Sends writes itself, at most.
+const maxPrompt = 64 << 10
+
+// sendNow writes what is queued, if it is short and that is possible without waiting. The sender's goroutine does what this does not.
+func (s *sender) sendNow() {
+	if !s.turn.TryLock() { // whoever has it may have looked already
+		signal(s.wake)
+		return
+	}
+	defer s.turn.Unlock()
+	if s.out == nil || !s.out.beginNow() {
+		signal(s.wake)
+		return
+	}
+	buf, head, more := s.queue.take(s.spare, maxPrompt)
+	s.spare = buf
+	frames := buf[head:]
+	n := seal(frames, s.out.version)
+	left, err := s.out.endNow(frames)
+	if err != nil {
+		s.queue.count(queueCounts{lost: uint64(n)})
+		s.out.fail(err)
+		return
+	}
+	if n > 0 {
+		s.transport.counters.wrote(n, len(frames))
+	}
+	if s.left = left; left || more {
+		signal(s.wake)
+	}
+}
+
 // write writes frames, all with one system call if they are not many. The deadline is for each 256 KiB.
 func (s *sender) write(w *wire, frames []byte) error {
 	c := &s.transport.counters
@@ -264,8 +328,7 @@ func (s *sender) write(w *wire, frames []byte) error {
 			s.queue.count(queueCounts{lost: uint64(n)})
 			return err
 		}
-		c.writes.Add(1)
-		c.sentBytes.Add(uint64(len(part)))
+		c.wrote(0, len(part))
 		frames = frames[len(part):]
 	}
 	c.sent.Add(uint64(n))

@@ -84,6 +84,13 @@ type counters struct {
 	refused map[Reason]uint64
 }
 
+// wrote counts a write of so many bytes, with which so many packets have left.
+func (c *counters) wrote(packets, bytes int) {
+	c.writes.Add(1)
+	c.sentBytes.Add(uint64(bytes))
+	c.sent.Add(uint64(packets))
+}
+
 func (c *counters) refuse(r Reason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -129,7 +129,7 @@ func (t *Transport) Send(p paxos.Packet) {
 		return
 	}
 	if s.queue.push(&p) {
-		signal(s.wake)
+		s.sendNow()
 	}
 }
 

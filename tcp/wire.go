@@ -14,9 +14,10 @@ import (
 type wire struct {
 	raw     net.Conn
 	conn    net.Conn // raw, or TLS over it
-	cork    *cork    // between the two; nil without TLS
+	cork    *cork    // before raw
 	version byte     // set by the handshake
 	timeout time.Duration
+	writing sync.Mutex // held by whoever writes frames
 
 	once sync.Once
 	dead chan struct{} // closed when the wire has failed
@@ -27,12 +28,11 @@ func newWire(raw net.Conn, timeout time.Duration) *wire {
 	if c, ok := raw.(interface{ SetNoDelay(bool) error }); ok {
 		c.SetNoDelay(true) // we join what belongs together ourselves
 	}
-	return &wire{raw: raw, conn: raw, timeout: timeout, dead: make(chan struct{})}
+	return &wire{raw: raw, conn: raw, cork: &cork{Conn: raw, prompt: newPrompt(raw)}, timeout: timeout, dead: make(chan struct{})}
 }
 
 // secure puts TLS over the raw connection.
 func (w *wire) secure(over func(net.Conn, *tls.Config) *tls.Conn, c *tls.Config) *tls.Conn {
-	w.cork = &cork{Conn: w.raw}
 	t := over(w.cork, c)
 	w.conn = t
 	return t
@@ -41,12 +41,13 @@ func (w *wire) secure(over func(net.Conn, *tls.Config) *tls.Conn, c *tls.Config)
 // write writes all of b, with one system call if the kernel has room for it. Several goroutines may write at once, each
 // whole frames: they do not mix.
 func (w *wire) write(b []byte) error {
+	w.writing.Lock()
+	defer w.writing.Unlock()
 	if err := w.raw.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
 		return err
 	}
-	if w.cork == nil {
-		_, err := w.raw.Write(b)
-		return err
+	if w.conn == w.raw {
+		return w.cork.through(b)
 	}
 	w.cork.hold()
 	_, err := w.conn.Write(b)
@@ -54,6 +55,33 @@ func (w *wire) write(b []byte) error {
 		err = err2
 	}
 	return err
+}
+
+// beginNow begins a write that waits for nothing, if one can begin: nobody else writes, and nothing is left from before. endNow ends it.
+func (w *wire) beginNow() bool {
+	if !w.writing.TryLock() {
+		return false
+	}
+	if !w.cork.holdNow() {
+		w.writing.Unlock()
+		return false
+	}
+	return true
+}
+
+// endNow writes b, whole frames. left is true if the kernel had no room for all of it: the rest goes first with the next write, which
+// must come, and may be of nothing.
+func (w *wire) endNow(b []byte) (left bool, err error) {
+	defer w.writing.Unlock()
+	if w.conn != w.raw {
+		_, err = w.conn.Write(b) // into the cork
+		b = nil
+	}
+	left, err2 := w.cork.releaseNow(b)
+	if err == nil {
+		err = err2
+	}
+	return left, err
 }
 
 // fail ends the wire, unless it has ended. It closes the raw connection: to say goodbye in TLS could wait.
@@ -73,56 +101,6 @@ func (w *wire) why(err error) error {
 	default:
 		return err
 	}
-}
-
-// maxCorked is what a cork holds back at most.
-const maxCorked = 1 << 20
-
-// A cork lies below TLS, which writes record by record, and joins the records of one write into one.
-type cork struct {
-	net.Conn
-	mu   sync.Mutex // also held while the connection is written to, so that the order stays
-	held int
-	buf  []byte
-}
-
-func (c *cork) hold() {
-	c.mu.Lock()
-	c.held++
-	c.mu.Unlock()
-}
-
-// Write keeps b while somebody holds, and writes it if nobody does.
-func (c *cork) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.held == 0 {
-		return c.Conn.Write(b)
-	}
-	c.buf = append(c.buf, b...)
-	if len(c.buf) > maxCorked {
-		if err := c.flush(); err != nil {
-			return 0, err
-		}
-	}
-	return len(b), nil
-}
-
-// release writes what was held.
-func (c *cork) release() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.held--
-	return c.flush()
-}
-
-func (c *cork) flush() error {
-	if len(c.buf) == 0 {
-		return nil
-	}
-	_, err := c.Conn.Write(c.buf)
-	c.buf = c.buf[:0]
-	return err
 }
 
 // A reader reads frames from a wire: it has the one buffer, and sets the deadlines.

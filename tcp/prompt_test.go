@@ -1,0 +1,168 @@
+//go:build unix
+
+package tcp
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+)
+
+// connected waits until a may write to the other, and nobody does.
+func connected(t *testing.T, a *Transport, other paxos.ServerID) {
+	t.Helper()
+	s := a.senders[other]
+	eventually(t, "it is connected", func() bool {
+		s.turn.Lock()
+		defer s.turn.Unlock()
+		return s.out != nil && len(s.wake) == 0 && s.out.beginNow() && func() bool { _, err := s.out.endNow(nil); return err == nil }()
+	})
+}
+
+// What is short has left when Send returns: no other goroutine had to run first.
+func TestSendWritesWhatIsShort(t *testing.T) {
+	for name, config := range map[string]func(paxos.ServerID, int) Config{"TLS": secureConfig, "plain": plainConfig} {
+		t.Run(name, func(t *testing.T) {
+			a, b := pair(t, config)
+			arrives(t, a, b, 1)
+			connected(t, a, 2)
+			for seq := range uint64(100) {
+				before := a.Stats()
+				a.Send(packetOf(1, 2, seq+2))
+				after := a.Stats()
+				require.Equal(t, before.Writes+1, after.Writes)
+				require.Equal(t, before.Sent+1, after.Sent)
+				for receiveSoon(t, b).Seq != seq+2 { // the one that arrived first may have been sent again
+				}
+			}
+		})
+	}
+}
+
+// Nothing is lost of what Sends have written themselves, nor does its order change, when the other side stops reading for a while
+// and the kernel has no more room, in the middle of a frame.
+func TestSendToWhoReadsLater(t *testing.T) {
+	for name, config := range map[string]func(paxos.ServerID, int) Config{"TLS": secureConfig, "plain": plainConfig} {
+		t.Run(name, func(t *testing.T) {
+			a, b := pair(t, config)
+			arrives(t, a, b, 1)
+			connected(t, a, 2)
+			before := a.Stats()
+			p := benchPacket(1, 2, 300) // 30 KB
+			const packets = 1000
+			for seq := range uint64(packets) {
+				p.Seq = seq + 2
+				a.Send(p)
+			}
+			got, last := uint64(0), uint64(1)
+			for last < packets+1 {
+				q := receiveSoon(t, b)
+				if q.Seq == 1 {
+					continue
+				}
+				require.Greater(t, q.Seq, last, "in the order of their Sends, as nobody else sends")
+				require.Equal(t, p.Messages, q.Messages)
+				got, last = got+1, q.Seq
+			}
+			after := a.Stats()
+			assert.Equal(t, uint64(packets), got+after.DroppedOldest-before.DroppedOldest)
+			assert.NotZero(t, after.DroppedOldest, "it was so much that it had to wait")
+			assert.Zero(t, after.Lost+b.Stats().BadFrames)
+		})
+	}
+}
+
+// What a Send has left in the middle goes on its way though no other Send, and no ping, comes after it.
+func TestWhatASendHasLeftLeaves(t *testing.T) {
+	rare := func(id paxos.ServerID, n int) Config {
+		c := plainConfig(id, n)
+		c.Timing = Timing{KeepAlive: 20 * time.Minute, Idle: time.Hour}
+		return c
+	}
+	a, b := pair(t, rare)
+	arrives(t, a, b, 1)
+	connected(t, a, 2)
+	p := benchPacket(1, 2, 300)
+	s := a.senders[2]
+	for left := false; !left; {
+		p.Seq++
+		a.Send(p)
+		if s.turn.TryLock() {
+			left = s.left
+			s.turn.Unlock()
+		} else {
+			left = true // and the sender's goroutine is at it
+		}
+	}
+	for receiveSoon(t, b).Seq != p.Seq {
+	}
+	assert.Zero(t, a.Stats().DroppedOldest)
+}
+
+// The same, where it is seen that a write has left something.
+func TestWireKeepsWhatIsLeft(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(map[bool]string{false: "plain", true: "TLS"}[secure], func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer l.Close()
+			raw, err := net.Dial("tcp", l.Addr().String())
+			require.NoError(t, err)
+			other, err := l.Accept()
+			require.NoError(t, err)
+			defer other.Close()
+			w := newWire(raw, patience)
+			defer w.fail(errClosed)
+			var from io.Reader = other
+			if secure {
+				server := tls.Server(other, serverTLS(theAuthority().config(theAuthority().issue("prod", 2))))
+				shaken := make(chan error, 1)
+				go func() { shaken <- server.Handshake() }()
+				client := w.secure(tls.Client, clientTLS(theAuthority().config(theAuthority().issue("prod", 1)), "prod", 2))
+				require.NoError(t, client.Handshake())
+				require.NoError(t, <-shaken)
+				from = server
+			}
+			var wrote bytes.Buffer
+			left := false
+			for i := 0; !left; i++ {
+				b := bytes.Repeat([]byte{byte(i)}, 50_001)
+				require.True(t, w.beginNow())
+				left, err = w.endNow(b)
+				require.NoError(t, err)
+				wrote.Write(b)
+				require.Less(t, wrote.Len(), 1<<30, "the kernel keeps it all")
+			}
+			assert.False(t, w.beginNow(), "what is left goes first")
+			read, b := make(chan []byte), make([]byte, wrote.Len()+4)
+			go func() {
+				io.ReadFull(from, b)
+				read <- b
+			}()
+			require.NoError(t, w.write(nil))
+			require.True(t, w.beginNow(), "nothing is left")
+			_, err = w.endNow([]byte("last"))
+			require.NoError(t, err)
+			wrote.WriteString("last")
+			assert.True(t, bytes.Equal(wrote.Bytes(), <-read))
+		})
+	}
+}
+
+// A write that waits for the other side keeps no Send waiting.
+func TestNoWriteNowDuringAnother(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	w := newWire(a, patience)
+	assert.False(t, w.beginNow(), "a connection that is no socket can't be written to without waiting")
+	assert.True(t, w.writing.TryLock(), "and nothing is held then")
+}
