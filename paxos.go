@@ -33,7 +33,7 @@ type Limits struct {
 	MaxBatch  int // bytes of a Batch: 4 MiB; a record that is larger is saved alone
 	MaxOpen   int // undecided instances in memory: 65,536; beyond, calls get ErrBusy, and beyond twice as many messages are dropped
 	MaxCalls  int // calls that wait: 65,536; beyond, ErrBusy
-	Cache     int // decisions kept in memory for late questions: 4,096
+	Cache     int // decisions kept in memory for late questions: 4,096, and no more than 64 MiB of values
 }
 
 func (l Limits) withDefaults() Limits {

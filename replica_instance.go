@@ -39,6 +39,7 @@ type instance struct {
 	at         time.Duration         // when the first is
 	timer      int                   // its place among the timers, from 1; 0: none
 	list       *list                 // where it waits to leave memory; nil: it can't
+	listed     int                   // bytes that list counts for it
 	prev, next *instance
 }
 
@@ -70,6 +71,7 @@ func (inst *instance) busy() bool {
 type list struct {
 	first, last *instance
 	len         int
+	bytes       int // of their values
 }
 
 func (l *list) push(inst *instance) {
@@ -81,6 +83,8 @@ func (l *list) push(inst *instance) {
 	}
 	l.last = inst
 	l.len++
+	inst.listed = len(inst.save.Value)
+	l.bytes += inst.listed
 }
 
 func (l *list) remove(inst *instance) {
@@ -96,10 +100,11 @@ func (l *list) remove(inst *instance) {
 	}
 	inst.list, inst.prev, inst.next = nil, nil, nil
 	l.len--
+	l.bytes -= inst.listed
 }
 
 // A table holds the instances in memory. A decided one leaves when there are more than Limits.Cache of them that need not
-// stay; an undecided one that nobody here works on leaves when room is wanted for another. All others count towards
+// stay, or more than maxCacheBytes; an undecided one that nobody here works on leaves when room is wanted for another. All others count towards
 // Limits.MaxOpen: those that are worked on, those whose records a slow disk has not saved, and those that have stopped. What
 // other servers ask about may be as many again: see openForPeer.
 type table struct {
@@ -193,15 +198,21 @@ func (r *Replica) settle(inst *instance) {
 	case inst.list != nil:
 	case inst.chosen:
 		t.decided.push(inst)
-		if t.decided.len > r.limits.Cache {
+		for t.decided.len > r.limits.Cache || t.decided.bytes > maxCacheBytes && t.decided.len > 1 {
 			r.drop(t.decided.first)
 		}
 	case inst.save.Acceptor == Acceptor{} && inst.hint == "":
 		r.drop(inst)
 	default:
 		t.quiet.push(inst)
+		for t.quiet.bytes > maxCacheBytes && t.quiet.len > 1 {
+			r.drop(t.quiet.first)
+		}
 	}
 }
+
+// maxCacheBytes bounds the values of the instances that could leave memory: of those that are decided, and of those that are not.
+const maxCacheBytes = 64 << 20
 
 // Loaded answers Output.Load with what Storage.Load returned. rec.Instance is the name asked for, also if there is no
 // record.

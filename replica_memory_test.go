@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // checkTables checks what the parts of a Replica say of each other: an instance in memory is in one list or is busy, in the
 // batch that gathers if it says so, under its own name; timers, calls and counts agree.
 func checkTables(t require.TestingT, r *Replica) {
-	open, listed := 0, 0
+	open, listed, bytes := 0, 0, 0
 	seen := map[*instance]string{}
 	for name, inst := range r.table.byName {
 		require.Equal(t, name, inst.name)
@@ -23,6 +24,7 @@ func checkTables(t require.TestingT, r *Replica) {
 		}
 		if inst.list != nil {
 			listed++
+			bytes += len(inst.save.Value)
 			require.False(t, inst.busy(), "%q is listed and busy", name)
 			require.Equal(t, inst.chosen, inst.list == &r.table.decided)
 		} else if r.stop == nil {
@@ -36,6 +38,7 @@ func checkTables(t require.TestingT, r *Replica) {
 	}
 	require.Equal(t, open, r.table.open)
 	require.Equal(t, listed, r.table.decided.len+r.table.quiet.len)
+	require.Equal(t, bytes, r.table.decided.bytes+r.table.quiet.bytes)
 	require.LessOrEqual(t, r.table.decided.len, r.limits.Cache)
 	require.LessOrEqual(t, len(r.table.byName), 2*r.limits.MaxOpen+r.limits.Cache)
 	require.LessOrEqual(t, len(r.table.free), maxFree)
@@ -275,4 +278,43 @@ func TestReplicaOpenAtStart(t *testing.T) {
 		}
 		checkTables(t, p.replicas[1])
 	}
+}
+
+// Decisions are kept for late questions, but no more of large ones than what they may take.
+func TestReplicaCacheIsBoundedInBytes(t *testing.T) {
+	p := newPumpOf(t, 3)
+	v := Value(strings.Repeat("x", 1<<20))
+	for i := range 100 {
+		p.propose(1, CallID(i+1), fmt.Sprint("job/", i), v)
+	}
+	p.pass(time.Second)
+	for id, r := range p.replicas {
+		d := &r.table.decided
+		bytes := 0
+		for inst := d.first; inst != nil; inst = inst.next {
+			bytes += len(inst.save.Value)
+		}
+		assert.Equal(t, maxCacheBytes, bytes, "server %d", id)
+		assert.Equal(t, bytes, d.bytes)
+		assert.Equal(t, d.len, len(r.table.byName))
+	}
+	p.propose(2, 1000, "job/0", "another")
+	assert.Equal(t, v, p.value(1000), "what has left memory is in the storage")
+}
+
+// So are the votes of instances on which nobody works.
+func TestReplicaQuietVotesAreBoundedInBytes(t *testing.T) {
+	p := newSolo(t, 3)
+	v := Value(strings.Repeat("x", 1<<20))
+	for i := range 100 {
+		p.hear(1, 2, Message{Kind: KindAccept, Instance: fmt.Sprint("job/", i), Ballot: Ballot{1, 2}, Value: v})
+	}
+	r := p.replicas[1]
+	for _, inst := range r.table.byName {
+		r.timers.stopAll(inst)
+		inst.alone = true
+		r.settle(inst)
+	}
+	assert.Equal(t, maxCacheBytes>>20, r.table.quiet.len)
+	assert.Equal(t, maxCacheBytes, r.table.quiet.bytes)
 }

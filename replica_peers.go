@@ -1,8 +1,10 @@
 package paxos
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +19,7 @@ type peer struct {
 	out      []Message // for the next packet
 	sent     []Message // those of the last Output
 	outBytes int
+	long     int // how many of out are long
 	news     int // how many of out are Chosen
 
 	pull               pull
@@ -68,7 +71,11 @@ func (r *Replica) send(to *peer, m Message) {
 		return
 	}
 	to.out = append(to.out, m)
-	to.outBytes += sizeOf(&m)
+	size := sizeOf(&m)
+	to.outBytes += size
+	if size > longMessage {
+		to.long++
+	}
 	if m.Kind == KindChosen {
 		to.news++
 	}
@@ -77,6 +84,10 @@ func (r *Replica) send(to *peer, m Message) {
 
 // sizeOf is about how many bytes m takes on the wire.
 func sizeOf(m *Message) int { return len(m.Instance) + len(m.Value) + 64 }
+
+// longMessage is from how many bytes on a message travels alone, after those that are shorter: so that no Transport need have what is
+// short wait for all that is long.
+const longMessage = 64 << 10
 
 // takePackets appends a packet for each peer that has something to hear, or several where one would be too large. If the Replica is
 // patient, it leaves what tells a peer only what was chosen.
@@ -89,13 +100,16 @@ func (r *Replica) takePackets(out *Output) {
 		clear(p.sent)
 		p.out, p.sent = p.sent[:0], p.out
 		rest := p.sent
-		if p.outBytes > r.limits.MaxPacket {
+		if p.long > 0 {
+			slices.SortStableFunc(rest, func(a, b Message) int { return cmp.Compare(alone(&a), alone(&b)) })
+		}
+		if p.long > 0 || p.outBytes > r.limits.MaxPacket {
 			for n := fitting(rest, r.limits.MaxPacket); n < len(rest); n = fitting(rest, r.limits.MaxPacket) {
 				out.Send = append(out.Send, r.packet(p, rest[:n:n]))
 				rest = rest[n:]
 			}
 		}
-		p.outBytes, p.news = 0, 0
+		p.outBytes, p.long, p.news = 0, 0, 0
 		out.Send = append(out.Send, r.packet(p, rest))
 	}
 }
@@ -123,12 +137,24 @@ func (r *Replica) news() []Packet {
 	return out.Send
 }
 
-// fitting returns how many of ms, one at least, fit a packet of that size.
+// alone is 1 for a message that travels alone, after all for which it is 0.
+func alone(m *Message) int {
+	if sizeOf(m) > longMessage {
+		return 1
+	}
+	return 0
+}
+
+// fitting returns how many of ms, one at least, fit a packet of that size. The long ones come last.
 func fitting(ms []Message, most int) int {
 	size := 0
 	for i := range ms {
-		if size += sizeOf(&ms[i]); size > most && i > 0 {
+		n := sizeOf(&ms[i])
+		if size += n; (size > most || n > longMessage) && i > 0 {
 			return i
+		}
+		if n > longMessage {
+			return 1
 		}
 	}
 	return len(ms)

@@ -301,6 +301,33 @@ func TestReplicaPacketsAreSplit(t *testing.T) {
 	assert.IsIncreasing(t, names[2], "in order")
 }
 
+// A long message travels alone, and after the short ones: a Transport can let those overtake it.
+func TestReplicaLongMessagesTravelAlone(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.limits = Limits{MaxHint: 1 << 20}
+	p.startAll()
+	r := p.replicas[1]
+	for i, size := range []int{10, 500 << 10, longMessage - 100, 20, 1 << 20, longMessage, 30} {
+		r.Propose(p.now, CallID(i), fmt.Sprint("job/", i), Value(strings.Repeat("x", size)))
+	}
+	var out Output
+	r.Take(&out)
+	for _, name := range out.Load {
+		p.load(1, name)
+	}
+	require.True(t, r.Take(&out))
+	var packets []string
+	for _, packet := range out.Send {
+		var names []string
+		for _, m := range packet.Messages {
+			names = append(names, strings.TrimPrefix(m.Instance, "job/"))
+		}
+		packets = append(packets, fmt.Sprint(packet.To, ": ", strings.Join(names, " ")))
+	}
+	assert.Equal(t, []string{"2: 0 2 3 6", "2: 1", "2: 4", "2: 5", "3: 0 2 3 6", "3: 1", "3: 4", "3: 5"}, packets)
+	assert.Zero(t, r.peers[0].long)
+}
+
 // What waits for the first Save is bounded.
 func TestReplicaMessagesBeforeTheFirstSaveAreBounded(t *testing.T) {
 	p := newPump(t, membersOf(3))
