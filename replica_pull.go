@@ -149,7 +149,7 @@ func (r *Replica) askSoon(p *peer) {
 func (r *Replica) decidedMany() {
 	for i := range r.peers {
 		if p := &r.peers[i]; p.position >= 0 && p.heard && !p.pull.active && r.saves.index-p.pull.own >= r.manyNames() {
-			r.askSoon(p)
+			r.askSoon(p) // nothing else may come that says how far it is
 		}
 	}
 }

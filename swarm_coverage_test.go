@@ -34,6 +34,7 @@ var notCovered = map[string]string{
 	"replica_pull.go: return":                                                               "it stops with its host",
 	"replica_pull.go: full = n.Index <= q.top":                                              "it takes more than 1,024 decisions",
 	"replica_pull.go: break // no room: the page is asked for again later":                  "it takes as many instances as Limits.MaxOpen",
+	"replica_pull.go: r.askSoon(p) // nothing else may come that says how far it is":        "it takes 64 decisions, and acceptors that do not talk",
 	"replica_save.go: r.counters.Dropped++":                                                 "it takes 2^18 replies that wait",
 	"replica_save.go: s.urgent = false // a Save that was out already held what was wanted": "it takes a round that is wanted while the Save that reserves it runs",
 	"replica_save.go: panic(\"paxos: Saved without a Save\")":                               "no host of the swarm does that",
