@@ -46,6 +46,7 @@ type Node struct {
 	saving  chan *Batch
 	out     Output
 	ends    int             // calls that the last turn has ended
+	handed  int             // inputs since the last carryOut
 	held    int             // turns since news wait to leave
 	armed   time.Duration   // when the timer is due; 0: it is not set
 	timer   *time.Timer     // pokes
