@@ -12,7 +12,7 @@ import (
 // stays is as it was.
 
 const (
-	// copyChunk is how many bytes compaction writes and syncs at a time.
+	// copyChunk is how many bytes compaction writes, and has begin their way to the disk, at a time.
 	copyChunk = 64 << 10
 	// lookChunk is how many entries compaction looks up, or moves, while it keeps Saves from entering theirs.
 	lookChunk = 64

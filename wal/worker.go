@@ -167,7 +167,7 @@ func (l *Log) listing() manifest {
 	return m
 }
 
-// zeroChunk is how many bytes of zeros are written and synced at a time, so that Saves need not wait for long behind them.
+// zeroChunk is how many bytes of zeros are written, and begin their way to the disk, at a time, so that Saves need not wait for long behind them.
 const zeroChunk = 64 << 10
 
 // makeSegment makes a segment's file: it has its name when all of it is durable.
