@@ -16,6 +16,7 @@ type cork struct {
 	mu     sync.Mutex // also held while the connection is written to, so that the order stays
 	held   bool
 	buf    []byte
+	err    error // of a write: what has left is not known then, so nothing else may
 }
 
 // Write keeps b while it is held, and writes it if it is not.
@@ -55,15 +56,12 @@ func (c *cork) through(b []byte) error {
 // flush writes what was kept, and b; mu is held.
 func (c *cork) flush(b []byte) error {
 	for _, part := range [...][]byte{c.buf, b} {
-		if len(part) == 0 {
-			continue
-		}
-		if _, err := c.Conn.Write(part); err != nil {
-			return err
+		if len(part) > 0 && c.err == nil {
+			_, c.err = c.Conn.Write(part)
 		}
 	}
 	c.buf = c.buf[:0]
-	return nil
+	return c.err
 }
 
 // holdNow is hold for somebody who will not wait. It reports whether it could, and nothing is kept from before.
@@ -81,13 +79,17 @@ func (c *cork) releaseNow(b []byte) (left bool, err error) {
 	c.mu.Lock() // whoever else writes while it is held does not wait
 	defer c.mu.Unlock()
 	c.held = false
-	if len(c.buf) == 0 {
-		n, err := c.prompt.write(b)
-		c.buf = append(c.buf, b[n:]...)
-		return len(c.buf) > 0, err
+	if c.err != nil {
+		return false, c.err
 	}
-	c.buf = append(c.buf, b...)
-	n, err := c.prompt.write(c.buf)
-	c.buf = c.buf[:copy(c.buf, c.buf[n:])]
-	return len(c.buf) > 0, err
+	var n int
+	if len(c.buf) == 0 {
+		n, c.err = c.prompt.write(b)
+		c.buf = append(c.buf, b[n:]...)
+	} else {
+		c.buf = append(c.buf, b...)
+		n, c.err = c.prompt.write(c.buf)
+		c.buf = c.buf[:copy(c.buf, c.buf[n:])]
+	}
+	return len(c.buf) > 0, c.err
 }

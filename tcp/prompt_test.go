@@ -107,6 +107,55 @@ func TestWhatASendHasLeftLeaves(t *testing.T) {
 	assert.Zero(t, a.Stats().DroppedOldest)
 }
 
+// What was left when a connection ends was sent, and is lost: it is counted.
+func TestWhatASendHasLeftIsLost(t *testing.T) {
+	a, b := pair(t, plainConfig)
+	arrives(t, a, b, 1)
+	connected(t, a, 2)
+	s := a.senders[2]
+	s.wake <- struct{}{} // the goroutine looks once more, and finds nothing
+	connected(t, a, 2)
+	w := s.out
+	left := false
+	for !left {
+		require.True(t, w.beginNow())
+		frames := appendPacket(nil, sized(1, 10_000))
+		seal(frames, w.version)
+		var err error
+		left, err = w.endNow(frames)
+		require.NoError(t, err)
+	}
+	s.turn.Lock()
+	s.left = true
+	s.turn.Unlock()
+	before := a.Stats().Lost
+	w.fail(errMoved)
+	eventually(t, "it is counted", func() bool { return a.Stats().Lost > before })
+}
+
+// Close does not wait for a server that does not read.
+func TestCloseDuringAWrite(t *testing.T) {
+	slow := func(id paxos.ServerID, n int) Config {
+		c := plainConfig(id, n)
+		c.Timing = Timing{Write: time.Hour, KeepAlive: 20 * time.Minute, Idle: time.Hour}
+		return c
+	}
+	a, b := pair(t, slow)
+	arrives(t, a, b, 1)
+	connected(t, a, 2)
+	for seq := range uint64(16) {
+		a.Send(*sized(seq, 1<<20))
+	}
+	eventually(t, "it is being written", func() bool {
+		if a.senders[2].turn.TryLock() {
+			a.senders[2].turn.Unlock()
+			return false
+		}
+		return a.Stats().Writes > 0
+	})
+	require.NoError(t, a.Close())
+}
+
 // The same, where it is seen that a write has left something.
 func TestWireKeepsWhatIsLeft(t *testing.T) {
 	for _, secure := range []bool{false, true} {

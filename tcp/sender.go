@@ -235,6 +235,8 @@ func (s *sender) converse(w *wire) error {
 	t := s.transport
 	ping := time.NewTicker(t.config.Timing.KeepAlive)
 	defer ping.Stop()
+	stop := context.AfterFunc(t.ctx, func() { w.fail(errClosed) }) // whoever writes would else wait for the other side
+	defer stop()
 	defer s.open(nil)
 	s.open(w)
 	for {
@@ -250,9 +252,6 @@ func (s *sender) converse(w *wire) error {
 			}
 		case <-w.dead:
 			return w.err
-		case <-t.ctx.Done():
-			w.fail(errClosed)
-			return w.err
 		}
 	}
 }
@@ -261,6 +260,9 @@ func (s *sender) converse(w *wire) error {
 func (s *sender) open(w *wire) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
+	if s.left {
+		s.queue.count(queueCounts{lost: 1}) // one packet at least
+	}
 	s.out, s.left, s.spare = w, false, nil
 }
 
