@@ -208,7 +208,8 @@ func (r *Replica) measure(a *attempt) {
 }
 
 // chosen is called when this server has counted a phase-2 quorum of votes: it tells the others. An acceptor has the value,
-// in its vote; a learner that does not vote has not.
+// in its vote; a learner that does not vote has not. An Accept that is long may still be on its way, and be overtaken: whose vote
+// has not come is told when it does, or would ask for what is about to arrive.
 func (r *Replica) chosen(inst *instance) {
 	r.quorumAnswers(true)
 	b, v := inst.attempt.ballot, inst.attempt.Value()
@@ -216,10 +217,13 @@ func (r *Replica) chosen(inst *instance) {
 		r.measure(&inst.attempt) // its only one
 	}
 	for i := range r.peers {
-		if to := &r.peers[i]; to.position >= 0 {
-			r.send(to, Message{Kind: KindChosen, Instance: inst.name, Ballot: b})
-		} else {
+		switch to := &r.peers[i]; {
+		case to.position < 0:
 			r.send(to, Message{Kind: KindDecided, Instance: inst.name, Ballot: b, Value: v})
+		case len(v) >= longMessage && !inst.attempt.accepted.Has(to.position):
+			inst.owed = inst.owed.With(to.position)
+		default:
+			r.send(to, Message{Kind: KindChosen, Instance: inst.name, Ballot: b})
 		}
 	}
 	r.decide(inst, nil, b, v)

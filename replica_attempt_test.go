@@ -404,3 +404,32 @@ func TestReplicaQuorums(t *testing.T) {
 	p.pass(time.Minute)
 	assert.Equal(t, Value("v"), p.value(2), "two votes are")
 }
+
+// A long Accept may be overtaken by what is short. So a decision on a long value is told to those whose votes have come, and to the
+// others when theirs do: who has no vote would ask for the value that is on its way.
+func TestReplicaLongDecisionIsToldToWhoHasVoted(t *testing.T) {
+	for _, c := range []struct {
+		size int
+		want []string
+	}{{longMessage - 1, []string{"2", "3", "; "}}, {longMessage, []string{"2", "; ", "3"}}} {
+		p := newSolo(t, 3)
+		var told []string
+		hear := func(from ServerID, text string) {
+			for _, s := range p.hear(1, from, msg(t, text)) {
+				if strings.Contains(s, "chosen") {
+					told = append(told, strings.TrimPrefix(strings.Split(s, ":")[0], "1 -> "))
+				}
+			}
+		}
+		p.propose(1, 1, "a", Value(strings.Repeat("x", c.size)))
+		b := p.replicas[1].table.byName["a"].attempt.ballot
+		hear(2, fmt.Sprintf("promise %s @a", b))
+		hear(2, fmt.Sprintf("accepted %s @a", b))
+		require.Len(t, p.done, 1)
+		told = append(told, "; ")
+		hear(3, fmt.Sprintf("accepted %s @a", b))
+		hear(3, fmt.Sprintf("accepted %s @a", b))
+		hear(2, fmt.Sprintf("accepted %s @a", b))
+		assert.Equal(t, c.want, told, "%d bytes", c.size)
+	}
+}

@@ -2,45 +2,48 @@ package paxos
 
 import "time"
 
-// An instance is what a server holds in memory of one instance: of one that is open, or of one that was decided lately.
+// An instance is what a server holds in memory of one instance: of one that is open, or of one that was decided lately. What is looked
+// at most stands first, together.
 type instance struct {
 	name     string
-	save     save // the acceptor; of a decided instance, the decision
-	chosen   bool // decided: save.Value was chosen, in save.Accepted as far as this server knows
-	index    uint64
+	save     save         // the acceptor; of a decided instance, the decision
 	stopped  *SafetyError // proof that the protocol was broken here: nothing more is said or believed
+	chosen   bool         // decided: save.Value was chosen, in save.Accepted as far as this server knows
 	gathered bool         // in saves.gather
 	saving   bool         // in saves.running
 	loading  bool         // the storage has been asked for it; messages wait in arrivals
-	arrivals []arrival
+
+	wantsRound bool // in rounds.waiting
+	alone      bool // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
+	overdue    bool // its silence ended, and there was no round to take over with: it is taken over when there is
+
+	timer    int                   // its place among the timers, from 1; 0: none
+	at       time.Duration         // when the first alarm is due
+	alarms   [alarms]time.Duration // when each is; 0: it is not set
+	fetching Set                   // acceptors whose pulled names wait for its decision
+	calls    []call
+	list     *list // where it waits to leave memory; nil: it can't
+	listed   int   // bytes that list counts for it
+	index    uint64
+	seen     uint64 // the highest round seen here
+	attempt  attempt
+
+	teller     *peer // who told of the decision, and which process of it; nil: nobody
+	tellerBoot uint64
+	overtaken  Ballot // the own ballot that ran when another told of the decision: see spread
+	owed       Set    // acceptors that are told of the decision when their votes come: see chosen
+	prev, next *instance
+	arrivals   []arrival
 
 	// The hint is the value that the proposer of the highest ballot prepared here wants. It is a help for whoever has to
 	// finish the instance, never a vote, and is lost with the memory.
 	hint       Value
 	hintBallot Ballot
-	seen       uint64 // the highest round seen here
 
-	calls      []call
-	wantsRound bool  // in rounds.waiting
-	informant  *peer // said Chosen, and is to be asked what; nil: none
-	attempt    attempt
-	asking     asking
-
-	since      time.Duration // when it came into memory
-	ballots    int           // new ones that were promised, in this life
-	alone      bool          // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
-	overdue    bool          // its silence ended, and there was no round to take over with: it is taken over when there is
-	teller     *peer         // who told of the decision, and which process of it; nil: nobody
-	tellerBoot uint64
-	overtaken  Ballot // the own ballot that ran when another told of the decision: see spread
-	fetching   Set    // acceptors whose pulled names wait for its decision
-
-	alarms     [alarms]time.Duration // when each is due; 0: it is not set
-	at         time.Duration         // when the first is
-	timer      int                   // its place among the timers, from 1; 0: none
-	list       *list                 // where it waits to leave memory; nil: it can't
-	listed     int                   // bytes that list counts for it
-	prev, next *instance
+	since     time.Duration // when it came into memory
+	ballots   int           // new ones that were promised, in this life
+	informant *peer         // said Chosen, and is to be asked what; nil: none
+	asking    asking
 }
 
 // An arrival is a message that came before its instance was loaded.
@@ -205,13 +208,10 @@ func (r *Replica) settle(inst *instance) {
 		r.drop(inst)
 	default:
 		t.quiet.push(inst)
-		for t.quiet.bytes > maxCacheBytes && t.quiet.len > 1 {
-			r.drop(t.quiet.first)
-		}
 	}
 }
 
-// maxCacheBytes bounds the values of the instances that could leave memory: of those that are decided, and of those that are not.
+// maxCacheBytes bounds the values of the decisions that need not stay in memory.
 const maxCacheBytes = 64 << 20
 
 // Loaded answers Output.Load with what Storage.Load returned. rec.Instance is the name asked for, also if there is no

@@ -301,20 +301,3 @@ func TestReplicaCacheIsBoundedInBytes(t *testing.T) {
 	p.propose(2, 1000, "job/0", "another")
 	assert.Equal(t, v, p.value(1000), "what has left memory is in the storage")
 }
-
-// So are the votes of instances on which nobody works.
-func TestReplicaQuietVotesAreBoundedInBytes(t *testing.T) {
-	p := newSolo(t, 3)
-	v := Value(strings.Repeat("x", 1<<20))
-	for i := range 100 {
-		p.hear(1, 2, Message{Kind: KindAccept, Instance: fmt.Sprint("job/", i), Ballot: Ballot{1, 2}, Value: v})
-	}
-	r := p.replicas[1]
-	for _, inst := range r.table.byName {
-		r.timers.stopAll(inst)
-		inst.alone = true
-		r.settle(inst)
-	}
-	assert.Equal(t, maxCacheBytes>>20, r.table.quiet.len)
-	assert.Equal(t, maxCacheBytes, r.table.quiet.bytes)
-}

@@ -134,7 +134,14 @@ func (r *Replica) notice(p *peer) {
 
 // manyNames is how many decisions are pulled at once, and not when it is time to: as many as are still in memory, so that what is
 // known here is found to be without a look at the storage.
-func (r *Replica) manyNames() uint64 { return uint64(max(r.limits.Cache/2, 64)) }
+func (r *Replica) manyNames() uint64 {
+	many := max(r.limits.Cache/2, 64)
+	// So many bytes may be all that there is room for.
+	if d := &r.table.decided; d.bytes > maxCacheBytes/2 {
+		many = min(many, max(d.len/2, 1))
+	}
+	return uint64(many)
+}
 
 // askSoon asks that acceptor for names, unless it was asked just now, and the answer may be on its way.
 func (r *Replica) askSoon(p *peer) {

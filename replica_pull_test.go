@@ -299,6 +299,21 @@ func TestReplicaTooLargeDecisionIsPassedOver(t *testing.T) {
 	checkTables(t, p.replicas[1])
 }
 
+// The same, where values are so large that few decisions are in memory.
+func TestReplicaPullsBeforeMemoryForgetsLargeValues(t *testing.T) {
+	p := newPumpOf(t, 3)
+	v := Value(strings.Repeat("x", 1<<19))
+	for i := range 400 {
+		p.propose(1, CallID(i+1), fmt.Sprint("name ", i), v)
+		p.pass(5 * time.Millisecond)
+		for _, pair := range [][2]ServerID{{1, 2}, {2, 3}, {3, 2}} {
+			from := p.replicas[pair[0]]
+			require.LessOrEqual(t, p.replicas[pair[1]].saves.index, from.byID[pair[1]].pull.cursor+uint64(max(from.table.decided.len, 64)),
+				"server %d has of %d, after %d decisions", pair[0], pair[1], i)
+		}
+	}
+}
+
 // Acceptors that have no reason to talk to each other pull while what the page names is still in memory, and not all that came between
 // two times of Timing.Pull at once: then each name would cost a look at the storage.
 func TestReplicaPullsBeforeMemoryForgets(t *testing.T) {

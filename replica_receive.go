@@ -113,6 +113,9 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 			r.answer(inst, from.position, from, *m)
 		case m.Kind == KindPromise && m.Ballot == inst.overtaken:
 			r.spread(inst, Set(0).With(from.position))
+		case m.Kind == KindAccepted && inst.owed.Has(from.position):
+			inst.owed &^= Set(0).With(from.position)
+			r.spread(inst, Set(0).With(from.position))
 		}
 	default:
 		if inst == nil {
