@@ -124,7 +124,8 @@ func TestStartContextEndsWhileTheFirstSaveHangs(t *testing.T) {
 			return paxos.Decision{}, err
 		})
 		time.Sleep(time.Minute)
-		close(release) // no goroutine is left behind, so Start waits for the storage
+		close(release)
+		synctest.Wait() // the Save that hung has returned, so another may begin
 		err := (<-start).err
 		assert.EqualError(t, err, "paxos: start: the storage has not saved yet: context deadline exceeded: no patience")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
