@@ -37,7 +37,7 @@ func TestReplicaHint(t *testing.T) {
 			p.pass(time.Minute)
 			assert.Equal(t, []Value{tt.hint, tt.hint, tt.hint, tt.hint, tt.hint, tt.hint}, hints)
 			assert.Equal(t, tt.value, p.value(1))
-			assert.Empty(t, p.replicas[2].table.byName["lunch"].hint, "of no use once it is decided")
+			assert.Zero(t, p.replicas[2].hints, "of no use once it is decided")
 		})
 	}
 	t.Run("it is kept in memory, of the highest ballot", func(t *testing.T) {

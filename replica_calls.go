@@ -92,6 +92,9 @@ func (r *Replica) Ready(now time.Duration, id CallID) {
 // Peek returns what this server holds in memory about the instance. known is false if it holds nothing, and the storage
 // has to be asked; ok is true if the instance is decided.
 func (r *Replica) Peek(instance string) (d Decision, ok, known bool) {
+	if known := r.table.decided.find(instance); known != nil {
+		return known.decision(), true, true
+	}
 	inst := r.table.byName[instance]
 	if inst == nil || inst.loading {
 		return Decision{}, false, false
@@ -132,6 +135,10 @@ func (r *Replica) call(c call, name string, err error) {
 	case len(r.calls) >= r.limits.MaxCalls:
 		err = fmt.Errorf("%d calls wait: %w", len(r.calls), ErrBusy)
 	default:
+		if known := r.table.decided.find(name); known != nil {
+			r.ended(c.id, name, known.decision(), nil)
+			return
+		}
 		if inst = r.open(name); inst == nil {
 			err = fmt.Errorf("%d instances are open, or not saved yet: %w", r.table.busy(), ErrBusy)
 		}

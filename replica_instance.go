@@ -2,8 +2,8 @@ package paxos
 
 import "time"
 
-// An instance is what a server holds in memory of one instance: of one that is open, or of one that was decided lately. What is looked
-// at most stands first, together.
+// An instance is what a server holds in memory of one instance that is not decided, or whose decision is not saved yet. What is looked
+// at most stands first, together. Of others see memo.
 type instance struct {
 	name     string
 	save     save         // the acceptor; of a decided instance, the decision
@@ -23,15 +23,13 @@ type instance struct {
 	fetching Set                   // acceptors whose pulled names wait for its decision
 	calls    []call
 	list     *list // where it waits to leave memory; nil: it can't
-	listed   int   // bytes that list counts for it
 	index    uint64
 	seen     uint64 // the highest round seen here
 	attempt  attempt
 
 	teller     *peer // who told of the decision, and which process of it; nil: nobody
 	tellerBoot uint64
-	overtaken  Ballot // the own ballot that ran when another told of the decision: see spread
-	owed       Set    // acceptors that are told of the decision when their votes come: see chosen
+	untold
 	prev, next *instance
 	arrivals   []arrival
 
@@ -74,7 +72,6 @@ func (inst *instance) busy() bool {
 type list struct {
 	first, last *instance
 	len         int
-	bytes       int // of their values
 }
 
 func (l *list) push(inst *instance) {
@@ -86,8 +83,6 @@ func (l *list) push(inst *instance) {
 	}
 	l.last = inst
 	l.len++
-	inst.listed = len(inst.save.Value)
-	l.bytes += inst.listed
 }
 
 func (l *list) remove(inst *instance) {
@@ -103,31 +98,42 @@ func (l *list) remove(inst *instance) {
 	}
 	inst.list, inst.prev, inst.next = nil, nil, nil
 	l.len--
-	l.bytes -= inst.listed
 }
 
-// A table holds the instances in memory. A decided one leaves when there are more than Limits.Cache of them that need not
-// stay, or more than maxCacheBytes; an undecided one that nobody here works on leaves when room is wanted for another. All others count towards
-// Limits.MaxOpen: those that are worked on, those whose records a slow disk has not saved, and those that have stopped. What
-// other servers ask about may be as many again: see openForPeer.
+// A table holds the instances in memory. Of a decided one, a memo stays. An undecided one that nobody here works on leaves when room is
+// wanted for another. All count towards Limits.MaxOpen: those that are worked on, those whose records a slow disk has not
+// saved, and those that have stopped. What other servers ask about may be as many again: see openForPeer.
 type table struct {
 	byName  map[string]*instance
-	decided list
+	decided memos
+	tellers tellers
 	quiet   list
 	open    int         // instances that are not decided
 	free    []*instance // for use again
 }
 
 // busy counts the instances that Limits.MaxOpen bounds.
-func (t *table) busy() int { return len(t.byName) - t.decided.len }
+func (t *table) busy() int { return len(t.byName) }
 
-func (t *table) init() { t.byName = map[string]*instance{} }
+func (t *table) init() {
+	t.byName = map[string]*instance{}
+	t.decided.init()
+}
 
 // maxFree bounds the instances kept for use again.
 const maxFree = 4096
 
-// open returns the instance of that name, and has it loaded if it is not in memory. It returns nil if there is no room:
-// Limits.MaxOpen instances are open and busy.
+// unused returns an empty instance.
+func (t *table) unused() (inst *instance) {
+	if n := len(t.free); n > 0 {
+		inst, t.free = t.free[n-1], t.free[:n-1]
+		return inst
+	}
+	return new(instance)
+}
+
+// open returns the instance of that name, of which there is no memo, and has it loaded if it is not in memory. It returns nil if
+// there is no room: Limits.MaxOpen instances are open and busy.
 func (r *Replica) open(name string) *instance { return r.openIn(r.limits.MaxOpen, name) }
 
 // openForPeer is open for an instance that another server asks about. For those there is as much room again, which nothing of
@@ -148,12 +154,7 @@ func (r *Replica) openIn(most int, name string) *instance {
 			return nil
 		}
 	}
-	var inst *instance
-	if n := len(t.free); n > 0 {
-		inst, t.free = t.free[n-1], t.free[:n-1]
-	} else {
-		inst = new(instance)
-	}
+	inst := t.unused()
 	inst.name, inst.loading, inst.since = name, true, r.now
 	t.byName[name] = inst
 	t.open++
@@ -163,7 +164,10 @@ func (r *Replica) openIn(most int, name string) *instance {
 
 // openBacklog opens what the storage held undecided at the start, as far as there is room.
 func (r *Replica) openBacklog() {
-	for len(r.backlog) > 0 && r.table.busy()-r.table.quiet.len < r.limits.MaxOpen && r.open(r.backlog[0]) != nil {
+	for len(r.backlog) > 0 && r.table.busy()-r.table.quiet.len < r.limits.MaxOpen {
+		if name := r.backlog[0]; r.table.decided.find(name) == nil && r.open(name) == nil {
+			return
+		}
 		r.backlog = r.backlog[1:]
 	}
 }
@@ -200,19 +204,14 @@ func (r *Replica) settle(inst *instance) {
 	switch {
 	case inst.list != nil:
 	case inst.chosen:
-		t.decided.push(inst)
-		for t.decided.len > r.limits.Cache || t.decided.bytes > maxCacheBytes && t.decided.len > 1 {
-			r.drop(t.decided.first)
-		}
+		t.decided.push(inst, r.limits.Cache)
+		r.drop(inst)
 	case inst.save.Acceptor == Acceptor{} && inst.hint == "":
 		r.drop(inst)
 	default:
 		t.quiet.push(inst)
 	}
 }
-
-// maxCacheBytes bounds the values of the decisions that need not stay in memory.
-const maxCacheBytes = 64 << 20
 
 // Loaded answers Output.Load with what Storage.Load returned. rec.Instance is the name asked for, also if there is no
 // record.

@@ -13,7 +13,7 @@ import (
 // checkTables checks what the parts of a Replica say of each other: an instance in memory is in one list or is busy, in the
 // batch that gathers if it says so, under its own name; timers, calls and counts agree.
 func checkTables(t require.TestingT, r *Replica) {
-	open, listed, bytes := 0, 0, 0
+	open, listed := 0, 0
 	seen := map[*instance]string{}
 	for name, inst := range r.table.byName {
 		require.Equal(t, name, inst.name)
@@ -24,9 +24,9 @@ func checkTables(t require.TestingT, r *Replica) {
 		}
 		if inst.list != nil {
 			listed++
-			bytes += len(inst.save.Value)
 			require.False(t, inst.busy(), "%q is listed and busy", name)
-			require.Equal(t, inst.chosen, inst.list == &r.table.decided)
+			require.Same(t, &r.table.quiet, inst.list)
+			require.False(t, inst.chosen, "%q is decided, and no memo", name)
 		} else if r.stop == nil {
 			require.True(t, inst.busy(), "%q is in memory for ever", name)
 		}
@@ -37,10 +37,13 @@ func checkTables(t require.TestingT, r *Replica) {
 			"calls wait in %q, and nothing will happen", name)
 	}
 	require.Equal(t, open, r.table.open)
-	require.Equal(t, listed, r.table.decided.len+r.table.quiet.len)
-	require.Equal(t, bytes, r.table.decided.bytes+r.table.quiet.bytes)
-	require.LessOrEqual(t, r.table.decided.len, r.limits.Cache)
-	require.LessOrEqual(t, len(r.table.byName), 2*r.limits.MaxOpen+r.limits.Cache)
+	require.Equal(t, listed, r.table.quiet.len)
+	require.LessOrEqual(t, len(r.table.byName), 2*r.limits.MaxOpen)
+	checkDecided(t, &r.table.decided, r.limits.Cache)
+	for i := range r.table.decided.held {
+		name := r.table.decided.at(r.table.decided.first() + i).name
+		require.NotContains(t, r.table.byName, name, "there is a memo, too")
+	}
 	require.LessOrEqual(t, len(r.table.free), maxFree)
 	for _, inst := range r.table.free {
 		require.Empty(t, seen[inst], "in use, and free")
@@ -91,6 +94,29 @@ func checkTables(t require.TestingT, r *Replica) {
 	}
 }
 
+// checkDecided checks that the memos are found by name, and are what the counts say.
+func checkDecided(t require.TestingT, d *memos, most int) {
+	n, bytes, late := 0, 0, 0
+	require.LessOrEqual(t, int(d.held), min(len(d.ring), most))
+	for i := range d.held {
+		m := d.at(d.first() + i)
+		if m.name == "" {
+			require.NotZero(t, i, "the oldest is a gap")
+			require.Equal(t, memo{}, *m)
+			continue
+		}
+		n++
+		bytes += len(m.Value)
+		if m.untold != (untold{}) {
+			late++
+		}
+		require.Same(t, m, d.find(m.name))
+	}
+	used, _ := d.names.Len()
+	require.Equal(t, []int{n, n, bytes, late}, []int{used, d.len, d.bytes, d.late})
+	require.True(t, bytes <= maxCacheBytes || n == 1)
+}
+
 // DESIGN 5: decided instances cost no memory; a bounded cache serves late questions, Storage.Load the rest.
 func TestReplicaDecidedInstancesLeaveMemory(t *testing.T) {
 	p := newPump(t, membersOf(3))
@@ -109,7 +135,8 @@ func TestReplicaDecidedInstancesLeaveMemory(t *testing.T) {
 	p.pass(time.Second)
 	for _, id := range p.ids() {
 		r := p.replicas[id]
-		assert.Len(t, r.table.byName, 10)
+		assert.Empty(t, r.table.byName)
+		assert.Equal(t, 10, r.table.decided.len)
 		assert.LessOrEqual(t, len(r.table.free), 100)
 		assert.Zero(t, r.Status(p.now).Open)
 		assert.True(t, p.idle(id))
@@ -178,7 +205,8 @@ func TestReplicaUnsavedInstanceIsNotEvicted(t *testing.T) {
 		assert.Empty(t, p.loads)
 		p.pass(lazySave)
 		assert.Len(t, p.records[1], 20)
-		assert.Len(t, p.replicas[1].table.byName, 1)
+		assert.Empty(t, p.replicas[1].table.byName)
+		assert.Equal(t, 1, p.replicas[1].table.decided.len)
 		checkTables(t, p.replicas[1])
 	})
 }
@@ -289,14 +317,10 @@ func TestReplicaCacheIsBoundedInBytes(t *testing.T) {
 	}
 	p.pass(time.Second)
 	for id, r := range p.replicas {
-		d := &r.table.decided
-		bytes := 0
-		for inst := d.first; inst != nil; inst = inst.next {
-			bytes += len(inst.save.Value)
-		}
-		assert.Equal(t, maxCacheBytes, bytes, "server %d", id)
-		assert.Equal(t, bytes, d.bytes)
-		assert.Equal(t, d.len, len(r.table.byName))
+		assert.Equal(t, maxCacheBytes, r.table.decided.bytes, "server %d", id)
+		assert.Equal(t, 64, r.table.decided.len)
+		assert.Empty(t, r.table.byName)
+		checkTables(t, r)
 	}
 	p.propose(2, 1000, "job/0", "another")
 	assert.Equal(t, v, p.value(1000), "what has left memory is in the storage")

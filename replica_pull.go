@@ -210,7 +210,7 @@ func (r *Replica) namesText(to *peer, names []Named) Value {
 			break
 		}
 		last = n.Index
-		if inst := r.table.byName[n.Instance]; inst != nil && (inst.stopped != nil || inst.teller == to && inst.tellerBoot == to.boot) {
+		if r.table.tellers.of(n.Index) == (teller{to, to.boot}) || r.stopped(n.Instance) {
 			continue
 		}
 		lines.WriteByte('\n')
@@ -220,6 +220,50 @@ func (r *Replica) namesText(to *peer, names []Named) Value {
 		last = q.top
 	}
 	return namesHead(r.saves.state.Store, q.from, to.boot, last) + Value(lines.String())
+}
+
+// stopped reports whether the instance has stopped.
+func (r *Replica) stopped(name string) bool {
+	if r.counters.Faults == 0 {
+		return false // and there is no need to look
+	}
+	inst := r.table.byName[name]
+	return inst != nil && inst.stopped != nil
+}
+
+// A teller is who told this server of a decision: a peer, and which process of it.
+type teller struct {
+	*peer
+	boot uint64
+}
+
+// tellers knows who told of the decisions that became durable last, Limits.Cache of them.
+type tellers struct {
+	from uint64   // the Index of the first of this life
+	next uint64   // the Index that comes next; 0: none has come
+	ring []teller // that of Index i is at i - from, modulo the room
+	room uint64
+}
+
+// add notes who told of the decision with that Index, which is one above the last; nobody: the zero teller.
+func (t *tellers) add(index uint64, who teller) {
+	if t.next == 0 {
+		t.from = index
+	}
+	if at := (index - t.from) % t.room; at < uint64(len(t.ring)) {
+		t.ring[at] = who
+	} else {
+		t.ring = append(t.ring, who)
+	}
+	t.next = index + 1
+}
+
+// of returns who told of the decision with that Index, or the zero teller.
+func (t *tellers) of(index uint64) teller {
+	if index < t.from || index >= t.next || t.next-index > t.room {
+		return teller{}
+	}
+	return t.ring[(index-t.from)%t.room]
 }
 
 // names takes a page of names: what is not known here is asked for.
@@ -247,6 +291,10 @@ func (r *Replica) fetch(p *peer) {
 	window := min(max(pullFlight/(r.pulls.size+64), 16), pullWindow)
 	window = min(window, max(r.limits.MaxOpen/2/len(r.peers), 1)) // callers want room, too
 	for len(q.names) > 0 && q.open < window {
+		if r.table.decided.find(q.names[0]) != nil {
+			q.names = q.names[1:]
+			continue
+		}
 		inst := r.open(q.names[0])
 		if inst == nil {
 			break // no room: the page is asked for again later

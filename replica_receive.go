@@ -107,18 +107,22 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 	case KindPromise, KindAccepted, KindNack, KindState:
 		// Answers matter only to who asked, and who asked has the instance in memory.
 		switch {
-		case inst == nil || inst.loading:
+		case inst == nil:
+			r.answeredMemo(from, m)
+			return
+		case inst.loading:
 			return
 		case !inst.chosen:
 			r.answer(inst, from.position, from, *m)
-		case m.Kind == KindPromise && m.Ballot == inst.overtaken:
-			r.spread(inst, Set(0).With(from.position))
-		case m.Kind == KindAccepted && inst.owed.Has(from.position):
-			inst.owed &^= Set(0).With(from.position)
-			r.spread(inst, Set(0).With(from.position))
+		case inst.due(from.position, m):
+			r.tellChosen(from, inst.name, inst.save.Accepted)
 		}
 	default:
 		if inst == nil {
+			if known := r.table.decided.find(m.Instance); known != nil {
+				r.deliverMemo(known, from, m)
+				return
+			}
 			inst = r.openForPeer(m.Instance)
 		}
 		if inst == nil {
@@ -167,29 +171,34 @@ func (r *Replica) decidedBy(inst *instance, from *peer, m Message) {
 		inst.overtaken = inst.attempt.ballot
 	}
 	r.decide(inst, from, m.Ballot, m.Value)
-	r.spread(inst, promised)
-}
-
-// spread tells acceptors that inst is decided.
-func (r *Replica) spread(inst *instance, promised Set) {
 	for i := range r.peers {
 		if to := &r.peers[i]; inst.chosen && to.position >= 0 && promised.Has(to.position) {
-			r.send(to, Message{Kind: KindChosen, Instance: inst.name, Ballot: inst.save.Accepted})
+			r.tellChosen(to, inst.name, inst.save.Accepted)
 		}
 	}
 }
 
-// deliverDecided answers whoever still asks in a decided instance with the decision, and nothing else: two servers that
-// know must not answer each other.
+// tellChosen tells an acceptor that what it has accepted in b, or above, was chosen.
+func (r *Replica) tellChosen(to *peer, name string, b Ballot) {
+	r.send(to, Message{Kind: KindChosen, Instance: name, Ballot: b})
+}
+
+// deliverDecided answers whoever still asks in a decided instance.
 func (r *Replica) deliverDecided(inst *instance, from *peer, m Message) {
-	switch m.Kind {
+	if m.Kind == KindDecided && m.Value != inst.save.Value {
+		r.fault(inst, from, &SafetyError{Instance: inst.name, Ballot: m.Ballot, Values: [2]Value{inst.save.Value, m.Value},
+			Reason: "two values were decided"})
+		return
+	}
+	r.answerDecided(inst.decision(), from, m.Kind)
+}
+
+// answerDecided answers a question about what is decided with the decision, and nothing else: two servers that know must not
+// answer each other.
+func (r *Replica) answerDecided(d Decision, from *peer, question Kind) {
+	switch question {
 	case KindPrepare, KindAccept, KindQuery:
-		r.send(from, Message{Kind: KindDecided, Instance: inst.name, Ballot: inst.save.Accepted, Value: inst.save.Value})
-	case KindDecided:
-		if m.Value != inst.save.Value {
-			r.fault(inst, from, &SafetyError{Instance: inst.name, Ballot: m.Ballot, Values: [2]Value{inst.save.Value, m.Value},
-				Reason: "two values were decided"})
-		}
+		r.send(from, Message{Kind: KindDecided, Instance: d.Instance, Ballot: d.Ballot, Value: d.Value})
 	}
 }
 

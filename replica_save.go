@@ -170,6 +170,7 @@ func (r *Replica) snapshot(inst *instance) {
 		s.state.Last++
 		s.stateChanged = true
 		inst.index = s.state.Last
+		r.table.tellers.add(inst.index, teller{inst.teller, inst.tellerBoot})
 	}
 	inst.save = inst.save.begin()
 	inst.gathered, inst.saving = false, true

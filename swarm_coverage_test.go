@@ -37,7 +37,7 @@ var notCovered = map[string]string{
 	"replica_pull.go: r.askSoon(p) // nothing else may come that says how far it is":                                       "it takes 64 decisions, and acceptors that do not talk",
 	"replica_pull.go: many = min(many, max(d.len/2, 1))":                                                                   "it takes 32 MiB of values",
 	"replica_attempt.go: inst.owed = inst.owed.With(to.position)":                                                          "it takes values of 64 KiB",
-	"replica_receive.go: inst.owed &^= Set(0).With(from.position)":                                                         "the same",
+	"replica_memos.go: u.owed &^= Set(0).With(position)":                                                                   "the same",
 	"replica_save.go: r.counters.Dropped++":                                                                                "it takes 2^18 replies that wait",
 	"replica_save.go: s.urgent = false // a Save that was out already held what was wanted":                                "it takes a round that is wanted while the Save that reserves it runs",
 	"replica_save.go: panic(\"paxos: Saved without a Save\")":                                                              "no host of the swarm does that",

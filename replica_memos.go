@@ -1,0 +1,159 @@
+package paxos
+
+import (
+	"hash/maphash"
+
+	"github.com/singledecree/paxos/internal/tables"
+)
+
+// A memo is what stays in memory of an instance that is decided and saved, and of which nothing more is expected: it answers late
+// questions.
+type memo struct {
+	name     string // empty: it was taken out
+	hash     uint64
+	Acceptor // Value was chosen, in Accepted as far as this server knows
+	index    uint64
+	untold
+}
+
+func (m *memo) decision() Decision { return Decision{m.name, m.Value, m.Accepted} }
+
+// untold says which acceptors are told of a decision only when they answer what they were asked before.
+type untold struct {
+	overtaken Ballot // the own ballot that ran when another told of the decision: who promises to it is told. See decidedBy
+	owed      Set    // acceptors whose votes are on their way. See chosen
+}
+
+// due reports whether the acceptor at that position, which answers, is to be told now.
+func (u *untold) due(position int, m *Message) bool {
+	switch {
+	case m.Kind == KindPromise:
+		return m.Ballot == u.overtaken
+	case m.Kind == KindAccepted && u.owed.Has(position):
+		u.owed &^= Set(0).With(position)
+		return true
+	}
+	return false
+}
+
+// memos holds those of the decisions that came last, in a ring: no more than Limits.Cache of them, nor, if there are two or more,
+// than maxCacheBytes of values. It is apart from the instances that are worked on, which are few and used again at once,
+// so that both stay in the processor's caches.
+type memos struct {
+	seed  maphash.Seed
+	names tables.Names
+	ring  []memo // the memo with number n is at n modulo len, which is a power of two
+	next  uint32 // the number of the next memo, modulo memoNumbers
+	held  uint32 // how many numbers before next are in the ring, Limits.Cache at most
+	len   int    // memos in it
+	bytes int    // of their values
+	late  int    // those of them with somebody untold
+}
+
+// memoNumbers is where numbers of memos begin anew: tables.Names wants them below 1<<32 - 1.
+const memoNumbers = 1 << 31
+
+// maxCacheBytes bounds the values of the decisions in memory.
+const maxCacheBytes = 64 << 20
+
+func (t *memos) init() { t.seed = maphash.MakeSeed() }
+
+func (t *memos) at(number uint32) *memo { return &t.ring[number&uint32(len(t.ring)-1)] }
+
+// find returns the memo of that name, valid until the next push; nil: there is none.
+func (t *memos) find(name string) *memo {
+	if t.len == 0 {
+		return nil
+	}
+	number, ok := t.names.Find(maphash.String(t.seed, name), func(number uint32) bool { return t.at(number).name == name })
+	if !ok {
+		return nil
+	}
+	return t.at(number)
+}
+
+// push remembers inst, whose name has no memo. The oldest are forgotten if there are too many.
+func (t *memos) push(inst *instance, most int) {
+	if int(t.held) == len(t.ring) {
+		t.grow()
+	}
+	m := t.at(t.next)
+	*m = memo{inst.name, maphash.String(t.seed, inst.name), inst.save.Acceptor, inst.index, inst.untold}
+	t.names.Add(m.hash, t.next)
+	t.next, t.held = (t.next+1)%memoNumbers, t.held+1
+	t.len++
+	t.bytes += len(m.Value)
+	if m.untold != (untold{}) {
+		t.late++
+	}
+	for int(t.held) > most || t.bytes > maxCacheBytes && t.len > 1 || t.at(t.first()).name == "" {
+		t.forget(t.first())
+	}
+}
+
+// first is the number of the oldest.
+func (t *memos) first() uint32 { return (t.next - t.held) % memoNumbers }
+
+// forget takes out the memo with that number. If it is not the oldest, a gap remains until it is.
+func (t *memos) forget(number uint32) {
+	if m := t.at(number); m.name != "" {
+		t.names.Remove(m.hash, number)
+		t.len--
+		t.bytes -= len(m.Value)
+		if m.untold != (untold{}) {
+			t.late--
+		}
+		*m = memo{}
+	}
+	if number == t.first() {
+		t.held--
+	}
+}
+
+// grow doubles the ring.
+func (t *memos) grow() {
+	old := *t
+	t.ring = make([]memo, max(16, 2*len(old.ring)))
+	for i := range old.held {
+		number := (old.first() + i) % memoNumbers
+		*t.at(number) = *old.at(number)
+	}
+}
+
+// reopen makes an instance of a memo again, which it takes out.
+func (r *Replica) reopen(m *memo) *instance {
+	t := &r.table
+	inst := t.unused()
+	inst.name, inst.save, inst.chosen, inst.index, inst.untold = m.name, save{Acceptor: m.Acceptor}, true, m.index, m.untold
+	number, _ := t.decided.names.Find(m.hash, func(number uint32) bool { return t.decided.at(number) == m })
+	t.decided.forget(number)
+	t.byName[inst.name] = inst
+	return inst
+}
+
+// deliverMemo gives a Prepare, Accept, Query, Chosen or Decided to an instance of which there is but a memo.
+func (r *Replica) deliverMemo(known *memo, from *peer, m *Message) {
+	if m.Kind == KindDecided && m.Value != known.Value {
+		inst := r.reopen(known)
+		r.deliverDecided(inst, from, *m) // which stops it
+		r.settle(inst)
+		return
+	}
+	r.answerDecided(known.decision(), from, m.Kind)
+}
+
+// answeredMemo takes an answer about an instance that is not in memory, or of which there is but a memo.
+func (r *Replica) answeredMemo(from *peer, m *Message) {
+	t := &r.table.decided
+	if t.late == 0 {
+		return
+	}
+	known := t.find(m.Instance)
+	if known == nil || known.untold == (untold{}) || !known.due(from.position, m) {
+		return
+	}
+	if known.untold == (untold{}) {
+		t.late--
+	}
+	r.tellChosen(from, known.name, known.Accepted)
+}
