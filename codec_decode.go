@@ -59,7 +59,7 @@ func (s *ServerState) UnmarshalBinary(data []byte) error {
 // the names of a few thousand instances, so that a name seen lately costs nothing. It never keeps nor aliases its input.
 // A packet of such names and no values is read without allocation.
 //
-// The zero Decoder is ready to use. It is not safe for concurrent use. It holds 64 KiB from its first use on, at most
+// The zero Decoder is ready to use. It is not safe for concurrent use. It holds 80 KiB from its first use on, at most
 // 1.1 MiB once names have filled it, and one slice of at most 16,384 messages.
 type Decoder struct {
 	names *nameCache
@@ -111,9 +111,10 @@ func (d *Decoder) interned() *nameCache {
 
 // A nameCache keeps one copy of each name that was seen lately. A name can be in one of two places; a new one takes the
 // first and moves the other on: no chain to walk, little to evict. The hash is seeded at random, so that a peer cannot
-// aim at one place.
+// aim at one place. A part of it lies apart, so that a name which is new is seen to be so without a look at others.
 type nameCache struct {
 	seed  maphash.Seed
+	tags  [nameCacheSize / 2][2]uint32
 	table [nameCacheSize / 2][2]string
 }
 
@@ -125,15 +126,16 @@ func (c *nameCache) text(b []byte) string {
 	if c == nil || len(b) > MaxName {
 		return string(b)
 	}
-	places := &c.table[maphash.Bytes(c.seed, b)%(nameCacheSize/2)]
-	if places[0] == string(b) {
-		return places[0]
+	hash := maphash.Bytes(c.seed, b)
+	tag, tags, places := uint32(hash>>32), &c.tags[hash%(nameCacheSize/2)], &c.table[hash%(nameCacheSize/2)]
+	for i := range places {
+		if tags[i] == tag && places[i] == string(b) {
+			return places[i]
+		}
 	}
-	if places[1] != string(b) {
-		places[0], places[1] = string(b), places[0]
-		return places[0]
-	}
-	return places[1]
+	tags[0], tags[1] = tag, tags[0]
+	places[0], places[1] = string(b), places[0]
+	return places[0]
 }
 
 func decodeMessage(data []byte, names *nameCache, into *Message) error {

@@ -64,7 +64,9 @@ var errOverlap = errors.New("Save: another Save is running: there must be one at
 
 // NewMemoryStorage returns an empty storage, ready for Format.
 func NewMemoryStorage() *MemoryStorage {
-	return &MemoryStorage{memoryRecords: memoryRecords{seed: maphash.MakeSeed()}}
+	s := &MemoryStorage{memoryRecords: memoryRecords{seed: maphash.MakeSeed()}}
+	s.names.Remember()
+	return s
 }
 
 // Server returns the state last saved, or the zero ServerState if there is none. It never fails.

@@ -116,6 +116,8 @@ func checkName(name string) error {
 		return errors.New("name is empty")
 	case len(name) > MaxName:
 		return fmt.Errorf("name has %d bytes, at most %d are allowed: %w", len(name), MaxName, ErrTooLarge)
+	case printable(name):
+		return nil
 	case !utf8.ValidString(name):
 		return fmt.Errorf("name %q is not valid UTF-8", name)
 	}
@@ -125,6 +127,16 @@ func checkName(name string) error {
 		}
 	}
 	return nil
+}
+
+// printable reports whether all of name is printable ASCII, as it is nearly always.
+func printable(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // checkInstance is checkName for names that users give.

@@ -4,7 +4,32 @@ package tables
 
 // Names finds records by the hash of their names. It is in 256 parts, by the highest byte of the hash, so that they grow one by
 // one, at no great pause. The zero Names is empty.
-type Names struct{ parts [256]part }
+type Names struct {
+	parts  [256]part
+	recent *[1024]uint64 // slots that were entered or changed lately, by another part of their hashes; see Remember
+}
+
+// Remember has the names that were entered last be found without a look at the whole, which may be too large for the processor's
+// caches. It takes 8 KiB, and is for who asks for most names soon after they are entered.
+func (n *Names) Remember() { n.recent = new([1024]uint64) }
+
+// note remembers a name with that hash; zero: what was remembered in its place is forgotten.
+func (n *Names) note(hash, slot uint64) {
+	if n.recent != nil {
+		n.recent[hash>>32%uint64(len(n.recent))] = slot
+	}
+}
+
+// remembered returns the slot of a name with that hash, or zero.
+func (n *Names) remembered(hash uint64) uint64 {
+	if n.recent == nil {
+		return 0
+	}
+	if s := n.recent[hash>>32%uint64(len(n.recent))]; s>>32 == hash&(1<<32-1) {
+		return s
+	}
+	return 0
+}
 
 // A part is open addressing with linear probing. A slot holds the lower half of the hash above the record's number plus
 // one; zero is free. The number of slots is a power of two, at most 3/4 in use.
@@ -15,6 +40,11 @@ type part struct {
 
 // Find returns the record with this hash of which is says that it is the one that is meant: two names may have one hash.
 func (n *Names) Find(hash uint64, is func(at uint32) bool) (at uint32, ok bool) {
+	if s := n.remembered(hash); s != 0 {
+		if at := uint32(s) - 1; is(at) {
+			return at, true
+		}
+	}
 	t := &n.parts[hash>>56]
 	if t.used == 0 {
 		return 0, false
@@ -34,6 +64,9 @@ func (n *Names) Find(hash uint64, is func(at uint32) bool) (at uint32, ok bool) 
 // the memory is waited for once, and not for each: it answers many questions side by side. What Fetch returns is to be
 // used for something, and means nothing.
 func (n *Names) Fetch(hash uint64) uint64 {
+	if n.remembered(hash) != 0 {
+		return 0
+	}
 	t := &n.parts[hash>>56]
 	if t.used == 0 {
 		return 0
@@ -49,12 +82,14 @@ func (n *Names) Add(hash uint64, at uint32) {
 	}
 	t.insert(slot(hash, at))
 	t.used++
+	n.note(hash, slot(hash, at))
 }
 
 // Move says that a record, which is there, has another number.
 func (n *Names) Move(hash uint64, from, to uint32) {
 	t := &n.parts[hash>>56]
 	t.slots[t.locate(slot(hash, from))] = slot(hash, to)
+	n.note(hash, slot(hash, to))
 }
 
 // Remove takes out a record, which is there.
@@ -63,6 +98,7 @@ func (n *Names) Remove(hash uint64, at uint32) {
 	i := t.locate(slot(hash, at))
 	t.slots[i] = 0
 	t.used--
+	n.note(hash, 0)
 	// Those behind it that it kept from their home are put where they are found again.
 	for i = t.next(i); t.slots[i] != 0; i = t.next(i) {
 		moved := t.slots[i]

@@ -76,10 +76,19 @@ func TestOrderAgainstMap(t *testing.T) {
 
 // Names does what a map does, also where hashes are the same, and gives its memory back.
 func TestNamesAgainstMap(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { testNames(t, new(Names)) })
+	t.Run("remembers", func(t *testing.T) {
+		names := new(Names)
+		names.Remember()
+		testNames(t, names)
+		require.True(t, *names.recent == [1024]uint64{}, "what is gone is not remembered")
+	})
+}
+
+func testNames(t *testing.T, names *Names) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	x := rand.New(rand.NewPCG(seed, 0))
-	var names Names
 	hash := func(key uint64) uint64 { return key / 3 * 0x9e3779b97f4a7c15 } // three keys for each
 	model, keys := map[uint64]uint32{}, map[uint32]uint64{}
 	for step := range uint32(60_000) {
