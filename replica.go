@@ -250,6 +250,8 @@ func (r *Replica) input(now time.Duration) { r.now = max(r.now, now) }
 // Take fills out, reusing its slices, and reports whether there is anything to do. The host calls it after inputs until
 // it returns false.
 func (r *Replica) Take(out *Output) bool {
+	clear(out.Done) // what is not written over would keep its values alive
+	clear(out.Events)
 	out.Send, out.Load, out.List, out.Done = out.Send[:0], out.Load[:0], out.List[:0], out.Done[:0]
 	out.Faults, out.Events = out.Faults[:0], out.Events[:0]
 	out.Save, out.Stop = nil, r.stop
@@ -278,6 +280,7 @@ func (r *Replica) Take(out *Output) bool {
 	}
 	if len(r.faults)+len(r.events) > 0 {
 		out.Faults, out.Events = append(out.Faults, r.faults...), append(out.Events, r.events...)
+		clear(r.events)
 		r.faults, r.events = r.faults[:0], r.events[:0]
 		some = true
 	}

@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -324,4 +325,47 @@ func TestReplicaCacheIsBoundedInBytes(t *testing.T) {
 	}
 	p.propose(2, 1000, "job/0", "another")
 	assert.Equal(t, v, p.value(1000), "what has left memory is in the storage")
+}
+
+// What a Replica hands out it does not keep alive: the values of a burst, in slices that are used again, would else stay until the next
+// burst that is as long.
+func TestReplicaKeepsNoValuesForTheHost(t *testing.T) {
+	p := newPump(t, membersOf(1))
+	p.hold = func(ServerID) bool { return true }
+	p.trace = true
+	p.start(1)
+	p.run()
+	p.endSave(1)
+	r := p.replicas[1]
+	var out Output
+	takeAll := func() (most int) {
+		for r.Take(&out) {
+			most = max(most, len(out.Done))
+			for _, name := range out.Load {
+				r.Loaded(p.now, Record{Instance: name})
+			}
+		}
+		return most
+	}
+	for i := range 20 {
+		r.Propose(p.now, CallID(i+1), fmt.Sprint("job/", i), "v")
+	}
+	takeAll()
+	batch := &r.saves.batch
+	for len(batch.Records) > 0 {
+		r.Saved(p.now)
+		require.Empty(t, batch.Records, "the Batch was valid until Saved")
+		for _, rec := range batch.Records[:cap(batch.Records)] {
+			require.Empty(t, rec)
+		}
+		if most := takeAll(); most > 0 {
+			require.Equal(t, 20, most, "all at once")
+		}
+	}
+	for _, d := range out.Done[:cap(out.Done)] {
+		assert.Empty(t, d)
+	}
+	for _, e := range slices.Concat(out.Events[:cap(out.Events)], r.events[:cap(r.events)]) {
+		assert.Empty(t, e)
+	}
 }

@@ -135,7 +135,6 @@ func (r *Replica) beginSave() *Batch {
 	}
 	s.begun++
 	r.counters.Saves++
-	s.batch.Records = s.batch.Records[:0]
 	n, size := 0, 0
 	for ; n < len(s.gather) && s.booted; n++ {
 		inst := s.gather[n]
@@ -206,6 +205,8 @@ func (r *Replica) Saved(now time.Duration) {
 	}
 	s.ended++
 	s.kept = s.taken
+	clear(s.batch.Records) // what the next one does not write over would keep its values alive
+	s.batch.Records = s.batch.Records[:0]
 	if r.stop != nil {
 		return
 	}
