@@ -162,6 +162,35 @@ func TestStartSaysNothingBeforeItsFirstSave(t *testing.T) {
 	})
 }
 
+// What comes before a server's first Save is done waits in the Transport, which bounds it: the server could do nothing with it but
+// keep it.
+func TestNodeReceivesNothingBeforeItsFirstSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, membersOf(3))
+		c.start(1)
+		c.start(2)
+		c.store(3).hooks(func(call storageCall) error {
+			if call.op == "save" && call.n == 1 {
+				time.Sleep(time.Minute)
+				assert.NotZero(t, c.ends[3].waiting())
+			}
+			return nil
+		}, nil)
+		value := strings.Repeat("x", 1000)
+		for i := range 100 {
+			propose(t, c.nodes[1], fmt.Sprint("job ", i), paxos.Value(value))
+		}
+		c.start(3)
+		synctest.Wait()
+		assert.Zero(t, c.ends[3].waiting())
+		for i := range 100 {
+			d, err := c.nodes[3].Wait(context.Background(), fmt.Sprint("job ", i))
+			require.NoError(t, err)
+			assert.Equal(t, paxos.Value(value), d.Value)
+		}
+	})
+}
+
 // A logBuffer is a Logger that may be held up.
 type logBuffer struct {
 	mu   sync.Mutex

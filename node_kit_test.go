@@ -133,6 +133,13 @@ func (e *testEnd) arrive(p paxos.Packet, err error) {
 	}
 }
 
+// waiting returns how many packets Receive was not called for.
+func (e *testEnd) waiting() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.queue)
+}
+
 // fail has Receive return err from now on.
 func (e *testEnd) fail(err error) { e.arrive(paxos.Packet{}, err) }
 

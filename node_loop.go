@@ -289,9 +289,10 @@ func (n *Node) saveLoop() {
 	}
 }
 
-// receiveLoop puts packets into the inbox. When the loop is behind, it waits, and the transport drops.
+// receiveLoop puts packets into the inbox. When the loop is behind, it waits, and the transport drops. So it is before the first Save
+// is done: the Replica can answer nothing yet, and would only have to keep what comes.
 func (n *Node) receiveLoop(ctx context.Context) {
-	for {
+	for first := true; ; first = false {
 		p, err := n.config.Transport.Receive(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -301,6 +302,13 @@ func (n *Node) receiveLoop(ctx context.Context) {
 				signal(n.wake)
 			}
 			return
+		}
+		if first {
+			select {
+			case <-n.booted:
+			case <-ctx.Done():
+				return
+			}
 		}
 		for !n.put(p) {
 			select {
