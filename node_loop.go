@@ -227,13 +227,8 @@ func (n *Node) carryOut(now time.Duration) error {
 		if out.Stop != nil {
 			return out.Stop
 		}
-		for _, name := range out.Load {
-			rec, err := n.config.Storage.Load(name)
-			if err != nil {
-				return fmt.Errorf("storage: load %q: %w", name, err)
-			}
-			rec.Instance = name
-			n.replica.Loaded(now, rec)
+		if err := n.load(now, out.Load); err != nil {
+			return err
 		}
 		for _, ask := range out.List {
 			names, err := n.config.Storage.Decided(ask.After, ask.Max)
@@ -248,6 +243,28 @@ func (n *Node) carryOut(now time.Duration) error {
 			}
 		}
 		n.show(out.Index)
+	}
+	return nil
+}
+
+// maxLoaded is how many bytes of values are read from the storage before what is to be said of them leaves. They may all be the answer
+// to one packet, of somebody who catches up.
+const maxLoaded = 16 << 20
+
+// load answers Output.Load.
+func (n *Node) load(now time.Duration, names []string) error {
+	bytes := 0
+	for _, name := range names {
+		rec, err := n.config.Storage.Load(name)
+		if err != nil {
+			return fmt.Errorf("storage: load %q: %w", name, err)
+		}
+		rec.Instance = name
+		n.replica.Loaded(now, rec)
+		if bytes += len(rec.Acceptor.Value); bytes >= maxLoaded {
+			bytes = 0
+			n.sendWaiting()
+		}
 	}
 	return nil
 }
@@ -393,7 +410,7 @@ func (n *Node) stop(err error) {
 	n.inbox = inbox{}
 	n.mu.Unlock()
 	if !own {
-		n.sendLast()
+		n.sendWaiting() // after a Close nobody has to find out what was told to a caller here
 	}
 	n.replica.Abort(n.now(), err)
 	n.replica.stop = err
@@ -414,9 +431,9 @@ func (n *Node) stop(err error) {
 	close(n.stopped)
 }
 
-// sendLast has the news leave that wait, so that after a Close nobody has to find out what was told to a caller here.
-func (n *Node) sendLast() {
-	for _, p := range n.replica.news() {
+// sendWaiting sends what no Output has held yet.
+func (n *Node) sendWaiting() {
+	for _, p := range n.replica.waiting() {
 		n.config.Transport.Send(p)
 	}
 }

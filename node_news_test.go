@@ -2,6 +2,7 @@ package paxos_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,5 +53,53 @@ func TestNodeCloseTellsTheNews(t *testing.T) {
 			c.start(1)
 			require.NoError(t, c.nodes[1].Ready(soon(t)))
 		}
+	})
+}
+
+// Who asks for many large decisions at once has a server hold few of their values at a time: what was read from the storage leaves
+// before more is read.
+func TestNodeAnswersWithFewLargeValuesAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const decisions, size = 32, 1 << 20
+		c := newTestCluster(t, membersOf(3))
+		c.config = func(cfg *paxos.Config) { cfg.Limits.Cache = 1 }
+		c.startAll()
+		var packet paxos.Packet // as server 2 sends them
+		c.net.obey(func(p paxos.Packet, _ paxos.Message) []time.Duration {
+			if p.From == 2 && p.To == 1 {
+				packet = p
+			}
+			return onTime
+		})
+		v := paxos.Value(strings.Repeat("x", size))
+		var asked []paxos.Message
+		for i := range decisions {
+			name := fmt.Sprint("job ", i)
+			propose(t, c.nodes[1], name, v)
+			asked = append(asked, paxos.Message{Kind: paxos.KindQuery, Instance: name, Ballot: paxos.Ballot{Round: 1, Server: 2}})
+		}
+		time.Sleep(time.Second)
+		require.NoError(t, c.nodes[2].Close())
+
+		held, most, answered := 0, 0, 0
+		c.store(1).hooks(nil, func(call storageCall) error {
+			if call.op == "load" {
+				held += size
+				most = max(most, held)
+			}
+			return nil
+		})
+		c.net.obey(func(p paxos.Packet, m paxos.Message) []time.Duration {
+			if p.From == 1 && m.Kind == paxos.KindDecided {
+				held -= size
+				answered++
+			}
+			return onTime
+		})
+		packet.Messages = asked
+		c.ends[1].arrive(packet, nil)
+		synctest.Wait()
+		assert.InDelta(t, decisions, answered, 1, "but for one that is in memory")
+		assert.LessOrEqual(t, most, 17<<20)
 	})
 }

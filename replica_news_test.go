@@ -46,7 +46,7 @@ func TestReplicaPatience(t *testing.T) {
 
 	r.patient = true
 	r.send(&r.peers[0], chosen(3))
-	packets := r.news()
+	packets := r.waiting()
 	require.Len(t, packets, 1)
 	assert.Equal(t, []Message{chosen(3)}, packets[0].Messages)
 	assert.False(t, r.holds())

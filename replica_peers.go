@@ -127,12 +127,15 @@ func (r *Replica) holds() bool {
 	return false
 }
 
-// news returns the packets that takePackets has left. Their Messages are valid until the next Take.
-func (r *Replica) news() []Packet {
+// waiting returns the packets that would be in the next Output, and those that takePackets has left. Their Messages are valid until the
+// next Take.
+func (r *Replica) waiting() []Packet {
 	var out Output
 	if r.saves.booted {
+		patient := r.patient
 		r.patient = false
 		r.takePackets(&out)
+		r.patient = patient
 	}
 	return out.Send
 }
