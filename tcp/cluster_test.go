@@ -56,8 +56,11 @@ func certificates(t *testing.T, cluster string, n int) map[paxos.ServerID]*tls.C
 type server struct {
 	id      paxos.ServerID
 	members paxos.Members
-	tls     *tls.Config
+	tls     *tls.Config // nil: plain
 	storage paxos.Storage
+	limits  paxos.Limits
+	timing  paxos.Timing
+	lines   tcp.Limits // of the Transport
 	addrs   map[paxos.ServerID]string
 
 	mu   sync.Mutex
@@ -71,7 +74,7 @@ func (s *server) listen(t *testing.T) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
-	tr, err := tcp.Listen(tcp.Config{ID: s.id, Members: s.members, Addr: addr, TLS: s.tls})
+	tr, err := tcp.Listen(tcp.Config{ID: s.id, Members: s.members, Addr: addr, TLS: s.tls, Plain: s.tls == nil, Limits: s.lines})
 	require.NoError(t, err)
 	s.net = tr
 	s.addrs[s.id] = tr.Addr().String()
@@ -85,7 +88,8 @@ func (s *server) run(t *testing.T) {
 			require.NoError(t, s.net.SetAddr(id, addr))
 		}
 	}
-	node, err := paxos.Start(context.Background(), paxos.Config{ID: s.id, Members: s.members, Storage: s.storage, Transport: s.net})
+	node, err := paxos.Start(context.Background(), paxos.Config{ID: s.id, Members: s.members, Storage: s.storage, Transport: s.net,
+		Limits: s.limits, Timing: s.timing})
 	require.NoError(t, err)
 	s.mu.Lock()
 	s.node = node
