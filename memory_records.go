@@ -33,7 +33,6 @@ type memoryRecords struct {
 	undecided []uint32 // in no order
 	order     tables.Order
 	hashes    []uint64 // of the names that were fetched last
-	fetched   uint64   // see tables.Names.Fetch
 }
 
 func (m *memoryRecords) hash(name string) uint64 { return maphash.String(m.seed, name) }
@@ -51,10 +50,9 @@ func (m *memoryRecords) find(hash uint64, name string) (at uint32, ok bool) {
 func (m *memoryRecords) fetch(records []Record) {
 	m.hashes = m.hashes[:0]
 	for i := range records {
-		hash := m.hash(records[i].Instance)
-		m.hashes = append(m.hashes, hash)
-		m.fetched ^= m.names.Fetch(hash)
+		m.hashes = append(m.hashes, m.hash(records[i].Instance))
 	}
+	m.names.FetchAll(m.hashes)
 }
 
 // add puts a record, whose name must be new, at n.

@@ -5,8 +5,9 @@ package tables
 // Names finds records by the hash of their names. It is in 256 parts, by the highest byte of the hash, so that they grow one by
 // one, at no great pause. The zero Names is empty.
 type Names struct {
-	parts  [256]part
-	recent *[1024]uint64 // slots that were entered or changed lately, by another part of their hashes; see Remember
+	parts   [256]part
+	fetched uint64        // see FetchAll
+	recent  *[1024]uint64 // slots that were entered or changed lately, by another part of their hashes; see Remember
 }
 
 // Remember has the names that were entered last be found without a look at the whole, which may be too large for the processor's
@@ -72,6 +73,13 @@ func (n *Names) Fetch(hash uint64) uint64 {
 		return 0
 	}
 	return t.slots[t.home(hash)]
+}
+
+// FetchAll is Fetch for many, which are about to be found in this order.
+func (n *Names) FetchAll(hashes []uint64) {
+	for _, hash := range hashes {
+		n.fetched ^= n.Fetch(hash) // else the compiler would leave the reading out
+	}
 }
 
 // Add enters a record, which is not there yet.
