@@ -55,6 +55,15 @@ func (m *memoryRecords) fetch(records []Record) {
 	m.names.FetchAll(m.hashes)
 }
 
+// fetchNames is fetch for records that are about to be loaded.
+func (m *memoryRecords) fetchNames(names []string) {
+	m.hashes = m.hashes[:0]
+	for _, name := range names {
+		m.hashes = append(m.hashes, m.hash(name))
+	}
+	m.names.FetchAll(m.hashes)
+}
+
 // add puts a record, whose name must be new, at n.
 func (m *memoryRecords) add(hash uint64, r *memoryRecord) {
 	last := len(m.chunks) - 1

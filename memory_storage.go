@@ -76,6 +76,13 @@ func (s *MemoryStorage) Server() (ServerState, error) {
 	return s.state, nil
 }
 
+// expect says which records Load will be asked for next.
+func (s *MemoryStorage) expect(names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetchNames(names)
+}
+
 // Load returns the record of an instance, or the zero Record if there is none. It never fails.
 func (s *MemoryStorage) Load(instance string) (Record, error) {
 	s.mu.RLock()

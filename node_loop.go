@@ -254,6 +254,9 @@ const maxLoaded = 16 << 20
 // load answers Output.Load.
 func (n *Node) load(now time.Duration, names []string) error {
 	bytes := 0
+	if n.memory != nil && len(names) > 1 {
+		n.memory.expect(names)
+	}
 	for _, name := range names {
 		rec, err := n.config.Storage.Load(name)
 		if err != nil {

@@ -48,6 +48,8 @@ type memos struct {
 	len   int    // memos in it
 	bytes int    // of their values
 	late  int    // those of them with somebody untold
+
+	hashes []uint64 // of the names that were expected last
 }
 
 // memoNumbers is where numbers of memos begin anew: tables.Names wants them below 1<<32 - 1.
@@ -72,8 +74,20 @@ func (t *memos) find(name string) *memo {
 	return t.at(number)
 }
 
-// push remembers inst, whose name has no memo. The oldest are forgotten if there are too many.
+// expect is called with names that are about to be found: see tables.Names.Fetch.
+func (t *memos) expect(names []string) {
+	t.hashes = t.hashes[:0]
+	for _, name := range names {
+		t.hashes = append(t.hashes, maphash.String(t.seed, name))
+	}
+	t.names.FetchAll(t.hashes)
+}
+
+// push remembers inst, whose name has no memo. The oldest make room, if they have to.
 func (t *memos) push(inst *instance, most int) {
+	for t.held > 0 && (int(t.held) >= most || t.bytes+len(inst.save.Value) > maxCacheBytes) {
+		t.forget(t.first())
+	}
 	if int(t.held) == len(t.ring) {
 		t.grow()
 	}
@@ -85,9 +99,6 @@ func (t *memos) push(inst *instance, most int) {
 	t.bytes += len(m.Value)
 	if m.untold != (untold{}) {
 		t.late++
-	}
-	for int(t.held) > most || t.bytes > maxCacheBytes && t.len > 1 || t.at(t.first()).name == "" {
-		t.forget(t.first())
 	}
 }
 
@@ -105,7 +116,7 @@ func (t *memos) forget(number uint32) {
 		}
 		*m = memo{}
 	}
-	if number == t.first() {
+	for t.held > 0 && t.at(t.first()).name == "" {
 		t.held--
 	}
 }

@@ -282,6 +282,7 @@ func (r *Replica) names(from *peer, m *Message) {
 		return // it comes late, or twice
 	}
 	q.active, q.tries, q.asked, q.to, q.names = true, 0, 0, to, names
+	r.table.decided.expect(names)
 	r.fetch(from)
 }
 
