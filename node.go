@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,7 @@ type Node struct {
 	direct  *memoryEndpoint // the Transport, if it is of a MemoryNetwork: it is drained without a goroutine; else nil
 	packets []Packet        // drained from it
 	taken   chan struct{}   // the inbox was emptied
+	yield   func()          // runtime.Gosched: lets other goroutines go on
 
 	refused  []string // by peer, what was logged last
 	refusals uint64   // how many the Replica had counted then
@@ -148,7 +150,7 @@ func newNode(cfg Config) (*Node, error) {
 	}
 	r := newReplica(0, ReplicaConfig{State: state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
 		Open: open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
-	n := &Node{config: cfg, replica: r, boot: r.saves.state.Boot, origin: time.Now(), wake: make(chan struct{}, 1), booted: make(chan struct{}),
+	n := &Node{config: cfg, replica: r, boot: r.saves.state.Boot, origin: time.Now(), yield: runtime.Gosched, wake: make(chan struct{}, 1), booted: make(chan struct{}),
 		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers))}
 	n.memory, _ = cfg.Storage.(*MemoryStorage)
 	if n.direct, _ = cfg.Transport.(*memoryEndpoint); n.direct != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -62,7 +61,7 @@ func (n *Node) loop() {
 		if err = n.flush(); err == nil {
 			n.arm()
 			<-n.wake
-			err = n.turn()
+			err = n.turns()
 		}
 	}
 	n.stop(err)
@@ -77,7 +76,7 @@ func (n *Node) gather() {
 		return
 	}
 	for range most {
-		runtime.Gosched()
+		n.yield()
 		n.mu.Lock()
 		begun := len(n.inbox.begin)
 		n.mu.Unlock()
@@ -103,6 +102,32 @@ func (n *Node) flush() error {
 	err := n.carryOut(n.now())
 	n.replica.patient = true
 	return err
+}
+
+// turns takes a turn, and more before a Save begins, as long as something comes: whatever comes later has to wait for all of that Save.
+// Who is about to bring something is let go on, and not waited for; so where nothing comes, this adds nothing to the time of a Save.
+func (n *Node) turns() error {
+	const most = 5
+	n.replica.gathers = n.memory == nil
+	err := n.turn()
+	for i := 1; i < most && err == nil && n.replica.wantsSave() && n.more(); i++ {
+		err = n.turn()
+	}
+	if n.replica.gathers = false; err != nil {
+		return err
+	}
+	return n.carryOut(n.now())
+}
+
+// more lets others go on, and reports whether they have brought something.
+func (n *Node) more() bool {
+	n.yield()
+	select {
+	case <-n.wake:
+		return true
+	default:
+		return false
+	}
 }
 
 // turn hands in all that came, then carries out all that comes of it: one packet for each peer, and one Save. But see handIn.

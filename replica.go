@@ -123,6 +123,7 @@ type Replica struct {
 	timing   Timing
 	rand     *rand.Rand
 	trace    bool
+	gathers  bool // no Save begins: the host is about to hand in more
 	patient  bool // what only says what was chosen waits for a packet that leaves anyway: see takePackets
 	now      time.Duration
 	stop     error // why the server must stop; nil: it need not

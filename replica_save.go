@@ -123,10 +123,16 @@ func (s *saves) hurry(now time.Duration) {
 	}
 }
 
+// wantsSave reports whether something waits for a Save, and none is out.
+func (r *Replica) wantsSave() bool {
+	s := &r.saves
+	return s.urgent && s.begun == s.ended
+}
+
 // beginSave returns the next batch, or nil if one is out already or nobody needs one.
 func (r *Replica) beginSave() *Batch {
 	s := &r.saves
-	if !s.urgent || s.begun != s.ended {
+	if r.gathers || !r.wantsSave() {
 		return nil
 	}
 	if len(s.gather) == 0 && !s.stateChanged {

@@ -1,0 +1,70 @@
+package paxos
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// quietTransport sends to nobody.
+type quietTransport struct{ Transport }
+
+func (quietTransport) Send(Packet) {}
+
+// A Save waits for what is about to come, a few times, so that it serves all of it; but not for ever.
+func TestNodeGathersBeforeASave(t *testing.T) {
+	for _, tt := range []struct{ comes, saved int }{{1, 1}, {2, 2}, {4, 4}, {5, 5}, {100, 5}} {
+		t.Run(fmt.Sprint(tt.comes), func(t *testing.T) {
+			m := membersOf(3)
+			m.Cluster = "test"
+			storage := NewMemoryStorage()
+			require.NoError(t, Format(storage, 1, m))
+			n, err := newNode(Config{ID: 1, Members: m, Storage: storage, Transport: quietTransport{}})
+			require.NoError(t, err)
+			require.NotNil(t, n.memory)
+			require.NoError(t, n.carryOut(n.now())) // boots
+			n.memory, n.saving = nil, make(chan *Batch, 1)
+			seq := uint64(0)
+			come := func() {
+				seq++
+				require.True(t, n.put(Packet{From: 2, To: 1, Store: 1, Boot: 1, Members: m.Fingerprint(), Seq: seq,
+					Messages: []Message{{Kind: KindPrepare, Instance: fmt.Sprint("job/", seq), Ballot: Ballot{1, 2}}}}))
+				signal(n.wake)
+			}
+			n.yield = func() {
+				if int(seq) < tt.comes {
+					come()
+				}
+			}
+			come()
+			<-n.wake
+			require.NoError(t, n.turns())
+			select {
+			case b := <-n.saving:
+				assert.Len(t, b.Records, tt.saved)
+			default:
+				t.Error("no Save has begun")
+			}
+		})
+	}
+}
+
+// Where nothing comes, a Save begins at once; and one that is out keeps no other waiting for more.
+func TestReplicaGathers(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged = true
+	p.start(1)
+	p.run()
+	r := p.replicas[1]
+	assert.False(t, r.wantsSave())
+	r.gathers = true
+	p.hear(1, 2, msg(t, "prepare 5.2 @a"))
+	assert.True(t, r.wantsSave())
+	assert.Empty(t, p.records[1]["a"])
+	r.gathers = false
+	p.run()
+	assert.Equal(t, Ballot{5, 2}, p.records[1]["a"].Acceptor.Promised)
+	assert.False(t, r.wantsSave())
+}
