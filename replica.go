@@ -257,7 +257,7 @@ func (r *Replica) Take(out *Output) bool {
 	out.Faults, out.Events = out.Faults[:0], out.Events[:0]
 	out.Save, out.Stop = nil, r.stop
 	if r.stop == nil {
-		if r.pulls.more {
+		if r.pulls.more && r.saves.unsaved <= maxUnsaved/2 {
 			r.fetchMore()
 		}
 		if len(r.backlog) > 0 && r.table.busy()-r.table.quiet.len <= r.limits.MaxOpen/2 {

@@ -11,6 +11,7 @@ type instance struct {
 	chosen   bool         // decided: save.Value was chosen, in save.Accepted as far as this server knows
 	gathered bool         // in saves.gather
 	saving   bool         // in saves.running
+	unsaved  int          // bytes that saves.unsaved counts for it
 	loading  bool         // the storage has been asked for it; messages wait in arrivals
 
 	wantsRound bool // in rounds.waiting

@@ -80,6 +80,14 @@ func checkTables(t require.TestingT, r *Replica) {
 	}
 	require.Equal(t, calls, len(r.calls))
 	require.LessOrEqual(t, calls, r.limits.MaxCalls)
+	unsaved := 0
+	for _, inst := range r.table.byName {
+		unsaved += inst.unsaved
+		if inst.gathered || inst.saving {
+			require.Equal(t, len(inst.save.Value), inst.unsaved)
+		}
+	}
+	require.Equal(t, unsaved, r.saves.unsaved)
 	for _, inst := range r.saves.gather {
 		require.True(t, inst.gathered)
 		require.Same(t, inst, r.table.byName[inst.name])
@@ -367,5 +375,45 @@ func TestReplicaKeepsNoValuesForTheHost(t *testing.T) {
 	}
 	for _, e := range slices.Concat(out.Events[:cap(out.Events)], r.events[:cap(r.events)]) {
 		assert.Empty(t, e)
+	}
+}
+
+// While a disk hangs, what others send it gathers in bounded memory, votes and decisions alike; and all of it is taken later.
+func TestReplicaUnsavedIsBounded(t *testing.T) {
+	p := newHeld(t, 3)
+	r := p.replicas[1]
+	v := Value(strings.Repeat("x", 1<<20))
+	const n = maxUnsaved>>20 + 40
+	ask := func(i int) {
+		m := Message{Kind: KindAccept, Instance: fmt.Sprint("job/", i), Ballot: Ballot{1, 2}, Value: v}
+		if i%2 == 0 {
+			m.Kind = KindDecided
+		}
+		p.hear(1, 2, m)
+	}
+	for i := range n {
+		ask(i)
+		checkTables(t, r)
+	}
+	assert.Equal(t, maxUnsaved, r.saves.unsaved)
+	assert.Equal(t, uint64(40), r.counters.Dropped)
+	assert.Len(t, r.table.byName, maxUnsaved>>20)
+	ends := func() {
+		for p.held[1] != nil {
+			p.ends(1)
+			p.now += lazySave
+			r.Tick(p.now)
+			p.run()
+			checkTables(t, r)
+		}
+	}
+	ends()
+	assert.Zero(t, r.saves.unsaved)
+	for i := range n {
+		ask(i)
+	}
+	ends()
+	for i := range n {
+		assert.Equal(t, v, p.records[1][fmt.Sprint("job/", i)].Acceptor.Value)
 	}
 }

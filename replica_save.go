@@ -19,12 +19,17 @@ type saves struct {
 	lazyAt             time.Duration // see lazySave
 	added, taken, kept uint64        // instances that came into gather so far, left it, and are durable: first in, first out
 	gather             []*instance   // changed since their last snapshot, each once
+	unsaved            int           // bytes of the values in gather and running
 	running            []*instance   // in the snapshot of the Save that runs
 	waitRun            []reply       // replies that leave when the Save that runs is done
 	waitNew            []reply       // replies that leave when the next Save is
 	batch              Batch         // of the Save that runs
 	index              uint64        // the highest Index whose record is durable
 }
+
+// maxUnsaved bounds the values that others send and that wait for a Save: a disk that is behind would else fill the memory, as the
+// others go on without it.
+const maxUnsaved = 64 << 20
 
 // A reply waits for a Save. Its content is as of its Step; from is the instance it is about.
 type reply struct {
@@ -44,14 +49,14 @@ func (r *Replica) step(inst *instance, to *peer, m Message) {
 		r.fault(inst, to, err)
 		return
 	}
-	if next.stage == gathering {
-		r.gatherNow(inst)
-	}
 	risen := inst.save.Promised.Less(next.Promised)
 	if next.Accepted != inst.save.Accepted {
 		inst.alone = false // now there is something to finish it with
 	}
 	inst.save = next
+	if next.stage == gathering {
+		r.gatherNow(inst)
+	}
 	inst.saw(next.Promised)
 	if risen {
 		r.heard(inst, to)
@@ -112,6 +117,8 @@ func (s *saves) add(inst *instance) {
 		inst.gathered = true
 		s.gather = append(s.gather, inst)
 	}
+	s.unsaved += len(inst.save.Value) - inst.unsaved
+	inst.unsaved = len(inst.save.Value)
 }
 
 // hurryAt returns when the records that ride along want a Save of their own.
@@ -236,7 +243,10 @@ func (r *Replica) Saved(now time.Duration) {
 		r.release(h)
 	}
 	for _, inst := range instances {
-		inst.saving = false
+		if inst.saving = false; !inst.gathered {
+			s.unsaved -= inst.unsaved
+			inst.unsaved = 0
+		}
 		r.settle(inst)
 	}
 	clear(replies)
