@@ -136,6 +136,7 @@ type Replica struct {
 	backlog   []string // undecided in the storage when this life began, and there was no room for them yet
 	timers    timers
 	pulls     pulls
+	flight    flight
 	takeovers int // attempts that run for nobody here
 	hints     int // bytes of the hints kept
 	quorums   quorumWatch
@@ -257,6 +258,9 @@ func (r *Replica) Take(out *Output) bool {
 	out.Faults, out.Events = out.Faults[:0], out.Events[:0]
 	out.Save, out.Stop = nil, r.stop
 	if r.stop == nil {
+		if r.flight.freed {
+			r.takeOff()
+		}
 		if r.pulls.more && r.saves.unsaved <= maxUnsaved/2 {
 			r.fetchMore()
 		}

@@ -28,6 +28,8 @@ type attempt struct {
 	purpose purpose
 	exposed bool          // the own value may have left, as a hint or in an Accept
 	began   time.Duration // when the ballot began
+	asked   time.Duration // when the Accept left first
+	flies   int           // bytes that flight counts for it
 	holds   bool          // the Accept has not left: it waits for the own vote, see beginOwned
 	resends int           // of the phase that runs
 	tries   int           // ballots that met a higher one, one after the other
@@ -59,7 +61,7 @@ func (r *Replica) proceed(inst *instance) {
 	if inst.informant != nil {
 		r.askInformant(inst)
 	}
-	if first := inst.proposes(); first != nil && inst.attempt.state == attemptNone && !inst.wantsRound {
+	if first := inst.proposes(); first != nil && inst.attempt.state == attemptNone && !inst.wantsRound && r.hasRoom(inst, first.value) {
 		if o, ok := r.ownsRound(inst); ok {
 			r.beginOwned(inst, first.value, o)
 		} else {
@@ -120,12 +122,15 @@ func (r *Replica) enter(inst *instance, b Ballot, own Value, why purpose) {
 	a := &inst.attempt
 	a.exposed = a.exposed && a.own == own // what left in an earlier ballot has left
 	a.Proposer = NewProposer(b, own, r.quorum)
-	a.state, a.purpose, a.began, a.resends, a.holds = attemptRunning, why, r.now, 0, false
-	if why == forTakeover {
+	a.state, a.purpose, a.began, a.asked, a.resends, a.holds = attemptRunning, why, r.now, r.now, 0, false
+	switch why {
+	case forTakeover:
 		r.takeovers++
+	case forCalls:
+		r.fly(a)
 	}
 	r.counters.Attempts++
-	r.timers.set(inst, alarmAttempt, r.now+r.timing.Phase)
+	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
 }
 
 // prepareOf returns the Prepare of the attempt. Its hint, the value it wants, helps another server to finish what this one
@@ -193,11 +198,12 @@ func (r *Replica) answer(inst *instance, position int, from *peer, m Message) {
 func (r *Replica) askVotes(inst *instance, accept Message) {
 	a := &inst.attempt
 	r.measure(a)
+	a.asked = r.now
 	a.resends = 0
 	if accept.Value == a.own {
 		r.exposed(inst)
 	}
-	r.timers.set(inst, alarmAttempt, r.now+r.timing.Phase)
+	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
 	r.toAcceptors(accept, 0)
 	r.ownStep(inst, accept)
 }
@@ -216,6 +222,7 @@ func (r *Replica) chosen(inst *instance) {
 	if b.Round == 0 {
 		r.measure(&inst.attempt) // its only one
 	}
+	r.voted(&inst.attempt)
 	for i := range r.peers {
 		switch to := &r.peers[i]; {
 		case to.position < 0:
@@ -239,6 +246,7 @@ func (r *Replica) giveUp(inst *instance) {
 		return
 	}
 	a.state = attemptBackoff
+	r.land(a)
 	a.tries = min(a.tries+1, 20) // more would overflow, and MaxBackoff is reached
 	rtt := max(r.rtt, 50*time.Microsecond)
 	most := min(rtt<<a.tries, max(r.timing.MaxBackoff, 8*rtt)) // less would end no duel
@@ -280,7 +288,7 @@ func (r *Replica) attemptDue(inst *instance) {
 		r.resend(inst)
 	case a.state != attemptNone:
 		a.state = attemptNone
-		r.leaveTakeover(a)
+		r.leave(a)
 		r.proceed(inst)
 	}
 }
@@ -293,13 +301,14 @@ func (r *Replica) abandon(inst *instance) {
 
 // endAttempt forgets the attempt of inst.
 func (r *Replica) endAttempt(inst *instance) {
-	r.leaveTakeover(&inst.attempt)
+	r.leave(&inst.attempt)
 	inst.attempt = attempt{}
 	r.timers.stop(inst, alarmAttempt)
 }
 
-// leaveTakeover counts a takeover that is over, or goes on as the attempt of a call.
-func (r *Replica) leaveTakeover(a *attempt) {
+// leave takes an attempt that is over, or goes on as that of a call, out of what is counted.
+func (r *Replica) leave(a *attempt) {
+	r.land(a)
 	if a.purpose == forTakeover {
 		a.purpose = forCalls
 		r.takeovers--
@@ -323,7 +332,7 @@ func (r *Replica) resend(inst *instance) {
 	if inst.proposes() == nil && !inst.reads() {
 		most = r.timing.MaxSilence // nobody waits for it here
 	}
-	r.timers.set(inst, alarmAttempt, r.now+min(r.timing.Phase<<min(a.resends, 20), max(r.timing.Phase, most)))
+	r.timers.set(inst, alarmAttempt, r.now+min(r.patience(a)<<min(a.resends, 20), max(r.timing.Phase, most)))
 	r.toAcceptors(m, a.Answered())
 	if r.position >= 0 && !a.Answered().Has(r.position) {
 		r.ownStep(inst, m)

@@ -155,7 +155,7 @@ func (r *Replica) call(c call, name string, err error) {
 	}
 	if a := &inst.attempt; c.op == opPropose && a.running() && inst.proposes() == nil {
 		a.resends = 0 // what nobody waited for was in no hurry
-		r.timers.set(inst, alarmAttempt, min(inst.alarms[alarmAttempt], r.now+r.timing.Phase))
+		r.timers.set(inst, alarmAttempt, min(inst.alarms[alarmAttempt], r.now+r.patience(a)))
 	}
 	inst.calls = append(inst.calls, c)
 	switch {

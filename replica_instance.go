@@ -15,6 +15,7 @@ type instance struct {
 	loading  bool         // the storage has been asked for it; messages wait in arrivals
 
 	wantsRound bool // in rounds.waiting
+	wantsRoom  bool // in flight.waiting
 	alone      bool // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
 	overdue    bool // its silence ended, and there was no round to take over with: it is taken over when there is
 
@@ -65,7 +66,7 @@ func (inst *instance) decision() Decision {
 
 // busy reports whether something of inst would be lost or is expected back: it can't leave memory.
 func (inst *instance) busy() bool {
-	return inst.loading || inst.gathered || inst.saving || inst.save.stage != saved || inst.timer != 0 || inst.wantsRound ||
+	return inst.loading || inst.gathered || inst.saving || inst.save.stage != saved || inst.timer != 0 || inst.wantsRound || inst.wantsRoom ||
 		inst.fetching != 0 || len(inst.calls) > 0 || inst.stopped != nil
 }
 
@@ -284,7 +285,7 @@ func (r *Replica) endDecided(inst *instance) {
 // rest ends all that was under way for inst: it is decided, or has stopped.
 func (r *Replica) rest(inst *instance) {
 	r.dropHint(inst)
-	r.leaveTakeover(&inst.attempt)
+	r.leave(&inst.attempt)
 	inst.attempt, inst.asking, inst.informant = attempt{}, asking{}, nil
 	r.timers.stopAll(inst)
 	r.fetched(inst)

@@ -34,7 +34,7 @@ func checkTables(t require.TestingT, r *Replica) {
 		if inst.timer != 0 {
 			require.Same(t, inst, r.timers.heap[inst.timer-1])
 		}
-		require.False(t, !inst.chosen && inst.stopped == nil && len(inst.calls) > 0 && inst.timer == 0 && !inst.loading && !inst.wantsRound && r.stop == nil,
+		require.False(t, !inst.chosen && inst.stopped == nil && len(inst.calls) > 0 && inst.timer == 0 && !inst.loading && !inst.wantsRound && !inst.wantsRoom && r.stop == nil,
 			"calls wait in %q, and nothing will happen", name)
 	}
 	require.Equal(t, open, r.table.open)
@@ -80,14 +80,23 @@ func checkTables(t require.TestingT, r *Replica) {
 	}
 	require.Equal(t, calls, len(r.calls))
 	require.LessOrEqual(t, calls, r.limits.MaxCalls)
-	unsaved := 0
+	unsaved, flies, waits := 0, 0, 0
 	for _, inst := range r.table.byName {
+		flies += inst.attempt.flies
+		require.False(t, inst.attempt.flies > 0 && !inst.attempt.running())
+		if inst.wantsRoom {
+			waits++
+			require.Contains(t, r.flight.waiting, inst)
+		}
 		unsaved += inst.unsaved
 		if inst.gathered || inst.saving {
 			require.Equal(t, len(inst.save.Value), inst.unsaved)
 		}
 	}
 	require.Equal(t, unsaved, r.saves.unsaved)
+	require.Equal(t, flies, r.flight.bytes)
+	require.Len(t, r.flight.waiting, waits)
+	require.False(t, waits > 0 && flies == 0 && !r.flight.freed, "nobody flies, and some wait for ever")
 	for _, inst := range r.saves.gather {
 		require.True(t, inst.gathered)
 		require.Same(t, inst, r.table.byName[inst.name])

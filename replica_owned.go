@@ -37,7 +37,8 @@ func (r *Replica) beginOwned(inst *instance, own Value, o ownership) {
 func (r *Replica) letGo(inst *instance) {
 	a := &inst.attempt
 	a.holds = false
-	r.timers.set(inst, alarmAttempt, r.now+r.timing.Phase)
+	a.asked = r.now
+	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
 	accept := a.Accept()
 	accept.Instance = inst.name
 	r.toAcceptors(accept, 0)

@@ -1,0 +1,164 @@
+package paxos
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// longValue is a value of a mebibyte.
+func longValue(i int) Value { return Value(fmt.Sprint(i, strings.Repeat("x", 1<<20-10))) }
+
+// flying returns in which instances an attempt for a long value is under way at server 1, and how many wait.
+func (p *pump) flying() (names []string, waiting int) {
+	r := p.replicas[1]
+	checkTables(p.t, r)
+	require.LessOrEqual(p.t, r.flight.bytes, maxFlight)
+	for name, inst := range r.table.byName {
+		if inst.attempt.flies > 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, len(r.flight.waiting)
+}
+
+// Of many long values only so many are under way at a time; the others have sent nothing, and follow in the order in which they came.
+func TestReplicaLongValuesWaitInLine(t *testing.T) {
+	p := newSolo(t, 3)
+	const calls = 30
+	for i := range calls {
+		p.propose(1, CallID(i+1), fmt.Sprintf("job/%02d", i), longValue(i))
+	}
+	p.propose(1, 100, "short", "v")
+	assert.Equal(t, 2*9, p.count(KindPrepare), "eight, and the short one, to each of two")
+	var order []string
+	for range calls {
+		names, waiting := p.flying()
+		require.Len(t, names, min(8, waiting+len(names)))
+		first := names[0]
+		order = append(order, first)
+		b := p.replicas[1].table.byName[first].attempt.ballot
+		p.hear(1, 2, Message{Kind: KindPromise, Instance: first, Ballot: b})
+		p.hear(1, 2, Message{Kind: KindAccepted, Instance: first, Ballot: b})
+	}
+	assert.True(t, slices.IsSorted(order), "%q", order)
+	names, waiting := p.flying()
+	assert.Empty(t, names)
+	assert.Zero(t, waiting)
+	for i := range calls {
+		assert.Equal(t, longValue(i), p.value(CallID(i+1)))
+	}
+	assert.Zero(t, p.replicas[1].counters.Resends)
+}
+
+// Who leaves the air in another way makes room, too; and who leaves the line takes none.
+func TestReplicaLongValuesMakeRoom(t *testing.T) {
+	const more = 4
+	fill := func(t *testing.T) *pump {
+		p := newSolo(t, 3)
+		for i := range 8 + more {
+			p.propose(1, CallID(i+1), fmt.Sprintf("job/%02d", i), longValue(i))
+		}
+		_, waiting := p.flying()
+		require.Equal(t, more, waiting)
+		return p
+	}
+	cancel := func(p *pump, id CallID) {
+		p.replicas[1].Cancel(p.now, id)
+		p.run()
+	}
+	for _, tt := range []struct {
+		name    string
+		does    func(t *testing.T, p *pump)
+		flies   string // who is under way instead
+		waiting int
+	}{
+		{"another value is decided", func(t *testing.T, p *pump) { p.hear(1, 2, msg(t, `decided 9.2 "v" @job/00`)) }, "job/08", 3},
+		{"a higher ballot", func(t *testing.T, p *pump) {
+			p.hear(1, 2, msg(t, "nack 1.1 above 9.2 @job/00"))
+			p.hear(1, 3, msg(t, "nack 1.1 above 9.2 @job/00"))
+		}, "job/08", 3},
+		{"nobody wants it, and nothing has left", func(t *testing.T, p *pump) { cancel(p, 1) }, "job/08", 3},
+		{"a fault", func(t *testing.T, p *pump) {
+			p.hear(1, 2, msg(t, `accept 7.2 "a" @job/00`))
+			p.hear(1, 2, msg(t, `accept 7.2 "b" @job/00`))
+		}, "job/08", 3},
+		{"the first in line is cancelled", func(t *testing.T, p *pump) {
+			cancel(p, 9)
+			assert.False(t, p.failed(9).Unknown())
+			cancel(p, 1)
+		}, "job/09", 2},
+		{"the first in line is decided", func(t *testing.T, p *pump) {
+			p.hear(1, 2, msg(t, `decided 9.2 "v" @job/08`))
+			assert.Equal(t, Value("v"), p.value(9))
+			cancel(p, 1)
+		}, "job/09", 2},
+		{"the first in line is taken over", func(t *testing.T, p *pump) {
+			p.hear(1, 2, msg(t, `accept 9.2 "v" @job/08`))
+			cancel(p, 9)
+			cancel(p, 1)
+		}, "job/09", 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := fill(t)
+			tt.does(t, p)
+			names, waiting := p.flying()
+			assert.Contains(t, names, tt.flies)
+			assert.NotContains(t, names, "job/00")
+			assert.Len(t, names, 8)
+			assert.Equal(t, tt.waiting, waiting)
+		})
+	}
+	t.Run("all calls end", func(t *testing.T) {
+		p := fill(t)
+		for i := range 8 + more {
+			cancel(p, CallID(i+1))
+		}
+		p.pass(time.Hour)
+		names, waiting := p.flying()
+		assert.Empty(t, names)
+		assert.Zero(t, waiting)
+	})
+}
+
+// A value alone is under way however large it is, and a read or a short value waits for none.
+func TestReplicaRoomForOne(t *testing.T) {
+	f := flight{}
+	assert.True(t, f.fits(maxFlight+1))
+	f.bytes = 1
+	assert.True(t, f.fits(maxFlight-1))
+	assert.False(t, f.fits(maxFlight))
+}
+
+// Where votes for long values take long, nobody is asked again before it is time; short ones are as ever.
+func TestReplicaPatienceWithLongValues(t *testing.T) {
+	p := newSolo(t, 3)
+	r := p.replicas[1]
+	resends := func(name string, v Value, votes time.Duration) uint64 {
+		before := r.counters.Resends
+		id := CallID(p.now + 1)
+		p.propose(1, id, name, v)
+		b := r.table.byName[name].attempt.ballot
+		p.hear(1, 2, Message{Kind: KindPromise, Instance: name, Ballot: b})
+		p.pass(votes)
+		p.hear(1, 2, Message{Kind: KindAccepted, Instance: name, Ballot: b})
+		require.Equal(t, v, p.value(id))
+		return r.counters.Resends - before
+	}
+	slow := 5 * r.timing.Phase / 2
+	assert.Equal(t, uint64(1), resends("a", longValue(0), slow), "it is not known yet")
+	for i := range 10 {
+		resends(fmt.Sprint("b/", i), longValue(i), slow)
+	}
+	assert.Zero(t, resends("c", longValue(0), slow))
+	assert.Equal(t, uint64(1), resends("d", "short", slow))
+	r.flight.took = time.Hour
+	a := attempt{Proposer: Proposer{own: longValue(0)}}
+	assert.Equal(t, r.timing.MaxBackoff, r.patience(&a))
+}
