@@ -46,12 +46,46 @@ func TestSaveAllocatesNothingForEachRecord(t *testing.T) {
 	}), 50.0, "of 500 records that are new: the index grows by chunks")
 }
 
+// Nor do the votes that are kept for marks, and the marks.
+func TestMarksAllocateNothing(t *testing.T) {
+	l, _ := openNew(t, Options{})
+	votes, decisions := make([]paxos.Record, 500), make([]paxos.Record, 500)
+	for i := range votes {
+		votes[i] = voted(fmt.Sprintf("known/%d", i), 1, "a value that is long enough for a mark, and some more")
+		decisions[i] = chosen(votes[i], uint64(i+1))
+	}
+	marks := 0
+	save := func() {
+		for _, b := range [][]paxos.Record{votes, decisions} {
+			if err := l.Save(paxos.Batch{Records: b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, m := range l.marks {
+			if m.size > 0 {
+				marks++
+			}
+		}
+	}
+	for range 2 * maxVotes / len(votes) { // the votes that are kept have grown as they do
+		save()
+	}
+	marks = 0
+	assert.Less(t, testing.AllocsPerRun(20, save), 10.0, "of 500 votes and 500 decisions")
+	assert.GreaterOrEqual(t, marks, 20*500)
+}
+
 // Load of a record allocates its value, and what its decoding needs; asking for what is not there allocates nothing.
 func TestLoadAllocates(t *testing.T) {
 	l, _ := openNew(t, Options{})
 	require.NoError(t, l.Save(batchOf(voted("lunch", 1, "burger"))))
 	assert.Zero(t, testing.AllocsPerRun(100, func() { l.Load("dinner") }))
 	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { l.Load("lunch") }), 3.0)
+	v := voted("marked", 1, "a value that is long enough for a mark, and some more")
+	require.NoError(t, l.Save(batchOf(v)))
+	require.NoError(t, l.Save(batchOf(chosen(v, 1))))
+	require.NotZero(t, l.marks[0].size)
+	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { l.Load("marked") }), 6.0)
 }
 
 // An index takes no more than 120 bytes for each instance with a name of 16.
@@ -72,7 +106,7 @@ func TestIndexIsSmall(t *testing.T) {
 	var name []byte
 	for i := range n {
 		name = fmt.Appendf(name[:0], "%016x", uint64(i)*0x9e3779b97f4a7c15)
-		x.put(x.hash(name), name, spot{index: uint64(i + 1), segment: 1, offset: uint32(i), size: 100})
+		x.put(x.hash(name), name, spot{index: uint64(i + 1), segment: 1, offset: uint32(i), size: 100, place: uint32(i), vote: 150})
 	}
 	each := float64(heap()-before) / n
 	t.Logf("%.1f bytes", each)

@@ -8,9 +8,15 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// formatVersion is of segments, batches, seals, hints and the manifest. A change that this version could not read gets
-// the next number.
-const formatVersion = 1
+// formatVersion is of the manifest, and of segments and hints. A change that this version could not read gets the next number. All
+// earlier ones are read. Version 2 brought marks: a segment of version 1 gets none. Batches and seals have a version of
+// their own.
+const (
+	formatVersion = 2
+	withMarks     = 2 // the first
+	batchVersion  = 1
+	sealVersion   = 1
+)
 
 // A batch is what one Save has written: a header, entries, and zeros up to a multiple of 8 bytes.
 //
@@ -36,7 +42,7 @@ type batchHeader struct {
 
 const (
 	batchHead = 64
-	batchMark = 'p' | 'x'<<8 | 'b'<<16 | formatVersion<<24
+	batchMark = 'p' | 'x'<<8 | 'b'<<16 | batchVersion<<24
 	maxBatch  = 256 << 20 // bytes of a batch
 )
 
@@ -86,11 +92,14 @@ func parseBatch(b []byte) (h batchHeader, ok bool) {
 //	record  1  length of the name, name, Index as a varint (0: not decided), and the binary form of the Record without both
 //	server  2  the binary form of the ServerState
 //	drop    3  length of From as a varint, From, To
+//	mark    4  length of the name, name, Index, the offset of the vote in this segment as a varint, the 4 bytes of its checksum, and the
+//	           binary form of the Record without name, Index and value: the value is the vote's
 const (
 	entryHead  = 8
 	kindRecord = 1
 	kindServer = 2
 	kindDrop   = 3
+	kindMark   = 4
 	maxPayload = 1<<24 - 1
 )
 
@@ -142,8 +151,9 @@ func (e *encoder) begin() (from int) {
 	return from
 }
 
-// encode puts all of b into the buffer; it lacks what depends on its place.
-func (e *encoder) encode(b *paxos.Batch) error {
+// encode puts all of b into the buffer; it lacks what depends on its place. A record of which there is a vote in marks becomes a mark; nil: none
+// does.
+func (e *encoder) encode(b *paxos.Batch, marks []vote) error {
 	e.reset()
 	if b.Server != nil {
 		from := e.begin()
@@ -161,7 +171,13 @@ func (e *encoder) encode(b *paxos.Batch) error {
 		}
 	}
 	for i := range b.Records {
-		if err := e.record(&b.Records[i]); err != nil {
+		r, err := &b.Records[i], error(nil)
+		if i < len(marks) && marks[i].size > 0 {
+			err = e.mark(r, marks[i])
+		} else {
+			err = e.record(r)
+		}
+		if err != nil {
 			return err
 		}
 	}

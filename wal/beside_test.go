@@ -29,7 +29,7 @@ func TestReadersBesideEverything(t *testing.T) {
 	l, err := Open(path, Options{least: 16 << 10, SegmentSize: 64 << 10})
 	require.NoError(t, err)
 	var saved [counters]atomic.Uint64
-	var decisions atomic.Uint64
+	var decisions, marks atomic.Uint64
 	var wait sync.WaitGroup
 	fail := make(chan error, 8)
 	stop := func(err error) bool {
@@ -44,11 +44,18 @@ func TestReadersBesideEverything(t *testing.T) {
 		for n := uint64(1); ; n++ {
 			i := n % counters
 			b := batchOf(voted(fmt.Sprint("counter/", i), n, fmt.Sprintf("%d %s", n, strings.Repeat("v", int(n%700)))))
-			if n%3 == 0 {
-				b.Records = append(b.Records, decided(fmt.Sprint("done/", n/3), n/3, "d"))
+			done := voted(fmt.Sprint("done/", (n+2)/3), 1, fmt.Sprint((n+2)/3, strings.Repeat("d", 100)))
+			switch n % 3 {
+			case 1:
+				b.Records = append(b.Records, done)
+			case 0:
+				b.Records = append(b.Records, chosen(done, n/3))
 			}
 			if stop(l.Save(b)) {
 				return
+			}
+			if k := len(b.Records) - 1; k > 0 && l.marks[k].size > 0 { // this goroutine saves
+				marks.Add(1)
 			}
 			saved[i].Store(n)
 			if n%3 == 0 {
@@ -81,6 +88,7 @@ func TestReadersBesideEverything(t *testing.T) {
 	}
 	t.Logf("%+v", stats)
 	require.Less(t, stats.Bytes, int64(1<<20), "it was compacted meanwhile")
+	require.Greater(t, marks.Load(), uint64(enough/6), "of %d", enough/3)
 	l, err = Open(path, Options{})
 	require.NoError(t, err)
 	defer l.Close()
@@ -109,6 +117,17 @@ func readBeside(l *Log, x *rand.Rand, saved *[counters]atomic.Uint64, decisions 
 		if uint64(len(named)) < min(before, 5) {
 			return fmt.Errorf("%d are listed, %d were saved", len(named), before)
 		}
+		if before == 0 {
+			return nil
+		}
+		name := fmt.Sprint("done/", before-x.Uint64N(before))
+		got, err := l.Load(name)
+		if err != nil {
+			return err
+		}
+		if want := strings.TrimPrefix(name, "done/") + strings.Repeat("d", 100); !got.Chosen || string(got.Acceptor.Value) != want {
+			return fmt.Errorf("%+v, want %s", got, want)
+		}
 	case 1:
 		n := 0
 		for _, err := range l.Undecided() {
@@ -116,11 +135,11 @@ func readBeside(l *Log, x *rand.Rand, saved *[counters]atomic.Uint64, decisions 
 				return err
 			}
 		}
-		if n > counters {
+		if n > counters+1 {
 			return fmt.Errorf("%d undecided", n)
 		}
 	case 2:
-		if s := l.Stats(); s.Undecided > counters || s.Live < 0 || s.Live > s.Bytes || s.Segments < 1 {
+		if s := l.Stats(); s.Undecided > counters+1 || s.Live < 0 || s.Live > s.Bytes || s.Segments < 1 {
 			return fmt.Errorf("%+v", s)
 		}
 	default:

@@ -9,7 +9,7 @@ import (
 
 // Compaction writes what counts in a run of closed segments to a new one, which takes their place in the row. A record that
 // a later one has replaced is left out, and so is a drop if nothing older is left that it could be about. The order of what
-// stays is as it was.
+// stays is as it was. A mark becomes a whole record: see mark.
 
 const (
 	// copyChunk is how many bytes compaction writes, and has begin their way to the disk, at a time.
@@ -124,6 +124,7 @@ type compaction struct {
 	origins []origin // of all entries written, in their order
 	pending []entry  // to be looked up
 	from    *segment // which they are of
+	data    []byte   // all of that
 	found   int64    // bytes of the entries in it that count
 }
 
@@ -166,7 +167,7 @@ func (c *compaction) write(f disk.File, run []*segment) error {
 		if err != nil {
 			return err
 		}
-		c.from, c.found, buf = s, 0, scan.data
+		c.from, c.data, c.found, buf = s, scan.data, 0, scan.data
 		if err := scan.whole(c.look); err != nil {
 			return err
 		}
@@ -201,29 +202,56 @@ func (c *compaction) look(e entry) error {
 	return beside(c.copyPending())
 }
 
-// copyPending copies those entries of c.pending that count.
+// copyPending copies those entries of c.pending that count. Only while it looks for them, no Save can enter its own.
 func (c *compaction) copyPending() error {
+	kept := c.pending[:0]
 	c.mu.RLock()
 	for _, e := range c.pending {
-		if counts, err := c.counts(c.from, e, !c.first); err != nil {
+		counts, err := c.counts(c.from, e, !c.first)
+		if err != nil {
 			c.mu.RUnlock()
 			return &CorruptionError{c.from.path, e.offset, err.Error()}
-		} else if counts || e.kind == kindDrop {
+		}
+		if counts {
+			kept = append(kept, e)
+		} else if e.kind == kindDrop {
 			c.found += int64(len(e.bytes))
-			if !counts {
-				continue
-			}
-			c.encoder.copied(e.bytes)
-			c.origins = append(c.origins, origin{c.from.number, uint32(e.offset)})
 		}
 	}
 	c.mu.RUnlock()
+	for _, e := range kept {
+		if err := c.copy(e); err != nil {
+			return &CorruptionError{c.from.path, e.offset, err.Error()}
+		}
+		if len(c.encoder.buf) >= copyChunk {
+			if err := c.flush(); err != nil {
+				return err
+			}
+		}
+	}
 	clear(c.pending)
 	c.pending = c.pending[:0]
-	if len(c.encoder.buf) >= copyChunk {
-		return c.flush()
-	}
 	return c.breathe()
+}
+
+// copy adds an entry of the segment c.from to the copy; a mark as a whole record.
+func (c *compaction) copy(e entry) error {
+	c.origins = append(c.origins, origin{c.from.number, uint32(e.offset)})
+	if e.kind != kindMark {
+		c.found += int64(len(e.bytes))
+		c.encoder.copied(e.bytes)
+		return nil
+	}
+	m, of, err := c.markIn(c.from, c.data, e)
+	if err != nil {
+		return err
+	}
+	r, err := m.whole(of)
+	if err != nil {
+		return err
+	}
+	c.found += int64(len(of.bytes))
+	return c.encoder.record(&r)
 }
 
 // counts reports whether the entry is the latest of what it is about; mu is held.
@@ -234,7 +262,7 @@ func (l *Log) counts(s *segment, e entry, drops bool) (bool, error) {
 		return l.stateAt.segment == at.segment && l.stateAt.offset == at.offset, nil
 	case kindDrop:
 		return drops, nil
-	case kindRecord:
+	case kindRecord, kindMark:
 		name, _, _, err := recordHead(e.payload())
 		if err != nil {
 			return false, err
@@ -346,8 +374,10 @@ func (c *compaction) move() error {
 			at = c.index.spot(n)
 		}
 		if (origin{at.segment, at.offset}) == from {
-			c.segments[from.segment].live -= size
-			at.segment, at.offset = c.out.number, uint32(e.offset)
+			c.leave(*at)
+			if at.segment, at.offset, at.size = c.out.number, uint32(e.offset), uint32(size); at.vote > 0 {
+				at.place, at.vote = 0, 0
+			}
 			c.out.live += size
 		}
 	}

@@ -38,6 +38,7 @@ type recording struct {
 	base    *disktest.FS
 	ops     []disktest.Op
 	moments []moment
+	marks   int // that were written
 }
 
 // record runs a script on a new storage: a few lives, some ended by Close, some by kill.
@@ -67,6 +68,7 @@ func record(t *testing.T, seed uint64, silent func(disktest.Op) bool) recording 
 		}
 	}
 	r.ops = fs.Ops()[from:]
+	r.marks = marksWritten(r.ops)
 	return r
 }
 
@@ -128,7 +130,7 @@ func checkImage(fs *disktest.FS, now moment, x *rand.Rand) error {
 // Power is lost after every call, with all kinds of loss: what was acknowledged is there, what was being saved is there as a
 // whole or not at all, and nothing else is.
 func TestCrashImages(t *testing.T) {
-	var images atomic.Int64
+	var images, marks atomic.Int64
 	most := int64(*crashImages)
 	if testing.Short() {
 		most = 1000
@@ -138,7 +140,9 @@ func TestCrashImages(t *testing.T) {
 			t.Parallel()
 			for seed := uint64(part); images.Load() < most; seed += 2 {
 				x := rand.New(rand.NewPCG(seed, 3))
-				err := record(t, seed, nil).each(func(h *disktest.History, now moment) error {
+				r := record(t, seed, nil)
+				marks.Add(int64(r.marks))
+				err := r.each(func(h *disktest.History, now moment) error {
 					for loss := range disktest.Losses {
 						images.Add(1)
 						if err := checkImage(h.Crash(loss, x), now, x); err != nil {
@@ -151,15 +155,20 @@ func TestCrashImages(t *testing.T) {
 			}
 		})
 	}
-	t.Cleanup(func() { t.Logf("%d images", images.Load()) })
+	t.Cleanup(func() {
+		t.Logf("%d images, of histories with %d marks", images.Load(), marks.Load())
+		require.Greater(t, marks.Load(), images.Load()/1000)
+	})
 }
 
 // Power is lost while what a crash has left is being recovered, after every call of that, too.
 func TestCrashInRecovery(t *testing.T) {
-	images := 0
+	images, marks := 0, 0
 	for seed := uint64(0); images < *crashImages/4; seed++ {
 		x := rand.New(rand.NewPCG(seed, 4))
-		err := record(t, seed, nil).each(func(h *disktest.History, now moment) error {
+		r := record(t, seed, nil)
+		marks += r.marks
+		err := r.each(func(h *disktest.History, now moment) error {
 			if x.IntN(8) > 0 {
 				return nil
 			}
@@ -186,5 +195,6 @@ func TestCrashInRecovery(t *testing.T) {
 			break
 		}
 	}
-	t.Logf("%d images", images)
+	t.Logf("%d images, of histories with %d marks", images, marks)
+	require.Positive(t, marks)
 }

@@ -116,8 +116,8 @@ type specimen struct {
 	path  string // of the active segment
 }
 
-// newSpecimen saves so much that there are a copy, a closed segment with a hint, an active one and one that is prepared: about 64 KiB. It
-// is sealed, or the process was killed after the last batch.
+// newSpecimen saves so much that there are a copy, a closed segment with a hint, an active one and one that is prepared: about 64 KiB. There
+// are marks in all that may have some. It is sealed, or the process was killed after the last batch.
 func newSpecimen(t testing.TB, sealed bool) specimen {
 	fs := created(t)
 	l := openIn(t, fs)
@@ -136,19 +136,32 @@ func newSpecimen(t testing.TB, sealed bool) specimen {
 		save(batchOf(promised(name, 1)))
 		save(batchOf(voted(name, 2, strings.Repeat("v", 40)), promised(name+"/open", 9)))
 		save(batchOf(decided(name, uint64(i+1), strings.Repeat("d", 60))))
+		v := voted(name+"/marked", 3, strings.Repeat("m", 60))
+		save(batchOf(v))
+		save(batchOf(chosen(v, uint64(i+50))))
 	}
 	save(paxos.Batch{Drop: []paxos.NameRange{{From: "early/03", To: "early/05"}}})
-	for i := range 7 { // decided at once: nothing to compact
+	for i := range 7 { // decided at once, or after a vote for that value: there is nothing to compact
 		var b paxos.Batch
 		for j := range 6 {
-			b.Records = append(b.Records, decided(fmt.Sprintf("late/%d/%d", i, j), uint64(100+10*i+j), strings.Repeat("l", 60+10*i)))
+			b.Records = append(b.Records, voted(fmt.Sprintf("late/%d/%d", i, j), 4, strings.Repeat("l", 60+10*i)))
+		}
+		if i%3 != 0 {
+			save(b)
+			b.Records = slices.Clone(b.Records)
+		}
+		for j := range b.Records {
+			b.Records[j] = chosen(b.Records[j], uint64(100+10*i+j))
 		}
 		save(b)
 	}
+	pending := []paxos.Record{voted("pending/1", 5, strings.Repeat("p", 50)), voted("pending/2", 6, strings.Repeat("q", 90))}
+	save(batchOf(pending...))
+	save(batchOf(chosen(pending[0], 400)))
 	l.sealNow(t)
 	state.Boot, state.Pulled = 2, "2/9f/7"
 	save(paxos.Batch{Server: &state, Drop: []paxos.NameRange{{From: "late/2/3", To: "late/2/4"}},
-		Records: []paxos.Record{decided("last/1", 500, "x"), voted("last/2", 3, "y")}})
+		Records: []paxos.Record{decided("last/1", 500, "x"), voted("last/2", 3, "y"), chosen(pending[1], 501)}})
 	s := specimen{last: moment{saved: m}, path: l.active.path, end: l.active.end}
 	s.began = l.active.end - padded(int64(len(l.encoder.buf)))
 	if sealed {
@@ -188,6 +201,12 @@ func TestSpecimen(t *testing.T) {
 		require.Positive(t, closed)
 		require.Equal(t, 2, open)
 		require.Equal(t, copies+closed, hints)
+		marks := marksOf(t, s.files)
+		t.Logf("marks: %+v", marks)
+		require.Positive(t, marks.closed)
+		require.Positive(t, marks.hinted)
+		require.Positive(t, marks.open)
+		require.Zero(t, marks.copied)
 		l, err := s.files.open()
 		require.NoError(t, err)
 		require.NoError(t, l.Verify())

@@ -25,7 +25,7 @@ func fuzzedFiles(s specimen) []string {
 }
 
 // resum makes right the checksums in what a fuzzer made, which it would not hit upon: of a manifest, a hint, and the head and all batches of
-// a segment, which also get their place.
+// a segment, which also get their place, and their marks the checksums of the votes.
 func resum(name string, b []byte, store uint64) {
 	le := binary.LittleEndian
 	switch filepath.Ext(name) {
@@ -50,11 +50,34 @@ func resum(name string, b []byte, store uint64) {
 			}
 		}
 		for at := dataStart; at+batchHead <= len(b) && le.Uint32(b[at:]) == batchMark; {
+			resumMarks(b, at)
 			n := sumBatch(b[at:], store, uint64(number), uint64(at))
 			if n == 0 {
 				break
 			}
 			at += n
+		}
+	}
+}
+
+// resumMarks has the marks of the batch at that offset of a segment say the checksums of what lies where they say that their votes are.
+func resumMarks(b []byte, at int) {
+	end := at + batchHead + int(leUint32(b[at+4:]))
+	if end < at || end > len(b) {
+		return
+	}
+	for at += batchHead; at < end; {
+		e, _, err := nextEntry(b[at:end], int64(at))
+		if err != nil {
+			return
+		}
+		if at += len(e.bytes); e.kind != kindMark {
+			continue
+		}
+		_, _, rest, err := recordHead(e.payload())
+		offset, n := binary.Uvarint(rest)
+		if err == nil && n > 0 && len(rest) >= n+4 && offset < uint64(len(b)-4) {
+			copy(rest[n:n+4], b[offset:])
 		}
 	}
 }
@@ -130,6 +153,11 @@ func FuzzOpenSegment(f *testing.F) {
 		{kindRecord, 0, 8, 0, 0},                                   // no name
 		{kindRecord, 0xff, 0xff, 0xff, 0x7f, 8, 0, 1, 'a'},         // beyond the segment
 		{kindRecord, 0, 0xff, 0xff, 0xff, 0x07, 0, 1, 'a'},         // 16 MiB
+		{kindMark, 64, 8, 5, 1, 'a', 32, 16},                       // a mark
+		{kindMark, 64, 8, 0, 1, 'a', 32, 16},                       // not decided
+		{kindMark, 64, 8, 5, 1, 'a', 0xff, 0xff, 0x03, 16},         // its vote before the segment
+		{kindMark, 64, 8, 5, 1, 'a', 8, 16},                        // in it
+		{kindMark, 64, 8, 5, 1, 'a', 32},                           // cut short
 	} {
 		for i, name := range names {
 			if filepath.Ext(name) == ".hint" {

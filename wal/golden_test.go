@@ -18,9 +18,9 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-// goldenStore saves on a storage whose identity is fixed, so that every byte of it is: batches with each kind of entry, both seals, a copy
-// made by compaction, a closed segment, hints of both, an active segment and one that is prepared.
-func goldenStore(t *testing.T) (still, *model) {
+// goldenStore saves on a storage whose identity is fixed, so that every byte of it is: batches with each kind of entry that the version knows,
+// both seals, a copy made by compaction, a closed segment, hints of both, an active segment and one that is prepared.
+func goldenStore(t *testing.T, version int) (still, *model) {
 	fs := disktest.New()
 	m := newModel()
 	m.state = paxos.ServerState{Cluster: `lunch "today"`, ID: 2, Store: 0x6b3f09a1c2d4e5f7, Members: "1,2,3 majority(3)"}
@@ -39,10 +39,23 @@ func goldenStore(t *testing.T) (still, *model) {
 		state.Boot, state.Rounds, state.Last, state.Pulled = n+1, 10*n, n, "1/2f/7"
 		save(paxos.Batch{Server: &state, Records: []paxos.Record{promised("promised", n+1), voted("voted", n+1, "red")}})
 	}
+	mark := func(name string, index uint64, size int) {
+		if version < withMarks {
+			return
+		}
+		r := voted(name, 300, strings.Repeat("m", size))
+		save(batchOf(r))
+		r.Chosen, r.Index, r.Acceptor.Promised = true, index, ballot(400)
+		save(batchOf(r))
+		require.Positive(t, l.marks[0].size)
+	}
 	for n := range uint64(4) { // none of it is
 		save(batchOf(decided(fmt.Sprint("decided/", n), 10*n+5, strings.Repeat("v", 100)), decided(fmt.Sprint("more/", n), 10*n+6, strings.Repeat("w", 100))))
 	}
+	mark("marked", 50, 500)
+	mark("marked next", 51, 500)
 	l.sealNow(t)
+	mark("marked last", 1000, 64)
 	save(paxos.Batch{Drop: []paxos.NameRange{{From: "more/0", To: "more/2"}, {From: "none", To: "none\xff"}}, Records: []paxos.Record{voted("empty", 3, "")}})
 	require.NoError(t, l.Close())
 	return stillOf(fs), m
@@ -78,21 +91,9 @@ func goldenBytes(t *testing.T, text string) []byte {
 	return b
 }
 
-// What one version has written stays readable: the bytes never change. A change that is meant gets another formatVersion.
-func TestGoldenStore(t *testing.T) {
-	golden := filepath.Join("testdata", "golden")
-	files, m := goldenStore(t)
-	if *update {
-		require.NoError(t, os.RemoveAll(golden))
-		require.NoError(t, os.MkdirAll(golden, 0o755))
-		for name, content := range files {
-			text := goldenText(content)
-			if filepath.Base(name) == manifestName {
-				text = string(content)
-			}
-			require.NoError(t, os.WriteFile(filepath.Join(golden, filepath.Base(name)+".txt"), []byte(text), 0o644))
-		}
-	}
+// readGolden reads the files in testdata/golden that a version has written.
+func readGolden(t *testing.T, version int) still {
+	golden := filepath.Join("testdata", "golden", fmt.Sprint(version))
 	entries, err := os.ReadDir(golden)
 	require.NoError(t, err)
 	written := still{}
@@ -106,42 +107,113 @@ func TestGoldenStore(t *testing.T) {
 			written[name] = goldenBytes(t, string(text))
 		}
 	}
+	return written
+}
+
+// writeGolden writes the files that the version of today is the last to write so.
+func writeGolden(t *testing.T, files still) {
+	golden := filepath.Join("testdata", "golden", fmt.Sprint(formatVersion))
+	require.NoError(t, os.RemoveAll(golden))
+	require.NoError(t, os.MkdirAll(golden, 0o755))
+	for name, content := range files {
+		text := goldenText(content)
+		if filepath.Base(name) == manifestName {
+			text = string(content)
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(golden, filepath.Base(name)+".txt"), []byte(text), 0o644))
+	}
+}
+
+// The bytes that are written never change. A change that is meant gets another formatVersion.
+func TestGoldenStore(t *testing.T) {
+	files, _ := goldenStore(t, formatVersion)
+	if *update {
+		writeGolden(t, files)
+	}
+	written := readGolden(t, formatVersion)
 	require.Equal(t, files.names(), written.names())
 	for name, content := range files {
 		require.True(t, bytes.Equal(written[name], content), "%s: want\n%s\ngot\n%s", name, goldenText(written[name]), goldenText(content))
 	}
-	l, err := written.open()
-	require.NoError(t, err)
-	require.NoError(t, m.differs(l))
-	require.NoError(t, l.Verify())
-	require.NoError(t, l.Close())
-	kinds := map[string]bool{}
-	listing, err := parseManifest(written[filepath.Join(dir, manifestName)])
-	require.NoError(t, err)
-	for _, s := range listing.segments {
-		kinds[fmt.Sprintf("closed %t, copy %t", s.closed, s.copy)] = true
-		require.False(t, s.closed && s.batches == 0)
+	marks := marksOf(t, files)
+	require.Positive(t, marks.closed)
+	require.Positive(t, marks.open)
+	require.Positive(t, marks.hinted)
+}
+
+// What any version has written stays readable, with its hints and without, and can be gone on with.
+func TestGoldenVersions(t *testing.T) {
+	for version := 1; version <= formatVersion; version++ {
+		written := readGolden(t, version)
+		_, m := goldenStore(t, version)
+		l, err := written.open()
+		require.NoError(t, err)
+		require.NoError(t, m.differs(l))
+		require.NoError(t, l.Verify())
+		require.NoError(t, l.Close())
+		kinds := map[string]bool{}
+		listing, err := parseManifest(written[filepath.Join(dir, manifestName)])
+		require.NoError(t, err)
+		require.Equal(t, version, listing.version)
+		for _, s := range listing.segments {
+			kinds[fmt.Sprintf("closed %t, copy %t", s.closed, s.copy)] = true
+			require.False(t, s.closed && s.batches == 0)
+		}
+		require.Len(t, kinds, 3, "a copy, a closed segment and an open one")
+		for _, name := range written.names() {
+			if strings.HasSuffix(name, ".hint") {
+				l, err := written.with(name, nil).open()
+				require.NoError(t, err)
+				require.NoError(t, m.differs(l))
+			}
+		}
+		fs := written.moving()
+		moving, err := Open(dir, small(fs))
+		require.NoError(t, err)
+		for n := range uint64(60) {
+			b := batchOf(decided(fmt.Sprint("saved/", n), 2000+n, strings.Repeat("s", 100)))
+			require.NoError(t, moving.Save(b))
+			m.apply(b)
+		}
+		require.NoError(t, m.differs(moving))
+		require.NoError(t, moving.Close())
+		listing, err = readManifest(fs, dir)
+		require.NoError(t, err)
+		require.Equal(t, formatVersion, listing.version, "an earlier program refuses it")
+		require.NoError(t, m.differs(openIn(t, fs)))
 	}
-	require.Len(t, kinds, 3, "a copy, a closed segment and an open one")
-	moving, err := Open(dir, small(written.moving()))
+}
+
+// A segment that an earlier version has begun gets no marks; what follows it does.
+func TestNoMarksInOldSegment(t *testing.T) {
+	l, err := Open(dir, small(readGolden(t, 1).moving()))
 	require.NoError(t, err)
-	saveSized(t, moving, m, 100)
-	require.NoError(t, m.differs(moving))
-	require.NoError(t, moving.Close())
+	old := l.active
+	for n := uint64(2000); l.active == old || l.marks[0].size == 0; n++ {
+		v := voted(fmt.Sprint("more/", n), 1, strings.Repeat("v", 100))
+		require.NoError(t, l.Save(batchOf(v)))
+		v.Chosen, v.Index = true, n
+		require.NoError(t, l.Save(batchOf(v)))
+		require.False(t, l.active == old && l.marks[0].size > 0)
+		require.Less(t, n, uint64(2200))
+	}
+	require.NoError(t, l.Close())
 }
 
 // A change of format is told of in words, wherever it is met.
 func TestOtherFormatVersions(t *testing.T) {
-	files, _ := goldenStore(t)
+	files, _ := goldenStore(t, formatVersion)
 	name := filepath.Join(dir, manifestName)
-	_, err := files.with(name, bytes.Replace(files[name], []byte("paxos wal 1"), []byte("paxos wal 2"), 1)).open()
-	require.ErrorContains(t, err, `format version "2": this program knows version 1 only`)
+	for _, version := range []string{"0", "3", "-1", "x"} {
+		_, err := files.with(name, bytes.Replace(files[name], []byte("paxos wal 2"), []byte("paxos wal "+version), 1)).open()
+		require.ErrorContains(t, err, fmt.Sprintf("format version %q: this program knows those up to 2 only", version))
+	}
 	for _, name := range files.names() {
 		if !strings.HasSuffix(name, ".log") {
 			continue
 		}
 		b := bytes.Clone(files[name])
-		b[8] = 2
+		b[8] = 3
 		b[32], b[33], b[34], b[35] = 0, 0, 0, 0
 		sum := checksum(b[:32])
 		b[32], b[33], b[34], b[35] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
@@ -149,6 +221,6 @@ func TestOtherFormatVersions(t *testing.T) {
 		if err == nil { // it has a hint
 			err = l.Verify()
 		}
-		require.ErrorContains(t, err, "format version 2: this program knows version 1 only")
+		require.ErrorContains(t, err, "format version 3: this program knows those up to 2 only")
 	}
 }

@@ -18,10 +18,11 @@ import (
 //
 // An entry of a hint:
 //
-//	1  what the entry is: record, server or drop
+//	1  what the entry is: record, server, drop or mark
 //	   its offset, less that of the end of the one before, as a varint
 //	   its size as a varint
 //	   record: the Index as a varint, the length of the name in one byte, the name
+//	   mark: the same; then how far before it its vote begins, and the vote's size, as varints
 //	   server, drop: the entry itself
 const (
 	hintMark = "paxohint"
@@ -82,13 +83,19 @@ func (l *Log) writeHint(s *scan, all bool) error {
 		b = binary.AppendUvarint(b, uint64(e.offset-last))
 		b = binary.AppendUvarint(b, uint64(len(e.bytes)))
 		last = e.offset + int64(len(e.bytes))
-		if e.kind != kindRecord {
+		if e.kind != kindRecord && e.kind != kindMark {
 			b = append(b, e.bytes...)
 			return nil
 		}
 		name, index, _, err := recordHead(e.payload())
 		b = binary.AppendUvarint(b, index)
 		b = append(append(b, byte(len(name))), name...)
+		if e.kind == kindMark {
+			var of entry
+			_, of, err = l.markIn(s.segment, s.data, e)
+			b = binary.AppendUvarint(b, uint64(e.offset-of.offset))
+			b = binary.AppendUvarint(b, uint64(len(of.bytes)))
+		}
 		return err
 	})
 	l.mu.RUnlock()
@@ -108,7 +115,7 @@ func (l *Log) readHint(s *segment) (bool, error) {
 	f.Close()
 	le := binary.LittleEndian
 	if err != nil || len(b) < hintHead+4 || le.Uint32(b[len(b)-4:]) != checksum(b[:len(b)-4]) || string(b[:8]) != hintMark ||
-		le.Uint32(b[8:]) != formatVersion || le.Uint64(b[12:]) != l.store || le.Uint64(b[20:]) != uint64(s.number) ||
+		le.Uint32(b[8:]) == 0 || le.Uint32(b[8:]) > formatVersion || le.Uint64(b[12:]) != l.store || le.Uint64(b[20:]) != uint64(s.number) ||
 		le.Uint64(b[28:]) != uint64(s.end) {
 		return false, nil
 	}
@@ -135,17 +142,35 @@ func (l *Log) enterHint(s *segment, b []byte, at int64) (rest []byte, end int64,
 	}
 	b = b[n:]
 	at += int64(skip)
-	if kind != kindRecord {
+	if kind != kindRecord && kind != kindMark {
 		if uint64(len(b)) < size {
 			return b, 0, fmt.Errorf("an entry is cut short")
 		}
-		return b[size:], at + int64(size), l.enterEntry(s, entry{kind, at, b[:size]})
+		return b[size:], at + int64(size), l.enterEntry(s, entry{kind, at, b[:size]}, nil)
 	}
 	index, n := binary.Uvarint(b)
 	if n <= 0 || len(b) < n+1 || b[n] == 0 || len(b) < n+1+int(b[n]) {
 		return b, 0, fmt.Errorf("a record is malformed")
 	}
 	name := b[n+1 : n+1+int(b[n])]
-	l.enterRead(name, spot{index: index, segment: s.number, offset: uint32(at), size: uint32(size)})
-	return b[n+1+len(name):], at + int64(size), nil
+	b = b[n+1+len(name):]
+	is := spot{index: index, segment: s.number, offset: uint32(at), size: uint32(size)}
+	if kind == kindMark {
+		if b, err = is.hintVote(b); err != nil {
+			return b, 0, err
+		}
+	}
+	l.enterRead(name, is)
+	return b, at + int64(size), nil
+}
+
+// hintVote reads where the vote of the mark at s is.
+func (s *spot) hintVote(b []byte) (rest []byte, err error) {
+	back, n := binary.Uvarint(b)
+	size, k := binary.Uvarint(b[max(n, 0):])
+	if n <= 0 || k <= 0 || s.index == 0 || back > uint64(s.offset)-dataStart || size < entryHead || size > min(back, maxPayload+entryHead) {
+		return b, fmt.Errorf("a mark is malformed")
+	}
+	s.place, s.vote = s.offset-uint32(back), uint32(size)
+	return b[n+k:], nil
 }

@@ -13,10 +13,19 @@ import (
 type spot struct {
 	index   uint64 // zero: not decided
 	name    uint32 // where its name is, in names
-	place   uint32 // in undecided, if it is not decided
+	place   uint32 // not decided: where it is in undecided; a mark: the offset of its vote
 	segment uint32
 	offset  uint32
 	size    uint32 // of the whole entry
+	vote    uint32 // a mark: the size of its vote; else zero
+}
+
+// bytes is how long the record is in a copy, about: one whose mark is at s is as long as its vote.
+func (s spot) bytes() int64 {
+	if s.vote > 0 {
+		return int64(s.vote)
+	}
+	return int64(s.size)
 }
 
 // An index finds the latest record of each instance. It holds names, and where records lie, but no values: about 100 bytes for each
@@ -96,7 +105,12 @@ func (x *index) fetch(records []paxos.Record) {
 
 // findString is find for a string.
 func (x *index) findString(name string) (at uint32, ok bool) {
-	return x.byName.Find(maphash.String(x.seed, name), func(at uint32) bool { return string(x.name(at)) == name })
+	return x.findHashed(maphash.String(x.seed, name), name)
+}
+
+// findHashed is find for a string, which has that hash.
+func (x *index) findHashed(hash uint64, name string) (at uint32, ok bool) {
+	return x.byName.Find(hash, func(at uint32) bool { return string(x.name(at)) == name })
 }
 
 // checkIndex returns an error if another instance than that of the record has its Index.
@@ -112,8 +126,11 @@ func (x *index) put(hash uint64, name []byte, s spot) (old spot) {
 	at, known := x.find(hash, name)
 	if known {
 		p := x.spot(at)
-		old, s.name, s.place = *p, p.name, p.place
+		old, s.name = *p, p.name
 		if old.index == s.index {
+			if s.index == 0 {
+				s.place = p.place
+			}
 			*p = s
 			return old
 		}

@@ -23,16 +23,22 @@ var (
 	childDir = flag.String("wal.child", "", "the directory of the process that TestKilledProcess kills")
 )
 
-// killedSave is the n-th batch of the process that is killed: some records, one of them new, some again. Old ones are dropped.
+// killedValue is what the n-th batch decides.
+func killedValue(n uint64) string {
+	return fmt.Sprint(n, strings.Repeat(string(rune('a'+n%26)), rand.New(rand.NewPCG(n, 19)).IntN(3000)))
+}
+
+// killedSave is the n-th batch of the process that is killed: some records, one of them new, some again; a vote for what the next one decides.
+// Old ones are dropped.
 func killedSave(n uint64) paxos.Batch {
 	x := rand.New(rand.NewPCG(n, 13))
-	value := strings.Repeat(string(rune('a'+n%26)), x.IntN(3000))
-	b := batchOf(decided(fmt.Sprintf("new/%09d", n), n, fmt.Sprint(n, value)))
+	value := killedValue(n)
+	b := batchOf(decided(fmt.Sprintf("new/%09d", n), n, value), voted(fmt.Sprintf("new/%09d", n+1), 1, killedValue(n+1)))
 	if n%100 == 0 && n > 500 {
 		b.Drop = append(b.Drop, paxos.NameRange{From: "new/", To: fmt.Sprintf("new/%09d", n-500)})
 	}
 	for i := range x.Uint64N(4) {
-		b.Records = append(b.Records, voted(fmt.Sprint("again/", i), n, fmt.Sprint(n, value)))
+		b.Records = append(b.Records, voted(fmt.Sprint("again/", i), n, value))
 	}
 	return b
 }

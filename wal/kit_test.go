@@ -59,6 +59,12 @@ func decided(name string, index uint64, v string) paxos.Record {
 	return r
 }
 
+// chosen returns the decision for the value that was voted for, in the ballot of the vote.
+func chosen(r paxos.Record, index uint64) paxos.Record {
+	r.Chosen, r.Index = true, index
+	return r
+}
+
 func batchOf(records ...paxos.Record) paxos.Batch { return paxos.Batch{Records: records} }
 
 // A model is what a log should hold.

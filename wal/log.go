@@ -20,8 +20,8 @@ type Options struct {
 	// Logger gets what an operator should know: what Open found and dropped, and what failed in the background. Nil:
 	// nothing is logged. Its keys are dir, segment and err.
 	Logger *slog.Logger
-	// SegmentSize is the most bytes of a segment: 32 MiB; 64 KiB to 256 MiB. The first segments are smaller, and a batch that needs it
-	// gets a larger one. About two segments' worth of space is ahead of what is used.
+	// SegmentSize is the most bytes of a segment: 32 MiB; 64 KiB to 256 MiB. The first segments are smaller, though of some batches at
+	// least, and a batch that needs it gets a larger one. About two segments' worth of space is ahead of what is used.
 	SegmentSize int64
 	// ReadOnly opens the log to be looked at, and changes nothing. Save fails, and no server may have it open.
 	ReadOnly bool
@@ -69,7 +69,8 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // A Log is the storage of one server, open. It is a paxos.Storage; its methods are safe for concurrent use. Close it after
-// the Node. Its memory is about 100 bytes for each instance that it holds, plus the largest batch of late.
+// the Node. Its memory is about 100 bytes for each instance that it holds, plus the largest batch of late, plus at most 16 MiB of
+// values that were voted for and not decided yet, which it shares with whoever saved them.
 type Log struct {
 	dir     string
 	fs      disk.FS
@@ -83,6 +84,8 @@ type Log struct {
 	active   *segment
 	sequence uint64 // of the next batch
 	encoder  encoder
+	votes    votes     // in the active segment
+	marks    []vote    // of the records of a batch
 	name     []byte    // of a record, for the index
 	indexes  []uint64  // of the records of a batch
 	saved    time.Time // when the last Save ended
@@ -108,6 +111,7 @@ type Log struct {
 	ready    *sync.Cond // a segment was prepared, or can't be
 	prepared *segment   // nil: not yet
 	wanted   int64      // bytes of data that the next segment must have room for
+	overflow int64      // bytes of the last batch that the active segment had no room for
 	begun    time.Time  // when the active segment became it
 	hurried  int64      // how large the one before was, if it was full soon; else 0
 	failed   error      // why there is no prepared segment
@@ -171,6 +175,8 @@ func (l *Log) Load(instance string) (paxos.Record, error) {
 	rec, err := l.read(from, s, buf)
 	if err == nil && (rec.Instance != instance || rec.Index != s.index) {
 		err = &CorruptionError{from.path, int64(s.offset), fmt.Sprintf("the record of %q is not here", instance)}
+	} else if damaged, ok := err.(*CorruptionError); ok {
+		damaged.Reason = fmt.Sprintf("the record of %q: %s", instance, damaged.Reason)
 	}
 	if err != nil {
 		return paxos.Record{}, err
@@ -189,6 +195,46 @@ const maxRead = 64 << 10
 
 // read reads the record at that spot.
 func (l *Log) read(from *segment, s spot, buf *[]byte) (paxos.Record, error) {
+	if s.vote > 0 {
+		return l.readMark(from, s, buf)
+	}
+	e, err := l.readEntry(from, s, kindRecord, buf)
+	if err != nil {
+		return paxos.Record{}, err
+	}
+	rec, err := parseRecord(e.payload())
+	if err != nil {
+		return paxos.Record{}, &CorruptionError{from.path, e.offset, err.Error()}
+	}
+	return rec, nil
+}
+
+// readMark reads the record whose mark is at that spot.
+func (l *Log) readMark(from *segment, s spot, buf *[]byte) (paxos.Record, error) {
+	e, err := l.readEntry(from, s, kindMark, buf)
+	if err != nil {
+		return paxos.Record{}, err
+	}
+	m, err := parseMark(e.payload())
+	if err == nil && m.offset != int64(s.place) {
+		err = m.missing()
+	}
+	if err != nil {
+		return paxos.Record{}, &CorruptionError{from.path, e.offset, err.Error()}
+	}
+	of, err := l.readEntry(from, spot{offset: s.place, size: s.vote}, kindRecord, buf)
+	if err != nil {
+		return paxos.Record{}, err
+	}
+	rec, err := m.whole(of)
+	if err != nil {
+		return paxos.Record{}, &CorruptionError{from.path, of.offset, err.Error()}
+	}
+	return rec, nil
+}
+
+// readEntry reads the entry at that spot, which must be of that kind. It lies in buf.
+func (l *Log) readEntry(from *segment, s spot, kind byte, buf *[]byte) (e entry, err error) {
 	b := *buf
 	if cap(b) < int(s.size) {
 		b = make([]byte, s.size)
@@ -199,30 +245,18 @@ func (l *Log) read(from *segment, s spot, buf *[]byte) (paxos.Record, error) {
 	}
 	if n, err := from.file.ReadAt(b, int64(s.offset)); n < len(b) {
 		if errors.Is(err, io.EOF) {
-			return paxos.Record{}, &CorruptionError{from.path, int64(s.offset), "the file ends in a record"}
+			return e, &CorruptionError{from.path, int64(s.offset), "the file ends in a record"}
 		}
-		return paxos.Record{}, fmt.Errorf("wal: %s: %w", from.path, err)
+		return e, fmt.Errorf("wal: %s: %w", from.path, err)
 	}
-	if why := l.checkEntry(from, s, b, kindRecord); why != "" {
-		return paxos.Record{}, &CorruptionError{from.path, int64(s.offset), why}
-	}
-	rec, err := parseRecord(b[entryHead:])
-	if err != nil {
-		return paxos.Record{}, &CorruptionError{from.path, int64(s.offset), err.Error()}
-	}
-	return rec, nil
-}
-
-// checkEntry returns what is wrong with the entry b that was read at s; empty: nothing.
-func (l *Log) checkEntry(from *segment, s spot, b []byte, kind byte) string {
 	e, rest, err := nextEntry(b, int64(s.offset))
-	switch {
-	case err != nil:
-		return err.Error()
-	case len(rest) > 0 || e.kind != kind || !l.intact(from, e):
-		return errEntrySum.Error()
+	if err == nil && (len(rest) > 0 || e.kind != kind || !l.intact(from, e)) {
+		err = errEntrySum
 	}
-	return ""
+	if err != nil {
+		return e, &CorruptionError{from.path, int64(s.offset), err.Error()}
+	}
+	return e, nil
 }
 
 // intact reports whether the entry, which was read from that segment, has the right checksum.

@@ -15,7 +15,7 @@ import (
 // The manifest says whose storage the directory is, and which segments there are, in their order. It is text, replaced as a
 // whole: a new one is written and synced under another name, and renamed.
 //
-//	paxos wal 1
+//	paxos wal 2
 //	store 6b3f09a1c2d4e5f7
 //	cluster "lunch"
 //	id 1
@@ -31,6 +31,7 @@ import (
 // that it, or what it replaces, held. The batches of an open one end where they end; one that was prepared has none. A
 // segment is listed before anything is written to it. sum is the checksum of the lines before.
 type manifest struct {
+	version  int               // as which it was written
 	state    paxos.ServerState // as it was formatted
 	next     uint32
 	segments []listed
@@ -53,7 +54,7 @@ const (
 
 // text is the manifest as it stands in its file.
 func (m *manifest) text() []byte {
-	b := fmt.Appendf(nil, "paxos wal %d\nstore %016x\ncluster %q\nid %d\nmembers %q\nnext %d\n", formatVersion, m.state.Store, m.state.Cluster,
+	b := fmt.Appendf(nil, "paxos wal %d\nstore %016x\ncluster %q\nid %d\nmembers %q\nnext %d\n", m.version, m.state.Store, m.state.Cluster,
 		m.state.ID, m.state.Members, m.next)
 	for _, s := range m.segments {
 		kind := "closed"
@@ -73,8 +74,10 @@ func (m *manifest) text() []byte {
 func parseManifest(b []byte) (m manifest, err error) {
 	text := string(b)
 	first, _, _ := strings.Cut(text, "\n")
-	if v, ok := strings.CutPrefix(first, "paxos wal "); ok && v != strconv.Itoa(formatVersion) && len(v) < 20 {
-		return m, fmt.Errorf("format version %q: this program knows version %d only", v, formatVersion)
+	if v, ok := strings.CutPrefix(first, "paxos wal "); ok && len(v) < 20 {
+		if m.version, err = strconv.Atoi(v); err != nil || m.version < 1 || m.version > formatVersion {
+			return m, fmt.Errorf("format version %q: this program knows those up to %d only", v, formatVersion)
+		}
 	}
 	cut := strings.LastIndex(strings.TrimSuffix(text, "\n"), "\n") + 1
 	if text[cut:] != fmt.Sprintf("sum %08x\n", checksum(b[:cut])) {
@@ -152,6 +155,7 @@ func readManifest(files disk.FS, dir string) (m manifest, err error) {
 
 // writeManifest makes m the manifest of dir, durably.
 func writeManifest(files disk.FS, dir string, m *manifest) error {
+	m.version = formatVersion
 	return writeFile(files, filepath.Join(dir, manifestName), m.text())
 }
 

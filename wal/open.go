@@ -202,11 +202,11 @@ func (l *Log) readClosed(s *segment) error {
 	if err != nil {
 		return err
 	}
-	return scan.whole(func(e entry) error { return l.enterEntry(s, e) })
+	return scan.whole(func(e entry) error { return l.enterEntry(s, e, scan.data) })
 }
 
-// enterEntry enters an entry that was read into the index.
-func (l *Log) enterEntry(s *segment, e entry) error {
+// enterEntry enters an entry into the index that was read with data, which is all of the segment.
+func (l *Log) enterEntry(s *segment, e entry, data []byte) error {
 	at := spot{segment: s.number, offset: uint32(e.offset), size: uint32(len(e.bytes))}
 	switch e.kind {
 	case kindServer:
@@ -229,6 +229,13 @@ func (l *Log) enterEntry(s *segment, e entry) error {
 		}
 		at.index = index
 		l.enterRead(name, at)
+	case kindMark:
+		m, of, err := l.markIn(s, data, e)
+		if err != nil {
+			return err
+		}
+		at.index, at.place, at.vote = m.record.Index, uint32(of.offset), uint32(len(of.bytes))
+		l.enterRead([]byte(m.record.Instance), at)
 	default:
 		return fmt.Errorf("an entry of a kind that is not known: %d", e.kind)
 	}

@@ -38,6 +38,7 @@ func (l *Log) recover(open []*segment, sequence uint64) error {
 		if saved.restore(scan); scan.rescued && l.options.ReadOnly {
 			s.file = rescued{s.file, saved}
 		}
+		s.marks = hasMarks(scan.data)
 		if err := l.recoverSegment(scan, before); err != nil {
 			return err
 		}
@@ -81,7 +82,7 @@ func (l *Log) recoverSegment(scan, before *scan) error {
 		if !ok {
 			break
 		}
-		if err := scan.eachEntry(entries, at, func(e entry) error { return l.enterEntry(s, e) }); err != nil {
+		if err := scan.eachEntry(entries, at, func(e entry) error { return l.enterEntry(s, e, scan.data) }); err != nil {
 			return err
 		}
 	}

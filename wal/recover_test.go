@@ -81,16 +81,19 @@ func TestBatchOfKilledProcessIsDurableWhenSeen(t *testing.T) {
 // The process is killed before every call, and the next one finds all that it wrote, synced or not. What that one shows is there after
 // a loss of power.
 func TestKilledAnywhereThenPowerLost(t *testing.T) {
-	images := 0
+	images, marks := 0, 0
 	for seed := uint64(0); seed < 6 && (seed == 0 || !testing.Short()); seed++ {
 		x := rand.New(rand.NewPCG(seed, 6))
-		err := record(t, seed, nil).each(func(h *disktest.History, now moment) error {
+		r := record(t, seed, nil)
+		marks += r.marks
+		err := r.each(func(h *disktest.History, now moment) error {
 			images++
 			return checkImage(h.Kill(), now, x)
 		})
 		require.NoError(t, err, "seed %d", seed)
 	}
-	t.Logf("%d images", images)
+	t.Logf("%d images, of histories with %d marks", images, marks)
+	require.Positive(t, marks)
 }
 
 // A batch that was torn goes; a shorter one is written in its place. What was left of the torn one is gone, too: it is neither taken
@@ -146,6 +149,13 @@ func TestTwoPreparedSegments(t *testing.T) {
 // A decision may get another Index, and its old one another instance. What tells of the change in between can be compacted away: the log
 // is no less whole for it, though one Index stands in two records that were the latest once.
 func TestIndexChangesHands(t *testing.T) {
+	for _, marks := range []bool{false, true} {
+		t.Run(fmt.Sprintf("marks %t", marks), func(t *testing.T) { indexChangesHands(t, marks) })
+	}
+}
+
+// indexChangesHands has the decisions be marks, or not.
+func indexChangesHands(t *testing.T, marks bool) {
 	fs := created(t)
 	l := openIn(t, fs)
 	m := modelOf(l)
@@ -158,14 +168,22 @@ func TestIndexChangesHands(t *testing.T) {
 			save(batchOf(decided(fmt.Sprint(name, n), uint64(l.sequence*1000), strings.Repeat("f", 900))))
 		}
 	}
-	save(batchOf(decided("first", 5, "v")))
+	decide := func(name string, index uint64) {
+		v := voted(name, index, strings.Repeat("v", 60))
+		if marks {
+			save(batchOf(v))
+		}
+		save(batchOf(chosen(v, index)))
+	}
+	decide("first", 5)
 	fill("a")
 	save(batchOf(decided("first", 7, strings.Repeat("v", 3000))))
-	save(batchOf(decided("second", 5, "v")))
+	decide("second", 5)
 	fill("b")
-	save(batchOf(decided("first", 8, "v")))
+	decide("first", 8)
 	fill("c")
 	require.NoError(t, m.differs(l))
+	require.Equal(t, marks, marksWritten(fs.Ops()) >= 2)
 	for range 2 {
 		require.NoError(t, l.Close())
 		l = openIn(t, fs)

@@ -52,7 +52,7 @@ func (l *Log) save(b *paxos.Batch) error {
 	if err := l.check(b); err != nil {
 		return fmt.Errorf("wal: %s: %w", l.dir, err)
 	}
-	if err := l.encoder.encode(b); err != nil {
+	if err := l.encode(b); err != nil {
 		return fmt.Errorf("wal: %s: %w", l.dir, err)
 	}
 	if err := l.makeRoom(padded(int64(len(l.encoder.buf)))); err != nil {
@@ -76,6 +76,16 @@ func (l *Log) save(b *paxos.Batch) error {
 	l.plan.Unlock()
 	l.sequence++
 	return nil
+}
+
+// encode encodes b for the active segment; if that has no room for it, without marks, for the next.
+func (l *Log) encode(b *paxos.Batch) error {
+	marked := l.findVotes(b)
+	if err := l.encoder.encode(b, l.marks); err != nil || !marked || l.active.size-l.active.end >= padded(int64(len(l.encoder.buf))) {
+		return err
+	}
+	clear(l.marks)
+	return l.encoder.encode(b, nil)
 }
 
 // check refuses what must not be saved. Nothing but a Save changes what it looks at.
@@ -127,16 +137,20 @@ func (l *Log) enter(b *paxos.Batch, s *segment) {
 	l.index.fetch(b.Records)
 	for i := range b.Records {
 		next()
-		spot.index = b.Records[i].Index
-		l.name = append(l.name[:0], b.Records[i].Instance...)
+		r, of := &b.Records[i], l.marks[i]
+		spot.index, spot.place, spot.vote = r.Index, of.offset, of.size
+		l.name = append(l.name[:0], r.Instance...)
 		l.enterRecord(l.index.hashes[i], l.name, spot)
+		if !r.Chosen && len(r.Acceptor.Value) >= leastMarked {
+			l.votes.add(vote{spot.offset, spot.size, leUint32(l.encoder.buf[int64(spot.offset)-s.end:])}, r.Acceptor.Value)
+		}
 	}
 }
 
 // enterRecord makes s the spot of the instance with that name, which has that hash.
 func (l *Log) enterRecord(hash uint64, name []byte, s spot) {
 	l.leave(l.index.put(hash, name, s))
-	l.segments[s.segment].live += int64(s.size)
+	l.segments[s.segment].live += s.bytes()
 }
 
 // enterState makes state, which lies at s, the server's.
@@ -155,7 +169,7 @@ func (l *Log) enterDrop(r paxos.NameRange, s spot) {
 // leave notes that the entry there does not count any more.
 func (l *Log) leave(s spot) {
 	if from := l.segments[s.segment]; from != nil && s.size > 0 {
-		from.live -= int64(s.size)
+		from.live -= s.bytes()
 	}
 }
 
@@ -175,7 +189,7 @@ func (l *Log) makeRoom(n int64) error {
 // there was no space for it, that is tried once more.
 func (l *Log) takePrepared(n int64) error {
 	l.plan.Lock()
-	l.wanted = n
+	l.wanted, l.overflow = n, n
 	l.failed = nil
 	needed := l.prepared == nil
 	l.plan.Unlock()
@@ -202,6 +216,7 @@ func (l *Log) takePrepared(n int64) error {
 		l.hurried = l.active.size
 	}
 	l.active, l.begun, l.prepared = l.prepared, now, nil
+	l.votes.reset()
 	if l.active.size-l.active.end >= n {
 		l.wanted = 0 // the next need not be as large
 	}

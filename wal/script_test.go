@@ -59,18 +59,32 @@ func (s *script) batch() (b paxos.Batch) {
 		switch {
 		case r.Chosen:
 			continue
-		case s.x.IntN(3) == 0:
+		case !r.Acceptor.Accepted.IsZero() && s.x.IntN(3) > 0:
+			r = s.decide(r)
+		case s.x.IntN(4) == 0:
 			r = paxos.Record{Instance: name, Acceptor: r.Acceptor}
 			r.Acceptor.Promised = ballot(round)
-		case s.x.IntN(2) == 0:
+		case s.x.IntN(4) > 0:
 			r = voted(name, round, s.value())
 		default:
-			s.index += 1 + uint64(s.x.IntN(2))
-			r = decided(name, s.index, s.value())
+			r = s.decide(paxos.Record{Instance: name})
 		}
 		b.Records = append(b.Records, r)
 	}
 	return b
+}
+
+// decide returns a decision about an instance of which r is the record: mostly with the value that was voted for, and in the ballot of that,
+// so that it becomes a mark.
+func (s *script) decide(r paxos.Record) paxos.Record {
+	s.index += 1 + uint64(s.x.IntN(2))
+	decision := decided(r.Instance, s.index, s.value())
+	if v := r.Acceptor; !v.Accepted.IsZero() && s.x.IntN(6) > 0 {
+		if decision.Acceptor.Value = v.Value; s.x.IntN(3) > 0 {
+			decision.Acceptor = v
+		}
+	}
+	return decision
 }
 
 // run saves n batches on the log. Marks tell where each Save began and ended.

@@ -62,6 +62,7 @@ type segment struct {
 	obsolete atomic.Bool  // its file is removed when nobody uses it any more
 
 	// What follows is the writer's, and of those who hold Log.plan.
+	marks   bool   // there may be marks in it
 	closed  bool   // nothing more is written to it
 	copy    bool   // it was made by compaction
 	hinted  bool   // it has a hint, or does not need one
@@ -136,8 +137,8 @@ func checkHeader(b []byte, store uint64, number uint32) string {
 	switch {
 	case len(b) < segmentHead || string(b[:8]) != segmentMark || le.Uint32(b[32:]) != checksum(b[:32]):
 		return "the header of the segment can't be read"
-	case le.Uint32(b[8:]) != formatVersion:
-		return fmt.Sprintf("format version %d: this program knows version %d only", le.Uint32(b[8:]), formatVersion)
+	case le.Uint32(b[8:]) == 0 || le.Uint32(b[8:]) > formatVersion:
+		return fmt.Sprintf("format version %d: this program knows those up to %d only", le.Uint32(b[8:]), formatVersion)
 	case le.Uint64(b[16:]) != store:
 		return fmt.Sprintf("it is of the storage %016x, not of %016x", le.Uint64(b[16:]), store)
 	case le.Uint64(b[24:]) != uint64(number):
@@ -146,6 +147,9 @@ func checkHeader(b []byte, store uint64, number uint32) string {
 	return ""
 }
 
+// hasMarks reports whether the segment with that header, which is right, may have marks.
+func hasMarks(b []byte) bool { return leUint32(b[8:]) >= withMarks }
+
 // isCopy reports whether the segment with that header, which is right, is a copy.
 func isCopy(b []byte) bool { return leUint32(b[12:]) == 1 }
 
@@ -153,7 +157,7 @@ func isCopy(b []byte) bool { return leUint32(b[12:]) == 1 }
 func putSeal(b []byte, turn int, store uint64, number uint32, sequence uint64, end int64) {
 	le := binary.LittleEndian
 	copy(b, sealMark)
-	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[8:], sealVersion)
 	le.PutUint32(b[12:], uint32(turn))
 	le.PutUint64(b[16:], store)
 	le.PutUint64(b[24:], uint64(number))

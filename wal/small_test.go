@@ -302,7 +302,7 @@ func TestOldManifest(t *testing.T) {
 	old := [][]byte{fs.Content(filepath.Join(dir, manifestName))}
 	l := openIn(t, fs)
 	s := newScript(rand.New(rand.NewPCG(3, 18)), 900, l)
-	for range 40 {
+	for range 80 {
 		require.NoError(t, s.run(l, 3, func(_, _ *model) {}))
 		if now := fs.Content(filepath.Join(dir, manifestName)); string(now) != string(old[len(old)-1]) {
 			old = append(old, now)

@@ -39,7 +39,7 @@ func (l *Log) Verify() error {
 		buf = scan.data
 		closed := *scan
 		closed.segment = &segment{path: s.path, number: s.number, end: s.end, batches: s.batches}
-		if err := closed.whole(func(e entry) error { return l.verifyEntry(s, e) }); err != nil {
+		if err := closed.whole(func(e entry) error { return l.verifyEntry(s, e, scan.data) }); err != nil {
 			return err
 		}
 	}
@@ -57,14 +57,17 @@ func (l *Log) Verify() error {
 	return nil
 }
 
-// verifyEntry checks one entry by itself.
-func (l *Log) verifyEntry(s *segment, e entry) error {
+// verifyEntry checks one entry, which was read with data, by itself; a mark with its vote.
+func (l *Log) verifyEntry(s *segment, e entry, data []byte) error {
 	if !l.intact(s, e) {
 		return errEntrySum
 	}
-	if e.kind != kindRecord {
-		return nil
+	var err error
+	switch e.kind {
+	case kindRecord:
+		_, err = parseRecord(e.payload())
+	case kindMark:
+		_, _, err = l.markIn(s, data, e)
 	}
-	_, err := parseRecord(e.payload())
 	return err
 }

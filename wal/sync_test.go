@@ -105,6 +105,7 @@ type leaver struct {
 	site   string
 	left   int // calls that were left out
 	images int
+	marks  int // that were written
 	x      *rand.Rand
 }
 
@@ -124,6 +125,7 @@ func (v *leaver) history(base *disktest.FS, ops []disktest.Op, live int) *diskte
 // after that of a second.
 func (v *leaver) check(t *testing.T, seed uint64) error {
 	r := record(t, seed, nil)
+	v.marks += r.marks
 	h := v.history(r.base, r.ops, 0)
 	now := r.moments[0]
 	for op := h.Next(); op != nil; op = h.Next() {
@@ -219,6 +221,7 @@ func TestEachSyncIsNeeded(t *testing.T) {
 				lost = v.check(t, seed)
 			}
 			require.Positive(t, v.left, "it was never called")
+			require.Positive(t, v.marks)
 			if s.why == "" {
 				require.Error(t, lost, "%d images: it is not needed", v.images)
 			} else {

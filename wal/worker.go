@@ -99,6 +99,10 @@ func (l *Log) prepareNext() error {
 	}
 }
 
+// fewBatches is how many batches a segment has room for at least: of large ones, too, the votes shall be in the segment of their decisions,
+// which are marks then.
+const fewBatches = 8
+
 // nextSize is how large the next segment is to be: a sixteenth of what counts, so that what is ahead of a small log is small. If the
 // segments fill so fast that the preparing of them, which takes some syncs, might be what Saves wait for, it is up to twice as
 // much; plan is held.
@@ -110,6 +114,7 @@ func (l *Log) nextSize() int64 {
 		live += s.live
 	}
 	size := max(live/16, least)
+	size = max(size, fewBatches*l.overflow)
 	if l.hurried > 0 {
 		size = max(size, min(2*l.hurried, max(live/8, 4*least)))
 	}
@@ -129,7 +134,7 @@ func (l *Log) prepare(size int64) error {
 	if err != nil {
 		return fmt.Errorf("wal: %s: %w", path, err)
 	}
-	s := &segment{number: number, path: path, file: f, size: size, end: dataStart}
+	s := &segment{number: number, path: path, file: f, size: size, end: dataStart, marks: true}
 	s.acquire()
 	l.plan.Lock()
 	l.manifest.next = number + 1
