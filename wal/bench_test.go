@@ -33,20 +33,29 @@ func benchName(i int) string { return fmt.Sprintf("%016x", uint64(i)*0x9e3779b97
 // fill saves n instances as a server does that votes in all of them: promise, vote, decision, in batches.
 func fill(t testing.TB, l *Log, n int) {
 	const batch = 500
-	records := make([]paxos.Record, batch)
 	for from := 0; from < n; from += batch {
-		for phase := range 3 {
-			for i := range records {
-				r := paxos.Record{Instance: benchName(from + i), Acceptor: paxos.Acceptor{Promised: ballot(1)}}
-				if phase > 0 {
-					r.Acceptor.Accepted, r.Acceptor.Value = ballot(1), benchValue
-				}
-				if phase == 2 {
-					r.Chosen, r.Index = true, uint64(from+i+1)
-				}
-				records[i] = r
+		fillSome(t, l, from, batch, batch, benchValue)
+	}
+}
+
+// fillSome saves n instances from that number on, so many in a batch: first the promises for all, then the votes, then the decisions.
+func fillSome(t testing.TB, l *Log, from, n, batch int, value paxos.Value) {
+	records := make([]paxos.Record, n)
+	for i := range records {
+		records[i] = paxos.Record{Instance: benchName(from + i), Acceptor: paxos.Acceptor{Promised: ballot(1)}}
+	}
+	for phase := range 3 {
+		for i := range records {
+			r := &records[i]
+			if phase > 0 {
+				r.Acceptor.Accepted, r.Acceptor.Value = ballot(1), value
 			}
-			require.NoError(t, l.Save(paxos.Batch{Records: records}))
+			if phase == 2 {
+				r.Chosen, r.Index = true, uint64(from+i+1)
+			}
+		}
+		for i := 0; i < n; i += batch {
+			require.NoError(t, l.Save(paxos.Batch{Records: records[i:min(i+batch, n)]}))
 		}
 	}
 }
