@@ -296,6 +296,36 @@ func TestMarkStaysInSegment(t *testing.T) {
 	require.NoError(t, still.Verify())
 }
 
+// A vote in an earlier segment is not taken for another one, for the same value, that lies at the same offset of the active one.
+func TestNoMarkByOffsetAlone(t *testing.T) {
+	fs := created(t)
+	l := openIn(t, fs)
+	m := modelOf(l)
+	save := func(r paxos.Record) {
+		require.NoError(t, l.Save(batchOf(r)))
+		m.apply(batchOf(r))
+	}
+	value := strings.Repeat("v", 100)
+	a, b := voted("a", 1, value), voted("b", 1, value)
+	save(a)
+	for l.active.size-l.active.end >= 180 {
+		saveSized(t, l, m, 10)
+	}
+	save(b) // the first batch of the next
+	at := func(name string) *spot {
+		i, _ := l.index.findString(name)
+		return l.index.spot(i)
+	}
+	require.Equal(t, at("a").offset, at("b").offset)
+	require.NotEqual(t, at("a").segment, at("b").segment)
+	save(chosen(a, 5000))
+	require.Zero(t, l.marks[0].size)
+	require.NoError(t, m.differs(l))
+	save(chosen(b, 5001))
+	require.NotZero(t, l.marks[0].size)
+	require.NoError(t, m.differs(l))
+}
+
 // Of large values, too, most decisions are marks: segments have room for some batches.
 func TestMarksOfLargeValues(t *testing.T) {
 	l, _ := openNew(t, Options{})
@@ -416,6 +446,10 @@ func TestDamageToMark(t *testing.T) {
 // to another instance, to another vote for the same one.
 func TestMarkLeadsAstray(t *testing.T) {
 	value, other := strings.Repeat("v", 100), strings.Repeat("o", 100)
+	var e encoder
+	forged := voted("lunch", 2, other)
+	require.NoError(t, e.record(&forged))
+	within := string(e.buf) // what looks like a vote, but for its checksum
 	for name, astray := range map[string]func(first, early, of, mark spot) vote{
 		"the head":        func(_, _, of, _ spot) vote { return vote{offset: 200, size: of.size} },
 		"beyond":          func(_, _, of, _ spot) vote { return vote{offset: 16383, size: of.size} },
@@ -424,6 +458,9 @@ func TestMarkLeadsAstray(t *testing.T) {
 		"amidst":          func(_, _, of, _ spot) vote { return vote{offset: of.offset + 8, size: of.size} },
 		"another name":    func(first, _, _, _ spot) vote { return vote{offset: first.offset, size: first.size} },
 		"an earlier vote": func(_, early, _, _ spot) vote { return vote{offset: early.offset, size: early.size} },
+		"in a value": func(first, _, _, _ spot) vote {
+			return vote{offset: first.offset + first.size - uint32(len(within)) - 1}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs := created(t)
@@ -434,7 +471,7 @@ func TestMarkLeadsAstray(t *testing.T) {
 				i, _ := l.index.findString(r.Instance)
 				return *l.index.spot(i)
 			}
-			first, early, of := save(voted("first", 1, value)), save(voted("lunch", 1, other)), save(voted("lunch", 2, value))
+			first, early, of := save(voted("first", 1, within)), save(voted("lunch", 1, other)), save(voted("lunch", 2, value))
 			decision := chosen(voted("lunch", 2, value), 1)
 			mark := save(decision)
 			save(voted("later", 1, value))
@@ -444,8 +481,11 @@ func TestMarkLeadsAstray(t *testing.T) {
 			path := segmentPath(dir, mark.segment)
 			content := fs.Content(path)
 			v := astray(first, early, of, mark)
-			if v.sum = leUint32(content[of.offset:]); name == "another name" {
-				v.sum = leUint32(content[first.offset:])
+			switch name {
+			case "another name", "in a value":
+				v.sum = leUint32(content[v.offset:])
+			default:
+				v.sum = leUint32(content[of.offset:])
 			}
 			var e encoder
 			require.NoError(t, e.mark(&decision, v))
