@@ -114,7 +114,11 @@ func (l *Log) nextSize() int64 {
 		live += s.live
 	}
 	size := max(live/16, least)
-	size = max(size, fewBatches*l.overflow)
+	few := int64(fewBatches)
+	if l.wanted > 0 { // a Save waits for it
+		few = 2
+	}
+	size = max(size, few*l.overflow)
 	if l.hurried > 0 {
 		size = max(size, min(2*l.hurried, max(live/8, 4*least)))
 	}
