@@ -74,7 +74,7 @@ func (t *memos) find(name string) *memo {
 	return t.at(number)
 }
 
-// expect is called with names that are about to be found: see tables.Names.Fetch.
+// expect is called with names that are about to be found: see tables.Names.FetchAll.
 func (t *memos) expect(names []string) {
 	t.hashes = t.hashes[:0]
 	for _, name := range names {

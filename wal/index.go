@@ -39,7 +39,6 @@ type index struct {
 	order     tables.Order
 	names     arena
 	hashes    []uint64 // of the names that were fetched last
-	fetched   uint64   // see tables.Names.Fetch
 }
 
 // An arena keeps names, one after the other, each with its length before it, at multiples of 4 bytes. What is dropped stays
@@ -97,10 +96,9 @@ func (x *index) find(hash uint64, name []byte) (at uint32, ok bool) {
 func (x *index) fetch(records []paxos.Record) {
 	x.hashes = x.hashes[:0]
 	for i := range records {
-		hash := maphash.String(x.seed, records[i].Instance)
-		x.hashes = append(x.hashes, hash)
-		x.fetched ^= x.byName.Fetch(hash)
+		x.hashes = append(x.hashes, maphash.String(x.seed, records[i].Instance))
 	}
+	x.byName.FetchAll(x.hashes)
 }
 
 // findString is find for a string.

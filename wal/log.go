@@ -132,6 +132,7 @@ var _ paxos.Storage = (*Log)(nil)
 func newLog(dir string, o Options) *Log {
 	l := &Log{dir: dir, fs: o.fs, options: o, index: index{seed: maphash.MakeSeed()}, segments: map[uint32]*segment{},
 		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	l.index.byName.Remember()
 	l.ready = sync.NewCond(&l.plan)
 	l.reads.New = func() any { return new([]byte) }
 	return l

@@ -61,10 +61,15 @@ func (n *Names) Find(hash uint64, is func(at uint32) bool) (at uint32, ok bool) 
 	return 0, false
 }
 
-// Fetch reads where Find begins to look for that hash. Where many are to be found one after the other, each fetched before any is found,
-// the memory is waited for once, and not for each: it answers many questions side by side. What Fetch returns is to be
-// used for something, and means nothing.
-func (n *Names) Fetch(hash uint64) uint64 {
+// FetchAll reads where Find begins to look for these hashes. Where many are to be found one after the other, each fetched before any is
+// found, the memory is waited for once, and not for each: it answers many questions side by side.
+func (n *Names) FetchAll(hashes []uint64) {
+	for _, hash := range hashes {
+		n.fetched ^= n.fetch(hash) // else the compiler would leave the reading out
+	}
+}
+
+func (n *Names) fetch(hash uint64) uint64 {
 	if n.remembered(hash) != 0 {
 		return 0
 	}
@@ -73,13 +78,6 @@ func (n *Names) Fetch(hash uint64) uint64 {
 		return 0
 	}
 	return t.slots[t.home(hash)]
-}
-
-// FetchAll is Fetch for many, which are about to be found in this order.
-func (n *Names) FetchAll(hashes []uint64) {
-	for _, hash := range hashes {
-		n.fetched ^= n.Fetch(hash) // else the compiler would leave the reading out
-	}
 }
 
 // Add enters a record, which is not there yet.
