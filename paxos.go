@@ -27,7 +27,7 @@ const MaxName = 255
 // Limits bounds what a server holds and sends. A zero field means its default. Servers of one cluster should have the
 // same MaxValue: a larger value than a server allows is not accepted there.
 type Limits struct {
-	MaxValue  int // bytes of a value: 1 MiB, which is also the most
+	MaxValue  int // bytes of a value: 1 MiB, which is also the most; of 64 KiB and more, 8 MiB are under way from a server at a time
 	MaxHint   int // bytes of a value that a Prepare carries as a hint: 64 KiB; a larger one is not hinted
 	MaxPacket int // bytes of a Packet: 4 MiB; a message that is larger travels alone
 	MaxBatch  int // bytes of a Batch: 4 MiB; a record that is larger is saved alone
