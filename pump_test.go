@@ -169,7 +169,11 @@ func (p *pump) take(id ServerID, r *Replica) bool {
 		kept.Messages = nil
 		for _, m := range packet.Messages {
 			if pulls := m.Kind == KindPull || m.Kind == KindNames; !pulls || p.pulls {
-				p.sent = append(p.sent, fmt.Sprintf("%d -> %d: %v", packet.From, packet.To, m))
+				shown := m
+				if n := len(m.Value); n > 1<<10 {
+					shown.Value = Value(fmt.Sprint(n, " bytes"))
+				}
+				p.sent = append(p.sent, fmt.Sprintf("%d -> %d: %v", packet.From, packet.To, shown))
 			}
 			if p.lose == nil || !p.lose(packet, m) {
 				kept.Messages = append(kept.Messages, m)
