@@ -247,3 +247,26 @@ func (now moment) holds(l *Log) (*model, int, error) {
 	}
 	return now.begun, n, nil
 }
+
+// A hint whose checksum is right and that lies is found out by Load, and by Verify.
+func TestVerifyFindsAHintThatLies(t *testing.T) {
+	files, path, _, _, _ := markedFiles(t)
+	hint := files[hintPath(path)]
+	at := strings.LastIndex(string(hint), "lunch")
+	require.Positive(t, at)
+	for what, lie := range map[string]func(b []byte){
+		"another name":  func(b []byte) { b[at] = 'b' },
+		"another Index": func(b []byte) { b[at-3]++ },
+	} {
+		t.Run(what, func(t *testing.T) {
+			changed := slices.Clone(hint)
+			lie(changed)
+			resum(hintPath(path), changed, 0)
+			l, err := files.with(hintPath(path), changed).open()
+			require.NoError(t, err)
+			var damaged *CorruptionError
+			require.ErrorAs(t, l.Verify(), &damaged)
+			require.NoError(t, l.Close())
+		})
+	}
+}

@@ -241,6 +241,37 @@ func TestRoomIsFreedInTime(t *testing.T) {
 	require.NoError(t, m.differs(openIn(t, fs)))
 }
 
+// A Save for which there is room finds it, although more would be prepared if there were space.
+func TestRoomForOneBatchIsEnough(t *testing.T) {
+	fs := created(t)
+	o := small(fs)
+	o.SegmentSize = 1 << 20
+	l, err := Open(dir, o)
+	require.NoError(t, err)
+	m := modelOf(l)
+	const large = 50_000
+	for range 3 {
+		saveSized(t, l, m, large)
+	}
+	require.NotNil(t, l.prepared)
+	used := int64(0)
+	for _, name := range fs.Names() {
+		used += int64(len(fs.Content(name)))
+	}
+	fs.Limit = used + dataStart + large + 2*pageSize
+	for segments := 0; segments < 2; { // what is prepared, and another
+		active := l.active
+		saveSized(t, l, m, large)
+		if l.active != active {
+			segments++
+		}
+	}
+	require.False(t, l.scarce)
+	require.NoError(t, m.differs(l))
+	require.NoError(t, l.Close())
+	require.NoError(t, m.differs(openIn(t, fs)))
+}
+
 // A lack of room while something is compacted is not the end of the log.
 func TestNoRoomForCompaction(t *testing.T) {
 	fs := created(t)

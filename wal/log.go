@@ -111,6 +111,7 @@ type Log struct {
 	ready    *sync.Cond // a segment was prepared, or can't be
 	prepared *segment   // nil: not yet
 	wanted   int64      // bytes of data that the next segment must have room for
+	scarce   bool       // it is to have room for nothing more: there is no space
 	overflow int64      // bytes of the last batch that the active segment had no room for
 	begun    time.Time  // when the active segment became it
 	hurried  int64      // how large the one before was, if it was full soon; else 0
@@ -174,8 +175,8 @@ func (l *Log) Load(instance string) (paxos.Record, error) {
 	buf := l.reads.Get().(*[]byte)
 	defer l.reads.Put(buf)
 	rec, err := l.read(from, s, buf)
-	if err == nil && (rec.Instance != instance || rec.Index != s.index) {
-		err = &CorruptionError{from.path, int64(s.offset), fmt.Sprintf("the record of %q is not here", instance)}
+	if err == nil {
+		err = isOf(&rec, instance, from, s)
 	} else if damaged, ok := err.(*CorruptionError); ok {
 		damaged.Reason = fmt.Sprintf("the record of %q: %s", instance, damaged.Reason)
 	}
@@ -184,6 +185,14 @@ func (l *Log) Load(instance string) (paxos.Record, error) {
 	}
 	rec.Instance = instance
 	return rec, nil
+}
+
+// isOf returns an error unless rec, which was read at that spot, is the record that the index says is there.
+func isOf(rec *paxos.Record, instance string, from *segment, s spot) error {
+	if rec.Instance == instance && rec.Index == s.index {
+		return nil
+	}
+	return &CorruptionError{from.path, int64(s.offset), fmt.Sprintf("the record of %q is not here", instance)}
 }
 
 // gone is what is wrong with a record that a hint has told of, and that was not in the segment when that was compacted.

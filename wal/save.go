@@ -141,7 +141,7 @@ func (l *Log) enter(b *paxos.Batch, s *segment) {
 		spot.index, spot.place, spot.vote = r.Index, of.offset, of.size
 		l.name = append(l.name[:0], r.Instance...)
 		l.enterRecord(l.index.hashes[i], l.name, spot)
-		if !r.Chosen && len(r.Acceptor.Value) >= leastMarked {
+		if s.marks && !r.Chosen && len(r.Acceptor.Value) >= leastMarked {
 			l.votes.add(vote{spot.offset, spot.size, leUint32(l.encoder.buf[int64(spot.offset)-s.end:])}, r.Acceptor.Value)
 		}
 	}
@@ -199,14 +199,21 @@ func (l *Log) takePrepared(n int64) error {
 	l.plan.Lock()
 	defer l.plan.Unlock()
 	for l.prepared == nil {
-		if l.failed != nil {
-			l.waited = false
+		switch {
+		case l.failed == nil:
+			l.waited = true
+			l.ready.Wait()
+		case l.scarce || !outOfSpace(l.failed):
+			l.waited, l.scarce = false, false
 			return l.failed
+		default: // what was tried was perhaps larger than it has to be
+			l.failed, l.scarce = nil, true
+			l.plan.Unlock()
+			l.work()
+			l.plan.Lock()
 		}
-		l.waited = true
-		l.ready.Wait()
 	}
-	l.waited = false
+	l.waited, l.scarce = false, false
 	l.active.closed = true
 	if l.active.batches == 0 {
 		l.active.last = l.sequence - 1

@@ -50,7 +50,11 @@ func (l *Log) Verify() error {
 		if l.segments[from.segment] == nil {
 			return l.gone(*from)
 		}
-		if _, err := l.read(l.segments[from.segment], *from, &buf); err != nil {
+		rec, err := l.read(l.segments[from.segment], *from, &buf)
+		if err == nil {
+			err = isOf(&rec, l.index.names.text(from.name), l.segments[from.segment], *from)
+		}
+		if err != nil {
 			return err
 		}
 	}

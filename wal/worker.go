@@ -85,7 +85,10 @@ func (l *Log) prepareNext() error {
 			return errStopping
 		}
 		needed := l.prepared == nil
-		size := max(l.nextSize(), padded(dataStart+l.wanted))
+		size := padded(dataStart + l.wanted)
+		if !l.scarce {
+			size = max(size, l.nextSize())
+		}
 		l.plan.Unlock()
 		if !needed {
 			return nil
