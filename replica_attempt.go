@@ -323,7 +323,9 @@ func (r *Replica) resend(inst *instance) {
 	if !a.asking {
 		m = r.prepareOf(inst)
 	}
-	a.resends++
+	if a.resends++; a.resends > 1 {
+		r.land(a) // what is silent for so long is not on its way, and others must not wait for it
+	}
 	r.counters.Resends++
 	if a.resends > 1 {
 		r.quorumAnswers(false)

@@ -200,6 +200,9 @@ func (r *Replica) cut(inst *instance, id CallID, err error) {
 	c := inst.calls[i]
 	inst.calls = slices.Delete(inst.calls, i, i+1)
 	r.end(inst, c, Decision{}, err)
+	if inst.proposes() == nil {
+		r.leaveLine(inst)
+	}
 }
 
 // withdraw ends the attempt of inst if its value has not left and no call offers it any more. Its caller has heard that

@@ -9,23 +9,36 @@ const maxFlight = 8 << 20
 // A flight is the long values under way from this server: those that its calls propose, from the ballot's begin to the end of the
 // attempt. Those for which there is no room wait in line, and have sent nothing.
 type flight struct {
-	bytes   int
-	waiting []*instance
-	freed   bool          // there is room since takeOff looked last
-	took    time.Duration // how long the votes for a long value took lately
+	bytes int
+	line  list          // waits for room
+	next  *instance     // has left the line, and goes before who is in it
+	freed bool          // there is room since takeOff looked last
+	took  time.Duration // how long the votes for a long value took lately
 }
 
 // hasRoom reports whether inst may begin an attempt for v. If it may not, it waits in line, and goes on when there is room.
 func (r *Replica) hasRoom(inst *instance, v Value) bool {
 	f := &r.flight
-	if len(v) < longMessage || !inst.wantsRoom && len(f.waiting) == 0 && f.fits(len(v)) {
+	if len(v) < longMessage || !inst.wantsRoom && (f.line.len == 0 || f.next == inst) && f.fits(len(v)) {
 		return true
 	}
 	if !inst.wantsRoom {
+		if inst.list != nil {
+			inst.list.remove(inst)
+		}
 		inst.wantsRoom = true
-		f.waiting = append(f.waiting, inst)
+		f.line.push(inst)
 	}
 	return false
+}
+
+// leaveLine is called when inst needs no room any more.
+func (r *Replica) leaveLine(inst *instance) {
+	if inst.wantsRoom {
+		inst.wantsRoom = false
+		r.flight.line.remove(inst)
+		r.flight.freed = true // the next may need less
+	}
 }
 
 // fits reports whether there is room for n bytes: for one value there always is.
@@ -51,18 +64,17 @@ func (r *Replica) land(a *attempt) {
 func (r *Replica) takeOff() {
 	f := &r.flight
 	f.freed = false
-	for len(f.waiting) > 0 {
-		inst := f.waiting[0]
-		if first := inst.proposes(); first != nil && !inst.chosen && !f.fits(len(first.value)) {
+	defer func() { f.next = nil }()
+	for inst := f.line.first; inst != nil; inst = f.line.first {
+		if first := inst.proposes(); first != nil && !f.fits(len(first.value)) {
 			return
 		}
-		waiting := f.waiting[1:]
-		f.waiting[0] = nil
-		inst.wantsRoom, f.waiting = false, nil // it goes first
+		r.leaveLine(inst)
+		f.next = inst
 		r.proceed(inst)
 		r.settle(inst)
-		f.waiting = append(waiting, f.waiting...)
 	}
+	f.freed = false
 }
 
 // patience is how long an attempt waits for the answers of a phase before it asks again: longer where its value is long, and such
@@ -77,6 +89,6 @@ func (r *Replica) patience(a *attempt) time.Duration {
 // voted notes how long the votes of an attempt took, whose value is chosen.
 func (r *Replica) voted(a *attempt) {
 	if len(a.Value()) >= longMessage {
-		r.flight.took += (r.now - a.asked - r.flight.took) / 4
+		r.flight.took += (min(r.now-a.asked, r.timing.MaxBackoff) - r.flight.took) / 4
 	}
 }

@@ -25,7 +25,7 @@ func (p *pump) flying() (names []string, waiting int) {
 		}
 	}
 	slices.Sort(names)
-	return names, len(r.flight.waiting)
+	return names, r.flight.line.len
 }
 
 // Of many long values only so many are under way at a time; the others have sent nothing, and follow in the order in which they came.
@@ -125,6 +125,69 @@ func TestReplicaLongValuesMakeRoom(t *testing.T) {
 		assert.Empty(t, names)
 		assert.Zero(t, waiting)
 	})
+}
+
+// stuck is a server with as many long values under way as there is room for, of which no server says anything.
+func stuck(t *testing.T, limits Limits) *pump {
+	p := newPump(t, membersOf(3))
+	p.forged, p.limits = true, limits
+	p.start(1)
+	p.run()
+	for i := range 8 {
+		p.propose(1, CallID(i+1), fmt.Sprintf("stuck/%02d", i), longValue(i))
+	}
+	return p
+}
+
+// Who is in line and is cancelled, or decided by others, leaves it, and memory, although the line stands still.
+func TestReplicaLongValuesLeaveTheLine(t *testing.T) {
+	p := stuck(t, Limits{MaxOpen: 50})
+	for i := range 100 {
+		id, name := CallID(100+i), fmt.Sprint("long/", i)
+		p.propose(1, id, name, longValue(i))
+		_, waiting := p.flying()
+		require.Equal(t, 1, waiting)
+		if i%2 == 0 {
+			p.replicas[1].Cancel(p.now, id)
+			p.run()
+			require.False(t, p.failed(id).Unknown())
+		} else {
+			p.hear(1, 2, Message{Kind: KindDecided, Instance: name, Ballot: Ballot{9, 2}, Value: longValue(i)})
+			require.Equal(t, longValue(i), p.value(id))
+		}
+		p.pass(2 * lazySave)
+		require.Len(t, p.replicas[1].table.byName, 8)
+	}
+	checkTables(t, p.replicas[1])
+}
+
+// Long values that can't get through keep no others waiting for ever.
+func TestReplicaLongValuesThatAreStuckMakeRoom(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.startAll()
+	p.lose = func(_ Packet, m Message) bool { return len(m.Value) > 800<<10 } // a network that has none so large
+	for i := range 20 {
+		p.propose(1, CallID(i+1), fmt.Sprint("stuck/", i), longValue(i))
+	}
+	v := longValue(1)[:100<<10]
+	p.propose(1, 100, "other", v)
+	p.pass(10 * p.replicas[1].timing.Phase)
+	assert.Equal(t, v, p.value(100))
+	checkTables(t, p.replicas[1])
+}
+
+// One vote that came late does not make a server patient for long.
+func TestReplicaPatienceForgets(t *testing.T) {
+	r := &Replica{timing: Timing{}.withDefaults()}
+	a := attempt{Proposer: Proposer{own: longValue(0)}}
+	r.now = time.Hour
+	r.voted(&a)
+	n := 0
+	for ; r.patience(&a) > r.timing.Phase; n++ {
+		a.asked = r.now - time.Millisecond
+		r.voted(&a)
+	}
+	assert.Less(t, n, 10)
 }
 
 // A value alone is under way however large it is, and a read or a short value waits for none.

@@ -15,7 +15,7 @@ type instance struct {
 	loading  bool         // the storage has been asked for it; messages wait in arrivals
 
 	wantsRound bool // in rounds.waiting
-	wantsRoom  bool // in flight.waiting
+	wantsRoom  bool // in flight.line
 	alone      bool // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
 	overdue    bool // its silence ended, and there was no round to take over with: it is taken over when there is
 
@@ -24,7 +24,7 @@ type instance struct {
 	alarms   [alarms]time.Duration // when each is; 0: it is not set
 	fetching Set                   // acceptors whose pulled names wait for its decision
 	calls    []call
-	list     *list // where it waits to leave memory; nil: it can't
+	list     *list // table.quiet, where it waits to leave memory, or flight.line; nil: neither
 	index    uint64
 	seen     uint64 // the highest round seen here
 	attempt  attempt
@@ -70,7 +70,7 @@ func (inst *instance) busy() bool {
 		inst.fetching != 0 || len(inst.calls) > 0 || inst.stopped != nil
 }
 
-// A list is of instances that may leave memory, the one that came first at the front.
+// A list is of instances, the one that came first at the front. An instance is in one at most.
 type list struct {
 	first, last *instance
 	len         int
@@ -198,8 +198,8 @@ func (r *Replica) settle(inst *instance) {
 		r.watch(inst)
 	}
 	if inst.busy() {
-		if inst.list != nil {
-			inst.list.remove(inst)
+		if inst.list == &t.quiet {
+			t.quiet.remove(inst)
 		}
 		return
 	}
@@ -257,6 +257,7 @@ func (r *Replica) decide(inst *instance, from *peer, b Ballot, v Value) {
 	if a.Promised.Less(b) {
 		a.Promised = b
 	}
+	fresh := v != a.Value
 	a.Accepted, a.Value = b, v
 	inst.save = save{a, gathering}
 	inst.chosen = true
@@ -266,6 +267,9 @@ func (r *Replica) decide(inst *instance, from *peer, b Ballot, v Value) {
 	r.table.open--
 	r.counters.Decided++
 	r.gatherLater(inst)
+	if fresh {
+		r.saves.count(inst)
+	}
 	if r.trace {
 		r.event(Event{Kind: EventLearned, Message: Message{Kind: KindDecided, Instance: inst.name, Ballot: b, Value: v}})
 	}
@@ -286,6 +290,7 @@ func (r *Replica) endDecided(inst *instance) {
 func (r *Replica) rest(inst *instance) {
 	r.dropHint(inst)
 	r.leave(&inst.attempt)
+	r.leaveLine(inst)
 	inst.attempt, inst.asking, inst.informant = attempt{}, asking{}, nil
 	r.timers.stopAll(inst)
 	r.fetched(inst)

@@ -23,7 +23,7 @@ func checkTables(t require.TestingT, r *Replica) {
 		if !inst.chosen {
 			open++
 		}
-		if inst.list != nil {
+		if inst.list != nil && !inst.wantsRoom {
 			listed++
 			require.False(t, inst.busy(), "%q is listed and busy", name)
 			require.Same(t, &r.table.quiet, inst.list)
@@ -86,16 +86,18 @@ func checkTables(t require.TestingT, r *Replica) {
 		require.False(t, inst.attempt.flies > 0 && !inst.attempt.running())
 		if inst.wantsRoom {
 			waits++
-			require.Contains(t, r.flight.waiting, inst)
+			require.Same(t, &r.flight.line, inst.list)
+			require.NotNil(t, inst.proposes(), "nobody wants its room")
 		}
 		unsaved += inst.unsaved
-		if inst.gathered || inst.saving {
+		if inst.unsaved != 0 {
+			require.True(t, inst.gathered || inst.saving)
 			require.Equal(t, len(inst.save.Value), inst.unsaved)
 		}
 	}
 	require.Equal(t, unsaved, r.saves.unsaved)
 	require.Equal(t, flies, r.flight.bytes)
-	require.Len(t, r.flight.waiting, waits)
+	require.Equal(t, waits, r.flight.line.len)
 	require.False(t, waits > 0 && flies == 0 && !r.flight.freed, "nobody flies, and some wait for ever")
 	for _, inst := range r.saves.gather {
 		require.True(t, inst.gathered)
@@ -387,6 +389,26 @@ func TestReplicaKeepsNoValuesForTheHost(t *testing.T) {
 	}
 }
 
+// A promise about a value that is on disk already adds nothing to what is bounded: a takeover of many at once would else have their
+// Accepts dropped.
+func TestReplicaPromisesAreNotUnsaved(t *testing.T) {
+	p := newHeld(t, 3)
+	r := p.replicas[1]
+	v := Value(strings.Repeat("x", 1<<20))
+	p.hear(1, 2, Message{Kind: KindAccept, Instance: "a", Ballot: Ballot{1, 2}, Value: v})
+	assert.Equal(t, 1<<20, r.saves.unsaved)
+	for p.held[1] != nil {
+		p.ends(1)
+	}
+	assert.Zero(t, r.saves.unsaved)
+	p.hear(1, 2, msg(t, "prepare 2.2 @a"))
+	assert.Zero(t, r.saves.unsaved)
+	p.hear(1, 2, Message{Kind: KindAccept, Instance: "a", Ballot: Ballot{2, 2}, Value: v})
+	assert.Zero(t, r.saves.unsaved, "the same value")
+	p.hear(1, 2, Message{Kind: KindAccept, Instance: "a", Ballot: Ballot{3, 2}, Value: v + "y"})
+	checkTables(t, r)
+}
+
 // While a disk hangs, what others send it gathers in bounded memory, votes and decisions alike; and all of it is taken later.
 func TestReplicaUnsavedIsBounded(t *testing.T) {
 	p := newHeld(t, 3)
@@ -416,6 +438,11 @@ func TestReplicaUnsavedIsBounded(t *testing.T) {
 			checkTables(t, r)
 		}
 	}
+	assert.Equal(t, uint64(40), r.counters.Dropped)
+	for i := range 10 {
+		ask(i) // what is taken already is no more
+	}
+	assert.Equal(t, uint64(40), r.counters.Dropped)
 	ends()
 	assert.Zero(t, r.saves.unsaved)
 	for i := range n {

@@ -118,15 +118,17 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 			r.tellChosen(from, inst.name, inst.save.Accepted)
 		}
 	default:
-		if (m.Kind == KindAccept || m.Kind == KindDecided) && r.saves.unsaved+len(m.Value) > maxUnsaved {
-			r.counters.Dropped++ // the disk is behind: it is sent again
-			return
-		}
 		if inst == nil {
 			if known := r.table.decided.find(m.Instance); known != nil {
 				r.deliverMemo(known, from, m)
 				return
 			}
+		}
+		if r.saves.full(inst, m) {
+			r.counters.Dropped++ // it is sent again
+			return
+		}
+		if inst == nil {
 			inst = r.openForPeer(m.Instance)
 		}
 		if inst == nil {

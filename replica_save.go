@@ -19,7 +19,7 @@ type saves struct {
 	lazyAt             time.Duration // see lazySave
 	added, taken, kept uint64        // instances that came into gather so far, left it, and are durable: first in, first out
 	gather             []*instance   // changed since their last snapshot, each once
-	unsaved            int           // bytes of the values in gather and running
+	unsaved            int           // bytes of the values in gather and running that are new to the storage
 	running            []*instance   // in the snapshot of the Save that runs
 	waitRun            []reply       // replies that leave when the Save that runs is done
 	waitNew            []reply       // replies that leave when the next Save is
@@ -53,9 +53,13 @@ func (r *Replica) step(inst *instance, to *peer, m Message) {
 	if next.Accepted != inst.save.Accepted {
 		inst.alone = false // now there is something to finish it with
 	}
+	fresh := next.Value != inst.save.Value
 	inst.save = next
 	if next.stage == gathering {
 		r.gatherNow(inst)
+		if fresh {
+			r.saves.count(inst)
+		}
 	}
 	inst.saw(next.Promised)
 	if risen {
@@ -117,8 +121,21 @@ func (s *saves) add(inst *instance) {
 		inst.gathered = true
 		s.gather = append(s.gather, inst)
 	}
+}
+
+// count counts the value of inst, which is in the next batch and new.
+func (s *saves) count(inst *instance) {
 	s.unsaved += len(inst.save.Value) - inst.unsaved
 	inst.unsaved = len(inst.save.Value)
+}
+
+// full reports whether the disk is so far behind that m, about inst or about none in memory, is not taken. What adds nothing is, and
+// what a call waits for.
+func (s *saves) full(inst *instance, m *Message) bool {
+	if m.Kind != KindAccept && m.Kind != KindDecided || s.unsaved+len(m.Value) <= maxUnsaved {
+		return false
+	}
+	return inst == nil || inst.loading || inst.save.Value != m.Value && !inst.chosen && len(inst.calls) == 0
 }
 
 // hurryAt returns when the records that ride along want a Save of their own.
