@@ -63,8 +63,7 @@ func (r *Replica) land(a *attempt) {
 // takeOff has those go on for which there is room now.
 func (r *Replica) takeOff() {
 	f := &r.flight
-	f.freed = false
-	defer func() { f.next = nil }()
+	defer func() { f.next, f.freed = nil, false }()
 	for inst := f.line.first; inst != nil; inst = f.line.first {
 		if first := inst.proposes(); first != nil && !f.fits(len(first.value)) {
 			return
@@ -74,7 +73,6 @@ func (r *Replica) takeOff() {
 		r.proceed(inst)
 		r.settle(inst)
 	}
-	f.freed = false
 }
 
 // patience is how long an attempt waits for the answers of a phase before it asks again: longer where its value is long, and such
