@@ -104,3 +104,12 @@ func TestReplicaLateAnswers(t *testing.T) {
 	_, ok, known := p.replicas[1].Peek("lunch")
 	assert.True(t, known && !ok)
 }
+
+// Who has promised to a ballot that another's decision overtakes is told of the decision at once: it waits for a proposer that does nothing
+// more.
+func TestReplicaDecidedTellsWhoHasPromised(t *testing.T) {
+	p := newSolo(t, 5)
+	p.propose(1, 1, "lunch", "mine")
+	p.hear(1, 2, msg(t, "promise 1.1 @lunch"))
+	assert.Equal(t, []string{"1 -> 2: chosen 7.3 @lunch"}, p.hear(1, 3, msg(t, `decided 7.3 "theirs" @lunch`)))
+}
