@@ -170,7 +170,7 @@ func (p *pump) take(id ServerID, r *Replica) bool {
 		for _, m := range packet.Messages {
 			if pulls := m.Kind == KindPull || m.Kind == KindNames; !pulls || p.pulls {
 				shown := m
-				if n := len(m.Value); n > 1<<10 {
+				if n := len(m.Value); n > 128<<10 {
 					shown.Value = Value(fmt.Sprint(n, " bytes"))
 				}
 				p.sent = append(p.sent, fmt.Sprintf("%d -> %d: %v", packet.From, packet.To, shown))
