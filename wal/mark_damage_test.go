@@ -19,10 +19,7 @@ func markedFiles(t *testing.T) (files still, path string, of, mark spot, m *mode
 	fs := created(t)
 	l := openIn(t, fs)
 	m = modelOf(l)
-	save := func(r paxos.Record) {
-		require.NoError(t, l.Save(batchOf(r)))
-		m.apply(batchOf(r))
-	}
+	save := func(r paxos.Record) { saveIn(t, l, m, batchOf(r)) }
 	at := func() spot {
 		i, ok := l.index.findString("lunch")
 		require.True(t, ok)

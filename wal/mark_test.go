@@ -247,10 +247,7 @@ func TestNoMarkOfEarlierLife(t *testing.T) {
 	fs := created(t)
 	l := openIn(t, fs)
 	m := modelOf(l)
-	save := func(r paxos.Record) {
-		require.NoError(t, l.Save(batchOf(r)))
-		m.apply(batchOf(r))
-	}
+	save := func(r paxos.Record) { saveIn(t, l, m, batchOf(r)) }
 	v := voted("lunch", 1, strings.Repeat("v", 100))
 	save(v)
 	require.NoError(t, l.Close())
@@ -298,10 +295,7 @@ func TestNoMarkByOffsetAlone(t *testing.T) {
 	fs := created(t)
 	l := openIn(t, fs)
 	m := modelOf(l)
-	save := func(r paxos.Record) {
-		require.NoError(t, l.Save(batchOf(r)))
-		m.apply(batchOf(r))
-	}
+	save := func(r paxos.Record) { saveIn(t, l, m, batchOf(r)) }
 	value := strings.Repeat("v", 100)
 	a, b := voted("a", 1, value), voted("b", 1, value)
 	save(a)

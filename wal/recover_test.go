@@ -17,6 +17,12 @@ func saveSized(t testing.TB, l *Log, m *model, size int) {
 	t.Helper()
 	n := len(m.records)
 	b := batchOf(decided(fmt.Sprintf("saved/%05d", n), uint64(n+1), strings.Repeat("s", size)))
+	saveIn(t, l, m, b)
+}
+
+// saveIn saves b in the log and in its model.
+func saveIn(t testing.TB, l *Log, m *model, b paxos.Batch) {
+	t.Helper()
 	require.NoError(t, l.Save(b))
 	m.apply(b)
 }
