@@ -109,7 +109,7 @@ func (r *Replica) state(inst *instance, position int, from *peer, m Message) {
 	q.learner = next
 	if v, ok := q.learner.Chosen(); ok {
 		r.decide(inst, from, m.Accepted, v)
-		inst.teller = nil // who told of a vote may not know what became of it
+		inst.teller = teller{} // who told of a vote may not know what became of it
 		return
 	}
 	if m.Ballot != q.ballot {

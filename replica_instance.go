@@ -29,8 +29,7 @@ type instance struct {
 	seen     uint64 // the highest round seen here
 	attempt  attempt
 
-	teller     *peer // who told of the decision, and which process of it; nil: nobody
-	tellerBoot uint64
+	teller teller // who told of the decision
 	untold
 	prev, next *instance
 	arrivals   []arrival
@@ -262,7 +261,7 @@ func (r *Replica) decide(inst *instance, from *peer, b Ballot, v Value) {
 	inst.save = save{a, gathering}
 	inst.chosen = true
 	if from != nil {
-		inst.teller, inst.tellerBoot = from, from.boot
+		inst.teller = teller{from, from.boot}
 	}
 	r.table.open--
 	r.counters.Decided++
