@@ -67,7 +67,7 @@ func (m *miniature) decide(b testing.TB, n, batch int, minted bool) {
 			m.replicas[0].Propose(m.now, paxos.CallID(m.begun), name, value)
 		}
 		m.run(b)
-		m.now += time.Millisecond
+		m.now += time.Duration(batch) * time.Millisecond
 	}
 }
 
@@ -111,6 +111,13 @@ func (m *miniature) carryOut(b testing.TB, i int) {
 		}
 		rec.Instance = name
 		r.Loaded(m.now, rec)
+	}
+	for _, ask := range out.List {
+		names, err := m.storages[i].Decided(ask.After, ask.Max)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Listed(m.now, ask.After, names)
 	}
 	if out.Save != nil {
 		if err := m.storages[i].Save(*out.Save); err != nil {

@@ -174,7 +174,7 @@ func newReplica(now time.Duration, c ReplicaConfig) *Replica {
 	r.quorum, r.print = r.members.Quorum, r.members.Fingerprint()
 	r.addPeers()
 	r.table.init()
-	r.table.tellers.room = uint64(r.limits.Cache)
+	r.table.recents.room = uint64(r.limits.Cache)
 	r.begin(c.State)
 	r.backlog = c.Open
 	r.openBacklog()

@@ -107,7 +107,7 @@ func (l *list) remove(inst *instance) {
 type table struct {
 	byName  map[string]*instance
 	decided memos
-	tellers tellers
+	recents recents
 	quiet   list
 	open    int         // instances that are not decided
 	free    []*instance // for use again
@@ -205,7 +205,7 @@ func (r *Replica) settle(inst *instance) {
 	switch {
 	case inst.list != nil:
 	case inst.chosen:
-		t.decided.push(inst, r.limits.Cache)
+		t.remember(inst, r.limits.Cache)
 		r.drop(inst)
 	case inst.save.Acceptor == Acceptor{} && inst.hint == "":
 		r.drop(inst)

@@ -83,23 +83,25 @@ func (t *memos) expect(names []string) {
 	t.names.FetchAll(t.hashes)
 }
 
-// push remembers inst, whose name has no memo. The oldest make room, if they have to.
-func (t *memos) push(inst *instance, most int) {
+// push remembers inst, whose name has no memo, and returns the memo's number. The oldest make room, if they have to.
+func (t *memos) push(inst *instance, most int) (number uint32) {
 	for t.held > 0 && (int(t.held) >= most || t.bytes+len(inst.save.Value) > maxCacheBytes) {
 		t.forget(t.first())
 	}
 	if int(t.held) == len(t.ring) {
 		t.grow()
 	}
-	m := t.at(t.next)
+	number = t.next
+	m := t.at(number)
 	*m = memo{inst.name, maphash.String(t.seed, inst.name), inst.save.Acceptor, inst.index, inst.untold}
-	t.names.Add(m.hash, t.next)
-	t.next, t.held = (t.next+1)%memoNumbers, t.held+1
+	t.names.Add(m.hash, number)
+	t.next, t.held = (number+1)%memoNumbers, t.held+1
 	t.len++
 	t.bytes += len(m.Value)
 	if m.untold != (untold{}) {
 		t.late++
 	}
+	return number
 }
 
 // first is the number of the oldest.

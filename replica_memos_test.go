@@ -61,24 +61,6 @@ func TestMemosOfLargeValues(t *testing.T) {
 	assert.NotNil(t, d.find("3"))
 }
 
-// The last so many decisions of this life have a teller; others have none.
-func TestTellers(t *testing.T) {
-	a, b := &peer{id: 1}, &peer{id: 2}
-	tellers := tellers{room: 8}
-	assert.Zero(t, tellers.of(0))
-	who := func(i uint64) teller { return []teller{{a, i}, {b, 7}, {}}[i%3] }
-	for i := uint64(100); i < 150; i++ {
-		tellers.add(i, who(i))
-		for j := uint64(0); j < 200; j++ {
-			want := teller{}
-			if j >= 100 && j <= i && i-j < 8 {
-				want = who(j)
-			}
-			require.Equal(t, want, tellers.of(j), "%d of %d", j, i)
-		}
-	}
-}
-
 // Also when nothing but the decision is left in memory, whoever promises to a ballot that was overtaken is told, and another value is
 // a fault.
 func TestReplicaLateAnswers(t *testing.T) {

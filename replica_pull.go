@@ -1,7 +1,6 @@
 package paxos
 
 import (
-	"strings"
 	"time"
 )
 
@@ -40,7 +39,8 @@ type pull struct {
 	tries  int           // Pulls that came to nothing, one after the other
 
 	to       uint64      // the page ends at this Index; 0: it has not come
-	names    []string    // of the page, not looked at yet
+	page     []string    // its names
+	names    []string    // those of them not looked at yet
 	fetching []*instance // those of the page that are not known here; stale ones have lost their bit in fetching
 	open     int         // how many of them are not
 
@@ -59,6 +59,10 @@ type pulls struct {
 	size    int           // about the bytes of a decision that was fetched lately
 	unsaved bool          // a cursor is not in ServerState.Pulled yet
 	lists   []ListAsk
+
+	recent []Named  // see recentNames
+	lines  []byte   // of the last page that was sent
+	parsed []string // names of the last page that came
 }
 
 // pullFrom begins the pulls of this life where the storage says that the last one ended.
@@ -174,10 +178,17 @@ func (r *Replica) pulledBy(from *peer, m *Message) {
 	}
 	switch {
 	case after < r.saves.index:
-		if !q.listed {
-			r.pulls.lists = append(r.pulls.lists, ListAsk{After: after, Max: pullNames})
-			q.listed, q.from, q.top = true, after, r.saves.index
+		if q.listed {
+			break
 		}
+		q.from, q.top = after, r.saves.index
+		if names := r.recentNames(after); names != nil {
+			r.sendNames(from, names)
+			clear(names)
+			break
+		}
+		r.pulls.lists = append(r.pulls.lists, ListAsk{After: after, Max: pullNames})
+		q.listed = true
 	case from.position >= 0 && !q.active && !r.behind(from):
 		r.pullAt(from, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8)) // neither has news: one of the two asks, that's enough
 	}
@@ -193,33 +204,53 @@ func (r *Replica) Listed(now time.Duration, after uint64, names []Named) {
 	for i := range r.peers {
 		if p := &r.peers[i]; p.pull.listed && p.pull.from == after {
 			p.pull.listed = false
-			r.send(p, Message{Kind: KindNames, Value: r.namesText(p, names)})
+			r.sendNames(p, names)
 		}
 	}
+}
+
+// recentNames is what Storage.Decided would return for a page, where all of it is in memory still: so it is where servers go on side by
+// side, and then nothing needs to be looked up. It is valid until the next call. Nil: ask the storage.
+func (r *Replica) recentNames(after uint64) []Named {
+	names := &r.pulls.recent
+	*names = (*names)[:0]
+	for index := after + 1; index <= r.saves.index && len(*names) < pullNames; index++ {
+		m := r.table.recent(index)
+		if m == nil {
+			clear(*names)
+			return nil
+		}
+		*names = append(*names, Named{Instance: m.name, Index: index})
+	}
+	return *names
+}
+
+func (r *Replica) sendNames(to *peer, names []Named) {
+	r.send(to, Message{Kind: KindNames, Value: r.namesText(to, names)})
 }
 
 // namesText is the page for that peer. Two kinds are left out, where that is known without the storage: what its running
 // process told of, which it has, and instances that have stopped, of which nothing more is said.
 func (r *Replica) namesText(to *peer, names []Named) Value {
 	q := &to.pull
-	var lines strings.Builder
+	lines := r.pulls.lines[:0]
 	last, full := q.from, len(names) >= pullNames
 	for _, n := range names {
-		if n.Index > q.top || lines.Len()+len(n.Instance) > pullBytes {
+		if n.Index > q.top || len(lines)+len(n.Instance) > pullBytes {
 			full = n.Index <= q.top
 			break
 		}
 		last = n.Index
-		if r.table.tellers.of(n.Index) == (teller{to, to.boot}) || r.stopped(n.Instance) {
+		if r.table.recents.teller(n.Index) == (teller{to, to.boot}) || r.stopped(n.Instance) {
 			continue
 		}
-		lines.WriteByte('\n')
-		lines.WriteString(n.Instance)
+		lines = append(append(lines, '\n'), n.Instance...)
 	}
 	if !full {
 		last = q.top
 	}
-	return namesHead(r.saves.state.Store, q.from, to.boot, last) + Value(lines.String())
+	r.pulls.lines = lines
+	return namesPage(r.saves.state.Store, q.from, to.boot, last, lines)
 }
 
 // stopped reports whether the instance has stopped.
@@ -231,57 +262,28 @@ func (r *Replica) stopped(name string) bool {
 	return inst != nil && inst.stopped != nil
 }
 
-// A teller is who told this server of a decision: a peer, and which process of it.
-type teller struct {
-	*peer
-	boot uint64
-}
-
-// tellers knows who told of the decisions that became durable last, Limits.Cache of them.
-type tellers struct {
-	from uint64   // the Index of the first of this life
-	next uint64   // the Index that comes next; 0: none has come
-	ring []teller // that of Index i is at i - from, modulo the room
-	room uint64
-}
-
-// add notes who told of the decision with that Index, which is one above the last; nobody: the zero teller.
-func (t *tellers) add(index uint64, who teller) {
-	if t.next == 0 {
-		t.from = index
-	}
-	if at := (index - t.from) % t.room; at < uint64(len(t.ring)) {
-		t.ring[at] = who
-	} else {
-		t.ring = append(t.ring, who)
-	}
-	t.next = index + 1
-}
-
-// of returns who told of the decision with that Index, or the zero teller.
-func (t *tellers) of(index uint64) teller {
-	if index < t.from || index >= t.next || t.next-index > t.room {
-		return teller{}
-	}
-	return t.ring[(index-t.from)%t.room]
-}
-
 // names takes a page of names: what is not known here is asked for.
 func (r *Replica) names(from *peer, m *Message) {
+	store, after, boot, to, names, ok := parseNames(m.Value, r.pulls.parsed[:0])
+	r.pulls.parsed = names[:0]
 	q := &from.pull
-	store, after, boot, to, names, ok := parseNames(m.Value)
 	switch {
 	case !ok || store != from.store || after >= to:
 		r.counters.Dropped++
-		return
+		ok = false
 	case boot != r.saves.state.Boot:
-		return // it was asked by an earlier process of this server, and may leave out what that one knew
+		ok = false // it was asked by an earlier process of this server, and may leave out what that one knew
 	case after == 0 && q.to == 0 && (store != q.store || q.cursor > from.index):
 		q.store, q.cursor = store, 0 // the cursor is of another storage, or of nothing that there is
 	case store != q.store || after != q.cursor || q.open > 0 || len(q.names) > 0:
-		return // it comes late, or twice
+		ok = false // it comes late, or twice
 	}
-	q.active, q.tries, q.asked, q.to, q.names = true, 0, 0, to, names
+	if !ok {
+		clear(names) // which would keep the page in memory
+		return
+	}
+	q.page, r.pulls.parsed = names, q.page[:0]
+	q.active, q.tries, q.asked, q.to, q.names = true, 0, 0, to, q.page
 	r.table.decided.expect(names)
 	r.fetch(from)
 }
@@ -394,8 +396,9 @@ func (r *Replica) endPage(p *peer) {
 			r.settle(inst)
 		}
 	}
+	clear(q.page)
 	clear(q.fetching)
-	q.to, q.names, q.fetching, q.open = 0, nil, q.fetching[:0], 0
+	q.to, q.page, q.names, q.fetching, q.open = 0, q.page[:0], nil, q.fetching[:0], 0
 }
 
 // caughtUp reports whether this server has what the servers of a quorum had decided when it heard of them first.

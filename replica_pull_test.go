@@ -39,7 +39,7 @@ func pullMessage(store, index, boot uint64) Message {
 }
 
 func namesMessage(store, from, boot, to uint64, names ...string) Message {
-	text := namesHead(store, from, boot, to)
+	text := namesPage(store, from, boot, to, nil)
 	for _, name := range names {
 		text += "\n" + Value(name)
 	}
@@ -120,7 +120,7 @@ func TestReplicaPagesOutOfPlace(t *testing.T) {
 		"a reserved name":   namesMessage(102, 5, 1, 9, "$ready"),
 		"no head":           {Kind: KindNames, Value: ""},
 		"no numbers":        {Kind: KindNames, Value: "66 5 x 9\na"},
-		"too many names":    {Kind: KindNames, Value: namesHead(102, 5, 1, 9) + Value(strings.Repeat("\na", pullNames+1))},
+		"too many names":    {Kind: KindNames, Value: namesPage(102, 5, 1, 9, nil) + Value(strings.Repeat("\na", pullNames+1))},
 		"more than it says": {Kind: KindNames, Value: "66 5 1 9 9\na"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -215,15 +215,15 @@ func FuzzPullText(f *testing.F) {
 	f.Add("66 5 1 9\na\nb")
 	f.Add("1 2 3")
 	f.Fuzz(func(t *testing.T, text string) {
-		store, from, boot, to, names, ok := parseNames(Value(text))
+		store, from, boot, to, names, ok := parseNames(Value(text), nil)
 		if ok {
-			again := namesHead(store, from, boot, to)
+			again := namesPage(store, from, boot, to, nil)
 			for _, name := range names {
 				require.NoError(t, checkInstance(name))
 				again += "\n" + Value(name)
 			}
 			require.LessOrEqual(t, len(names), pullNames)
-			s, f, b, e, n, ok := parseNames(again)
+			s, f, b, e, n, ok := parseNames(again, nil)
 			require.True(t, ok)
 			require.Equal(t, []any{store, from, boot, to, names}, []any{s, f, b, e, n})
 		}

@@ -13,62 +13,74 @@ type pulled struct{ store, index uint64 }
 
 // pullText is a Pull: whose decisions, up to where they are known, and which start of the sender asks.
 func pullText(store, index, boot uint64) Value {
-	return Value(strconv.FormatUint(store, 16) + " " + strconv.FormatUint(index, 10) + " " + strconv.FormatUint(boot, 10))
+	return Value(appendPull(make([]byte, 0, 64), store, index, boot))
+}
+
+func appendPull(b []byte, store, index, boot uint64) []byte {
+	b = append(strconv.AppendUint(b, store, 16), ' ')
+	b = append(strconv.AppendUint(b, index, 10), ' ')
+	return strconv.AppendUint(b, boot, 10)
 }
 
 func parsePullText(v Value) (store, index, boot uint64, ok bool) {
-	words := strings.Split(string(v[:min(len(v), 100)]), " ")
-	if len(words) != 3 {
-		return 0, 0, 0, false
-	}
-	store, err1 := strconv.ParseUint(words[0], 16, 64)
-	index, err2 := strconv.ParseUint(words[1], 10, 64)
-	boot, err3 := strconv.ParseUint(words[2], 10, 64)
+	first, rest, _ := strings.Cut(string(v[:min(len(v), 100)]), " ")
+	second, third, _ := strings.Cut(rest, " ")
+	store, err1 := strconv.ParseUint(first, 16, 64)
+	index, err2 := strconv.ParseUint(second, 10, 64)
+	boot, err3 := strconv.ParseUint(third, 10, 64)
 	return store, index, boot, err1 == nil && err2 == nil && err3 == nil
 }
 
-// namesHead is the first line of a page: the Pull that it answers, and up to where it goes.
-func namesHead(store, from, boot, to uint64) Value {
-	return pullText(store, from, boot) + Value(" "+strconv.FormatUint(to, 10))
+// namesPage is a page: its first line tells which Pull it answers, and up to where it goes. In lines each name follows a line's end.
+func namesPage(store, from, boot, to uint64, lines []byte) Value {
+	head := append(appendPull(make([]byte, 0, 96), store, from, boot), ' ')
+	head = strconv.AppendUint(head, to, 10)
+	var page strings.Builder
+	page.Grow(len(head) + len(lines))
+	page.Write(head)
+	page.Write(lines)
+	return Value(page.String())
 }
 
-// parseNames reads a page: the head, then a name on each line. A name that is none spoils the page.
-func parseNames(v Value) (store, from, boot, to uint64, names []string, ok bool) {
+// parseNames reads a page: the head, then a name on each line, which it appends to names. A name that is none spoils the page.
+func parseNames(v Value, names []string) (store, from, boot, to uint64, all []string, ok bool) {
 	head, lines, more := strings.Cut(string(v), "\n")
 	i := strings.LastIndexByte(head, ' ')
 	if i < 0 {
-		return 0, 0, 0, 0, nil, false
+		return 0, 0, 0, 0, names, false
 	}
 	to, err := strconv.ParseUint(head[i+1:], 10, 64)
 	store, from, boot, ok = parsePullText(Value(head[:i]))
 	if err != nil || !ok || strings.Count(lines, "\n") >= pullNames {
-		return 0, 0, 0, 0, nil, false
+		return 0, 0, 0, 0, names, false
 	}
-	if more {
-		names = strings.Split(lines, "\n")
-	}
-	for _, name := range names {
+	for more {
+		var name string
+		name, lines, more = strings.Cut(lines, "\n")
 		if checkInstance(name) != nil {
-			return 0, 0, 0, 0, nil, false
+			return 0, 0, 0, 0, names, false
 		}
+		names = append(names, name)
 	}
 	return store, from, boot, to, names, true
 }
 
 // pulledText is ServerState.Pulled.
 func (r *Replica) pulledText() string {
-	var b strings.Builder
+	b := make([]byte, 0, 256)
 	for i := range r.peers {
 		p := &r.peers[i]
 		if p.pull.stored == (pulled{}) {
 			continue
 		}
-		if b.Len() > 0 {
-			b.WriteByte(',')
+		if len(b) > 0 {
+			b = append(b, ',')
 		}
-		fmt.Fprintf(&b, "%d/%x/%d", uint64(p.id), p.pull.stored.store, p.pull.stored.index)
+		b = append(strconv.AppendUint(b, uint64(p.id), 10), '/')
+		b = append(strconv.AppendUint(b, p.pull.stored.store, 16), '/')
+		b = strconv.AppendUint(b, p.pull.stored.index, 10)
 	}
-	return b.String()
+	return string(b)
 }
 
 // parsePulled reads ServerState.Pulled.

@@ -199,7 +199,7 @@ func (r *Replica) snapshot(inst *instance) {
 		s.state.Last++
 		s.stateChanged = true
 		inst.index = s.state.Last
-		r.table.tellers.add(inst.index, inst.teller)
+		r.table.recents.add(inst.index, inst.teller)
 	}
 	inst.save = inst.save.begin()
 	inst.gathered, inst.saving = false, true
