@@ -67,7 +67,7 @@ func (m *miniature) decide(b testing.TB, n, batch int, minted bool) {
 			m.replicas[0].Propose(m.now, paxos.CallID(m.begun), name, value)
 		}
 		m.run(b)
-		m.now += time.Duration(batch) * time.Millisecond
+		m.now += time.Duration(batch) * time.Millisecond // as much for each decision, whatever the batch: pulls go by time, too
 	}
 }
 

@@ -21,7 +21,7 @@ func TestReplicaCosts(t *testing.T) {
 		batch    int
 		minted   bool
 		messages float64
-		packets  float64 // that hold nothing else
+		packets  float64 // of a decision, that hold some of those and nothing else
 	}{{1, false, 10, 0.005}, {1, true, 6, 0.006}, {16, false, 10, 0.005}, {16, true, 6, 0.006}, {256, false, 10, 0.005}, {256, true, 6, 0.006}} {
 		t.Run(fmt.Sprintf("batch=%d/%s", c.batch, nameKind(c.minted)), func(t *testing.T) {
 			const decisions = 8192

@@ -1,8 +1,6 @@
 package paxos
 
-import (
-	"time"
-)
+import "time"
 
 // Catching up (2.3: "a learner may want to know what has been chosen, and no one has told it"). Each server numbers its
 // decisions by an Index of its own, and says in every Packet how far it has come. Who is behind pulls: it names where it
@@ -178,21 +176,28 @@ func (r *Replica) pulledBy(from *peer, m *Message) {
 	}
 	switch {
 	case after < r.saves.index:
-		if q.listed {
-			break
-		}
-		q.from, q.top = after, r.saves.index
-		if names := r.recentNames(after); names != nil {
-			r.sendNames(from, names)
-			clear(names)
-			break
-		}
-		r.pulls.lists = append(r.pulls.lists, ListAsk{After: after, Max: pullNames})
-		q.listed = true
+		r.answerPull(from, after)
 	case from.position >= 0 && !q.active && !r.behind(from):
 		r.pullAt(from, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8)) // neither has news: one of the two asks, that's enough
 	}
 	from.again = true // it asks now and then only: a good time to ask it, too
+}
+
+// answerPull sends a page of what came after that Index: at once if memory has all of it, else when the storage has listed it. While a
+// page is being listed, another is not begun.
+func (r *Replica) answerPull(to *peer, after uint64) {
+	q := &to.pull
+	if q.listed {
+		return
+	}
+	q.from, q.top = after, r.saves.index
+	if names := r.recentNames(after); names != nil {
+		r.sendNames(to, names)
+		clear(names)
+		return
+	}
+	r.pulls.lists = append(r.pulls.lists, ListAsk{After: after, Max: pullNames})
+	q.listed = true
 }
 
 // Listed answers Output.List with what Storage.Decided returned for that page. The slice stays the caller's.
