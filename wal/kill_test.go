@@ -126,13 +126,12 @@ func killChild(t *testing.T, path string, x *rand.Rand, inOpen bool) (said uint6
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
-	while := time.Duration(x.IntN(60_000)) * time.Microsecond
-	wait := time.Minute
-	if inOpen {
-		wait = while
-	}
-	timer := time.AfterFunc(wait, func() { child.Process.Kill() })
+	while, begun := time.Duration(x.IntN(60_000))*time.Microsecond, inOpen
+	timer := time.AfterFunc(time.Minute, func() { child.Process.Kill() })
 	defer timer.Stop()
+	if begun {
+		timer.Reset(while)
+	}
 	all := bufio.NewReader(out)
 	for {
 		line, err := all.ReadString('\n')
@@ -145,8 +144,8 @@ func killChild(t *testing.T, path string, x *rand.Rand, inOpen bool) (said uint6
 		said, err = strconv.ParseUint(strings.TrimSpace(number), 10, 64)
 		require.NoError(t, err)
 		ok = true
-		if !inOpen && said > 0 {
-			inOpen = true // once is enough
+		if !begun && said > 0 {
+			begun = true
 			timer.Reset(while)
 		}
 	}
