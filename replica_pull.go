@@ -145,9 +145,10 @@ func (r *Replica) manyNames() uint64 {
 	return uint64(many)
 }
 
-// askSoon asks that acceptor for names, unless it was asked just now, and the answer may be on its way.
+// askSoon asks that acceptor for names, unless it was asked just now, and the answer may be on its way. Who had nothing to say then, as
+// when both began, did not answer; and may have as much to say by now as was decided here since.
 func (r *Replica) askSoon(p *peer) {
-	if q := &p.pull; q.asked == 0 || r.now-q.asked >= r.timing.Phase {
+	if q := &p.pull; q.asked == 0 || r.now-q.asked >= r.timing.Phase || r.saves.index-q.own >= r.manyNames() {
 		q.tries, p.again = 0, false
 		r.askNames(p)
 	}

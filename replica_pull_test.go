@@ -313,14 +313,15 @@ func TestReplicaPullsBeforeMemoryForgetsLargeValues(t *testing.T) {
 }
 
 // Acceptors that have no reason to talk to each other pull while what the page names is still in memory, and not all that came between
-// two times of Timing.Pull at once: then each name would cost a look at the storage.
+// two times of Timing.Pull at once: then each name would cost a look at the storage. So it is from the first decisions on, of which nobody
+// had any when all began and asked.
 func TestReplicaPullsBeforeMemoryForgets(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.limits.Cache = 256
 	p.startAll()
 	for i := range 2000 {
 		p.propose(1, CallID(i+1), fmt.Sprint("name ", i), "v")
-		p.pass(time.Millisecond)
+		p.pass(50 * time.Microsecond) // all of it takes half of Timing.Phase
 		for _, pair := range [][2]ServerID{{1, 2}, {2, 3}, {3, 2}} {
 			cursor := p.replicas[pair[0]].byID[pair[1]].pull.cursor
 			require.LessOrEqual(t, p.replicas[pair[1]].saves.index, cursor+uint64(p.limits.Cache), "server %d has of %d, after %d decisions", pair[0], pair[1], i)
