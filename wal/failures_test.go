@@ -101,6 +101,7 @@ var failureKinds = []struct {
 	{"write", func(op disktest.Op) bool { return op.Kind == disktest.OpWrite }},
 	{"sync", func(op disktest.Op) bool { return op.Kind == disktest.OpSync }},
 	{"start", func(op disktest.Op) bool { return op.Kind == disktest.OpStart }},
+	{"await", func(op disktest.Op) bool { return op.Kind == disktest.OpAwait }},
 	{"sync directory", func(op disktest.Op) bool { return op.Kind == disktest.OpSyncDir }},
 	{"rename", func(op disktest.Op) bool { return op.Kind == disktest.OpRename }},
 	{"create", func(op disktest.Op) bool { return op.Kind == disktest.OpCreate }},

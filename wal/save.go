@@ -8,7 +8,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Save makes b durable, all or nothing, with one write and one fdatasync. It costs no allocation for each record, and time
+// Save makes b durable, all or nothing, with one write and one fdatasync, before which other goroutines may go on for a moment. It costs no allocation for each record, and time
 // in proportion to b, save that each NameRange in Drop costs a pass over the names of all instances. Saves at the same time
 // run one after the other.
 //
@@ -63,6 +63,11 @@ func (l *Log) save(b *paxos.Batch) error {
 	if _, err := s.file.WriteAt(bytes, s.end); err != nil {
 		return fmt.Errorf("wal: %s: %w", s.path, err)
 	}
+	if err := s.file.Start(s.end, int64(len(bytes))); err != nil {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	l.index.fetch(b.Records)
+	giveWay()
 	if err := s.file.Sync(); err != nil {
 		return fmt.Errorf("wal: %s: %w", s.path, err)
 	}
@@ -118,7 +123,7 @@ func (l *Log) check(b *paxos.Batch) error {
 	return nil
 }
 
-// enter enters what was saved into the index; mu is held.
+// enter enters what was saved, and is fetched, into the index; mu is held.
 func (l *Log) enter(b *paxos.Batch, s *segment) {
 	spot := spot{segment: s.number, offset: uint32(s.end) + batchHead}
 	sizes := l.encoder.sizes
@@ -134,7 +139,6 @@ func (l *Log) enter(b *paxos.Batch, s *segment) {
 		next()
 		l.enterDrop(d, spot)
 	}
-	l.index.fetch(b.Records)
 	for i := range b.Records {
 		next()
 		r, of := &b.Records[i], l.marks[i]

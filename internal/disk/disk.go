@@ -31,8 +31,11 @@ type File interface {
 	io.Closer
 	// Sync makes durable all that was written, and how long the file is.
 	Sync() error
-	// Start has the n bytes at that offset, which were written last, begin their way to the disk, so that a Sync has less to do. It says
-	// nothing about when they are there.
+	// Start has the n bytes at that offset, which were written, begin their way to the disk, where the platform can, so that a Sync has less
+	// to do. It does not wait for them. An error is final, as one of Sync is.
 	Start(at, n int64) error
+	// Await waits until the n bytes at that offset, which were started, have left, so that no more are under way than somebody wants. It does
+	// not make them durable.
+	Await(at, n int64) error
 	Size() (int64, error)
 }

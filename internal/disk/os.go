@@ -40,8 +40,11 @@ func open(name string, flag int) (File, error) {
 // Sync makes durable all that was written, and how long the file is.
 func (f file) Sync() error { return syncData(f.File) }
 
-// Start has bytes that were written begin their way to the disk, when those before them have got there.
+// Start has bytes that were written begin their way to the disk.
 func (f file) Start(at, n int64) error { return startData(f.File, at, n) }
+
+// Await waits for bytes that were started.
+func (f file) Await(at, n int64) error { return awaitData(f.File, at, n) }
 
 // Size returns how long the file is.
 func (f file) Size() (int64, error) {

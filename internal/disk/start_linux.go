@@ -14,16 +14,24 @@ const (
 	rangeWrite      = 2
 )
 
-// startData has the bytes there begin to be written, and waits for as many before them. It may be the first to be told that something
-// could not be written, and the last: whatever it returns is final.
+// startData has the bytes there begin to be written. It may be the first to be told that something could not be written, and the last:
+// whatever it returns is final.
 func startData(f *os.File, at, n int64) error {
 	err := again("sync_file_range", f, func(fd int) error { return syscall.SyncFileRange(fd, at, n, rangeWrite) })
-	switch before := max(at-n, 0); {
-	case errors.Is(err, syscall.ENOSYS):
-		return syncData(f)
-	case err != nil || before == at:
-		return err
-	default:
-		return again("sync_file_range", f, func(fd int) error { return syscall.SyncFileRange(fd, before, at-before, rangeWaitBefore) })
+	if errors.Is(err, syscall.ENOSYS) {
+		return nil // a Sync will do it
 	}
+	return err
+}
+
+// awaitData waits until those that began to be written are.
+func awaitData(f *os.File, at, n int64) error {
+	if n == 0 {
+		return nil // it would be all that there is
+	}
+	err := again("sync_file_range", f, func(fd int) error { return syscall.SyncFileRange(fd, at, n, rangeWaitBefore) })
+	if errors.Is(err, syscall.ENOSYS) {
+		return syncData(f)
+	}
+	return err
 }

@@ -26,12 +26,13 @@ const (
 	OpRemove
 	OpSyncDir
 	OpStart
+	OpAwait
 	OpMark
 )
 
 // String is the word for k.
 func (k OpKind) String() string {
-	return [...]string{"", "create", "write", "sync", "rename", "remove", "sync directory", "start", "mark"}[k]
+	return [...]string{"", "create", "write", "sync", "rename", "remove", "sync directory", "start", "await", "mark"}[k]
 }
 
 // An Op is one call.
@@ -378,6 +379,13 @@ func (h *handle) Start(at, n int64) error {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
 	return h.flush(Op{Kind: OpStart, Name: h.name, At: at, file: h.file.number})
+}
+
+// Await is told of what has failed as well.
+func (h *handle) Await(at, n int64) error {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	return h.flush(Op{Kind: OpAwait, Name: h.name, At: at, file: h.file.number})
 }
 
 // flush notes op. If it is to fail, what is dirty is dropped.
