@@ -14,6 +14,9 @@ const (
 	shortPiece = 100 * time.Microsecond
 	// longestRest is for how long it rests at most.
 	longestRest = time.Millisecond
+	// writeRest is for how long it rests at least between two pieces that it writes, so that it need not wait for the first: like a sync, that would
+	// hold a processor. See giveWay.
+	writeRest = longestRest / 4
 )
 
 // breathe is called by the worker between pieces of its work, when it holds no lock. A segment that is needed goes first. If there is
@@ -30,20 +33,23 @@ func (l *Log) breathe() error {
 			return err
 		}
 	}
-	l.rest()
+	l.rest(0)
 	return nil
 }
 
-// rest rests, if it is time to.
-func (l *Log) rest() {
+// rest rests, if it is time to, and so long at least.
+func (l *Log) rest(least time.Duration) {
 	if l.options.inline || l.quiet.Load() || l.rush {
 		return
 	}
 	l.plan.Lock()
 	waited := l.waited
 	l.plan.Unlock()
-	if worked := time.Since(l.rested); !waited && worked > shortPiece {
-		time.Sleep(min(worked, longestRest))
+	if worked := time.Since(l.rested); worked > shortPiece {
+		least = max(least, min(worked, longestRest))
+	}
+	if !waited && least > 0 {
+		time.Sleep(least)
 		l.rested = time.Now()
 	}
 }

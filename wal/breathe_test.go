@@ -12,17 +12,20 @@ import (
 func TestWorkerRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &Log{}
-		rested := func(worked time.Duration) time.Duration {
+		restedAtLeast := func(least, worked time.Duration) time.Duration {
 			began := time.Now()
 			l.rested = began.Add(-worked)
-			l.rest()
+			l.rest(least)
 			return time.Since(began)
 		}
+		rested := func(worked time.Duration) time.Duration { return restedAtLeast(0, worked) }
 		require.Zero(t, rested(shortPiece), "it need not yet")
 		require.Equal(t, 300*time.Microsecond, rested(300*time.Microsecond))
 		require.Equal(t, longestRest, rested(time.Hour))
+		require.Equal(t, writeRest, restedAtLeast(writeRest, shortPiece))
+		require.Equal(t, 300*time.Microsecond, restedAtLeast(writeRest, 300*time.Microsecond))
 		l.waited = true
-		require.Zero(t, rested(time.Hour), "a Save waits for a segment")
+		require.Zero(t, restedAtLeast(writeRest, time.Hour), "a Save waits for a segment")
 		l.waited, l.rush = false, true
 		require.Zero(t, rested(time.Hour), "there is too much garbage")
 		l.rush = false

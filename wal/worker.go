@@ -198,7 +198,7 @@ func (l *Log) makeSegment(path string, number uint32, size int64) error {
 			if err := startNext(f, at, int64(len(zero))); err != nil {
 				return err
 			}
-			l.rest()
+			l.rest(writeRest)
 		}
 		if _, err := f.WriteAt(head, 0); err != nil {
 			return err
