@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/disk/disktest"
 )
 
 // The worker rests for as long as it has worked, unless nobody gains by it, or somebody waits.
@@ -53,4 +56,18 @@ func TestBreatheSeesToTheNextSegment(t *testing.T) {
 	l.stopping = true
 	require.ErrorIs(t, l.breathe(), errStopping)
 	l.stopping = false
+}
+
+// What a Save writes begins its way to the disk before others go on, and before the Save waits for it: one write, one start, one sync.
+func TestSaveStartsWhatItSyncs(t *testing.T) {
+	fs := created(t)
+	l := openIn(t, fs)
+	before := len(fs.Ops())
+	require.NoError(t, l.Save(paxos.Batch{Records: []paxos.Record{voted("a", 1, "pizza"), promised("b", 2)}}))
+	ops := fs.Ops()[before:]
+	require.Len(t, ops, 3)
+	require.Equal(t, []disktest.OpKind{disktest.OpWrite, disktest.OpStart, disktest.OpSync}, []disktest.OpKind{ops[0].Kind, ops[1].Kind, ops[2].Kind})
+	require.Equal(t, ops[0].At, ops[1].At)
+	require.Equal(t, []string{ops[0].Name, ops[0].Name}, []string{ops[1].Name, ops[2].Name})
+	require.NoError(t, l.Close())
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Save makes b durable, all or nothing, with one write and one fdatasync, before which other goroutines may go on for a moment. It costs no allocation for each record, and time
-// in proportion to b, save that each NameRange in Drop costs a pass over the names of all instances. Saves at the same time
-// run one after the other.
+// Save makes b durable, all or nothing, with one write and one fdatasync. Between the two other goroutines may go on for a moment, while
+// the disk has begun. It costs no allocation for each record, and time in proportion to b, save that each NameRange in Drop costs a
+// pass over the names of all instances. Saves at the same time run one after the other.
 //
 // It refuses what Batch.Check refuses, an Index that another instance has, names over 255 bytes, records over 16 MiB, and batches over
 // 256 MiB. Where there is no room for a batch on the disk, it fails before anything is written.

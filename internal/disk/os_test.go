@@ -1,0 +1,40 @@
+package disk
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// What is started and awaited is what was written, at any offset and of any length; a Sync comes after both.
+func TestStartAndAwait(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	f, err := OS{}.Create(name)
+	require.NoError(t, err)
+	content := make([]byte, 10_000)
+	for i := range content {
+		content[i] = byte(i)
+	}
+	for at := 0; at < len(content); at += 3000 {
+		b := content[at:min(at+3000, len(content))]
+		_, err := f.WriteAt(b, int64(at))
+		require.NoError(t, err)
+		require.NoError(t, f.Start(int64(at), int64(len(b))))
+		require.NoError(t, f.Await(int64(at), int64(len(b))))
+	}
+	require.NoError(t, f.Start(1<<30, 1), "where nothing is there is nothing to do")
+	require.NoError(t, f.Await(1<<30, 1))
+	require.NoError(t, f.Await(0, 0))
+	require.NoError(t, f.Sync())
+	got, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.Equal(t, content, got)
+	require.NoError(t, f.Close())
+	require.Error(t, f.Await(0, 1), "what can't be done is told")
+	require.Error(t, f.Sync())
+}
