@@ -9,12 +9,12 @@
 //
 // # How it works
 //
-// A Save appends one batch to the last of a row of segments, with one write and one fdatasync; on linux, sync_file_range has the disk
-// begin before. Segments are filled with zeros before they are needed, in the background, so that a Save changes nothing but data. An index in memory, about 100 bytes
-// for each instance, knows where the latest record of each instance lies; the values stay on disk. A decision for the value that the server
-// voted for, as most are, does not write it again. What later records have replaced is garbage: in the background, when it is
-// quiet or there is too much, segments are written anew without it. A closed segment gets a hint, a list of what lives in it, so
-// that Open need not read it.
+// A Save appends one batch to the last of a row of segments, with one write and one fdatasync; on linux, sync_file_range has
+// the disk begin before. Segments are filled with zeros before they are needed, in the background, so that a Save changes
+// nothing but data. An index in memory, about 100 bytes for each instance, knows where the latest record of each instance lies;
+// the values stay on disk. A decision for the value that the server voted for, as most are, does not write it again. What later
+// records have replaced is garbage: in the background, when it is quiet or there is too much, segments are written anew without
+// it. A closed segment gets a hint, a list of what lives in it, so that Open need not read it.
 //
 // # What it notices
 //
