@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -24,7 +25,8 @@ import (
 //
 // With timeout=2s, a call ends with an error after that time; else it ends when the client goes. A value that is not UTF-8 is in
 // "base64" in place of "value", in questions and answers. An error is {"error": "…"}; "unknown": true says of a propose
-// that its value may be chosen all the same.
+// that its value may be chosen all the same. A request with an unknown field or parameter, with one twice, with both values or
+// none, with bytes that are not UTF-8 or with anything after the object is answered 400, and does nothing.
 //
 // Anybody on the machine may call it. A browser must not, whatever page it shows: hence the content type of a propose is
 // application/json, and the Host that is asked for must be a loopback address.
@@ -70,16 +72,6 @@ type failure struct {
 	Unknown bool   `json:"unknown,omitempty"`
 }
 
-// A proposal is what a client sends.
-type proposal struct {
-	Name   string `json:"name"`
-	Value  string `json:"value,omitempty"`
-	Base64 []byte `json:"base64,omitempty"`
-}
-
-// maxProposal is more than a value of 1 MiB takes in JSON, even if it is all escapes.
-const maxProposal = 8 << 20
-
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/propose", s.propose)
@@ -90,7 +82,13 @@ func (s *server) handler() http.Handler {
 		return d, err == nil, err
 	}))
 	mux.HandleFunc("GET /v1/watch", s.watch)
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.status()) })
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := readQuery(r, "timeout"); err != nil {
+			reply(w, http.StatusBadRequest, failure{Text: err.Error()})
+			return
+		}
+		reply(w, http.StatusOK, s.status())
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopback(r.Host) {
 			reply(w, http.StatusForbidden, failure{Text: "Host: " + r.Host + " is not a loopback address"})
@@ -101,43 +99,44 @@ func (s *server) handler() http.Handler {
 }
 
 func (s *server) propose(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Content-Type") != "application/json" {
-		reply(w, http.StatusUnsupportedMediaType, failure{Text: "Content-Type: want application/json"})
+	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
+		reply(w, http.StatusUnsupportedMediaType, failure{Text: err.Error()})
 		return
 	}
-	var p proposal
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxProposal)).Decode(&p); err != nil {
-		reply(w, http.StatusBadRequest, failure{Text: "body: " + err.Error()})
-		return
-	}
-	ctx, cancel, err := bounded(r)
+	_, ctx, cancel, err := begin(r, "timeout")
 	if err != nil {
 		reply(w, http.StatusBadRequest, failure{Text: err.Error()})
 		return
 	}
 	defer cancel()
-	value := p.Value
-	if p.Base64 != nil {
-		value = string(p.Base64)
+	name, value, err := readProposal(w, r)
+	if err != nil {
+		code := http.StatusBadRequest
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			code = http.StatusRequestEntityTooLarge
+		}
+		reply(w, code, failure{Text: err.Error()})
+		return
 	}
-	d, err := s.node.Propose(ctx, p.Name, paxos.Value(value))
+	d, err := s.node.Propose(ctx, name, paxos.Value(value))
 	if err != nil {
 		reply(w, statusOf(err), failure{err.Error(), paxos.Unknown(err)})
 		return
 	}
-	reply(w, http.StatusOK, newAnswer(d, true, p.Name))
+	reply(w, http.StatusOK, newAnswer(d, true, name))
 }
 
 // ask serves one of the calls that ask about a name.
 func (s *server) ask(call func(context.Context, string) (paxos.Decision, bool, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel, err := bounded(r)
+		query, ctx, cancel, err := begin(r, "name", "timeout")
 		if err != nil {
 			reply(w, http.StatusBadRequest, failure{Text: err.Error()})
 			return
 		}
 		defer cancel()
-		name := r.URL.Query().Get("name")
+		name := query.Get("name")
 		d, ok, err := call(ctx, name)
 		if err != nil {
 			reply(w, statusOf(err), failure{Text: err.Error()})
@@ -149,9 +148,14 @@ func (s *server) ask(call func(context.Context, string) (paxos.Decision, bool, e
 
 // watch sends decisions as they come, a line each, and an error when there are no more to come.
 func (s *server) watch(w http.ResponseWriter, r *http.Request) {
+	query, ctx, cancel, err := begin(r, "after", "timeout")
+	if err != nil {
+		reply(w, http.StatusBadRequest, failure{Text: err.Error()})
+		return
+	}
+	defer cancel()
 	after := uint64(0)
-	if text := r.URL.Query().Get("after"); text != "" {
-		var err error
+	if text := query.Get("after"); text != "" {
 		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
 			reply(w, http.StatusBadRequest, failure{Text: "after: " + err.Error()})
 			return
@@ -161,7 +165,7 @@ func (s *server) watch(w http.ResponseWriter, r *http.Request) {
 	out := json.NewEncoder(w)
 	flush := http.NewResponseController(w)
 	flush.Flush()
-	for learned, err := range s.node.Decisions(r.Context(), after) {
+	for learned, err := range s.node.Decisions(ctx, after) {
 		if err != nil {
 			out.Encode(failure{Text: err.Error()})
 			return
@@ -174,19 +178,24 @@ func (s *server) watch(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// bounded returns a context that ends when the client goes, or after the timeout that it wants.
-func bounded(r *http.Request) (context.Context, context.CancelFunc, error) {
-	text := r.URL.Query().Get("timeout")
+// begin reads the query of a request, in which only the known parameters are, and returns a context that ends when the client
+// goes, or after the timeout that it wants.
+func begin(r *http.Request, known ...string) (url.Values, context.Context, context.CancelFunc, error) {
+	query, err := readQuery(r, known...)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	text := query.Get("timeout")
 	if text == "" {
 		ctx, cancel := context.WithCancel(r.Context())
-		return ctx, cancel, nil
+		return query, ctx, cancel, nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
-		return nil, nil, errors.New("timeout: " + strconv.Quote(text) + " is not a positive duration")
+		return nil, nil, nil, errors.New("timeout: " + strconv.Quote(text) + " is not a positive duration")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), d)
-	return ctx, cancel, nil
+	return query, ctx, cancel, nil
 }
 
 // statusOf returns what HTTP calls the error of a call.

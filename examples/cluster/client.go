@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // A client talks to the API of a server.
@@ -45,9 +46,10 @@ func unknown(err error) bool {
 }
 
 func (c *client) propose(ctx context.Context, name, value string, timeout time.Duration) (answer, error) {
-	p := proposal{Name: name}
-	p.Value, p.Base64 = split(value)
-	body, err := json.Marshal(p)
+	if !utf8.ValidString(name) {
+		return answer{}, &callError{text: fmt.Sprintf("name: %q is not valid UTF-8", name)} // JSON would make another of it
+	}
+	body, err := json.Marshal(newProposal(name, value))
 	if err != nil {
 		return answer{}, err
 	}

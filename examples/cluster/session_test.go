@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -234,66 +231,4 @@ func TestRemote(t *testing.T) {
 	require.Zero(t, code, "%s", out)
 	out, code = runs(t, "", "call", "-api", apis[3], "wait dinner")
 	require.Zero(t, code, "%s", out)
-}
-
-// TestAPI: what the API answers, and whom it refuses.
-func TestAPI(t *testing.T) {
-	s := startOne(t)
-	ask := func(method, path, body string, change func(*http.Request)) (int, string) {
-		r, err := http.NewRequest(method, "http://"+s.listener.Addr().String()+path, strings.NewReader(body))
-		require.NoError(t, err)
-		r.Header.Set("Content-Type", "application/json")
-		if change != nil {
-			change(r)
-		}
-		answered, err := http.DefaultClient.Do(r)
-		require.NoError(t, err)
-		defer http.DefaultClient.CloseIdleConnections()
-		defer answered.Body.Close()
-		var text bytes.Buffer
-		_, err = text.ReadFrom(answered.Body)
-		require.NoError(t, err)
-		return answered.StatusCode, text.String()
-	}
-	for _, test := range []struct {
-		method, path, body string
-		code               int
-		want               string
-	}{
-		{"GET", "/v1/read?name=a", "", 200, `{"name":"a","decided":false}`},
-		{"POST", "/v1/propose", `{"name":"a","value":"x"}`, 200, `{"name":"a","decided":true,"value":"x","ballot":"2.1"}`},
-		{"POST", "/v1/propose?timeout=1s", `{"name":"b","base64":"/wA="}`, 200, `"base64":"/wA="`},
-		{"GET", "/v1/read?name=a&timeout=1s", "", 200, `"value":"x"`},
-		{"GET", "/v1/peek?name=b", "", 200, `"base64":"/wA="`},
-		{"GET", "/v1/wait?name=b", "", 200, `"base64":"/wA="`},
-		{"GET", "/v1/wait?name=c&timeout=10ms", "", 504, "deadline exceeded"},
-		{"GET", "/v1/read?name=c&timeout=soon", "", 400, `timeout: \"soon\"`},
-		{"GET", "/v1/read", "", 400, "name is empty"},
-		{"GET", "/v1/watch?after=x", "", 400, "after: "},
-		{"POST", "/v1/propose", `{"name":"a"`, 400, "body: "},
-		{"POST", "/v1/propose", `{"name":"big","value":"` + strings.Repeat("x", 2<<20) + `"}`, 413, "too large"},
-		{"GET", "/v1/propose", "", 405, ""},
-		{"GET", "/v1/status", "", 200, `"id":1`},
-		{"GET", "/", "", 404, ""},
-	} {
-		code, text := ask(test.method, test.path, test.body, nil)
-		assert.Equal(t, test.code, code, "%s: %.200s", test.path, text)
-		assert.Contains(t, text, test.want)
-	}
-	code, text := ask("GET", "/v1/read?name=a", "", func(r *http.Request) { r.Host = "evil.example" })
-	assert.Equal(t, 403, code, "%s", text)
-	code, text = ask("POST", "/v1/propose", `{"name":"d","value":"x"}`, func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") })
-	assert.Equal(t, 415, code, "%s", text)
-
-	c := newClient(s.listener.Addr().String())
-	defer c.close()
-	var seen []string
-	err := c.watch(context.Background(), 0, func(a answer) error {
-		if seen = append(seen, a.Name+"="+a.value()); len(seen) == 2 {
-			return errQuit
-		}
-		return nil
-	})
-	require.ErrorIs(t, err, errQuit)
-	assert.Equal(t, []string{"a=x", "b=\xff\x00"}, seen)
 }
