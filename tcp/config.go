@@ -8,6 +8,8 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -25,8 +27,9 @@ type Config struct {
 	Addr string
 	// Listener, if not nil, is where to listen instead. The Transport closes it.
 	Listener net.Listener
-	// Peers are the addresses of other servers, "host:port". A host name is looked up anew at each dial. What is sent to
-	// a server without an address is dropped and counted, until SetAddr gives one.
+	// Peers are the addresses of other servers, "host:port", both given: an address that can't be dialed is an error of
+	// Listen. A host name is looked up anew at each dial. What is sent to a server that is not in Peers is dropped and
+	// counted, until SetAddr gives its address.
 	Peers map[paxos.ServerID]string
 	// TLS has the certificate of this server, which it shows as a listener and as a dialer (so that its extended key
 	// usage, if it has one, is of both), and in RootCAs the authorities of all the others. It is copied, and hardened:
@@ -166,6 +169,9 @@ func (c Config) check() error {
 		if err := checkPeer(c.Members, c.ID, id); err != nil {
 			return fmt.Errorf("Config.Peers: %w", err)
 		}
+		if err := checkAddr(c.Peers[id]); err != nil {
+			return fmt.Errorf("Config.Peers: server %d: %w", id, err)
+		}
 	}
 	if err := c.Limits.check(); err != nil {
 		return fmt.Errorf("Config.%w", err)
@@ -188,6 +194,38 @@ func checkPeer(m paxos.Members, self, id paxos.ServerID) error {
 		return fmt.Errorf("server %d is this one", id)
 	case !isMember(m, id):
 		return fmt.Errorf("server %d is not in Config.Members", id)
+	}
+	return nil
+}
+
+// checkAddr returns an error unless addr can be dialed: it has a host and a port. Whether the host exists is found out by
+// each dial.
+func checkAddr(addr string) error {
+	wrong := func(why string) error {
+		return fmt.Errorf("address %q: %s: want \"host:port\", as in \"two.example:7000\"", addr, why)
+	}
+	host, port, err := net.SplitHostPort(addr)
+	var bad *net.AddrError
+	switch {
+	case addr == "":
+		return wrong("it is empty")
+	case errors.As(err, &bad):
+		return wrong(bad.Err)
+	case err != nil:
+		return wrong(err.Error())
+	case host == "":
+		return wrong("it has no host")
+	case strings.ContainsFunc(host, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune("/,;@[]", c) }):
+		return wrong("its host has a character that no host has")
+	case port == "":
+		return wrong("it has no port")
+	}
+	if n, err := strconv.Atoi(port); err == nil {
+		if n < 1 || n > 65535 {
+			return wrong("its port is not 1 to 65535")
+		}
+	} else if _, err := net.LookupPort("tcp", port); err != nil { // the name of a service
+		return wrong("its port is neither a number nor a service that this machine knows")
 	}
 	return nil
 }

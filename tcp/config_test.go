@@ -56,6 +56,52 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
+// badAddrs are addresses that nobody can dial, with what is said of them.
+var badAddrs = map[string]string{
+	"":                                "it is empty",
+	"two.example":                     "missing port",
+	"two.example:":                    "no port",
+	":7000":                           "no host",
+	"http://127.0.0.1:7000":           "too many colons",
+	"//two.example:7000":              "character",
+	"127.0.0.1:0":                     "not 1 to 65535",
+	"127.0.0.1:99999":                 "not 1 to 65535",
+	"127.0.0.1:-1":                    "not 1 to 65535",
+	"::1:7000":                        "too many colons",
+	"127.0.0.1:7000 ":                 "neither a number nor a service",
+	" 127.0.0.1:7000":                 "character",
+	"127.0.0.1:7000,127.0.0.1:7001":   "too many colons",
+	"unix:x":                          "neither a number nor a service",
+	"[::1:7000":                       "missing ']'",
+	"two\n.example:7000":              "character",
+	"two.example,three.example:65535": "character",
+}
+
+// An address that can't be dialed is refused when it is given, with words: by Listen, and by SetAddr, which leaves the
+// connection that stands as it is.
+func TestBadAddressesAreRefused(t *testing.T) {
+	a, b := pair(t, plainConfig)
+	arrives(t, a, b, 1)
+	for addr, says := range badAddrs {
+		c := plainConfig(1, 2)
+		c.Peers = map[paxos.ServerID]string{2: addr}
+		_, err := Listen(c)
+		require.ErrorContains(t, err, "tcp: listen: Config.Peers: server 2: address ", "%q", addr)
+		assert.ErrorContains(t, err, says, "%q", addr)
+		err = a.SetAddr(2, addr)
+		require.ErrorContains(t, err, "tcp: set address: server 2: address ", "%q", addr)
+		assert.ErrorContains(t, err, says, "%q", addr)
+		assert.ErrorContains(t, err, `want "host:port"`)
+	}
+	arrives(t, a, b, 2)
+	s := a.Stats()
+	assert.Equal(t, b.Addr().String(), s.Peers[0].Addr)
+	assert.Equal(t, uint64(1), s.Dials, "the connection has stayed")
+	for _, addr := range []string{"two:1", "two.example:65535", "127.0.0.1:http", "[::1]:7000", "[fe80::1%eth0]:7000", "xn--bcher-kva.example:7000"} {
+		assert.NoError(t, checkAddr(addr), "%q", addr)
+	}
+}
+
 func TestZeroConfig(t *testing.T) {
 	_, err := Listen(Config{})
 	assert.EqualError(t, err, "tcp: listen: Config.ID: 0 is not a valid ServerID")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,7 +17,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// pipes is a network in memory, for synctest bubbles, in which time costs nothing. A server's address is its name.
+// pipes is a network in memory, for synctest bubbles, in which time costs nothing. A server's address is its name, with any port.
 type pipes struct {
 	mu        sync.Mutex
 	listeners map[string]*pipeListener
@@ -99,6 +100,7 @@ func (n *pipes) listen(name string) *pipeListener {
 }
 
 func (n *pipes) dial(ctx context.Context, name string) (net.Conn, error) {
+	name, _, _ = strings.Cut(name, ":")
 	n.mu.Lock()
 	l := n.listeners[name]
 	n.dialed = append(n.dialed, time.Now())
@@ -154,7 +156,7 @@ func knows(ids ...paxos.ServerID) func(*Config, *hooks) {
 	return func(c *Config, _ *hooks) {
 		c.Peers = map[paxos.ServerID]string{}
 		for _, id := range ids {
-			c.Peers[id] = pipeNames[id]
+			c.Peers[id] = pipeNames[id] + ":7000"
 		}
 	}
 }

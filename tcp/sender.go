@@ -367,7 +367,7 @@ func (s *sender) move(addr string) {
 	s.mu.Lock()
 	same := s.addr == addr
 	s.addr = addr
-	s.unaddressed.Store(addr == "")
+	s.unaddressed.Store(false)
 	if !same && s.cancel != nil {
 		s.cancel()
 	}

@@ -136,11 +136,15 @@ func (t *Transport) Send(p paxos.Packet) {
 // Addr returns the address that the Transport listens on.
 func (t *Transport) Addr() net.Addr { return t.listener.Addr() }
 
-// SetAddr tells where another server is from now on; empty: it is not known. If that is new, the connection to the old
-// address is closed, and the new one is dialed at once. It returns an error if id is not another member.
+// SetAddr tells where another server is from now on, "host:port". If that is new, the connection to the old address is
+// closed, and the new one is dialed at once. It returns an error if id is not another member, or if addr can't be dialed,
+// as when it has no port; then nothing has changed, and a connection that stands goes on.
 func (t *Transport) SetAddr(id paxos.ServerID, addr string) error {
 	if err := checkPeer(t.config.Members, t.config.ID, id); err != nil {
 		return fmt.Errorf("tcp: set address: %w", err)
+	}
+	if err := checkAddr(addr); err != nil {
+		return fmt.Errorf("tcp: set address: server %d: %w", id, err)
 	}
 	t.senders[id].move(addr)
 	return nil
