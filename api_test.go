@@ -115,6 +115,11 @@ var (
 	_ paxos.Transport = ownTransport(nil)
 	_ ownTransport    = paxos.Transport(nil)
 
+	_ interface {
+		paxos.Transport
+		ID() paxos.ServerID
+	} = paxos.IDTransport(nil)
+
 	_ func() *paxos.MemoryNetwork                                = paxos.NewMemoryNetwork
 	_ func(*paxos.MemoryNetwork, paxos.ServerID) paxos.Transport = (*paxos.MemoryNetwork).Join
 	_ func(int) (nodes []*paxos.Node, stop func(), err error)    = paxos.MemoryCluster

@@ -81,6 +81,9 @@ type memoryEndpoint struct {
 	next    int
 }
 
+// ID returns the server that joined.
+func (e *memoryEndpoint) ID() ServerID { return e.id }
+
 // Send queues p at the server p.To, or drops it. See Transport.
 func (e *memoryEndpoint) Send(p Packet) {
 	to := (*e.network.endpoints.Load())[p.To]

@@ -104,8 +104,8 @@ type inbox struct {
 }
 
 // Start starts the server that cfg describes, on a storage that was formatted for it. ctx bounds the start only, which
-// ends when the first Save is done. Errors: a field of cfg is wrong, and the error names it; the storage belongs to
-// another server or other members, or can't be read or written; ctx ended. Start never panics.
+// ends when the first Save is done. Errors: a field of cfg is wrong, and the error names it; the storage or the transport belongs
+// to another server, or the storage to other members; the storage can't be read or written; ctx ended. Start never panics.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n, err := newNode(cfg)
 	if err != nil {
@@ -169,6 +169,9 @@ func (c Config) check() error {
 		return errors.New("Config.Storage: nil")
 	case c.Transport == nil:
 		return errors.New("Config.Transport: nil")
+	}
+	if t, ok := c.Transport.(IDTransport); ok && t.ID() != c.ID {
+		return fmt.Errorf("Config.Transport: it is server %d's, but Config.ID is %d", t.ID(), c.ID)
 	}
 	if err := c.Members.check(); err != nil {
 		return fmt.Errorf("Config.%w", err)

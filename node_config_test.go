@@ -41,6 +41,7 @@ func badConfigs() []badConfig {
 		{"Config.ID: 2, but the storage belongs to server 1", func(c *paxos.Config) { c.ID = 2 }},
 		{"Config.Storage: nil", func(c *paxos.Config) { c.Storage = nil }},
 		{"Config.Transport: nil", func(c *paxos.Config) { c.Transport = nil }},
+		{"Config.Transport: it is server 2's, but Config.ID is 1", func(c *paxos.Config) { c.Transport = paxos.NewMemoryNetwork().Join(2) }},
 		{"Config.Members.Cluster: name is empty", func(c *paxos.Config) { c.Members.Cluster = "" }},
 		{"Config.Members.Cluster: name has 256 bytes", func(c *paxos.Config) { c.Members.Cluster = strings.Repeat("x", 256) }},
 		{"Config.Members.Cluster: name ", func(c *paxos.Config) { c.Members.Cluster = "\xff" }},

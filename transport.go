@@ -12,3 +12,11 @@ type Transport interface {
 	// the next call of Receive. It returns an error when ctx ends or the transport is closed.
 	Receive(ctx context.Context) (Packet, error)
 }
+
+// An IDTransport is a Transport that knows whose it is. Having ID is optional. [Start] compares it with Config.ID, and fails if the
+// two differ. Without ID a Node on the Transport of another server starts, and nobody takes what it sends.
+type IDTransport interface {
+	Transport
+	// ID returns the server that the Transport sends as. It never changes and never blocks, and is safe for concurrent use.
+	ID() ServerID
+}

@@ -156,6 +156,9 @@ func (e *networkEnd) Send(p paxos.Packet) {
 	}
 }
 
+// ID returns the server that joined.
+func (e *networkEnd) ID() paxos.ServerID { return e.id }
+
 func (e *networkEnd) Receive(ctx context.Context) (paxos.Packet, error) { return e.inner.Receive(ctx) }
 
 // fate returns after how long each copy of p arrives, and has p keep what arrives of it.

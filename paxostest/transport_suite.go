@@ -46,6 +46,7 @@ var transportRules = []transportRule{
 	{"a packet of 4 MiB arrives", "a packet as large as Limits.MaxPacket allows by default arrives", ruleLargestPacket},
 	{"many messages arrive in a packet", "20,000 messages arrive in one packet, all of them, in order", ruleManyMessages},
 	{"From is who sent it", "From is who really sent it, whatever the packet said", ruleFrom},
+	{"ID is whose it is", "a Transport with an ID method, as of paxos.IDTransport, says the server that joined", ruleID},
 	{"Send keeps no slice", "Send keeps neither p.Messages nor what it points to: the slice is the caller's again", ruleSendKeepsNothing},
 	{"a received packet is the caller's", "the packet and its Messages belong to the caller until the next Receive", ruleReceivedIsMine},
 	{"Send does not wait for a peer that does not read", "Send never blocks, though nobody receives", ruleSendNeverBlocks},

@@ -328,6 +328,17 @@ func ruleClosed(k *transportKit) error {
 	})
 }
 
+// ruleID says nothing of a Transport that has no ID.
+func ruleID(k *transportKit) error {
+	ids := []paxos.ServerID{2, 1, 3}
+	for i, end := range k.join(ids...) {
+		if t, ok := end.(paxos.IDTransport); ok && t.ID() != ids[i] {
+			return fmt.Errorf("ID of the Transport of server %d: %d", ids[i], t.ID())
+		}
+	}
+	return nil
+}
+
 func ruleRestart(k *transportKit) error {
 	ends := k.join(1, 2, 3)
 	for seq := uint64(1); seq <= 3; seq++ {

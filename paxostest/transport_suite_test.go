@@ -133,6 +133,22 @@ func altered(change func(p *paxos.Packet)) func(*brokenEnd, paxos.Packet) {
 	}
 }
 
+// A wrongID is a Transport that says it is server 2's.
+type wrongID struct{ paxos.Transport }
+
+func (wrongID) ID() paxos.ServerID { return 2 }
+
+func TestTransportSuiteFindsAWrongID(t *testing.T) {
+	n := paxos.NewMemoryNetwork()
+	join := func(ids ...paxos.ServerID) (ends []paxos.Transport) {
+		for _, id := range ids {
+			ends = append(ends, wrongID{n.Join(id)})
+		}
+		return ends
+	}
+	assert.EqualError(t, ruleID(&transportKit{join: join}), "ID of the Transport of server 1: 2")
+}
+
 // Each rule of the suite finds a Transport that breaks it, and one that is sound passes all.
 func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 	var shared []paxos.Message

@@ -15,7 +15,7 @@ import (
 
 // The names and signatures that programs outside the repository compile against.
 var (
-	_ paxos.Transport                                             = (*tcp.Transport)(nil)
+	_ paxos.IDTransport                                           = (*tcp.Transport)(nil)
 	_ func(tcp.Config) (*tcp.Transport, error)                    = tcp.Listen
 	_ func(*tcp.Transport, paxos.Packet)                          = (*tcp.Transport).Send
 	_ func(*tcp.Transport, context.Context) (paxos.Packet, error) = (*tcp.Transport).Receive

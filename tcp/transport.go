@@ -48,7 +48,7 @@ type Transport struct {
 	all    sync.WaitGroup
 }
 
-var _ paxos.Transport = (*Transport)(nil)
+var _ paxos.IDTransport = (*Transport)(nil)
 
 // hooks are what tests replace.
 type hooks struct {
@@ -113,6 +113,9 @@ func (t *Transport) warnPlain() {
 			"addr", t.listener.Addr().String())
 	}
 }
+
+// ID returns Config.ID. paxos.Start refuses a Node of another server on this Transport.
+func (t *Transport) ID() paxos.ServerID { return t.config.ID }
 
 // Send queues p for the server p.To, as from this server, whatever p.From says. It is lost if that is not another member,
 // if its address is not known, if p is too large, or if so much is queued behind it that it is the oldest; all are
