@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/wal"
 )
 
 // runLocal starts servers on this machine, and carries out commands.
@@ -62,14 +60,15 @@ func runLocal(ctx context.Context, in io.Reader, out io.Writer, args []string) (
 
 // A local is a cluster whose servers are children of this process.
 type local struct {
+	lock     io.Closer // keeps others out of its directory
 	children []*child
 	out      *printer
 }
 
 const localCluster = "local"
 
-// startLocal starts n servers with all that they have in dir. Storages are created once, which a marker tells; certificates,
-// which nothing depends on, are made anew each time, and so are the configurations, as other ports may be free now.
+// startLocal starts n servers with all that they have in dir, which no other process may use meanwhile. Storages are created once;
+// certificates, which nothing depends on, are made anew each time, and so are the configurations, as other ports may be free now.
 func startLocal(dir string, n int) (*local, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -79,17 +78,17 @@ func startLocal(dir string, n int) (*local, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	os.Remove(filepath.Join(dir, "ca.crt"))
-	if _, err := makeCerts(dir, localCluster, 30*24*time.Hour, configs[0].Acceptors); err != nil {
+	l := &local{}
+	if l.lock, err = holdDir(dir); err != nil {
 		return nil, err
 	}
 	if err := createOnce(dir, configs); err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.stop())
 	}
-	l := &local{}
+	os.Remove(filepath.Join(dir, "ca.crt"))
+	if _, err := makeCerts(dir, localCluster, 30*24*time.Hour, configs[0].Acceptors); err != nil {
+		return nil, errors.Join(err, l.stop())
+	}
 	for _, c := range configs {
 		name := filepath.Join(dir, fmt.Sprint(uint64(c.ID)))
 		if err := c.write(name + ".json"); err != nil {
@@ -151,24 +150,7 @@ func freeAddr(taken map[paxos.ServerID]string) (string, error) {
 	return "", fmt.Errorf("no free port: %w", err)
 }
 
-// createOnce creates the storages of all servers, unless that was done before.
-func createOnce(dir string, configs []config) error {
-	marker := filepath.Join(dir, "created")
-	switch _, err := os.Stat(marker); {
-	case err == nil:
-		return nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	for _, c := range configs {
-		if err := wal.Create(filepath.Join(dir, c.Dir), c.ID, c.members()); err != nil {
-			return err
-		}
-	}
-	return os.WriteFile(marker, []byte(configs[0].members().String()+"\n"), 0o600)
-}
-
-// stop ends all children.
+// stop ends all children, and lets others use the directory.
 func (l *local) stop() error {
 	errs := make([]error, len(l.children))
 	done := make(chan struct{})
@@ -181,7 +163,7 @@ func (l *local) stop() error {
 	for range l.children {
 		<-done
 	}
-	return errors.Join(errs...)
+	return errors.Join(errors.Join(errs...), l.lock.Close())
 }
 
 // pick returns a client of that server, or of the first that is up.

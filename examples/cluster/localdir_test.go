@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// filesOf returns the files in dir, without those of the storages and the logs, and what they hold.
+func filesOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	for _, pattern := range []string{"*.json", "*.crt", "*.key", "created", pidFile} {
+		names, err := filepath.Glob(filepath.Join(dir, pattern))
+		require.NoError(t, err)
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			require.NoError(t, err)
+			files[name] = string(text)
+		}
+	}
+	return files
+}
+
+// TestSecondCluster: a second process that is started on the directory of one that runs is refused, told which that is, and has
+// changed nothing: the first can have its servers start anew.
+func TestSecondCluster(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "c")
+	cmd, _ := prepare(t, "-dir", dir)
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	defer stdin.Close()
+	out := newBook()
+	cmd.Stdout, cmd.Stderr = out, out
+	require.NoError(t, cmd.Start())
+	_, err = fmt.Fprintln(stdin, "propose a one")
+	require.NoError(t, err)
+	out.says(t, `a = "one"`)
+
+	before := filesOf(t, dir)
+	require.Len(t, before, 3+3+3+2+2, "configurations, certificates, keys, the authority's, marker and pid")
+	for _, args := range [][]string{{"-dir", dir, "-c", "status"}, {"-dir", dir, "-n", "5", "-c", "status"}} {
+		text, code := runs(t, "", args...)
+		assert.Equal(t, 1, code, "%s", text)
+		assert.Contains(t, text, fmt.Sprintf("another cluster runs in it: process %d", cmd.Process.Pid))
+	}
+	assert.Equal(t, before, filesOf(t, dir), "nothing of the first is touched")
+
+	_, err = fmt.Fprintln(stdin, "kill 1; start 1; @1 propose b two")
+	require.NoError(t, err)
+	out.says(t, `b = "two"`)
+	require.NoError(t, stdin.Close())
+	require.NoError(t, cmd.Wait(), "%s", out)
+	text, code := runs(t, "", "-dir", dir, "-c", "read a")
+	require.Zero(t, code, "%s", text)
+	assert.Contains(t, text, `a = "one"`, "the directory is free again")
+}
+
+// TestFirstStartInterrupted: a first start that fails between two storages, or before the marker is written, can be repeated.
+func TestFirstStartInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	foreign := filepath.Join(dir, "2", "x")
+	require.NoError(t, os.MkdirAll(filepath.Dir(foreign), 0o700))
+	require.NoError(t, os.WriteFile(foreign, nil, 0o600))
+	out, code := runs(t, "", "-dir", dir, "-c", "status")
+	assert.Equal(t, 1, code, "%s", out)
+	assert.Contains(t, out, "it holds x")
+	require.NoError(t, os.Remove(foreign))
+	out, code = runs(t, "", "-dir", dir, "-n", "5", "-c", "status")
+	assert.Equal(t, 1, code, "%s", out)
+	assert.Regexp(t, `it is the storage of server 1 of cluster "local" under .*, not of server 1 of .*1,2,3,4,5`, out)
+	out, code = runs(t, "", "-dir", dir, "-c", "propose lunch burger")
+	require.Zero(t, code, "%s", out)
+	assert.Contains(t, out, `lunch = "burger"`)
+}
+
+// TestCreatesOnce: what was lost is not created again, whatever of the directory is lost with it; and other servers than it was
+// created for are refused before anything is touched.
+func TestCreatesOnce(t *testing.T) {
+	dir := t.TempDir()
+	out, code := runs(t, "", "-dir", dir, "-c", "propose lunch burger")
+	require.Zero(t, code, "%s", out)
+	before := filesOf(t, dir)
+	delete(before, filepath.Join(dir, pidFile))
+	out, code = runs(t, "", "-dir", dir, "-n", "5", "-c", "status")
+	assert.Equal(t, 1, code, "%s", out)
+	assert.Regexp(t, regexp.QuoteMeta(dir)+` was created for .*1,2,3.*; with -n 5 it would be .*1,2,3,4,5`, out)
+	after := filesOf(t, dir)
+	delete(after, filepath.Join(dir, pidFile))
+	assert.Equal(t, before, after)
+
+	require.NoError(t, os.Remove(filepath.Join(dir, "created")))
+	out, code = runs(t, "", "-dir", dir, "-c", "read lunch")
+	require.Zero(t, code, "the marker alone is made again: %s", out)
+	assert.Contains(t, out, `lunch = "burger"`)
+	require.NoError(t, os.Remove(filepath.Join(dir, "created")))
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "2")))
+	out, code = runs(t, "", "-dir", dir, "-c", "propose lunch pizza")
+	assert.Equal(t, 1, code, "%s", out)
+	assert.Contains(t, out, "the storage of server 2 is missing: it is lost")
+	assert.NoDirExists(t, filepath.Join(dir, "2"))
+}
