@@ -117,10 +117,11 @@ func TestSameProcessConnectsAnew(t *testing.T) {
 	})
 }
 
-// While nobody calls Receive, whether a process lives can't be told: it keeps its place.
+// While nobody calls Receive, whether a process lives can't be told: it keeps its place, and nobody says that there are two.
 func TestStalledConnectionKeepsItsPlace(t *testing.T) {
 	bubble(t, func(t *testing.T, n *pipes) {
-		b := n.start(t, 2)
+		book := &logBook{}
+		b := n.start(t, 2, logsTo(book))
 		defer b.Close()
 		first := n.client(t, "two")
 		first.welcome(helloOf(1, 2, 7))
@@ -134,13 +135,53 @@ func TestStalledConnectionKeepsItsPlace(t *testing.T) {
 		f, err := second.hello(helloOf(1, 2, 8))
 		require.NoError(t, err)
 		require.Equal(t, kindRefuse, f.kind)
+		r, err := parseRefuse(f.body)
+		require.NoError(t, err)
+		assert.Equal(t, ReasonBusy, r.reason)
+		assert.Equal(t, "a connection of process 7 stands as server 1, this is 8: whether the former lives is not known yet, "+
+			"as server 2 is busy and reads nothing", r.words)
 		second.closedAfter()
+		book.says(t, "level=WARN", "handshake refused", "reason=busy")
+		assert.NotContains(t, book.String(), "level=ERROR")
 		for seq := range uint64(2) {
 			p, err := b.Receive(context.Background())
 			require.NoError(t, err)
 			assert.Equal(t, seq+1, p.Seq)
 		}
 	})
+}
+
+// A process that has closed is not taken for one that lives, though nothing is read of what it has left: the one after it
+// is let in, and nobody says that there are two.
+func TestRestartWhileNobodyReceives(t *testing.T) {
+	for name, config := range map[string]func(paxos.ServerID, int) Config{"TLS": secureConfig, "plain": plainConfig} {
+		t.Run(name, func(t *testing.T) {
+			listener, second := &logBook{}, &logBook{}
+			c := config(2, 2)
+			c.Logger = listener.logger()
+			busy := start(t, c)
+			first := start(t, config(1, 2))
+			require.NoError(t, first.SetAddr(2, busy.Addr().String()))
+			for seq := uint64(1); ; seq++ {
+				first.Send(packetOf(1, 2, seq))
+				if in := busy.slots[1].occupant(); in != nil && in.stalled.Load() {
+					break
+				}
+				<-time.After(time.Millisecond)
+			}
+			require.NoError(t, first.Close())
+			c = config(1, 2)
+			c.Logger, c.Peers = second.logger(), map[paxos.ServerID]string{2: busy.Addr().String()}
+			again := start(t, c)
+			eventually(t, "it is let in", func() bool { return again.Stats().Peers[0].Out })
+			assert.Zero(t, busy.Stats().Refused[ReasonDuplicate])
+			for _, book := range []*logBook{listener, second} {
+				assert.NotContains(t, book.String(), "level=ERROR")
+				assert.NotContains(t, book.String(), "another process")
+			}
+			arrives(t, again, busy, 1<<32)
+		})
+	}
 }
 
 // Whoever connects again and again, while nobody calls Receive, does not fill the memory.

@@ -36,6 +36,7 @@ const (
 	ReasonStranger  Reason = "stranger"  // its server is not in Members
 	ReasonIdentity  Reason = "identity"  // its certificate is another server's
 	ReasonDuplicate Reason = "duplicate" // another live process is connected as this server
+	ReasonBusy      Reason = "busy"      // a former process of this server may live: that is not known yet, and it may try again
 	ReasonSpoofed   Reason = "spoofed"   // a Packet says that it is from, or for, another server
 	ReasonMalformed Reason = "malformed" // it does not speak the protocol
 	ReasonTLS       Reason = "tls"       // the TLS handshake failed: no certificate, or none that is valid here
@@ -43,7 +44,8 @@ const (
 )
 
 // told are the reasons that a refuse can have.
-var told = []Reason{ReasonVersion, ReasonCluster, ReasonTo, ReasonStranger, ReasonIdentity, ReasonDuplicate, ReasonSpoofed, ReasonMalformed}
+var told = []Reason{ReasonVersion, ReasonCluster, ReasonTo, ReasonStranger, ReasonIdentity, ReasonDuplicate, ReasonBusy,
+	ReasonSpoofed, ReasonMalformed}
 
 // A refusal is why a connection is refused: words for both sides, without addresses. It is an error.
 type refusal struct {

@@ -39,7 +39,8 @@ func newSlot() *slot {
 }
 
 // enter makes in the one that is heard, unless another live process is. A process that connects anew takes its own place
-// at once. Any other takes it when whoever has it does not answer a ping: then that is a process which is gone, or hangs.
+// at once. Any other takes it when the one before has closed, or does not answer a ping: then that is a process which is
+// gone, or hangs.
 func (s *slot) enter(in *inbound, within time.Duration) *refusal {
 	select {
 	case <-s.turn:
@@ -50,9 +51,15 @@ func (s *slot) enter(in *inbound, within time.Duration) *refusal {
 	in.free, in.pongs = make(chan []byte, 2), make(chan struct{}, 1)
 	in.free <- nil
 	old := s.occupant()
-	if old != nil && old.hello.instance != in.hello.instance && old.lives(within) {
-		return refuse(ReasonDuplicate, "another process is connected as server %d: it is %x and answers, this is %x",
-			in.from, old.hello.instance, in.hello.instance)
+	if old != nil && old.hello.instance != in.hello.instance {
+		switch old.lives(within) {
+		case alive:
+			return refuse(ReasonDuplicate, "another process is connected as server %d: it is %x and answers, this is %x",
+				in.from, old.hello.instance, in.hello.instance)
+		case unheard:
+			return refuse(ReasonBusy, "a connection of process %x stands as server %d, this is %x: whether the former lives is "+
+				"not known yet, as server %d is busy and reads nothing", old.hello.instance, in.from, in.hello.instance, in.transport.config.ID)
+		}
 	}
 	s.mu.Lock()
 	s.now = in
@@ -85,24 +92,56 @@ func (s *slot) end(why error) {
 	}
 }
 
-// lives reports whether the other side answers a ping in time. Nothing else counts: what is read now may have been sent long
-// ago, by a process that is gone.
-func (in *inbound) lives(within time.Duration) bool {
+// A life says what is known of the process on the other side.
+type life int
+
+const (
+	gone    life = iota // it has closed, or does not answer
+	alive               // it answers
+	unheard             // nothing is read, so an answer would not be heard; but it has not closed
+)
+
+// asks is how many pings ask whether a process lives. The kernel of a machine answers the first one to a process that has
+// closed by a reset, and that fails the next: so it is found out, though nothing is read.
+const asks = 8
+
+// lives asks for a sign of life, and waits for so long. Only the answer to a ping counts: what is read now may have been
+// sent long ago, by a process that is gone.
+func (in *inbound) lives(within time.Duration) life {
 	w := in.reader.wire
 	select {
 	case <-in.pongs:
 	default:
 	}
-	timer := time.NewTimer(within)
+	timer, done := time.NewTimer(within), make(chan struct{})
 	defer timer.Stop()
-	in.transport.all.Go(func() { w.write(appendEmpty(nil, kindPing, w.version)) })
+	defer close(done)
+	in.transport.all.Go(func() {
+		again := time.NewTicker(within / asks)
+		defer again.Stop()
+		for {
+			if w.write(appendEmpty(nil, kindPing, w.version)) != nil {
+				w.fail(errGone)
+			}
+			select {
+			case <-again.C:
+			case <-w.dead:
+				return
+			case <-done:
+				return
+			}
+		}
+	})
 	select {
 	case <-in.pongs:
-		return true
+		return alive
 	case <-w.dead:
-		return false
+		return gone
 	case <-timer.C:
-		return in.stalled.Load() // while nobody calls Receive, nothing is read: so it can't be told
+		if in.stalled.Load() {
+			return unheard
+		}
+		return gone
 	}
 }
 
@@ -227,7 +266,7 @@ func (in *inbound) hand(whole int) error {
 func (t *Transport) dismissed(in *inbound, err error) {
 	switch {
 	case t.ctx.Err() != nil:
-	case err == io.EOF, err == errReplaced, err == errRenewed:
+	case err == io.EOF, err == errReplaced, err == errRenewed, err == errGone:
 		t.report.debug("peer's connection ended", "peer", uint64(in.from), "err", err)
 	default:
 		r := asRefusal(err)

@@ -22,6 +22,7 @@ var (
 	errMoved    = errors.New("tcp: the server's address has changed")
 	errRenewed  = errors.New("tcp: the TLS configuration has changed")
 	errReplaced = errors.New("tcp: its process has connected anew")
+	errGone     = errors.New("tcp: its process has closed, and another one asks for its place")
 )
 
 // A Transport is one server's end of a cluster's network: a paxos.Transport over TCP. Send is safe for concurrent use, and
