@@ -86,7 +86,7 @@ func TestBlackBoxSeesAnEarlyReply(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes some seconds")
 	}
-	l := newLoad(newApart(t, sabotaged(t), blackServers), 1, 1000)
+	l := newLoad(newApart(t, sabotaged(t, "early", "Storage: s.log,", "Storage: &early{Log: s.log},"), blackServers), 1, 1000)
 	l.sabotaged = true
 	n := l.run(1<<30, []string{"kill all", "calm"})
 	require.Positive(t, l.violations, "after %d operations: %s", l.answered, n)

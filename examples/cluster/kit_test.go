@@ -142,21 +142,25 @@ func (b *book) says(t *testing.T, text string) {
 	}
 }
 
-// sabotaged builds the program with a storage that is not as it should be, and returns the file.
-func sabotaged(t *testing.T) string {
+// sabotaged builds the program with a storage that is not as it should be, and returns the file: testdata/NAME.go.txt is one more file
+// of it, and each pair of texts has the first in serve.go be replaced by the second.
+func sabotaged(t *testing.T, name string, changes ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	source, err := os.ReadFile("serve.go")
+	text, err := os.ReadFile("serve.go")
 	require.NoError(t, err)
-	const right = "Storage: s.log,"
-	require.Equal(t, 1, strings.Count(string(source), right), "the sabotage still fits the code")
+	source := string(text)
+	for i := 0; i < len(changes); i += 2 {
+		require.Equal(t, 1, strings.Count(source, changes[i]), "the sabotage still fits the code: %s", changes[i])
+		source = strings.Replace(source, changes[i], changes[i+1], 1)
+	}
 	serve := filepath.Join(dir, "serve.go")
-	require.NoError(t, os.WriteFile(serve, []byte(strings.Replace(string(source), right, "Storage: &early{Log: s.log},", 1)), 0o600))
+	require.NoError(t, os.WriteFile(serve, []byte(source), 0o600))
 	here, err := os.Getwd()
 	require.NoError(t, err)
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {
 		filepath.Join(here, "serve.go"): serve,
-		filepath.Join(here, "early.go"): filepath.Join(here, "testdata", "early.go.txt"),
+		filepath.Join(here, name+".go"): filepath.Join(here, "testdata", name+".go.txt"),
 	}})
 	require.NoError(t, err)
 	file := filepath.Join(dir, "overlay.json")

@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 const usage = `usage: cluster [-n SERVERS] [-dir DIR] [-timeout TIME] [-c COMMANDS]
@@ -49,7 +50,7 @@ call    has a server of any machine, whose API is reached at ADDRESS, carry out 
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := run(ctx, os.Stdin, os.Stdout, os.Args[1:])
 	var bad usageError
 	switch {
@@ -77,16 +78,39 @@ func run(ctx context.Context, in io.Reader, out io.Writer, args []string) error 
 	if len(args) > 0 {
 		switch args[0] {
 		case "certs":
-			return runCerts(out, args[1:])
+			return endsWithin(ctx, stopGrace, "certs", func() error { return runCerts(out, args[1:]) })
 		case "create":
-			return runCreate(out, args[1:])
+			return endsWithin(ctx, stopGrace, "create", func() error { return runCreate(out, args[1:]) })
 		case "serve":
 			return runServe(ctx, in, out, args[1:])
 		case "call":
 			return runCall(ctx, out, args[1:])
 		}
 	}
-	return runLocal(ctx, in, out, args)
+	return endsWithin(ctx, patience+stopGrace, "the cluster", func() error { return runLocal(ctx, in, out, args) })
+}
+
+// stopGrace is how long what was told to end may take. It is less than the 5 s after which the least patient of supervisors kill.
+const stopGrace = 4 * time.Second
+
+// endsWithin runs f, and stops waiting for it some time after ctx has ended: no call of a file system can be told to end, and one on a
+// disk that hangs does not by itself. The process is to end then; what a storage has acknowledged survives that.
+func endsWithin(ctx context.Context, grace time.Duration, what string, f func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- f() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+		return fmt.Errorf("the disk does not answer: %s has not ended within %v; what was acknowledged is kept", what, grace)
+	}
 }
 
 // parseFlags parses args, and has -h print the usage.

@@ -71,7 +71,13 @@ func runServe(ctx context.Context, in io.Reader, out io.Writer, args []string) e
 	if *verbose {
 		level = slog.LevelDebug
 	}
-	s, err := startServer(ctx, c, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	return endsWithin(ctx, stopGrace, fmt.Sprintf("server %d on %s", c.ID, c.Dir), func() error { return serve(ctx, out, c, logger) })
+}
+
+// serve runs a server until ctx ends, or it stops by itself.
+func serve(ctx context.Context, out io.Writer, c config, logger *slog.Logger) error {
+	s, err := startServer(ctx, c, logger)
 	if err != nil {
 		return err
 	}
