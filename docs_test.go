@@ -48,7 +48,7 @@ func TestLogLinesAreExplained(t *testing.T) {
 	page := readDoc(t, "operations.md")
 	logged := map[string]bool{}
 	for _, f := range repositorySource(t) {
-		if !f.isTest() && (f.isCore() || path.Dir(f.path) == "examples/cluster") {
+		if !f.isTest() && (f.isCore() || slices.Contains([]string{"examples/cluster", "internal/lines"}, path.Dir(f.path))) {
 			for _, message := range f.logMessages() {
 				logged[message] = true
 				assert.Contains(t, page, "\n| `"+message+"` |", "%s logs it", f.path)

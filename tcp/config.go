@@ -44,7 +44,8 @@ type Config struct {
 	Timing Timing
 	// Logger gets what an operator should know: connections made and lost, refusals, failures of Accept. The same thing
 	// is said of the same server every 10 s at most. Nil: nothing is logged. Its keys are cluster, server, peer, addr,
-	// reason, suppressed and err. It is called by the goroutines that read and write.
+	// reason, suppressed, lines and err. It is called by a goroutine of its own, so that nobody waits for one that is slow or
+	// blocks: 1,024 lines wait for it at most, and a line says how many more were lost.
 	Logger *slog.Logger
 }
 

@@ -1,22 +1,22 @@
 package tcp
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/lines"
 )
 
 // again is how often the same thing is said of the same server.
 const again = 10 * time.Second
 
-// A reporter logs, and does not repeat itself: strangers can't fill a disk through it.
+// A reporter logs, and does not repeat itself: strangers can't fill a disk through it. Nobody waits for the Logger.
 type reporter struct {
-	logger *slog.Logger
-	mu     sync.Mutex
-	said   map[about]*saying
+	lines *lines.Log
+	mu    sync.Mutex
+	said  map[about]*saying
 }
 
 // about is what a line is about. There are as many as members, times what can be said of one.
@@ -33,15 +33,11 @@ type saying struct {
 
 func (p *reporter) init(cfg Config) {
 	p.said = map[about]*saying{}
-	if cfg.Logger != nil {
-		p.logger = cfg.Logger.With("cluster", cfg.Members.Cluster, "server", uint64(cfg.ID))
-	}
+	p.lines = lines.New(cfg.Logger, "cluster", cfg.Members.Cluster, "server", uint64(cfg.ID))
 }
 
 func (p *reporter) log(level slog.Level, message string, args ...any) {
-	if p.logger != nil {
-		p.logger.Log(context.Background(), level, message, args...)
-	}
+	p.lines.Log(level, message, args...)
 }
 
 func (p *reporter) debug(message string, args ...any) { p.log(slog.LevelDebug, message, args...) }
@@ -51,9 +47,6 @@ func (p *reporter) warn(message string, args ...any)  { p.log(slog.LevelWarn, me
 // refused says what is wrong, unless it did so lately. A second process under one identity is an error: somebody copied a
 // configuration. The rest may pass.
 func (p *reporter) refused(a about, message string, args ...any) {
-	if p.logger == nil {
-		return
-	}
 	p.mu.Lock()
 	now := time.Now()
 	s := p.said[a]

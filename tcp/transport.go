@@ -45,8 +45,9 @@ type Transport struct {
 	cancel context.CancelFunc
 	closed atomic.Bool
 	once   sync.Once
-	err    error // of closing the listener
 	all    sync.WaitGroup
+	ended  chan struct{} // closed when all goroutines have ended
+	err    error         // of closing the listener; set before ended is closed
 }
 
 var _ paxos.IDTransport = (*Transport)(nil)
@@ -81,7 +82,7 @@ func listen(cfg Config, h hooks) (*Transport, error) {
 	}
 	var random [8]byte
 	rand.Read(random[:])
-	t := &Transport{config: cfg, hooks: h, instance: binary.LittleEndian.Uint64(random[:]), listener: listener,
+	t := &Transport{config: cfg, hooks: h, instance: binary.LittleEndian.Uint64(random[:]), listener: listener, ended: make(chan struct{}),
 		senders: map[paxos.ServerID]*sender{}, slots: map[paxos.ServerID]*slot{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.pending.most = cfg.Limits.Pending
@@ -175,19 +176,42 @@ func (t *Transport) SetTLS(c *tls.Config) error {
 	return nil
 }
 
+// How long Close waits for the goroutines to end, and for the Logger to take the last lines.
+const (
+	closeGrace = 5 * time.Second
+	linesGrace = time.Second
+)
+
+var errHangs = errors.New("tcp: close: a goroutine has not ended: a function of Config.TLS or a Config.Listener has not returned")
+
 // Close closes the listener and all connections, and returns when the goroutines of the Transport have ended. What is
 // queued is lost; Receive returns an error that wraps paxos.ErrClosed, and Send does nothing. It may be called more than
-// once, and returns the error of closing the listener.
+// once, and returns the error of closing the listener. If the user's code blocks, it does not wait for ever: 1 s for the
+// Logger to take the last lines, which are lost else, and 5 s for functions of Config.TLS and for Config.Listener, and
+// then it returns an error that says so.
 func (t *Transport) Close() error {
 	t.once.Do(func() {
 		t.closed.Store(true)
 		t.cancel()
-		if err := t.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			t.err = fmt.Errorf("tcp: close: %w", err)
-		}
+		t.all.Go(func() {
+			if err := t.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				t.err = fmt.Errorf("tcp: close: %w", err)
+			}
+		})
 		t.inbox.end(errClosed)
+		go func() {
+			t.all.Wait()
+			close(t.ended)
+		}()
 	})
-	t.all.Wait()
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	select {
+	case <-t.ended:
+	case <-timer.C:
+		return errHangs
+	}
+	t.report.lines.Wait(linesGrace)
 	return t.err
 }
 
