@@ -1,0 +1,153 @@
+package lint
+
+import (
+	"fmt"
+	"go/ast"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// The pages whose anchors code, tests and other pages cite by number.
+const (
+	designPage   = "docs/design.md"   // DESIGN 4.1 is its 4.1, and FAULTS 3 its 7.3
+	sourcePage   = "docs/source.md"   // S1 to S15
+	pitfallsPage = "docs/pitfalls.md" // P1 to P30
+)
+
+var (
+	markdownLink = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	anchorID     = regexp.MustCompile(`<a id="([^"]+)">`)
+	heading      = regexp.MustCompile(`(?m)^#+\s+(.*)$`)
+	notInSlug    = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	pagePath     = regexp.MustCompile(`\bdocs/[\w/-]+\.md(?:#[\w.-]*\w)?`)
+	sectionCited = regexp.MustCompile(`\b(DESIGN|FAULTS) (\d+(?:\.\d+)?(?:, \d+(?:\.\d+)?)*)`)
+	rowCited     = regexp.MustCompile(`\b([SP])([1-9]\d?)\b`)
+	testNamed    = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark|Example)[A-Z0-9]\w*`)
+	fileNamed    = regexp.MustCompile(`(?:[\w*-]+/)*[\w*-]+\.(?:go|txt)\b`)
+)
+
+// Links returns what leads nowhere: links between pages and to their headings, pages and numbers that code cites, and tests,
+// files, mutants and scenarios that pages name.
+func (t *Tree) Links() (wrong []string) {
+	anchors := t.anchors()
+	functions := t.functions()
+	for _, p := range t.pages {
+		for _, link := range markdownLink.FindAllStringSubmatch(p.text, -1) {
+			if broken := t.broken(p.path, link[1], anchors); broken != "" {
+				wrong = append(wrong, fmt.Sprintf("%s links to %s: %s", p.path, link[1], broken))
+			}
+		}
+		for _, name := range testNamed.FindAllString(p.text, -1) {
+			if !functions[name] {
+				wrong = append(wrong, fmt.Sprintf("%s names %s, which is no function", p.path, name))
+			}
+		}
+		for _, name := range fileNamed.FindAllString(p.text, -1) {
+			if !t.hasFile(path.Dir(p.path), name) {
+				wrong = append(wrong, fmt.Sprintf("%s names %s, which is no file", p.path, name))
+			}
+		}
+		wrong = append(wrong, cited(p.path, p.text, anchors)...)
+	}
+	for _, p := range t.other {
+		wrong = append(wrong, cited(p.path, p.text, anchors)...)
+	}
+	for _, f := range t.files {
+		if strings.HasPrefix(f.path, "internal/lint/") {
+			continue // its own examples
+		}
+		for _, comment := range f.ast.Comments {
+			wrong = append(wrong, cited(f.path, comment.Text(), anchors)...)
+		}
+	}
+	slices.Sort(wrong)
+	return slices.Compact(wrong)
+}
+
+// anchors returns what a link can lead to in each page: "docs/a.md#b", and "docs/a.md" itself.
+func (t *Tree) anchors() map[string]bool {
+	all := map[string]bool{}
+	for _, p := range t.pages {
+		all[p.path] = true
+		for _, id := range anchorID.FindAllStringSubmatch(p.text, -1) {
+			all[p.path+"#"+id[1]] = true
+		}
+		for _, title := range heading.FindAllStringSubmatch(p.text, -1) {
+			all[p.path+"#"+slug(title[1])] = true
+		}
+	}
+	return all
+}
+
+// slug is how the usual viewers name a heading in a link.
+func slug(title string) string {
+	return strings.ReplaceAll(notInSlug.ReplaceAllString(strings.ToLower(title), ""), " ", "-")
+}
+
+// functions returns the names of all functions, of which the tests are some.
+func (t *Tree) functions() map[string]bool {
+	all := map[string]bool{}
+	for _, f := range t.files {
+		for _, decl := range f.ast.Decls {
+			if function, ok := decl.(*ast.FuncDecl); ok {
+				all[function.Name.Name] = true
+			}
+		}
+	}
+	return all
+}
+
+// broken says what is wrong with a link of a page; empty: nothing.
+func (t *Tree) broken(from, link string, anchors map[string]bool) string {
+	if strings.Contains(link, "://") || strings.HasPrefix(link, "mailto:") {
+		return ""
+	}
+	file, anchor, hasAnchor := strings.Cut(link, "#")
+	target := path.Join(path.Dir(from), file)
+	if file == "" {
+		target = from
+	}
+	if !slices.ContainsFunc(t.names, func(name string) bool { return name == target || strings.HasPrefix(name, target+"/") }) {
+		return "there is no such file"
+	}
+	if hasAnchor && !anchors[target+"#"+anchor] {
+		return "there is no such place in it"
+	}
+	return ""
+}
+
+// hasFile reports whether the tree has a file that ends with the path name, in which * may stand for part of a name.
+func (t *Tree) hasFile(from, name string) bool {
+	depth := strings.Count(name, "/") + 1
+	return slices.ContainsFunc(t.names, func(file string) bool {
+		parts := strings.Split(file, "/")
+		ok, err := path.Match(name, strings.Join(parts[max(0, len(parts)-depth):], "/"))
+		return err == nil && ok
+	}) || slices.Contains(t.names, path.Join(from, name))
+}
+
+// cited returns what a text cites that does not exist: pages, sections of the design, rows of the source and the pitfalls.
+func cited(from, text string, anchors map[string]bool) (wrong []string) {
+	need := func(what, target string) {
+		if !anchors[target] {
+			wrong = append(wrong, fmt.Sprintf("%s cites %s, and there is no %s", from, what, target))
+		}
+	}
+	for _, target := range pagePath.FindAllString(text, -1) {
+		need(target, target)
+	}
+	for _, c := range sectionCited.FindAllStringSubmatch(text, -1) {
+		for section := range strings.SplitSeq(c[2], ", ") {
+			if c[1] == "FAULTS" {
+				section = "7." + section
+			}
+			need(c[1]+" "+c[2], designPage+"#"+section)
+		}
+	}
+	for _, c := range rowCited.FindAllStringSubmatch(text, -1) {
+		need(c[0], map[string]string{"S": sourcePage, "P": pitfallsPage}[c[1]]+"#"+c[0])
+	}
+	return wrong
+}

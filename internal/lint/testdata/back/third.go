@@ -1,0 +1,3 @@
+package back
+
+const limit = 3

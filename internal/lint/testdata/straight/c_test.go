@@ -1,0 +1,3 @@
+package straight
+
+var _ = use // tests may use all
