@@ -20,15 +20,43 @@ import (
 // Transport is not used any more, and was closed if it is an io.Closer. What join starts it ends in a t.Cleanup, in which
 // closing twice must do no harm. Where servers can't be restarted, join may call t.Skip.
 //
-// The ids are 1 to 4. The suite takes some seconds, and a few hundred MB pass through the network.
+// The ids are 1 to 4. The suite takes some seconds, and a few hundred MB pass through the network. A Close that does not
+// return within 30 s is a failure. If the t.Cleanup of a rule does not return, the suite says so and ends without it.
 func TestTransport(t *testing.T, join func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport) {
+	testTransport(t, 30*time.Second, join)
+}
+
+func testTransport(t *testing.T, patience time.Duration, join func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport) {
 	for _, rule := range transportRules {
+		rule.run(t, patience, join)
+	}
+}
+
+// run checks the rule in a test of its own. That runs in a goroutine, as its cleanup is the user's code, and may hang.
+func (rule transportRule) run(t *testing.T, patience time.Duration, join func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport) {
+	var wrong error // set before checked is closed
+	checked, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
 		t.Run(rule.name, func(t *testing.T) {
-			k := &transportKit{join: func(ids ...paxos.ServerID) []paxos.Transport { return join(t, ids...) }, patience: 30 * time.Second}
-			if err := rule.check(k); err != nil {
-				t.Fatalf("the rule: %s\nwhat is wrong: %v", rule.says, err)
+			defer close(checked) // also when join skips or fails
+			k := &transportKit{join: func(ids ...paxos.ServerID) []paxos.Transport { return join(t, ids...) }, patience: patience}
+			if wrong = rule.check(k); wrong != nil {
+				t.Errorf("the rule: %s\nwhat is wrong: %v", rule.says, wrong)
 			}
 		})
+	}()
+	select {
+	case <-checked:
+	case <-ended: // it was not chosen by -run
+		return
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+		t.Fatalf("the t.Cleanup of join has not returned %v after the rule %q: a Close that hangs?\nwhat the rule said: %v", patience, rule.name, wrong)
 	}
 }
 
@@ -143,13 +171,20 @@ func (k *transportKit) returns(what string, f func()) error {
 	}
 }
 
-// closeTransport closes t if that is possible.
-func closeTransport(t paxos.Transport) (ok bool, err error) {
+// close closes the Transport of that server, if it can be closed. A Close that does not return in time is an error.
+func (k *transportKit) close(id paxos.ServerID, t paxos.Transport) (ok bool, err error) {
 	c, ok := t.(io.Closer)
 	if !ok {
 		return false, nil
 	}
-	return true, c.Close()
+	failed := make(chan error, 1)
+	if err := k.returns(fmt.Sprintf("Close of the Transport of server %d", id), func() { failed <- c.Close() }); err != nil {
+		return true, err
+	}
+	if err := <-failed; err != nil {
+		return true, fmt.Errorf("Close: %w", err)
+	}
+	return true, nil
 }
 
 // samePacket returns the first difference.

@@ -304,14 +304,14 @@ func ruleClosed(k *transportKit) error {
 			}
 		}
 	}()
-	ok, err := closeTransport(ends[1])
+	ok, err := k.close(2, ends[1])
 	if !ok {
 		cancel()
 		<-errs
 		return nil // it can't be closed
 	}
 	if err != nil {
-		return fmt.Errorf("Close: %w", err)
+		return err
 	}
 	timer := time.NewTimer(k.patience)
 	defer timer.Stop()
@@ -324,7 +324,7 @@ func ruleClosed(k *transportKit) error {
 		ends[1].Send(numberedPacket(2, 1, 1, 1))
 		ends[0].Send(numberedPacket(1, 2, 2, 1))
 		ends[1].Receive(context.Background())
-		closeTransport(ends[1])
+		k.close(2, ends[1])
 	})
 }
 
@@ -347,8 +347,8 @@ func ruleRestart(k *transportKit) error {
 				return err
 			}
 		}
-		if _, err := closeTransport(ends[1]); err != nil {
-			return fmt.Errorf("Close: %w", err)
+		if _, err := k.close(2, ends[1]); err != nil {
+			return err
 		}
 		ends[0].Send(numberedPacket(1, 2, 10*seq+1, 1)) // nobody is there
 		ends[1] = k.join(2)[0]

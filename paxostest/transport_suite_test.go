@@ -3,12 +3,16 @@ package paxostest
 import (
 	"context"
 	"errors"
+	"io"
+	"os"
+	"os/exec"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
 )
@@ -149,6 +153,32 @@ func TestTransportSuiteFindsAWrongID(t *testing.T) {
 	assert.EqualError(t, ruleID(&transportKit{join: join}), "ID of the Transport of server 1: 2")
 }
 
+// hangingClose, in the environment, makes TestTransportSuiteOfAHangingClose what it runs as a child: a suite that fails.
+const hangingClose = "PAXOSTEST_HANGING_CLOSE"
+
+// A Transport whose Close hangs, also in the cleanup of the suite's user, is told, and the suite ends.
+func TestTransportSuiteOfAHangingClose(t *testing.T) {
+	if os.Getenv(hangingClose) != "" {
+		n := &brokenNetwork{MemoryNetwork: paxos.NewMemoryNetwork(), ends: map[paxos.ServerID]*brokenEnd{}, first: map[paxos.ServerID]*brokenEnd{},
+			close: func(*brokenEnd) error { select {} }}
+		testTransport(t, time.Second, func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport {
+			ends := n.join(ids...)
+			t.Cleanup(func() { ends[0].(io.Closer).Close() })
+			return ends
+		})
+		return
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	child := exec.Command(self, "-test.run=^"+t.Name()+"$", "-test.timeout=5m")
+	child.Env = append(os.Environ(), hangingClose+"=1")
+	out, err := child.CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, "it fails\n%s", out)
+	assert.Contains(t, string(out), `the t.Cleanup of join has not returned 1s after the rule "delivers": a Close that hangs?`)
+	assert.NotContains(t, string(out), "panic: test timed out")
+}
+
 // Each rule of the suite finds a Transport that breaks it, and one that is sound passes all.
 func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 	var shared []paxos.Message
@@ -263,6 +293,8 @@ func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 			return e.Transport.Receive(ctx)
 		}}},
 		{"Receive ends with Close", "Close fails", &brokenNetwork{close: func(*brokenEnd) error { return errors.New("it fails") }}},
+		{"Receive ends with Close", "Close hangs", &brokenNetwork{close: func(e *brokenEnd) error { <-e.closed; return nil }}},
+		{"a restarted server is reached", "Close hangs", &brokenNetwork{close: func(e *brokenEnd) error { <-e.closed; return nil }}},
 		{"a restarted server is reached", "others keep to its first life", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
 			e.network.mu.Lock()
 			again := e.network.ends[p.To] != e.network.first[p.To]
