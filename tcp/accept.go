@@ -111,7 +111,7 @@ func (t *Transport) greet(w *wire, place *list.Element) (*inbound, error) {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return in, err
 			}
-			return in, refuse(ReasonTLS, "the TLS handshake failed: %v", err)
+			return in, greetingFailed(err)
 		}
 		shown = server.ConnectionState().PeerCertificates[0]
 	}
@@ -204,7 +204,6 @@ func (t *Transport) turnAway(w *wire, in *inbound, err error) {
 // asRefusal gives an error its Reason.
 func asRefusal(err error) *refusal {
 	var r *refusal
-	var op *net.OpError
 	switch {
 	case errors.As(err, &r):
 		return r
@@ -213,7 +212,7 @@ func asRefusal(err error) *refusal {
 	case errors.Is(err, io.EOF):
 		return refuse(ReasonMalformed, "it ended before its handshake did")
 	}
-	if errors.As(err, &op) && op.Op == "remote error" { // a TLS alert: the other side does not like our certificate
+	if isAlert(err) {
 		return refuse(ReasonTLS, "%v", err)
 	}
 	return refuse(ReasonMalformed, "%v", err)

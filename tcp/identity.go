@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -122,11 +123,30 @@ func serverTLS(c *tls.Config) *tls.Config {
 }
 
 // clientTLS returns what a dialer uses: as c, and the listener's certificate has to be valid and that server's. Its name is
-// not that of a host, so what crypto/tls does by itself is done here instead.
-func clientTLS(c *tls.Config, cluster string, id paxos.ServerID) *tls.Config {
-	c = harden(c)
-	own := c.VerifyConnection
+// not that of a host, so what crypto/tls does by itself is done here instead. shown becomes the certificate that the dialer
+// shows: one of an authority that the listener names, or else the first all the same, so that the listener can say what it
+// lacks; a dialer that showed none would have it say that there is none.
+func clientTLS(c *tls.Config, cluster string, id paxos.ServerID) (config *tls.Config, shown *tls.Certificate) {
+	c, shown = harden(c), &tls.Certificate{}
+	own, choose, certs := c.VerifyConnection, c.GetClientCertificate, c.Certificates
 	c.InsecureSkipVerify = true
+	c.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if choose != nil {
+			cert, err := choose(info)
+			if cert != nil {
+				*shown = *cert
+			}
+			return cert, err
+		}
+		*shown = certs[0]
+		for i := range certs {
+			if info.SupportsCertificate(&certs[i]) == nil {
+				*shown = certs[i]
+				break
+			}
+		}
+		return shown, nil
+	}
 	c.VerifyConnection = func(s tls.ConnectionState) error {
 		if len(s.PeerCertificates) == 0 {
 			return errors.New("tcp: the listener shows no certificate")
@@ -140,7 +160,7 @@ func clientTLS(c *tls.Config, cluster string, id paxos.ServerID) *tls.Config {
 		}
 		chains, err := s.PeerCertificates[0].Verify(o)
 		if err != nil {
-			return err
+			return notTaken(s.PeerCertificates[0], "RootCAs", err)
 		}
 		if r := checkNames(s.PeerCertificates[0], cluster, id); r != nil {
 			return fmt.Errorf("tcp: %w", r)
@@ -151,5 +171,62 @@ func clientTLS(c *tls.Config, cluster string, id paxos.ServerID) *tls.Config {
 		s.VerifiedChains = chains
 		return own(s)
 	}
-	return c
+	return c, shown
+}
+
+// notTaken says why the certificate c of the other side is not taken, which err is. pool is the field that has the
+// authorities.
+func notTaken(c *x509.Certificate, pool string, err error) error {
+	advice := ""
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		advice = fmt.Sprintf(", which is no authority of %s here: that lacks one, or the other side does not send an intermediate certificate", pool)
+	}
+	return fmt.Errorf("the certificate of %s is signed by %q%s: %w", whom(c), issuer(c), advice, err)
+}
+
+// issuer is the name of the authority that has signed c, cut to what fits a log line.
+func issuer(c *x509.Certificate) string {
+	name := c.Issuer.String()
+	return name[:min(len(name), maxWords/2)]
+}
+
+// greetingFailed says, on the listener's side, why a TLS handshake failed.
+func greetingFailed(err error) *refusal {
+	var bad *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &bad) && len(bad.UnverifiedCertificates) > 0:
+		err = notTaken(bad.UnverifiedCertificates[0], "ClientCAs or RootCAs", bad.Err)
+	case isAlert(err) && strings.Contains(err.Error(), "certificate"):
+		err = fmt.Errorf("the dialer does not take this server's certificate: %w", err)
+	case strings.Contains(err.Error(), "didn't provide a certificate"):
+		err = fmt.Errorf("the dialer has none, or none of an authority that is known here: %w", err)
+	}
+	return refuse(ReasonTLS, "the TLS handshake failed: %v", err)
+}
+
+// isAlert reports whether err is what the other side said in TLS: that it ends the connection, and why.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
+// callFailed says, on the dialer's side, why the listener ended the connection after a TLS handshake that was good here: it
+// does not take the certificate that was shown. err is an alert.
+func callFailed(shown *tls.Certificate, err error) *refusal {
+	if len(shown.Certificate) == 0 {
+		return refuse(ReasonTLS, "this server has shown it no certificate: %v", err)
+	}
+	leaf := shown.Leaf
+	if leaf == nil {
+		var bad error
+		if leaf, bad = x509.ParseCertificate(shown.Certificate[0]); bad != nil {
+			return refuse(ReasonTLS, "it does not take this server's certificate, which is malformed: %v", err)
+		}
+	}
+	advice := ""
+	if strings.Contains(err.Error(), "unknown certificate authority") {
+		advice = "it does not know that authority, or this server does not send an intermediate certificate: "
+	}
+	return refuse(ReasonTLS, "it does not take this server's certificate, of %s, signed by %q: %s%v", whom(leaf), issuer(leaf), advice, err)
 }

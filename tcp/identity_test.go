@@ -312,7 +312,8 @@ func TestUsersTLS(t *testing.T) {
 	weak := a.config(a.issue("prod", 1))
 	weak.MinVersion, weak.InsecureSkipVerify, weak.ClientAuth = tls.VersionTLS10, true, tls.NoClientCert
 	weak.ClientSessionCache = tls.NewLRUClientSessionCache(10)
-	s, c := serverTLS(weak), clientTLS(weak, "prod", 2)
+	s := serverTLS(weak)
+	c, _ := clientTLS(weak, "prod", 2)
 	for _, hard := range []*tls.Config{s, c} {
 		assert.Equal(t, uint16(tls.VersionTLS13), hard.MinVersion)
 		assert.True(t, hard.SessionTicketsDisabled)

@@ -44,11 +44,17 @@ func newKey() *ecdsa.PrivateKey {
 	return key
 }
 
-func newAuthority() *authority {
+func newAuthority() *authority { return newAuthorityNamed("authority", nil) }
+
+// newAuthorityNamed makes one that above has signed, as an intermediate one; nil: it has signed itself.
+func newAuthorityNamed(name string, above *authority) *authority {
 	a := &authority{key: newKey(), pool: x509.NewCertPool()}
-	a.cert = &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true,
+	a.cert = &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true,
 		BasicConstraintsValid: true, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, a.cert, a.cert, a.key.Public(), a.key)
+	if above == nil {
+		above = a
+	}
+	der, err := x509.CreateCertificate(rand.Reader, a.cert, above.cert, a.key.Public(), above.key)
 	if err != nil {
 		panic(err)
 	}

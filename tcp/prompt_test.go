@@ -175,7 +175,8 @@ func TestWireKeepsWhatIsLeft(t *testing.T) {
 				server := tls.Server(other, serverTLS(theAuthority().config(theAuthority().issue("prod", 2))))
 				shaken := make(chan error, 1)
 				go func() { shaken <- server.Handshake() }()
-				client := w.secure(tls.Client, clientTLS(theAuthority().config(theAuthority().issue("prod", 1)), "prod", 2))
+				config, _ := clientTLS(theAuthority().config(theAuthority().issue("prod", 1)), "prod", 2)
+				client := w.secure(tls.Client, config)
 				require.NoError(t, client.Handshake())
 				require.NoError(t, <-shaken)
 				from = server

@@ -112,7 +112,7 @@ func (s *sender) connect() error {
 		t.report.lost(s.id, addr, err)
 	} else if moved := s.moved(addr); moved != nil {
 		err = moved
-	} else {
+	} else if t.ctx.Err() == nil {
 		r := asRefusal(err)
 		t.report.refused(about{s.id, "unreachable", r.reason}, "peer can't be reached", "peer", uint64(s.id), "addr", addr, "err", err)
 	}
@@ -177,17 +177,25 @@ func (s *sender) dial(ctx context.Context, addr string) (*wire, error) {
 func (s *sender) introduce(w *wire, config *tls.Config) (*reader, int, error) {
 	t := s.transport
 	cluster := t.config.Members.Cluster
+	var shown *tls.Certificate
 	if config != nil {
-		if err := w.secure(tls.Client, clientTLS(config, cluster, s.id)).Handshake(); err != nil {
+		config, shown = clientTLS(config, cluster, s.id)
+		if err := w.secure(tls.Client, config).Handshake(); err != nil {
 			return nil, 0, fmt.Errorf("the TLS handshake failed: %w", err)
 		}
 	}
 	h := hello{lowest: t.hooks.lowest, highest: t.hooks.highest, cluster: cluster, from: t.config.ID, to: s.id, instance: t.instance}
-	if err := w.write(appendHello([]byte(magic), h)); err != nil {
-		return nil, 0, err
-	}
+	err := w.write(appendHello([]byte(magic), h))
 	r := &reader{wire: w, maxBody: maxHandshake}
-	if err := r.magic(); err != nil {
+	// In TLS 1.3 the listener judges the dialer's certificate after the handshake has ended for the dialer. So its alert comes
+	// now, and perhaps with a reset that fails the write.
+	if err2 := r.magic(); err == nil || isAlert(err2) {
+		err = err2
+	}
+	if err != nil && shown != nil && isAlert(err) {
+		err = callFailed(shown, err)
+	}
+	if err != nil {
 		return nil, 0, err
 	}
 	f, err := r.next()
