@@ -201,7 +201,7 @@ var (
 	_ = paxos.ReplicaConfig{State: paxos.ServerState{}, Nonce: uint64(0), Members: paxos.Members{}, Open: []string{}, Limits: paxos.Limits{},
 		Timing: paxos.Timing{}, Seed: uint64(0), Trace: false}
 	_ = paxos.CallID(uint64(0))
-	_ = paxos.Output{Send: []paxos.Packet{}, Save: &paxos.Batch{}, Load: []string{}, List: []paxos.ListAsk{{After: uint64(0), Max: 0}}, Done: []paxos.Done{}, Index: uint64(0),
+	_ = paxos.Output{Send: []paxos.Packet{}, Save: &paxos.Batch{}, Load: []string{}, List: []paxos.ListAsk{{ID: uint64(0), After: uint64(0), Max: 0}}, Done: []paxos.Done{}, Index: uint64(0),
 		Faults: []*paxos.SafetyError{}, Events: []paxos.Event{}}
 	_ = paxos.Done{ID: paxos.CallID(0), Decision: paxos.Decision{}, OK: false, Err: error(nil)}
 )

@@ -117,7 +117,7 @@ func (m *miniature) carryOut(b testing.TB, i int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		r.Listed(m.now, ask.After, names)
+		r.Listed(m.now, ask.ID, names)
 	}
 	if out.Save != nil {
 		if err := m.storages[i].Save(*out.Save); err != nil {

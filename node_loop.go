@@ -260,7 +260,7 @@ func (n *Node) carryOut(now time.Duration) error {
 			if err != nil {
 				return fmt.Errorf("storage: decisions after %d: %w", ask.After, err)
 			}
-			n.replica.Listed(now, ask.After, names)
+			n.replica.Listed(now, ask.ID, names)
 		}
 		if out.Save != nil {
 			if err := n.save(now, out.Save); err != nil {

@@ -37,7 +37,9 @@ type pump struct {
 	batches  []Batch  // every one that began, with Records of its own
 	slow     bool     // Loads wait in loads for the test
 	loads    []string // asked for by anybody
-	seqs     uint64   // of hear
+	late     ServerID // whose pages of decisions are read at once, and wait in pages for the test
+	pages    []page
+	seqs     uint64 // of hear
 }
 
 func newPump(t *testing.T, m Members) *pump {
@@ -200,7 +202,12 @@ func (p *pump) take(id ServerID, r *Replica) bool {
 		}
 	}
 	for _, ask := range out.List {
-		r.Listed(p.now, ask.After, p.decidedNames(id, ask.After, ask.Max))
+		page := page{id, ask, p.decidedNames(id, ask.After, ask.Max)}
+		if p.late == id {
+			p.pages = append(p.pages, page)
+			continue
+		}
+		p.list(page)
 	}
 	if out.Save != nil {
 		p.saves[id]++
@@ -231,6 +238,16 @@ func (p *pump) load(id ServerID, name string) {
 	rec.Instance = name
 	p.replicas[id].Loaded(p.now, rec)
 }
+
+// A page is what a server's storage answers to an Output.List.
+type page struct {
+	server ServerID
+	ask    ListAsk
+	names  []Named
+}
+
+// list hands in a page.
+func (p *pump) list(page page) { p.replicas[page.server].Listed(p.now, page.ask.ID, page.names) }
 
 // pass lets time go by, timers and all.
 func (p *pump) pass(d time.Duration) {

@@ -52,7 +52,8 @@ type Output struct {
 	Save *Batch
 	// Load names instances to look up in the storage; each is answered by Loaded.
 	Load []string
-	// List holds pages of this server's decisions to look up with Storage.Decided; each is answered by Listed.
+	// List holds pages of this server's decisions to look up with Storage.Decided; each is answered by Listed, with its ID. They may be
+	// looked up beside each other and beside Saves, and answered in any order and at any time.
 	List []ListAsk
 	// Done holds the calls that ended.
 	Done []Done
@@ -66,8 +67,12 @@ type Output struct {
 	Events []Event
 }
 
-// A ListAsk asks for the page of decisions that Storage.Decided(After, Max) returns.
+// A ListAsk asks for the page of decisions that Storage.Decided(After, Max) returns from now on: the page holds at least what was durable
+// when the Output was taken. What became durable later may be in it or not.
 type ListAsk struct {
+	// ID names this question, from 1. A Replica uses none twice. A page answers the question it was read for and no other: one that was
+	// read earlier lacks later decisions, though After is the same.
+	ID    uint64
 	After uint64
 	Max   int
 }

@@ -318,7 +318,7 @@ func (c *chaos) take(id ServerID) {
 		for _, ask := range out.List {
 			c.later(c.upTo(c.disk/4), func() {
 				if alive() {
-					r.Listed(c.now, ask.After, c.decidedNames(id, ask.After, ask.Max))
+					r.Listed(c.now, ask.ID, c.decidedNames(id, ask.After, ask.Max))
 					c.take(id)
 				}
 			})

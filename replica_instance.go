@@ -47,8 +47,8 @@ type instance struct {
 
 // An arrival is a message that came before its instance was loaded.
 type arrival struct {
-	from *peer
-	m    Message
+	teller // whose it is, and of which start
+	m      Message
 }
 
 // maxArrivals bounds the messages that wait for one instance to be loaded. Beyond it messages are lost, as they may be on
@@ -233,7 +233,11 @@ func (r *Replica) Loaded(now time.Duration, rec Record) {
 	arrivals := inst.arrivals
 	inst.arrivals = nil
 	for _, a := range arrivals {
-		r.deliver(inst, a.from, a.m)
+		if a.boot != a.peer.boot {
+			r.counters.Dropped++ // its sender has started anew since, and may have forgotten what it said
+			continue
+		}
+		r.deliver(inst, a.peer, a.m)
 	}
 	clear(arrivals)
 	inst.arrivals = arrivals[:0]

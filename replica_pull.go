@@ -44,9 +44,9 @@ type pull struct {
 
 	stored pulled // what ServerState.Pulled says of it, or is about to
 	added  uint64 // see saves.added, as of the last page's end
-	listed bool   // a page was asked of our own storage, for that server
-	from   uint64 // after this Index
-	top    uint64 // as of then: all up to it is listed if the page is not full
+	ask    uint64 // the ListAsk that our own storage was sent for that server; 0: none is out
+	from   uint64 // the page is of what came after this Index
+	top    uint64 // the durable Index when the question was put: a page that is not full lists all up to here, and no more is claimed
 }
 
 // pulls are what a server has of all acceptors.
@@ -57,6 +57,7 @@ type pulls struct {
 	size    int           // about the bytes of a decision that was fetched lately
 	unsaved bool          // a cursor is not in ServerState.Pulled yet
 	lists   []ListAsk
+	asks    uint64 // ListAsks so far
 
 	recent []Named  // see recentNames
 	lines  []byte   // of the last page that was sent
@@ -188,7 +189,7 @@ func (r *Replica) pulledBy(from *peer, m *Message) {
 // page is being listed, another is not begun.
 func (r *Replica) answerPull(to *peer, after uint64) {
 	q := &to.pull
-	if q.listed {
+	if q.ask != 0 {
 		return
 	}
 	q.from, q.top = after, r.saves.index
@@ -197,20 +198,23 @@ func (r *Replica) answerPull(to *peer, after uint64) {
 		clear(names)
 		return
 	}
-	r.pulls.lists = append(r.pulls.lists, ListAsk{After: after, Max: pullNames})
-	q.listed = true
+	r.pulls.asks++
+	q.ask = r.pulls.asks
+	r.pulls.lists = append(r.pulls.lists, ListAsk{ID: q.ask, After: after, Max: pullNames})
 }
 
-// Listed answers Output.List with what Storage.Decided returned for that page. The slice stays the caller's.
-func (r *Replica) Listed(now time.Duration, after uint64, names []Named) {
+// Listed answers the ListAsk with that ID with what Storage.Decided returned for it, however late. An ID that was not asked, or was
+// answered already, is ignored. The slice stays the caller's.
+func (r *Replica) Listed(now time.Duration, id uint64, names []Named) {
 	r.input(now)
-	if r.stop != nil {
+	if r.stop != nil || id == 0 {
 		return
 	}
 	for i := range r.peers {
-		if p := &r.peers[i]; p.pull.listed && p.pull.from == after {
-			p.pull.listed = false
+		if p := &r.peers[i]; p.pull.ask == id {
+			p.pull.ask = 0
 			r.sendNames(p, names)
+			return
 		}
 	}
 }

@@ -137,7 +137,7 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 		}
 		if inst.loading {
 			if len(inst.arrivals) < maxArrivals {
-				inst.arrivals = append(inst.arrivals, arrival{from, *m})
+				inst.arrivals = append(inst.arrivals, arrival{teller{from, from.boot}, *m})
 			} else {
 				r.counters.Dropped++
 			}

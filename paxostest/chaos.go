@@ -21,6 +21,7 @@ type Chaos struct {
 	Timing   paxos.Timing
 	Delay    time.Duration // of every message, one way, at least
 	SaveTime time.Duration // of every Save
+	ReadTime time.Duration // of every Load and every List, at most: each takes a time of its own, and so they end in any order
 
 	Loss   float64       // of packets
 	Twice  float64       // packets that arrive twice
@@ -66,7 +67,7 @@ const (
 	ActFailSaveLate
 	ActHangSave
 	ActSaveTime // For
-	ActLoadTime // For
+	ActLoadTime // For: at most, in place of ReadTime
 	ActCut      // Server -> Peer
 	ActJoin     // Server -> Peer
 	ActForge    // Message from Server to Peer
@@ -122,8 +123,8 @@ func (c Chaos) String() string {
 	if q == nil {
 		q = paxos.Majority(c.Servers)
 	}
-	s := fmt.Sprintf("seed %d: %d servers, %d learners, %s, delay %s, save %s, silence %s to %s, phase %s, pull %s\n", c.Seed, c.Servers,
-		c.Learners, q, c.Delay, c.SaveTime, c.Timing.Silence, c.Timing.MaxSilence, c.Timing.Phase, c.Timing.Pull)
+	s := fmt.Sprintf("seed %d: %d servers, %d learners, %s, delay %s, save %s, read up to %s, silence %s to %s, phase %s, pull %s\n", c.Seed, c.Servers,
+		c.Learners, q, c.Delay, c.SaveTime, c.ReadTime, c.Timing.Silence, c.Timing.MaxSilence, c.Timing.Phase, c.Timing.Pull)
 	if !c.Explicit {
 		s += fmt.Sprintf("loss %.2f, twice %.2f, late %.2f by up to %s, link %d-%d slower by %s\n", c.Loss, c.Twice, c.Late, c.Later,
 			c.Slow[0], c.Slow[1], c.SlowBy)

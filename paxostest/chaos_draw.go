@@ -31,6 +31,7 @@ func NewChaos(seed uint64) Chaos {
 	d.drawFaults()
 	d.drawReader()
 	d.drawOwned()
+	d.drawReads()
 	slices.SortStableFunc(d.Actions, func(a, b Action) int { return int(a.At - b.At) })
 	return d.Chaos
 }
@@ -165,6 +166,12 @@ func (d *drawing) drawCalls() {
 			}
 		}
 	}
+}
+
+// drawReads has every look at a disk take a while. It has random numbers of its own, so that the other seeds stay what they are.
+func (d *drawing) drawReads() {
+	d.Rand = rand.New(rand.NewPCG(d.Seed, 0x4ead))
+	d.ReadTime = d.between(10*time.Microsecond, 10*ms)
 }
 
 // drawReader has somebody read over and over, at one server, what is decided at others meanwhile.

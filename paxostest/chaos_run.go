@@ -51,7 +51,7 @@ func (c Chaos) run(log, records bool) *chaosRun {
 	}
 	r.Sim = NewSim(SimConfig{Servers: c.Servers, Learners: c.Learners, Quorum: c.Quorum, Delay: c.Delay, SaveTime: max(c.SaveTime, 1), Seed: c.Seed,
 		Limits: c.Limits, Timing: c.Timing, noLog: !log, Fail: func(error) {}, fates: onTime{}})
-	r.Sim.fates, r.Sim.limit, r.check.lenient = r, maxChaosSteps, c.Forges
+	r.Sim.fates, r.Sim.reads, r.Sim.limit, r.check.lenient = r, r, maxChaosSteps, c.Forges
 	for i := range c.Actions {
 		a := &c.Actions[i]
 		if a.At < c.Ends {
@@ -180,6 +180,12 @@ func (r *chaosRun) fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.
 		r.fates = append(r.fates, PacketFate{p.From, p.To, pulls, name.nth, slices.Clone(copies)})
 	}
 	return copies
+}
+
+// read draws how long the next look at a disk takes. It depends on the seed and on which look of its server it is, and on nothing else.
+func (r *chaosRun) read(s *server) (takes time.Duration, early bool) {
+	x := dice(r.plan.Seed<<32 ^ uint64(s.id)<<24 ^ s.reads<<40 ^ 0x4ead)
+	return 1 + time.Duration(x.float()*float64(max(r.plan.ReadTime, s.loadTime))), x.next()&1 == 0
 }
 
 // twist has a lie come along with a packet, made of a message in it: the same with another value, a promise that reports a vote

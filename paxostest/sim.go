@@ -61,6 +61,7 @@ type Sim struct {
 	check   checker
 	err     error
 	fates   fates     // in place of rules and cuts; nil: none
+	reads   reads     // in place of LoadTime; nil: none
 	parcels []*parcel // for use again
 	copies  []time.Duration
 	hash    uint64 // of all that left servers
@@ -246,6 +247,8 @@ func (w *Sim) step() bool {
 		w.saved(e.server, e.life, e.n)
 	case eventLoaded:
 		w.loaded(e.server, e.life, e.name)
+	case eventListed:
+		w.listed(e.server, e.life, e.page)
 	}
 	return w.err == nil
 }

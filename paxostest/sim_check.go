@@ -23,6 +23,7 @@ import (
 //	    start that the name says, if it says one, else with its own vote on its disk (I5).
 //	I8  What a server has learned, or says is chosen, has a phase-2 quorum in one ballot.
 //	I9  What calls return never changes; an Index never means another decision.
+//	I11 What a disk says of its server's pulls is true: all that the other had decided, up to that Index of that store, is on it.
 //
 // "Chosen" means: a phase-2 quorum has voted in one ballot. A vote is one that a disk held, or one that an Accepted told
 // of (several changes of an instance may be saved as the last one, so not every vote is on a disk as such).
@@ -177,6 +178,9 @@ func (c *checker) saved(s *server, b paxos.Batch) error {
 		if err := c.savedRecord(s, s.disk.records[rec.Instance], rec); err != nil {
 			return err
 		}
+	}
+	if b.Server != nil && b.Server.Pulled != s.disk.state.Pulled {
+		return c.pulled(s, b)
 	}
 	return nil
 }

@@ -49,6 +49,13 @@ func (b *bench) send(from, to paxos.ServerID, m paxos.Message) error {
 	return b.sent(b.servers[from-1], to, &m)
 }
 
+// pulls makes durable how far a server has the decisions of others, and the records with it.
+func (b *bench) pulls(id paxos.ServerID, pulled string, records ...paxos.Record) error {
+	state := b.servers[id-1].disk.state
+	state.Pulled = pulled
+	return b.saved(b.servers[id-1], paxos.Batch{Server: &state, Records: records})
+}
+
 func voted(b paxos.Ballot, v paxos.Value) paxos.Acceptor {
 	return paxos.Acceptor{Promised: b, Accepted: b, Value: v}
 }
@@ -210,6 +217,18 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 			return b.send(1, 2, paxos.Message{Kind: paxos.KindNames, Value: "1 0 1 1\nx"})
 		}},
 		{"an Index shown too early", "I9", func(t *testing.T, b *bench) error { return b.shown(b.servers[0], 1) }},
+		{"a pull of what is not on the disk", "I11", func(t *testing.T, b *bench) error {
+			b.decide(t)
+			require.NoError(t, b.saveRecord(1, decision(1, "burger")))
+			b.servers[2].disk.state.Pulled = "1/3e9/0,2/3ea/7"
+			return b.pulls(3, "1/3e9/1,2/3ea/7")
+		}},
+		{"a pull of another storage", "I11", func(t *testing.T, b *bench) error {
+			b.decide(t)
+			require.NoError(t, b.saveRecord(1, decision(1, "burger")))
+			b.servers[2].disk.state.Pulled = "1/3e8/1"
+			return b.pulls(3, "1/3e9/1")
+		}},
 		{"a message to oneself", "S10", func(t *testing.T, b *bench) error {
 			return b.send(1, 1, paxos.Message{Kind: paxos.KindChosen, Ballot: b11})
 		}},
@@ -236,4 +255,9 @@ func TestCheckerLetsGoodThingsPass(t *testing.T) {
 	require.NoError(t, b.send(3, 1, paxos.Message{Kind: paxos.KindNack, Ballot: b11, Promised: b22}))
 	require.NoError(t, b.saveRecord(3, paxos.Record{Instance: "x", Acceptor: voted(b11, "burger"), Chosen: true, Index: 1}))
 	require.NoError(t, b.send(3, 2, paxos.Message{Kind: paxos.KindPromise, Ballot: b22}))
+	// What was pulled may become durable in the Batch that says so.
+	chosen := paxos.Record{Instance: "x", Acceptor: voted(b11, "burger"), Chosen: true, Index: 1}
+	require.NoError(t, b.saveRecord(1, chosen))
+	require.NoError(t, b.pulls(2, "1/3e9/1", chosen))
+	require.NoError(t, b.pulls(3, "1/3e9/1"), "it is there")
 }

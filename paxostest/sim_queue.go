@@ -10,6 +10,7 @@ const (
 	eventArrival                  // parcel arrives
 	eventSaved                    // the n-th Save of server ends
 	eventLoaded                   // the Load of name at server ends
+	eventListed                   // the page is read
 )
 
 // An event is planned. What is meant for an earlier life of a server finds nobody.
@@ -22,6 +23,7 @@ type event struct {
 	n      uint64
 	name   string
 	parcel *parcel
+	page   *page
 	do     func()
 }
 

@@ -23,6 +23,7 @@ type server struct {
 	inbox    []func() // what came while it was paused
 	saveTime time.Duration
 	loadTime time.Duration
+	reads    uint64 // Loads and Lists so far, in all lives
 	failing  saveFault
 	running  bool        // a Save runs
 	hung     bool        // and will never end
@@ -170,7 +171,7 @@ func (w *Sim) FailSave(id paxos.ServerID, durable bool) {
 // HangSave has the next Save of a server never end.
 func (w *Sim) HangSave(id paxos.ServerID) { w.server(id).failing = saveHangs }
 
-// LoadTime sets how long a server's disk takes to look something up, from now on.
+// LoadTime sets how long a server's disk takes to look something up, a record or a page of decisions, from now on.
 func (w *Sim) LoadTime(id paxos.ServerID, d time.Duration) { w.server(id).loadTime = d }
 
 // SaveTime sets how long the Saves of a server take that begin from now on.
@@ -234,18 +235,67 @@ func (w *Sim) drain(s *server) {
 	}
 }
 
+// reads decides how long a server's disk takes for its next look, and whether it sees what the disk holds when the look begins; else,
+// when it ends.
+type reads interface {
+	read(s *server) (takes time.Duration, early bool)
+}
+
+// readTime returns how long the next look of s takes, and whether it sees what is there when it begins.
+func (w *Sim) readTime(s *server) (takes time.Duration, early bool) {
+	s.reads++
+	if w.reads == nil {
+		return s.loadTime, false
+	}
+	return w.reads.read(s)
+}
+
 // look answers what the Replica wants to know of its disk, at once or after the time that the disk takes.
 func (w *Sim) look(s *server) {
 	for _, name := range s.out.Load {
-		if s.loadTime > 0 {
-			w.plan(event{at: w.now + s.loadTime, what: eventLoaded, server: s, life: s.life, name: name})
+		if takes, _ := w.readTime(s); takes > 0 { // early or not: an instance that is being loaded does not change on the disk
+			w.plan(event{at: w.now + takes, what: eventLoaded, server: s, life: s.life, name: name})
 			continue
 		}
 		w.load(s, name)
 	}
 	for _, ask := range s.out.List {
-		named, _ := s.disk.Decided(ask.After, ask.Max)
-		s.replica.Listed(w.now, ask.After, named)
+		p := &page{ask: ask}
+		takes, early := w.readTime(s)
+		if early {
+			p.read(s)
+		}
+		if takes > 0 {
+			w.plan(event{at: w.now + takes, what: eventListed, server: s, life: s.life, page: p})
+			continue
+		}
+		w.list(s, p)
+	}
+}
+
+// A page is one that the Replica asked for, and what its disk answers.
+type page struct {
+	ask   paxos.ListAsk
+	named []paxos.Named
+	early bool // it was read when it was asked for
+}
+
+func (p *page) read(s *server) {
+	named, _ := s.disk.Decided(p.ask.After, p.ask.Max)
+	p.named, p.early = slices.Clone(named), true
+}
+
+func (w *Sim) list(s *server, p *page) {
+	if !p.early {
+		p.read(s)
+	}
+	s.replica.Listed(w.now, p.ask.ID, p.named)
+}
+
+// listed ends a List.
+func (w *Sim) listed(s *server, life uint64, p *page) {
+	if s.life == life {
+		w.input(s, func(*paxos.Replica) { w.list(s, p) })
 	}
 }
 
