@@ -18,14 +18,24 @@ type countingFS struct {
 	zeros, rest atomic.Int64
 }
 
-func (c *countingFS) Create(name string) (disk.File, error) {
-	f, err := c.OS.Create(name)
-	return countingFile{f, c}, err
+func (c *countingFS) OpenDir(name string) (disk.Dir, error) {
+	d, err := c.OS.OpenDir(name)
+	return countingDir{d, c}, err
 }
 
-func (c *countingFS) Open(name string, write bool) (disk.File, error) {
-	f, err := c.OS.Open(name, write)
-	return countingFile{f, c}, err
+type countingDir struct {
+	disk.Dir
+	fs *countingFS
+}
+
+func (c countingDir) Create(name string) (disk.File, error) {
+	f, err := c.Dir.Create(name)
+	return countingFile{f, c.fs}, err
+}
+
+func (c countingDir) Open(name string, write bool) (disk.File, error) {
+	f, err := c.Dir.Open(name, write)
+	return countingFile{f, c.fs}, err
 }
 
 type countingFile struct {

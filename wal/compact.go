@@ -134,13 +134,13 @@ func (l *Log) compact(run []*segment, first bool) error {
 	number := l.manifest.next
 	l.manifest.next++
 	l.plan.Unlock()
-	c := &compaction{Log: l, first: first, out: &segment{number: number, path: segmentPath(l.dir, number), closed: true, copy: true, hinted: true,
-		end: dataStart, last: run[len(run)-1].last}}
+	c := &compaction{Log: l, first: first, out: l.newSegment(number)}
+	c.out.closed, c.out.copy, c.out.hinted, c.out.last = true, true, true, run[len(run)-1].last
 	c.encoder.reset()
-	if err := makeFile(l.fs, c.out.path, func(f disk.File) error { return c.write(f, run) }); err != nil {
+	if err := makeFile(l.fs, c.out.name, func(f disk.File) error { return c.write(f, run) }); err != nil {
 		return fmt.Errorf("wal: %s: %w", c.out.path, err)
 	}
-	f, err := l.fs.Open(c.out.path, false)
+	f, err := l.fs.Open(c.out.name, false)
 	if err != nil {
 		return fmt.Errorf("wal: %s: %w", c.out.path, err)
 	}
@@ -186,7 +186,7 @@ func (c *compaction) checkFound() error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.from.live > c.found {
-		return &CorruptionError{hintPath(c.from.path), 0, fmt.Sprintf("%d bytes count in the segment by its hint, and %d were found", c.from.live, c.found)}
+		return &CorruptionError{hintName(c.from.path), 0, fmt.Sprintf("%d bytes count in the segment by its hint, and %d were found", c.from.live, c.found)}
 	}
 	return nil
 }
@@ -312,7 +312,7 @@ func (c *compaction) takePlace(run []*segment) error {
 	c.row = append(append(append([]*segment{}, old[:at]...), c.out), old[at+len(run):]...)
 	m := c.listing()
 	c.plan.Unlock()
-	if err := writeManifest(c.fs, c.dir, &m); err != nil {
+	if err := writeManifest(c.fs, &m); err != nil {
 		c.plan.Lock()
 		c.row = append(append([]*segment{}, old[:at]...), append(run, c.row[at+1:]...)...)
 		c.plan.Unlock()

@@ -27,15 +27,20 @@ func create(files disk.FS, dir string, id paxos.ServerID, m paxos.Members) error
 	if err := files.MakeDir(dir); err != nil {
 		return fmt.Errorf("wal: create: %w", err)
 	}
-	lock, err := files.Lock(filepath.Join(dir, lockName), false)
+	d, err := files.OpenDir(dir)
+	if err != nil {
+		return fmt.Errorf("wal: create: %w", err)
+	}
+	defer d.Close()
+	lock, err := d.Lock(lockName, false)
 	if err != nil {
 		return fmt.Errorf("wal: create: %w", err)
 	}
 	defer lock.Close()
-	if err := checkUnused(files, dir); err != nil {
+	if err := checkUnused(d, dir); err != nil {
 		return err
 	}
-	if err := writeManifest(files, dir, &manifest{state: blank.state, next: 1}); err != nil {
+	if err := writeManifest(d, &manifest{state: blank.state, next: 1}); err != nil {
 		return fmt.Errorf("wal: create %s: %w", dir, err)
 	}
 	return nil
@@ -44,14 +49,14 @@ func create(files disk.FS, dir string, id paxos.ServerID, m paxos.Members) error
 const lockName = "LOCK"
 
 // checkUnused returns an error if dir holds anything but what a Create that did not finish has left.
-func checkUnused(files disk.FS, dir string) error {
-	if m, err := readManifest(files, dir); !errors.Is(err, fs.ErrNotExist) {
+func checkUnused(files disk.Dir, dir string) error {
+	if m, err := readManifest(files); !errors.Is(err, fs.ErrNotExist) {
 		if err != nil {
 			return fmt.Errorf("wal: create %s: it is not empty: %w", dir, err)
 		}
 		return fmt.Errorf("wal: create %s: it is the storage of server %d of cluster %q already: open it with Open", dir, m.state.ID, m.state.Cluster)
 	}
-	names, err := files.List(dir)
+	names, err := files.List()
 	if err != nil {
 		return fmt.Errorf("wal: create: %w", err)
 	}
@@ -64,13 +69,17 @@ func checkUnused(files disk.FS, dir string) error {
 }
 
 // absent says why a directory without a manifest can't be opened.
-func absent(files disk.FS, dir string) error {
-	names, _ := files.List(dir)
+func absent(files disk.Dir) error {
+	names, _ := files.List()
 	for _, name := range names {
 		if strings.HasSuffix(name, ".log") {
-			return &CorruptionError{filepath.Join(dir, manifestName), 0, "the file is missing, though there are segments"}
+			return &CorruptionError{filepath.Join(files.Path(), manifestName), 0, "the file is missing, though there are segments"}
 		}
 	}
+	return noStorage(files.Path())
+}
+
+func noStorage(dir string) error {
 	return fmt.Errorf("wal: open %s: there is no storage here: if this server is new, call wal.Create, once in its life; "+
 		"if it has run before, its storage is lost, and it must not come back under its ServerID: %w", dir, fs.ErrNotExist)
 }

@@ -29,6 +29,8 @@ func (s still) Remove(string) error              { return errStill }
 func (s still) SyncDir(string) error             { return errStill }
 func (s still) MakeDir(string) error             { return errStill }
 
+func (s still) OpenDir(dir string) (disk.Dir, error) { return disktest.At(s, dir), nil }
+
 func (s still) Open(name string, write bool) (disk.File, error) {
 	content, ok := s[name]
 	switch {
@@ -179,7 +181,7 @@ func newSpecimen(t testing.TB, sealed bool) specimen {
 func TestSpecimen(t *testing.T) {
 	for _, sealed := range []bool{true, false} {
 		s := newSpecimen(t, sealed)
-		m, err := readManifest(s.files, dir)
+		m, err := readManifest(disktest.At(s.files, dir))
 		require.NoError(t, err)
 		var copies, closed, open, hints int
 		for _, e := range m.segments {

@@ -24,7 +24,7 @@ func goldenStore(t *testing.T, version int) (still, *model) {
 	fs := disktest.New()
 	m := newModel()
 	m.state = paxos.ServerState{Cluster: `lunch "today"`, ID: 2, Store: 0x6b3f09a1c2d4e5f7, Members: "1,2,3 majority(3)"}
-	require.NoError(t, writeManifest(fs, dir, &manifest{state: m.state, next: 1}))
+	require.NoError(t, writeManifest(disktest.At(fs, dir), &manifest{state: m.state, next: 1}))
 	o := small(fs)
 	o.least = 1 << 10
 	l, err := Open(dir, o)
@@ -177,7 +177,7 @@ func TestGoldenVersions(t *testing.T) {
 		}
 		require.NoError(t, m.differs(moving))
 		require.NoError(t, moving.Close())
-		listing, err = readManifest(fs, dir)
+		listing, err = readManifest(disktest.At(fs, dir))
 		require.NoError(t, err)
 		require.Equal(t, formatVersion, listing.version, "an earlier program refuses it")
 		require.NoError(t, m.differs(openIn(t, fs)))

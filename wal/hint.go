@@ -45,7 +45,7 @@ func (l *Log) hintAll() error {
 			return err
 		}
 		if err := l.writeHint(scan, false); err != nil {
-			return fmt.Errorf("wal: %s: %w", hintPath(s.path), err)
+			return fmt.Errorf("wal: %s: %w", hintName(s.path), err)
 		}
 		s.hinted = true
 		if err := l.prepareNext(); err != nil {
@@ -102,12 +102,12 @@ func (l *Log) writeHint(s *scan, all bool) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(l.fs, hintPath(s.segment.path), le.AppendUint32(b, checksum(b)))
+	return writeFile(l.fs, hintName(s.segment.name), le.AppendUint32(b, checksum(b)))
 }
 
 // readHint enters what the hint of a segment says into the index; false: it says nothing that can be used, and nothing was entered.
 func (l *Log) readHint(s *segment) (bool, error) {
-	f, err := l.fs.Open(hintPath(s.path), false)
+	f, err := l.fs.Open(hintName(s.name), false)
 	if err != nil {
 		return false, nil
 	}
@@ -122,7 +122,7 @@ func (l *Log) readHint(s *segment) (bool, error) {
 	at := int64(dataStart)
 	for rest := b[hintHead : len(b)-4]; len(rest) > 0; {
 		if rest, at, err = l.enterHint(s, rest, at); err != nil {
-			return false, &CorruptionError{hintPath(s.path), int64(len(b) - 4 - len(rest)), err.Error()}
+			return false, &CorruptionError{hintName(s.path), int64(len(b) - 4 - len(rest)), err.Error()}
 		}
 	}
 	return true, nil

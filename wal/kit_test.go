@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,6 +14,10 @@ import (
 var members = paxos.Members{Cluster: "lunch", Acceptors: []paxos.ServerID{1, 2, 3}}
 
 const dir = "data"
+
+func segmentPath(dir string, number uint32) string { return filepath.Join(dir, segmentName(number)) }
+
+func hintPath(segment string) string { return hintName(segment) }
 
 // small are options with which a few Saves fill segments, and everything happens in the goroutine of the test, in a certain
 // order. A seal is written when the test says so.

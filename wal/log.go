@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,8 +73,8 @@ func (o Options) withDefaults() (Options, error) {
 // the Node. Its memory is about 100 bytes for each instance that it holds, plus the largest batch of late, plus at most 16 MiB of
 // values that were voted for and not decided yet, which it shares with whoever saved them.
 type Log struct {
-	dir     string
-	fs      disk.FS
+	dir     string   // for people to read
+	fs      disk.Dir // that directory, whatever becomes of its name
 	options Options
 	lock    io.Closer
 	store   uint64
@@ -130,8 +131,8 @@ type Log struct {
 
 var _ paxos.Storage = (*Log)(nil)
 
-func newLog(dir string, o Options) *Log {
-	l := &Log{dir: dir, fs: o.fs, options: o, index: index{seed: maphash.MakeSeed()}, segments: map[uint32]*segment{},
+func newLog(files disk.Dir, o Options) *Log {
+	l := &Log{dir: files.Path(), fs: files, options: o, index: index{seed: maphash.MakeSeed()}, segments: map[uint32]*segment{},
 		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	l.index.byName.Remember()
 	l.ready = sync.NewCond(&l.plan)
@@ -197,7 +198,7 @@ func isOf(rec *paxos.Record, instance string, from *segment, s spot) error {
 
 // gone is what is wrong with a record that a hint has told of, and that was not in the segment when that was compacted.
 func (l *Log) gone(s spot) error {
-	return &CorruptionError{segmentPath(l.dir, s.segment), int64(s.offset), "there was no record here, though the hint said so"}
+	return &CorruptionError{l.path(segmentName(s.segment)), int64(s.offset), "there was no record here, though the hint said so"}
 }
 
 // maxRead is up to how many bytes a buffer for reading is kept for the next.
@@ -355,4 +356,8 @@ func (l *Log) closeFiles() {
 		s.release(l.fs)
 	}
 	l.lock.Close()
+	l.fs.Close()
 }
+
+// path returns the path of a file, for people to read.
+func (l *Log) path(name string) string { return filepath.Join(l.dir, name) }

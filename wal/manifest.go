@@ -132,10 +132,10 @@ func (m *manifest) check() error {
 	return nil
 }
 
-// readManifest reads the manifest of dir. An error that is fs.ErrNotExist means that there is none.
-func readManifest(files disk.FS, dir string) (m manifest, err error) {
-	path := filepath.Join(dir, manifestName)
-	f, err := files.Open(path, false)
+// readManifest reads the manifest. An error that is fs.ErrNotExist means that there is none.
+func readManifest(files disk.Dir) (m manifest, err error) {
+	path := filepath.Join(files.Path(), manifestName)
+	f, err := files.Open(manifestName, false)
 	if err != nil {
 		return m, fmt.Errorf("wal: %w", err)
 	}
@@ -153,23 +153,23 @@ func readManifest(files disk.FS, dir string) (m manifest, err error) {
 	return m, nil
 }
 
-// writeManifest makes m the manifest of dir, durably.
-func writeManifest(files disk.FS, dir string, m *manifest) error {
+// writeManifest makes m the manifest, durably.
+func writeManifest(files disk.Dir, m *manifest) error {
 	m.version = formatVersion
-	return writeFile(files, filepath.Join(dir, manifestName), m.text())
+	return writeFile(files, manifestName, m.text())
 }
 
 // writeFile makes a file with that content durable under its name, in place of another that may have it.
-func writeFile(files disk.FS, path string, content []byte) error {
-	return makeFile(files, path, func(f disk.File) error {
+func writeFile(files disk.Dir, name string, content []byte) error {
+	return makeFile(files, name, func(f disk.File) error {
 		_, err := f.WriteAt(content, 0)
 		return err
 	})
 }
 
 // makeFile has fill write a file, and gives it its name when that is durable, in place of another that may have it.
-func makeFile(files disk.FS, path string, fill func(disk.File) error) error {
-	temporary := path + ".tmp"
+func makeFile(files disk.Dir, name string, fill func(disk.File) error) error {
+	temporary := name + ".tmp"
 	if err := files.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -184,11 +184,11 @@ func makeFile(files disk.FS, path string, fill func(disk.File) error) error {
 		err = closing
 	}
 	if err == nil {
-		err = files.Rename(temporary, path)
+		err = files.Rename(temporary, name)
 	}
 	if err != nil {
 		files.Remove(temporary)
 		return err
 	}
-	return syncNames(files, filepath.Dir(path))
+	return syncNames(files)
 }

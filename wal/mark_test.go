@@ -19,7 +19,7 @@ type markCount struct{ open, closed, copied, hinted int }
 
 // marksOf counts the marks in the files of a log.
 func marksOf(t testing.TB, files still) (n markCount) {
-	m, err := readManifest(files, dir)
+	m, err := readManifest(disktest.At(files, dir))
 	require.NoError(t, err)
 	for _, s := range m.segments {
 		path := segmentPath(dir, s.number)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,9 +22,17 @@ func Open(dir string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newLog(dir, o)
+	files, err := o.fs.OpenDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, noStorage(dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("wal: open: %w", err)
+	}
+	l := newLog(files, o)
 	l.quiet.Store(true) // until the first Save
 	if l.lock, err = l.lockDir(); err != nil {
+		files.Close()
 		return nil, err
 	}
 	if err := l.open(); err != nil {
@@ -45,23 +52,23 @@ func Open(dir string, o Options) (*Log, error) {
 
 // lockDir locks the directory.
 func (l *Log) lockDir() (closer interface{ Close() error }, err error) {
-	if _, err := readManifest(l.fs, l.dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, absent(l.fs, l.dir)
+	if _, err := readManifest(l.fs); errors.Is(err, fs.ErrNotExist) {
+		return nil, absent(l.fs)
 	}
-	if closer, err = l.fs.Lock(filepath.Join(l.dir, lockName), l.options.ReadOnly); err != nil {
+	if closer, err = l.fs.Lock(lockName, l.options.ReadOnly); err != nil {
 		return nil, fmt.Errorf("wal: open: %w", err)
 	}
 	return closer, nil
 }
 
 func (l *Log) open() (err error) {
-	if l.manifest, err = readManifest(l.fs, l.dir); err != nil {
+	if l.manifest, err = readManifest(l.fs); err != nil {
 		return err
 	}
 	l.store, l.state = l.manifest.state.Store, l.manifest.state
 	if !l.options.ReadOnly {
 		// Who wrote the manifest may not have lived to sync the directory, and what it replaces must not come back.
-		if err := l.fs.SyncDir(l.dir); err != nil {
+		if err := l.fs.Sync(); err != nil {
 			return fmt.Errorf("wal: %s: %w", l.dir, err)
 		}
 	}
@@ -99,7 +106,7 @@ func (l *Log) open() (err error) {
 // removeLeftovers removes what a crash has left: files that were not ready, and segments that others have taken the place
 // of. A segment that is not listed, but should be, is damage. If the log is ReadOnly, nothing is removed.
 func (l *Log) removeLeftovers() error {
-	names, err := l.fs.List(l.dir)
+	names, err := l.fs.List()
 	if err != nil {
 		return fmt.Errorf("wal: %s: %w", l.dir, err)
 	}
@@ -109,12 +116,11 @@ func (l *Log) removeLeftovers() error {
 	}
 	unlisted := uint32(0) // the first of those that were prepared
 	for _, name := range names {
-		path := filepath.Join(l.dir, name)
 		number, isSegment := segmentNumber(name, ".log")
 		hinted, isHint := segmentNumber(name, ".hint")
 		switch {
 		case isSegment && !listed[number]:
-			if unlisted, err = l.checkLeftover(path, number, unlisted); err != nil {
+			if unlisted, err = l.checkLeftover(number, unlisted); err != nil {
 				return err
 			}
 		case isHint && !listed[hinted], isTemporary(name):
@@ -124,7 +130,7 @@ func (l *Log) removeLeftovers() error {
 		if l.options.ReadOnly {
 			continue
 		}
-		if err := l.fs.Remove(path); err != nil {
+		if err := l.fs.Remove(name); err != nil {
 			return fmt.Errorf("wal: %w", err)
 		}
 	}
@@ -141,21 +147,23 @@ func isTemporary(name string) bool {
 // checkLeftover returns an error unless the segment, which is not listed, is one that nothing was written to, a copy, or one
 // that a copy has replaced. Nothing is copied before what was prepared is listed, so a copy with a higher number than one that was
 // prepared, and is not listed, says that the manifest is an old one, too. first is the first of those; so is what it returns.
-func (l *Log) checkLeftover(path string, number, first uint32) (uint32, error) {
+func (l *Log) checkLeftover(number, first uint32) (uint32, error) {
 	if number < l.manifest.next {
 		return first, nil
 	}
-	f, err := l.fs.Open(path, false)
+	s := l.newSegment(number)
+	f, err := l.fs.Open(s.name, false)
 	if err != nil {
 		return first, fmt.Errorf("wal: %w", err)
 	}
 	defer f.Close()
-	scan, err := l.newScan(&segment{number: number, path: path, file: f}, nil, nil)
+	s.file = f
+	scan, err := l.newScan(s, nil, nil)
 	switch {
 	case err != nil:
 		return first, err
 	case isCopy(scan.data) && first != 0, !isCopy(scan.data) && scan.garbage() > 0:
-		return first, &CorruptionError{filepath.Join(l.dir, manifestName), 0, fmt.Sprintf("it does not list segment %d, to which something was written: "+
+		return first, &CorruptionError{l.path(manifestName), 0, fmt.Sprintf("it does not list segment %d, to which something was written: "+
 			"it is an old one", number)}
 	case !isCopy(scan.data) && first == 0:
 		first = number
@@ -165,15 +173,15 @@ func (l *Log) checkLeftover(path string, number, first uint32) (uint32, error) {
 
 // openSegment opens a listed segment, and puts it into the row.
 func (l *Log) openSegment(e listed) (*segment, error) {
-	path := segmentPath(l.dir, e.number)
-	f, err := l.fs.Open(path, !e.closed && !l.options.ReadOnly)
+	s := l.newSegment(e.number)
+	f, err := l.fs.Open(s.name, !e.closed && !l.options.ReadOnly)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, &CorruptionError{path, 0, "the file is missing"}
+		return nil, &CorruptionError{s.path, 0, "the file is missing"}
 	case err != nil:
 		return nil, fmt.Errorf("wal: %w", err)
 	}
-	s := &segment{number: e.number, path: path, file: f, closed: e.closed, copy: e.copy, end: dataStart}
+	s.file, s.closed, s.copy = f, e.closed, e.copy
 	s.acquire()
 	l.row = append(l.row, s)
 	l.segments[s.number] = s
@@ -181,10 +189,10 @@ func (l *Log) openSegment(e listed) (*segment, error) {
 		s.end, s.batches, s.last = e.end, e.batches, e.last
 	}
 	if s.size, err = f.Size(); err != nil {
-		return nil, fmt.Errorf("wal: %s: %w", path, err)
+		return nil, fmt.Errorf("wal: %s: %w", s.path, err)
 	}
 	if s.size < s.end {
-		return nil, &CorruptionError{path, s.size, fmt.Sprintf("the file ends here: its batches end at %d", s.end)}
+		return nil, &CorruptionError{s.path, s.size, fmt.Sprintf("the file ends here: its batches end at %d", s.end)}
 	}
 	return s, nil
 }

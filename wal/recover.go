@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 
 	"github.com/singledecree/paxos/internal/disk"
@@ -123,7 +122,7 @@ func (l *Log) clean(t tail) error {
 		return nil
 	}
 	if len(t.batch) > 0 && s.sealed < s.end {
-		if err := writeFile(l.fs, l.rescuePath(), t.batch); err != nil {
+		if err := writeFile(l.fs, rescueName, t.batch); err != nil {
 			return err
 		}
 		if _, err := s.file.WriteAt(t.batch, t.began); err != nil {
@@ -148,11 +147,9 @@ type rescue struct {
 
 const rescueName = "RESCUE"
 
-func (l *Log) rescuePath() string { return filepath.Join(l.dir, rescueName) }
-
 // readRescue reads the rescue, if there is one. It has its name only when it is whole.
 func (l *Log) readRescue() (r rescue, err error) {
-	f, err := l.fs.Open(l.rescuePath(), false)
+	f, err := l.fs.Open(rescueName, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	}
@@ -162,11 +159,11 @@ func (l *Log) readRescue() (r rescue, err error) {
 	defer f.Close()
 	b, err := readAll(f, nil, nil)
 	if err != nil {
-		return r, fmt.Errorf("wal: %s: %w", l.rescuePath(), err)
+		return r, fmt.Errorf("wal: %s: %w", l.path(rescueName), err)
 	}
 	h, ok := parseBatch(b)
 	if !ok || h.store != l.store || int64(len(b)) != padded(int64(batchHead+h.length)) || checksum(b[batchHead:batchHead+h.length]) != h.entriesSum {
-		return r, &CorruptionError{l.rescuePath(), 0, "it does not hold a batch of this storage"}
+		return r, &CorruptionError{l.path(rescueName), 0, "it does not hold a batch of this storage"}
 	}
 	return rescue{h, b}, nil
 }
@@ -197,7 +194,7 @@ func (f rescued) ReadAt(b []byte, at int64) (int, error) {
 
 // removeRescue removes the rescue, if there is one.
 func (l *Log) removeRescue() error {
-	if err := l.fs.Remove(l.rescuePath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := l.fs.Remove(rescueName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("wal: %w", err)
 	}
 	return nil

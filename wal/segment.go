@@ -3,7 +3,6 @@ package wal
 import (
 	"encoding/binary"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -55,7 +54,8 @@ const (
 // A segment is one file of batches.
 type segment struct {
 	number   uint32
-	path     string
+	name     string
+	path     string // for people to read
 	file     disk.File
 	size     int64        // of the file
 	refs     atomic.Int32 // the Log's, and one for each reader
@@ -91,21 +91,26 @@ func (s *segment) waste() int64 {
 func (s *segment) acquire() { s.refs.Add(1) }
 
 // release ends one use. The last one closes the file, and removes it if nobody needs it.
-func (s *segment) release(fs disk.FS) {
+func (s *segment) release(fs disk.Dir) {
 	if s.refs.Add(-1) == 0 {
 		s.file.Close()
 		if s.obsolete.Load() {
-			fs.Remove(hintPath(s.path))
-			fs.Remove(s.path)
+			fs.Remove(hintName(s.name))
+			fs.Remove(s.name)
 		}
 	}
 }
 
-func segmentPath(dir string, number uint32) string {
-	return filepath.Join(dir, fmt.Sprintf("%016d.log", number))
-}
+func segmentName(number uint32) string { return fmt.Sprintf("%016d.log", number) }
 
-func hintPath(segment string) string { return strings.TrimSuffix(segment, ".log") + ".hint" }
+// hintName is the name, or the path, of the hint of the segment with that name, or path.
+func hintName(segment string) string { return strings.TrimSuffix(segment, ".log") + ".hint" }
+
+// newSegment returns a segment of which nothing is known but its number.
+func (l *Log) newSegment(number uint32) *segment {
+	name := segmentName(number)
+	return &segment{number: number, name: name, path: l.path(name), end: dataStart}
+}
 
 // segmentNumber is the number in a file's name, whose suffix is given.
 func segmentNumber(name, suffix string) (number uint32, ok bool) {

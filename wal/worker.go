@@ -133,22 +133,22 @@ func (l *Log) prepare(size int64) error {
 	l.plan.Lock()
 	number := l.manifest.next
 	l.plan.Unlock()
-	path := segmentPath(l.dir, number)
-	if err := l.makeSegment(path, number, size); err != nil {
-		return fmt.Errorf("wal: %s: %w", path, err)
+	s := l.newSegment(number)
+	if err := l.makeSegment(s.name, number, size); err != nil {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
 	}
-	f, err := l.fs.Open(path, true)
+	f, err := l.fs.Open(s.name, true)
 	if err != nil {
-		return fmt.Errorf("wal: %s: %w", path, err)
+		return fmt.Errorf("wal: %s: %w", s.path, err)
 	}
-	s := &segment{number: number, path: path, file: f, size: size, end: dataStart, marks: true}
+	s.file, s.size, s.marks = f, size, true
 	s.acquire()
 	l.plan.Lock()
 	l.manifest.next = number + 1
 	l.row = append(l.row, s)
 	m := l.listing()
 	l.plan.Unlock()
-	if err := writeManifest(l.fs, l.dir, &m); err != nil {
+	if err := writeManifest(l.fs, &m); err != nil {
 		l.plan.Lock()
 		l.row = l.row[:len(l.row)-1]
 		l.plan.Unlock()
@@ -183,11 +183,11 @@ func (l *Log) listing() manifest {
 const zeroChunk = 64 << 10
 
 // makeSegment makes a segment's file: it has its name when all of it is durable.
-func (l *Log) makeSegment(path string, number uint32, size int64) error {
+func (l *Log) makeSegment(name string, number uint32, size int64) error {
 	head := make([]byte, pageSize)
 	putHeader(head, l.store, number, false)
 	zero := make([]byte, min(zeroChunk, size))
-	return makeFile(l.fs, path, func(f disk.File) error {
+	return makeFile(l.fs, name, func(f disk.File) error {
 		for at := int64(0); at < size; at += int64(len(zero)) {
 			if l.isStopping() {
 				return errStopping
@@ -216,10 +216,10 @@ func startNext(f disk.File, at, n int64) error {
 	return f.Await(before, at-before)
 }
 
-// syncNames syncs a directory in which a file has been renamed. What is there now is not known if that fails, so an error is never
+// syncNames syncs the directory, in which a file has been renamed. What is there now is not known if that fails, so an error is never
 // one after which things go on, such as a lack of space.
-func syncNames(files disk.FS, dir string) error {
-	if err := files.SyncDir(dir); err != nil {
+func syncNames(files disk.Dir) error {
+	if err := files.Sync(); err != nil {
 		return fmt.Errorf("sync of the directory: %v", err)
 	}
 	return nil

@@ -4,8 +4,19 @@ package disk
 
 import "io"
 
-// An FS is a file system. Names are paths. It is safe for concurrent use.
+// An FS is a file system. It is safe for concurrent use.
 type FS interface {
+	// MakeDir makes dir, and those above it, durably, if they are not there.
+	MakeDir(dir string) error
+	// OpenDir opens a directory that exists. Symbolic links in its name are followed now, and never again.
+	OpenDir(dir string) (Dir, error)
+}
+
+// A Dir is an open directory. It stays the one that was opened, whatever becomes of its name, of symbolic links or of the working
+// directory. The name of a file is its name in the directory, without a separator. A Dir is safe for concurrent use.
+type Dir interface {
+	// Path returns the path by which the directory was opened, absolute and without symbolic links, for people to read.
+	Path() string
 	// Create makes a file that must not exist, and opens it.
 	Create(name string) (File, error)
 	// Open opens a file for reading, and for writing if write is set.
@@ -13,15 +24,15 @@ type FS interface {
 	// Rename gives a file another name, in place of the file that had it.
 	Rename(from, to string) error
 	Remove(name string) error
-	// List returns the names, without their directory, of what is in dir, in order.
-	List(dir string) ([]string, error)
-	// SyncDir makes durable which files are in dir under which names, where the platform can.
-	SyncDir(dir string) error
-	// MakeDir makes dir, and those above it, durably, if they are not there.
-	MakeDir(dir string) error
+	// List returns the names of all files, in order.
+	List() ([]string, error)
+	// Sync makes durable which files there are under which names, where the platform can.
+	Sync() error
 	// Lock makes the file, if need be, and locks it: exclusive, or shared with others who are content with that. Who
 	// can't gets ErrLocked.
 	Lock(name string, shared bool) (io.Closer, error)
+	// Close gives back what OpenDir took. Files and locks stay open.
+	Close() error
 }
 
 // A File is an open file. ReadAt is safe beside everything.

@@ -3,8 +3,10 @@ package disk
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // ErrLocked is what Lock returns if another process, or another part of this one, has the lock.
@@ -13,29 +15,137 @@ var ErrLocked = errors.New("it is locked: another process uses it")
 // OS is the file system of the machine.
 type OS struct{}
 
-// A file is an os.File whose Sync does no more than it must.
-type file struct{ *os.File }
-
-// Create makes a file that must not exist, and opens it.
-func (OS) Create(name string) (File, error) {
-	return open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
-}
-
-// Open opens a file for reading, and for writing if write is set.
-func (OS) Open(name string, write bool) (File, error) {
-	if write {
-		return open(name, os.O_RDWR)
+// MakeDir makes dir, and those above it, durably. One that is there already may have been made by a process that did not
+// live to sync the one above, so that is done in any case, where it is allowed.
+func (fs OS) MakeDir(dir string) error {
+	above := filepath.Dir(dir)
+	_, err := os.Stat(dir)
+	switch {
+	case err == nil:
+		if err := syncPath(above); err != nil && !errors.Is(err, os.ErrPermission) {
+			return err
+		}
+		return nil
+	case !errors.Is(err, os.ErrNotExist):
+		return err
+	case above != dir:
+		if err := fs.MakeDir(above); err != nil {
+			return err
+		}
 	}
-	return open(name, os.O_RDONLY)
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return syncPath(above)
 }
 
-func open(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag, 0o600)
+// syncPath makes durable which files are in a directory.
+func syncPath(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return syncDir(d)
+}
+
+// OpenDir opens a directory.
+func (OS) OpenDir(name string) (Dir, error) {
+	path, err := filepath.Abs(name)
 	if err != nil {
 		return nil, err
 	}
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved // else the next call says why not
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	self, err := root.Open(".")
+	if err != nil {
+		root.Close()
+		return nil, named(err, path)
+	}
+	return &dir{root, self, path}, nil
+}
+
+// A dir is an open directory of the machine. All calls are relative to its descriptor.
+type dir struct {
+	root *os.Root
+	self *os.File // the directory as a file, which can be synced without another descriptor
+	path string
+}
+
+// Path returns the path by which the directory was opened.
+func (d *dir) Path() string { return d.path }
+
+// named has an error of the file system name the whole path.
+func named(err error, path string) error {
+	if e, ok := err.(*fs.PathError); ok {
+		return &fs.PathError{Op: e.Op, Path: path, Err: e.Err}
+	}
+	return err
+}
+
+// Create makes a file that must not exist, and opens it.
+func (d *dir) Create(name string) (File, error) {
+	return d.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+}
+
+// Open opens a file for reading, and for writing if write is set.
+func (d *dir) Open(name string, write bool) (File, error) {
+	if write {
+		return d.open(name, os.O_RDWR)
+	}
+	return d.open(name, os.O_RDONLY)
+}
+
+func (d *dir) open(name string, flag int) (File, error) {
+	f, err := d.root.OpenFile(name, flag, 0o600)
+	if err != nil {
+		return nil, named(err, filepath.Join(d.path, name))
+	}
 	return file{f}, nil
 }
+
+// Rename gives a file another name.
+func (d *dir) Rename(from, to string) error {
+	err := d.root.Rename(from, to)
+	if e, ok := err.(*os.LinkError); ok {
+		return &os.LinkError{Op: e.Op, Old: filepath.Join(d.path, from), New: filepath.Join(d.path, to), Err: e.Err}
+	}
+	return err
+}
+
+// Remove removes a file.
+func (d *dir) Remove(name string) error {
+	return named(d.root.Remove(name), filepath.Join(d.path, name))
+}
+
+// List returns the names of all files, in order.
+func (d *dir) List() ([]string, error) {
+	f, err := d.root.Open(".")
+	if err != nil {
+		return nil, named(err, d.path)
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
+}
+
+// Sync makes durable which files there are.
+func (d *dir) Sync() error { return named(syncDir(d.self), d.path) }
+
+// Lock makes the file, if need be, and locks it until it is closed, or this process ends.
+func (d *dir) Lock(name string, shared bool) (io.Closer, error) { return d.lock(name, shared) }
+
+// Close gives back what OpenDir took.
+func (d *dir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
+
+// A file is an os.File whose Sync does no more than it must.
+type file struct{ *os.File }
 
 // Sync makes durable all that was written, and how long the file is.
 func (f file) Sync() error { return syncData(f.File) }
@@ -54,46 +164,3 @@ func (f file) Size() (int64, error) {
 	}
 	return info.Size(), nil
 }
-
-// Rename gives a file another name.
-func (OS) Rename(from, to string) error { return os.Rename(from, to) }
-
-// Remove removes a file.
-func (OS) Remove(name string) error { return os.Remove(name) }
-
-// List returns the names of what is in dir, in order.
-func (OS) List(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
-	}
-	return names, err
-}
-
-// MakeDir makes dir, and those above it, durably. One that is there already may have been made by a process that did not
-// live to sync the one above, so that is done in any case, where it is allowed.
-func (fs OS) MakeDir(dir string) error {
-	above := filepath.Dir(dir)
-	_, err := os.Stat(dir)
-	switch {
-	case err == nil:
-		if err := fs.SyncDir(above); err != nil && !errors.Is(err, os.ErrPermission) {
-			return err
-		}
-		return nil
-	case !errors.Is(err, os.ErrNotExist):
-		return err
-	case above != dir:
-		if err := fs.MakeDir(above); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	return fs.SyncDir(above)
-}
-
-// Lock makes the file, if need be, and locks it until it is closed, or this process ends.
-func (OS) Lock(name string, shared bool) (io.Closer, error) { return lock(name, shared) }

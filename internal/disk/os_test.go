@@ -11,10 +11,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func openDir(t *testing.T, name string) Dir {
+	t.Helper()
+	d, err := OS{}.OpenDir(name)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	return d
+}
+
 // What is started and awaited is what was written, at any offset and of any length; a Sync comes after both.
 func TestStartAndAwait(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "file")
-	f, err := OS{}.Create(name)
+	d := openDir(t, t.TempDir())
+	name := filepath.Join(d.Path(), "file")
+	f, err := d.Create("file")
 	require.NoError(t, err)
 	content := make([]byte, 10_000)
 	for i := range content {

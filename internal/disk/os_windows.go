@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
-// SyncDir does nothing: on windows a directory can't be synced. NTFS keeps names in a journal of its own, in order; that the last
+// syncDir does nothing: on windows a directory can't be synced. NTFS keeps names in a journal of its own, in order; that the last
 // changes of it survive the loss of power is an assumption there.
-func (OS) SyncDir(string) error { return nil }
+func syncDir(*os.File) error { return nil }
 
 const errorSharingViolation = syscall.Errno(32)
 
 // lock opens the file in a way that keeps others from opening it, or, if it is to be shared, from writing it.
-func lock(name string, shared bool) (io.Closer, error) {
+func (d *dir) lock(name string, shared bool) (io.Closer, error) {
+	name = filepath.Join(d.path, name)
 	path, err := syscall.UTF16PtrFromString(name)
 	if err != nil {
 		return nil, err

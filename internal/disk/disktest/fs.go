@@ -253,6 +253,9 @@ func (f *FS) SyncDir(dir string) error {
 // MakeDir does nothing: all directories are there.
 func (f *FS) MakeDir(string) error { return nil }
 
+// OpenDir opens a directory.
+func (f *FS) OpenDir(dir string) (disk.Dir, error) { return At(f, dir), nil }
+
 // Lock locks a name, until it is closed, or Kill.
 func (f *FS) Lock(name string, shared bool) (io.Closer, error) {
 	f.mu.Lock()
