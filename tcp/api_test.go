@@ -3,6 +3,7 @@ package tcp_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -25,6 +26,7 @@ var (
 	_ func(*tcp.Transport) tcp.Stats                              = (*tcp.Transport).Stats
 	_ func(*tcp.Transport) error                                  = (*tcp.Transport).Close
 	_ func(cluster string, id paxos.ServerID) *url.URL            = tcp.Identity
+	_ func(*x509.Certificate, string, paxos.ServerID) error       = tcp.CheckIdentity
 
 	_ = tcp.Config{ID: 1, Members: paxos.Members{}, Addr: "", Listener: net.Listener(nil), Peers: map[paxos.ServerID]string{},
 		TLS: &tls.Config{}, Plain: false, Limits: tcp.Limits{}, Timing: tcp.Timing{}, Logger: (*slog.Logger)(nil)}

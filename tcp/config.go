@@ -35,7 +35,8 @@ type Config struct {
 	// usage, if it has one, is of both), and in RootCAs the authorities of all the others. It is copied, and hardened:
 	// TLS 1.3 at least, a certificate from both sides, no resumption. ClientCAs nil means RootCAs. GetCertificate,
 	// GetClientCertificate, GetConfigForClient and VerifyConnection are called as ever, so that they can bring a renewed
-	// certificate; VerifyPeerCertificate gets no chains from a dialer. See SetTLS for other changes.
+	// certificate; VerifyPeerCertificate gets no chains from a dialer. See SetTLS for other changes, and package tcp/certs for
+	// certificates in files.
 	TLS *tls.Config
 	// Plain chooses TCP without TLS: then whoever reaches the port can read everything and speak as any server. The log
 	// warns if the listener is not on a loopback address.

@@ -45,6 +45,14 @@ func names(c *x509.Certificate, cluster string, id paxos.ServerID) bool {
 	return dns != "" && slices.Contains(c.DNSNames, dns)
 }
 
+// CheckIdentity returns an error that says whose certificate c is, unless it is that server's: see [Identity].
+func CheckIdentity(c *x509.Certificate, cluster string, id paxos.ServerID) error {
+	if r := checkNames(c, cluster, id); r != nil {
+		return r
+	}
+	return nil
+}
+
 // checkNames returns a refusal that names both, unless c is the certificate of that server.
 func checkNames(c *x509.Certificate, cluster string, id paxos.ServerID) *refusal {
 	if names(c, cluster, id) {

@@ -112,15 +112,15 @@ func TestCertErrors(t *testing.T) {
 	at := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
 	for _, test := range []struct{ ca, cert, key, want string }{
 		{"lunch/ca.crt", "lunch/1.crt", "lunch/1.key", ""},
-		{"lunch/no.crt", "lunch/1.crt", "lunch/1.key", "ca: "},
-		{"lunch/1.key", "lunch/1.crt", "lunch/1.key", "ca: "},
-		{"lunch/ca.crt", "lunch/no.crt", "lunch/1.key", "cert, key: "},
-		{"lunch/ca.crt", "lunch/1.crt", "lunch/2.key", "cert, key: "},
-		{"lunch/ca.crt", "lunch/2.crt", "lunch/2.key", `it is of ["paxos:lunch/2"], not of paxos:lunch/1`},
-		{"lunch/ca.crt", "dinner/1.crt", "dinner/1.key", "cert: "},
-		{"dinner/ca.crt", "dinner/1.crt", "dinner/1.key", "not of paxos:lunch/1"},
+		{"lunch/no.crt", "lunch/1.crt", "lunch/1.key", "CA: "},
+		{"lunch/1.key", "lunch/1.crt", "lunch/1.key", "CA: "},
+		{"lunch/ca.crt", "lunch/no.crt", "lunch/1.key", "Cert: "},
+		{"lunch/ca.crt", "lunch/1.crt", "lunch/2.key", "Cert, Key: "},
+		{"lunch/ca.crt", "lunch/2.crt", "lunch/2.key", `the certificate is of "paxos:lunch/2", this is to be server 1 of cluster "lunch"`},
+		{"lunch/ca.crt", "dinner/1.crt", "dinner/1.key", "Cert: "},
+		{"dinner/ca.crt", "dinner/1.crt", "dinner/1.key", `this is to be server 1 of cluster "lunch"`},
 	} {
-		_, err := loadTLS(config{ID: 1, Cluster: "lunch", CA: at(test.ca), Cert: at(test.cert), Key: at(test.key)})
+		_, err := openCerts(config{ID: 1, Cluster: "lunch", CA: at(test.ca), Cert: at(test.cert), Key: at(test.key)}, nil)
 		if test.want == "" {
 			require.NoError(t, err)
 		} else {

@@ -117,8 +117,7 @@ func startServer(ctx context.Context, c config, logger *slog.Logger) (s *server,
 			s.stop()
 		}
 	}()
-	used := versions(c)
-	secure, err := loadTLS(c)
+	files, err := openCerts(c, logger)
 	if err != nil {
 		return s, err
 	}
@@ -128,7 +127,7 @@ func startServer(ctx context.Context, c config, logger *slog.Logger) (s *server,
 	if s.listener, err = net.Listen("tcp", c.API); err != nil {
 		return s, fmt.Errorf("api: %w", err)
 	}
-	s.transport, err = tcp.Listen(tcp.Config{ID: c.ID, Members: c.members(), Addr: c.Listen, Peers: c.Peers, TLS: secure, Logger: logger})
+	s.transport, err = tcp.Listen(tcp.Config{ID: c.ID, Members: c.members(), Addr: c.Listen, Peers: c.Peers, TLS: files.TLS(), Logger: logger})
 	if err != nil {
 		return s, err
 	}
@@ -138,7 +137,7 @@ func startServer(ctx context.Context, c config, logger *slog.Logger) (s *server,
 	}
 	life, end := context.WithCancel(context.Background())
 	s.end = end
-	s.all.Go(func() { rotate(life, c, used, s.transport, logger) })
+	s.all.Go(func() { rotate(life, files, s.transport) })
 	s.http = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 	s.all.Go(func() { s.http.Serve(s.listener) })
