@@ -32,11 +32,11 @@ func create(files disk.FS, dir string, id paxos.ServerID, m paxos.Members) error
 		return fmt.Errorf("wal: create: %w", err)
 	}
 	defer d.Close()
-	lock, err := d.Lock(lockName, false)
+	locked, err := lock(d, false)
 	if err != nil {
 		return fmt.Errorf("wal: create: %w", err)
 	}
-	defer lock.Close()
+	defer locked.Close()
 	if err := checkUnused(d, dir); err != nil {
 		return err
 	}

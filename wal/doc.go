@@ -33,7 +33,7 @@
 //	0000000000000007.log   a segment
 //	0000000000000007.hint  what lives in it
 //	RESCUE                 the last batch, while Open writes it again
-//	LOCK                   locked while a process uses the directory
+//	LOCK                   which process has the directory open; locked meanwhile, like the directory itself
 //	*.tmp                  not ready; Open removes what a crash left of them
 //
 // docs/format.md draws them. Numbers are little-endian; checksums are CRC-32C.
@@ -42,5 +42,5 @@
 //
 // On linux, Save calls fdatasync; on darwin F_FULLFSYNC, and on windows FlushFileBuffers, since there is nothing less that
 // survives the loss of power. On windows directories can't be synced: that NTFS keeps its order of renames is an
-// assumption. Where files can't be locked (solaris, aix), Open refuses.
+// assumption. Where files can't be locked (solaris, aix), Open refuses, unless the log is to be ReadOnly.
 package wal

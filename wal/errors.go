@@ -3,7 +3,10 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+
+	"github.com/singledecree/paxos/internal/disk"
 )
 
 // A CorruptionError says that a file does not hold what was written to it, and where. Nothing was changed. The server must
@@ -17,6 +20,45 @@ type CorruptionError struct {
 // Error names the file, the offset and the reason.
 func (e *CorruptionError) Error() string {
 	return fmt.Sprintf("wal: %s, offset %d: damaged: %s", e.File, e.Offset, e.Reason)
+}
+
+// ErrLocked is what Open and Create return when the storage is open already, in this process or another. It is a *LockedError.
+var ErrLocked = errors.New("the storage is open already")
+
+// A LockedError says that a storage is open already, and who has it open. Never remove the file LOCK: that does not unlock the storage.
+// Find the process and end it, or wait for it.
+type LockedError struct {
+	Dir     string // the storage
+	Own     bool   // this very process has it open
+	Reading bool   // whoever has it open reads it, with Options.ReadOnly; there may be several, and which is not known
+	Process int    // who has it open: the process ID; zero: not known
+	Host    string // where that process runs; empty: not known
+}
+
+// Error says who has the storage open.
+func (e *LockedError) Error() string {
+	who := "a process has it open; its file LOCK does not say which"
+	switch {
+	case e.Own:
+		who = "this very process has it open"
+	case e.Reading:
+		who = "a process has it open to read it"
+	case e.Process != 0:
+		who = fmt.Sprintf("process %d on host %q has it open", e.Process, e.Host)
+	}
+	return fmt.Sprintf("%s is locked: %s", e.Dir, who)
+}
+
+// Unwrap returns ErrLocked.
+func (e *LockedError) Unwrap() error { return ErrLocked }
+
+// lock locks a directory.
+func lock(files disk.Dir, shared bool) (io.Closer, error) {
+	closer, err := files.Lock(lockName, shared)
+	if by := (*disk.LockedError)(nil); errors.As(err, &by) {
+		return nil, &LockedError{files.Path(), by.Own, by.Reading, by.Process, by.Host}
+	}
+	return closer, err
 }
 
 var (

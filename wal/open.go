@@ -3,20 +3,22 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"strings"
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/disk"
 )
 
 // Open opens the storage that Create made in dir. What it returns is durable: what a process that was killed had written, and
 // not synced, is written again and synced first. A batch that was being saved when power was lost is dropped, whole, and that
 // is logged; nothing else ever is.
 //
-// Errors: there is no storage in dir, which the error says what to do about; another process has it open; damage, as a
-// *CorruptionError; what the file system says.
+// Errors: there is no storage in dir, as fs.ErrNotExist, and what to do about it; it is open already, in this process or another,
+// as a *LockedError, which is ErrLocked; damage, as a *CorruptionError; what the file system says.
 func Open(dir string, o Options) (*Log, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -51,15 +53,25 @@ func Open(dir string, o Options) (*Log, error) {
 }
 
 // lockDir locks the directory.
-func (l *Log) lockDir() (closer interface{ Close() error }, err error) {
+func (l *Log) lockDir() (closer io.Closer, err error) {
 	if _, err := readManifest(l.fs); errors.Is(err, fs.ErrNotExist) {
 		return nil, absent(l.fs)
 	}
-	if closer, err = l.fs.Lock(lockName, l.options.ReadOnly); err != nil {
+	closer, err = lock(l.fs, l.options.ReadOnly)
+	switch {
+	case l.options.ReadOnly && errors.Is(err, disk.ErrNoLock):
+		l.options.Logger.Warn("wal: nothing says whether a server has this storage open: what is read may change meanwhile", "dir", l.dir)
+		return unlocked{}, nil
+	case err != nil:
 		return nil, fmt.Errorf("wal: open: %w", err)
 	}
 	return closer, nil
 }
+
+// unlocked is the lock of a log that could not get one.
+type unlocked struct{}
+
+func (unlocked) Close() error { return nil }
 
 func (l *Log) open() (err error) {
 	if l.manifest, err = readManifest(l.fs); err != nil {

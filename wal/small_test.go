@@ -65,7 +65,7 @@ func TestCreateTwice(t *testing.T) {
 	state, err := l.Server()
 	require.NoError(t, err)
 	require.Equal(t, paxos.ServerID(1), state.ID)
-	require.ErrorIs(t, Create(path, 1, members), disk.ErrLocked, "it is open")
+	require.ErrorIs(t, Create(path, 1, members), ErrLocked, "it is open")
 	require.NoError(t, l.Close())
 }
 
@@ -146,8 +146,8 @@ func TestLocked(t *testing.T) {
 			require.NoError(t, err)
 			for _, o := range []Options{o, look} {
 				_, err := Open(path, o)
-				require.ErrorIs(t, err, disk.ErrLocked)
-				require.ErrorContains(t, err, "another process")
+				require.ErrorIs(t, err, ErrLocked)
+				require.ErrorContains(t, err, "this very process")
 			}
 			require.NoError(t, l.Save(batchOf(voted("a", 1, "v"))), "it goes on")
 			require.NoError(t, l.Close())
@@ -156,7 +156,7 @@ func TestLocked(t *testing.T) {
 			two, err := Open(path, look)
 			require.NoError(t, err, "several may look")
 			_, err = Open(path, o)
-			require.ErrorIs(t, err, disk.ErrLocked)
+			require.ErrorIs(t, err, ErrLocked)
 			require.NoError(t, one.Close())
 			require.NoError(t, two.Close())
 			l, err = Open(path, o)

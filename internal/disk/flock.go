@@ -19,3 +19,5 @@ func flock(f *os.File, shared bool) error {
 		}
 	}
 }
+
+func unflock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

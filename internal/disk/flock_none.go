@@ -2,10 +2,9 @@
 
 package disk
 
-import (
-	"errors"
-	"os"
-)
+import "os"
 
 // flock refuses: without it two processes could use one directory, and nobody would know.
-func flock(*os.File, bool) error { return errors.New("this platform has no flock") }
+func flock(*os.File, bool) error { return errNoFlock }
+
+func unflock(*os.File) error { return nil }

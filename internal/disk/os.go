@@ -9,9 +9,6 @@ import (
 	"slices"
 )
 
-// ErrLocked is what Lock returns if another process, or another part of this one, has the lock.
-var ErrLocked = errors.New("it is locked: another process uses it")
-
 // OS is the file system of the machine.
 type OS struct{}
 

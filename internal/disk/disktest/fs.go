@@ -261,7 +261,7 @@ func (f *FS) Lock(name string, shared bool) (io.Closer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if n := f.locked[name]; n < 0 || n > 0 && !shared {
-		return nil, &fs.PathError{Op: "lock", Path: name, Err: disk.ErrLocked}
+		return nil, &fs.PathError{Op: "lock", Path: name, Err: &disk.LockedError{Own: n < 0, Reading: n > 0}}
 	}
 	if shared {
 		f.locked[name]++
