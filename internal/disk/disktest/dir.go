@@ -7,7 +7,7 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// Paths is what an FS offers by whole paths: what a directory that is opened offers by the names in it.
+// Paths are the calls of a directory, with whole paths in the place of names.
 type Paths interface {
 	Create(path string) (disk.File, error)
 	Open(path string, write bool) (disk.File, error)
