@@ -282,9 +282,7 @@ func (c *compaction) flush() error {
 	if _, err := c.file.WriteAt(b, c.out.end); err != nil {
 		return err
 	}
-	if err := startNext(c.file, c.out.end, int64(len(b))); err != nil {
-		return err
-	}
+	startNext(c.file, c.out.end, int64(len(b)))
 	c.out.end += int64(len(b))
 	c.out.batches++
 	c.encoder.reset()

@@ -68,8 +68,8 @@ func (f stillFile) ReadAt(b []byte, at int64) (n int, err error) {
 func (f stillFile) WriteAt([]byte, int64) (int, error) { return 0, errStill }
 func (f stillFile) Close() error                       { return nil }
 func (f stillFile) Sync() error                        { return errStill }
-func (f stillFile) Start(int64, int64) error           { return errStill }
-func (f stillFile) Await(int64, int64) error           { return errStill }
+func (f stillFile) Start(int64, int64)                 { panic(errStill) }
+func (f stillFile) Await(int64, int64)                 { panic(errStill) }
 func (f stillFile) Size() (int64, error)               { return int64(len(f)), nil }
 
 // stillOf returns what fs holds.

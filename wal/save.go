@@ -63,9 +63,7 @@ func (l *Log) save(b *paxos.Batch) error {
 	if _, err := s.file.WriteAt(bytes, s.end); err != nil {
 		return fmt.Errorf("wal: %s: %w", s.path, err)
 	}
-	if err := s.file.Start(s.end, int64(len(bytes))); err != nil {
-		return fmt.Errorf("wal: %s: %w", s.path, err)
-	}
+	s.file.Start(s.end, int64(len(bytes)))
 	l.index.fetch(b.Records)
 	giveWay()
 	if err := s.file.Sync(); err != nil {

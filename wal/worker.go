@@ -195,9 +195,7 @@ func (l *Log) makeSegment(name string, number uint32, size int64) error {
 			if _, err := f.WriteAt(zero[:min(int64(len(zero)), size-at)], at); err != nil {
 				return err
 			}
-			if err := startNext(f, at, int64(len(zero))); err != nil {
-				return err
-			}
+			startNext(f, at, int64(len(zero)))
 			l.rest(writeRest)
 		}
 		if _, err := f.WriteAt(head, 0); err != nil {
@@ -208,12 +206,10 @@ func (l *Log) makeSegment(name string, number uint32, size int64) error {
 }
 
 // startNext has n bytes begin their way to the disk, when as many before them have left: what is written in a row is never far ahead.
-func startNext(f disk.File, at, n int64) error {
-	if err := f.Start(at, n); err != nil {
-		return err
-	}
+func startNext(f disk.File, at, n int64) {
+	f.Start(at, n)
 	before := max(at-n, 0)
-	return f.Await(before, at-before)
+	f.Await(before, at-before)
 }
 
 // syncNames syncs the directory, in which a file has been renamed. What is there now is not known if that fails, so an error is never

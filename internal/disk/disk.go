@@ -43,10 +43,10 @@ type File interface {
 	// Sync makes durable all that was written, and how long the file is.
 	Sync() error
 	// Start has the n bytes at that offset, which were written, begin their way to the disk, where the platform can, so that a Sync has less
-	// to do. It does not wait for them. An error is final, as one of Sync is.
-	Start(at, n int64) error
+	// to do. It does not wait for them. It is advice: it can't fail, and if they can't be written the next Sync says so.
+	Start(at, n int64)
 	// Await waits until the n bytes at that offset, which were started, have left, so that no more are under way than somebody wants. It does
-	// not make them durable.
-	Await(at, n int64) error
+	// not make them durable. It is advice, like Start.
+	Await(at, n int64)
 	Size() (int64, error)
 }

@@ -103,7 +103,10 @@ func (d *dir) open(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, named(err, filepath.Join(d.path, name))
 	}
-	return file{f}, nil
+	if flag == os.O_RDONLY {
+		return &file{File: f}, nil
+	}
+	return &file{File: f, advice: d.openAdvice(name)}, nil
 }
 
 // Rename gives a file another name.
@@ -142,19 +145,32 @@ func (d *dir) Lock(name string, shared bool) (io.Closer, error) { return d.lock(
 func (d *dir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
 
 // A file is an os.File whose Sync does no more than it must.
-type file struct{ *os.File }
+type file struct {
+	*os.File
+	// advice is the same file, opened once more for Start and Await; nil: they do nothing. The system tells each opened file once that
+	// a write failed. So the advice, whose errors are ignored, can't be told in the place of Sync.
+	advice *os.File
+	late   error // of an Await, where the platform has no advice: Sync returns it
+}
 
 // Sync makes durable all that was written, and how long the file is.
-func (f file) Sync() error { return syncData(f.File) }
+func (f *file) Sync() error {
+	if err := syncData(f.File); err != nil {
+		return err
+	}
+	return f.late
+}
 
-// Start has bytes that were written begin their way to the disk.
-func (f file) Start(at, n int64) error { return startData(f.File, at, n) }
-
-// Await waits for bytes that were started.
-func (f file) Await(at, n int64) error { return awaitData(f.File, at, n) }
+// Close closes the file.
+func (f *file) Close() error {
+	if f.advice != nil {
+		f.advice.Close()
+	}
+	return f.File.Close()
+}
 
 // Size returns how long the file is.
-func (f file) Size() (int64, error) {
+func (f *file) Size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err

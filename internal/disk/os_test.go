@@ -33,17 +33,18 @@ func TestStartAndAwait(t *testing.T) {
 		b := content[at:min(at+3000, len(content))]
 		_, err := f.WriteAt(b, int64(at))
 		require.NoError(t, err)
-		require.NoError(t, f.Start(int64(at), int64(len(b))))
-		require.NoError(t, f.Await(int64(at), int64(len(b))))
+		f.Start(int64(at), int64(len(b)))
+		f.Await(int64(at), int64(len(b)))
 	}
-	require.NoError(t, f.Start(1<<30, 1), "where nothing is there is nothing to do")
-	require.NoError(t, f.Await(1<<30, 1))
-	require.NoError(t, f.Await(0, 0))
+	f.Start(1<<30, 1) // where nothing is there is nothing to do
+	f.Await(1<<30, 1)
+	f.Await(0, 0)
 	require.NoError(t, f.Sync())
 	got, err := os.ReadFile(name)
 	require.NoError(t, err)
 	require.Equal(t, content, got)
 	require.NoError(t, f.Close())
-	require.Error(t, f.Await(0, 1), "what can't be done is told")
-	require.Error(t, f.Sync())
+	f.Start(0, 1)
+	f.Await(0, 1)
+	require.Error(t, f.Sync(), "what can't be done is told")
 }

@@ -13,7 +13,13 @@ import (
 )
 
 // syncDir makes durable which files are in a directory under which names.
-func syncDir(d *os.File) error { return d.Sync() }
+func syncDir(d *os.File) error {
+	err := d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		return fmt.Errorf("this file system can't make names durable: use another, such as ext4 or xfs: %w", err)
+	}
+	return err
+}
 
 // errNoFlock is what flock returns on platforms without it.
 var errNoFlock = errors.New("this platform has no flock")

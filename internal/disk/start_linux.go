@@ -3,7 +3,6 @@
 package disk
 
 import (
-	"errors"
 	"os"
 	"syscall"
 )
@@ -14,24 +13,28 @@ const (
 	rangeWrite      = 2
 )
 
-// startData has the bytes there begin to be written. It may be the first to be told that something could not be written, and the last:
-// whatever it returns is final.
-func startData(f *os.File, at, n int64) error {
-	err := again("sync_file_range", f, func(fd int) error { return syscall.SyncFileRange(fd, at, n, rangeWrite) })
-	if errors.Is(err, syscall.ENOSYS) {
-		return nil // a Sync will do it
+// openAdvice opens the file for Start and Await; nil: it can't be opened once more.
+func (d *dir) openAdvice(name string) *os.File {
+	f, err := d.root.Open(name)
+	if err != nil {
+		return nil
 	}
-	return err
+	return f
 }
 
-// awaitData waits until those that began to be written are.
-func awaitData(f *os.File, at, n int64) error {
-	if n == 0 {
-		return nil // it would be all that there is
+// Start has bytes that were written begin their way to the disk. Any error means that a Sync does it, and is told why that can't be.
+func (f *file) Start(at, n int64) {
+	if f.advice != nil {
+		_ = again("sync_file_range", f.advice, func(fd int) error { return syscall.SyncFileRange(fd, at, n, rangeWrite) })
 	}
-	err := again("sync_file_range", f, func(fd int) error { return syscall.SyncFileRange(fd, at, n, rangeWaitBefore) })
-	if errors.Is(err, syscall.ENOSYS) {
-		return syncData(f)
+}
+
+// Await waits for bytes that were started. Where the system can't wait for some, it syncs all.
+func (f *file) Await(at, n int64) {
+	if f.advice == nil || n == 0 { // zero would be all that there is
+		return
 	}
-	return err
+	if again("sync_file_range", f.advice, func(fd int) error { return syscall.SyncFileRange(fd, at, n, rangeWaitBefore) }) != nil {
+		_ = syncData(f.advice)
+	}
 }

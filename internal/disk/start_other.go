@@ -4,8 +4,17 @@ package disk
 
 import "os"
 
-// startData does nothing: no way is known here to begin and not to wait.
-func startData(*os.File, int64, int64) error { return nil }
+func (*dir) openAdvice(string) *os.File { return nil }
 
-// awaitData is syncData: nothing less is known here.
-func awaitData(f *os.File, _, _ int64) error { return syncData(f) }
+// Start does nothing: no way is known here to begin and not to wait.
+func (f *file) Start(int64, int64) {}
+
+// Await syncs: nothing less is known here. An error is kept for Sync, as it may be told once only.
+func (f *file) Await(_, n int64) {
+	if n == 0 {
+		return
+	}
+	if err := syncData(f.File); err != nil && f.late == nil {
+		f.late = err
+	}
+}

@@ -112,6 +112,28 @@ func TestFailedSyncDropsPages(t *testing.T) {
 	require.Equal(t, "more", string(f.Crash(LoseAll, nil).Content("a")))
 }
 
+// A start or an await that failed says nothing, and the next sync says it in its place, once.
+func TestFailedAdvice(t *testing.T) {
+	for _, kind := range []OpKind{OpStart, OpAwait} {
+		f := New()
+		a := create(t, f, "a")
+		require.NoError(t, f.SyncDir("."))
+		write(t, a, 0, "lost")
+		f.Fail = func(op Op, _ int) error {
+			if op.Kind == kind {
+				return errTest
+			}
+			return nil
+		}
+		a.Start(0, 4)
+		a.Await(0, 4)
+		f.Fail = nil
+		require.ErrorIs(t, a.Sync(), errTest)
+		require.NoError(t, a.Sync(), "as if all were well")
+		require.Empty(t, f.Crash(LoseNothing, rand.New(rand.NewPCG(1, 1))).Content("a"))
+	}
+}
+
 // A write that failed has written its first half, and one for which there is no room nothing.
 func TestFailedWrites(t *testing.T) {
 	f := New()

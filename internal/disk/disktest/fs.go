@@ -54,12 +54,14 @@ type file struct {
 	data   []byte // as readers see it
 	dirty  []Op   // writes since the last sync; Op.lost: the storage has dropped the page, and no sync will write it
 	stable []byte // what survives a crash for certain
+	failed error  // of a start or an await, which no sync has told yet
 }
 
 // An FS is a file system with one level of directories. Its zero value is not usable: see New.
 type FS struct {
 	// Fail, if set, is asked before each call that changes something, and the error is what the call returns. n counts
-	// calls from 1. A write that fails has written its first half; a sync that fails has dropped what was not synced.
+	// calls from 1. A write that fails has written its first half; a sync that fails has dropped what was not synced, and
+	// so has a start or an await: the next sync of the file returns its error.
 	Fail func(op Op, n int) error
 	// Limit is how many bytes the files have room for; 0: any number.
 	Limit int64
@@ -366,7 +368,11 @@ func (h *handle) Sync() error {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
 	op := Op{Kind: OpSync, Name: h.name, file: h.file.number}
-	if err := h.flush(op); err != nil {
+	err := h.flush(op)
+	if err == nil {
+		err = h.file.failed
+	}
+	if h.file.failed = nil; err != nil {
 		return err
 	}
 	if h.fs.Silent != nil && h.fs.Silent(op) {
@@ -377,18 +383,22 @@ func (h *handle) Sync() error {
 	return nil
 }
 
-// Start makes nothing durable, but like a Sync it may find that something can't be.
-func (h *handle) Start(at, n int64) error {
-	h.fs.mu.Lock()
-	defer h.fs.mu.Unlock()
-	return h.flush(Op{Kind: OpStart, Name: h.name, At: at, file: h.file.number})
+// Start makes nothing durable. If it is to fail, what is dirty is dropped, and the next Sync says so, once.
+func (h *handle) Start(at, n int64) {
+	h.advise(Op{Kind: OpStart, Name: h.name, At: at, file: h.file.number})
 }
 
-// Await is told of what has failed as well.
-func (h *handle) Await(at, n int64) error {
+// Await is as Start.
+func (h *handle) Await(at, n int64) {
+	h.advise(Op{Kind: OpAwait, Name: h.name, At: at, file: h.file.number})
+}
+
+func (h *handle) advise(op Op) {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
-	return h.flush(Op{Kind: OpAwait, Name: h.name, At: at, file: h.file.number})
+	if err := h.flush(op); err != nil && h.file.failed == nil {
+		h.file.failed = err
+	}
 }
 
 // flush notes op. If it is to fail, what is dirty is dropped.
