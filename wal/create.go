@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/singledecree/paxos"
@@ -13,8 +14,11 @@ import (
 )
 
 // Create makes dir, which must be empty or missing, the storage of server id of the cluster m: see paxos.Format. It is done once
-// in the life of a server; from then on the server opens its storage with Open. An error leaves nothing behind that keeps
-// Create from being called again, unless dir held something before, which it never touches.
+// in the life of a server; from then on the server opens its storage with Open. A storage that Create has finished is refused, and so is
+// whatever else dir holds; neither is touched.
+//
+// After an error, or when it was interrupted, Create can be called again, also with another id or other members. Until it has returned nil,
+// nothing depends on what it has made.
 func Create(dir string, id paxos.ServerID, m paxos.Members) error {
 	return create(disk.OS{}, dir, id, m)
 }
@@ -37,32 +41,59 @@ func create(files disk.FS, dir string, id paxos.ServerID, m paxos.Members) error
 		return fmt.Errorf("wal: create: %w", err)
 	}
 	defer locked.Close()
-	if err := checkUnused(d, dir); err != nil {
-		return err
+	err = checkUnused(d)
+	if err == nil {
+		err = format(d, &manifest{state: blank.state, next: 1})
 	}
-	if err := writeManifest(d, &manifest{state: blank.state, next: 1}); err != nil {
+	if err != nil {
 		return fmt.Errorf("wal: create %s: %w", dir, err)
 	}
 	return nil
 }
 
-const lockName = "LOCK"
+const (
+	lockName = "LOCK"
+	// unfinished is a file that is there, durably, before a manifest is, and until Create has finished.
+	unfinished = "CREATE.tmp"
+)
 
-// checkUnused returns an error if dir holds anything but what a Create that did not finish has left.
-func checkUnused(files disk.Dir, dir string) error {
-	if m, err := readManifest(files); !errors.Is(err, fs.ErrNotExist) {
-		if err != nil {
-			return fmt.Errorf("wal: create %s: it is not empty: %w", dir, err)
-		}
-		return fmt.Errorf("wal: create %s: it is the storage of server %d of cluster %q already: open it with Open", dir, m.state.ID, m.state.Cluster)
+// format makes m the first manifest of a directory that is unused. What fails before the end leaves unfinished, so that it can be done again.
+func format(files disk.Dir, m *manifest) error {
+	f, err := files.Create(unfinished)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
+	if err == nil {
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	if err := syncNames(files); err != nil {
+		return err
+	}
+	if err := writeManifest(files, m); err != nil {
+		return err
+	}
+	return files.Remove(unfinished)
+}
+
+// checkUnused returns an error if the directory holds anything but what a Create that did not finish has left.
+func checkUnused(files disk.Dir) error {
 	names, err := files.List()
 	if err != nil {
-		return fmt.Errorf("wal: create: %w", err)
+		return err
+	}
+	m, err := readManifest(files)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case m.next > 1 || !slices.Contains(names, unfinished):
+		return fmt.Errorf("it is the storage of server %d of cluster %q already: open it with Open", m.state.ID, m.state.Cluster)
 	}
 	for _, name := range names {
-		if name != lockName && name != manifestName+".tmp" && name != "lost+found" {
-			return fmt.Errorf("wal: create %s: it is not empty: it holds %s", dir, name)
+		if !slices.Contains([]string{lockName, manifestName, manifestName + ".tmp", unfinished, "lost+found"}, name) {
+			return fmt.Errorf("it is not empty: it holds %s", name)
 		}
 	}
 	return nil
@@ -70,7 +101,10 @@ func checkUnused(files disk.Dir, dir string) error {
 
 // absent says why a directory without a manifest can't be opened.
 func absent(files disk.Dir) error {
-	names, _ := files.List()
+	names, err := files.List()
+	if err != nil {
+		return fmt.Errorf("wal: open: %w", err)
+	}
 	for _, name := range names {
 		if strings.HasSuffix(name, ".log") {
 			return &CorruptionError{filepath.Join(files.Path(), manifestName), 0, "the file is missing, though there are segments"}

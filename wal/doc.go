@@ -34,7 +34,7 @@
 //	0000000000000007.hint  what lives in it
 //	RESCUE                 the last batch, while Open writes it again
 //	LOCK                   which process has the directory open; locked meanwhile, like the directory itself
-//	*.tmp                  not ready; Open removes what a crash left of them
+//	*.tmp                  not ready; Open removes what a crash left of them. CREATE.tmp says that Create has not finished
 //
 // docs/format.md draws them. Numbers are little-endian; checksums are CRC-32C.
 //

@@ -135,7 +135,7 @@ func (l *Log) removeLeftovers() error {
 			if unlisted, err = l.checkLeftover(number, unlisted); err != nil {
 				return err
 			}
-		case isHint && !listed[hinted], isTemporary(name):
+		case isHint && !listed[hinted], isTemporary(name), name == unfinished:
 		default:
 			continue
 		}

@@ -85,53 +85,6 @@ func TestCreateRefuses(t *testing.T) {
 	require.ErrorAs(t, Create(path, 1, members), &damaged)
 }
 
-// Power is lost in Create, or the disk fails: Create can be called again, or the storage is there.
-func TestCreateInterrupted(t *testing.T) {
-	x := rand.New(rand.NewPCG(1, 17))
-	fs := disktest.New()
-	h := disktest.NewHistory(fs, nil)
-	require.NoError(t, create(fs, dir, 1, members))
-	again, there := 0, 0
-	for _, op := range fs.Ops() {
-		h.Play(op)
-		for loss := range disktest.Losses {
-			for _, image := range []*disktest.FS{h.Crash(loss, x), h.Kill()} {
-				if err := create(image, dir, 1, members); err != nil {
-					require.ErrorContains(t, err, "already: open it with Open")
-					there++
-				} else {
-					again++
-				}
-				l := openIn(t, image)
-				require.NoError(t, modelOf(l).differs(openIn(t, image.Crash(disktest.LoseAll, x))), "what was opened is durable")
-			}
-		}
-	}
-	require.Positive(t, again)
-	require.Positive(t, there)
-	require.NoError(t, create(disktest.New(), dir, 1, members))
-	require.Positive(t, len(fs.Crash(disktest.LoseAll, x).Names()), "Create is durable when it returns")
-	for n := 1; ; n++ {
-		fs := disktest.New()
-		fs.Fail = func(_ disktest.Op, at int) error {
-			if at == n {
-				return errDisk
-			}
-			return nil
-		}
-		err := create(fs, dir, 1, members)
-		fs.Fail = nil
-		if err == nil {
-			break
-		}
-		require.ErrorContains(t, err, errDisk.Error())
-		if err := create(fs, dir, 1, members); err != nil {
-			require.ErrorContains(t, err, "already: open it with Open")
-		}
-		openIn(t, fs)
-	}
-}
-
 // One process at a time has the directory; several may look at it, if none has.
 func TestLocked(t *testing.T) {
 	for name, files := range map[string]disk.FS{"memory": created(t), "machine": disk.OS{}} {

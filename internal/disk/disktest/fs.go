@@ -60,8 +60,8 @@ type file struct {
 // An FS is a file system with one level of directories. Its zero value is not usable: see New.
 type FS struct {
 	// Fail, if set, is asked before each call that changes something, and the error is what the call returns. n counts
-	// calls from 1. A write that fails has written its first half; a sync that fails has dropped what was not synced, and
-	// so has a start or an await: the next sync of the file returns its error.
+	// calls from 1. A write that fails has written its first half; a sync that fails has dropped what was not synced. A
+	// start or an await that fails has done that, too: the next sync of the file returns its error.
 	Fail func(op Op, n int) error
 	// Limit is how many bytes the files have room for; 0: any number.
 	Limit int64
