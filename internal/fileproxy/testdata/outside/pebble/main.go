@@ -1,0 +1,50 @@
+// Pebble decides one name on a cluster of one server, on the storage of adapters/pebble.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/adapters/pebble"
+)
+
+func main() {
+	dir, err := os.MkdirTemp("", "outside")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := decide(filepath.Join(dir, "storage")); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func decide(place string) error {
+	members := paxos.Members{Cluster: "outside", Acceptors: []paxos.ServerID{1}}
+	storage, err := pebble.Open(place, nil)
+	if err != nil {
+		return err
+	}
+	if err := paxos.Format(storage, 1, members); err != nil {
+		return err
+	}
+	defer storage.Close()
+	ctx := context.Background()
+	node, err := paxos.Start(ctx, paxos.Config{
+		ID: 1, Members: members, Storage: storage, Transport: paxos.NewMemoryNetwork().Join(1),
+	})
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	d, err := node.Propose(ctx, "lunch", "burger")
+	if err != nil {
+		return err
+	}
+	fmt.Println(d.Value)
+	return nil
+}
