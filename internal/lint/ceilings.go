@@ -64,23 +64,23 @@ func (c Ceilings) Above(all []Count) (above []Count) {
 	return above
 }
 
-// Lower returns the ceilings with those lowered that are above their count. None rises. lowered says in words what has changed.
+// Lower returns the lowest ceilings: each is its count, and that of AnyPlace is 0 but for [Files]. None rises. lowered says in words
+// which lines fall.
 func (c Ceilings) Lower(all []Count) (lower Ceilings, lowered []string) {
-	counted := map[[2]string]int{}
-	for _, count := range all {
-		counted[[2]string{count.Counter, count.Place}] = count.N
-	}
 	lower = Ceilings{}
-	for key, ceiling := range c {
-		n := counted[key]
-		switch {
-		case key[1] == AnyPlace || n > ceiling:
-			n = ceiling
-		case n < ceiling:
-			lowered = append(lowered, fmt.Sprintf("%s %s: from %d to %d", key[0], key[1], ceiling, n))
+	anyFolder := c.of(Files, AnyPlace)
+	if anyFolder > 0 {
+		lower[[2]string{Files, AnyPlace}] = anyFolder
+	}
+	for _, count := range all {
+		n := min(count.N, c.of(count.Counter, count.Place))
+		if n > 0 && (count.Counter != Files || n > anyFolder) {
+			lower[[2]string{count.Counter, count.Place}] = n
 		}
-		if n > 0 || c.of(key[0], AnyPlace) > 0 { // else it is 0 without a line, too
-			lower[key] = n
+	}
+	for key, ceiling := range c {
+		if n := lower.of(key[0], key[1]); n < ceiling {
+			lowered = append(lowered, fmt.Sprintf("%s %s: from %d to %d", key[0], key[1], ceiling, n))
 		}
 	}
 	slices.Sort(lowered)

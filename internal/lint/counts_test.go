@@ -140,20 +140,21 @@ func TestParseCeilings(t *testing.T) {
 }
 
 func TestCeilingsOnlyFall(t *testing.T) {
-	c, err := ParseCeilings("clauses . 5\nclauses b 5\nclauses gone 5\nlong-files . 2\nlong-files * 1\nlong-files few 1\n")
+	c, err := ParseCeilings("clauses . 5\nclauses b 5\nclauses gone 5\nclauses zero 0\nlong-files . 2\nlong-files * 3\nfiles * 60\nfiles . 90\n")
 	require.NoError(t, err)
-	all := []Count{{"clauses", ".", 7, nil}, {"clauses", "b", 3, nil}, {"clauses", "new", 1, nil}, {"long-files", ".", 2, nil}}
+	all := []Count{{"clauses", ".", 7, nil}, {"clauses", "b", 3, nil}, {"clauses", "new", 1, nil}, {"files", ".", 80, nil}, {"files", "b", 4, nil},
+		{"long-files", ".", 2, nil}, {"long-files", "b", 1, nil}}
 	above := c.Above(all)
 	require.Len(t, above, 2)
 	assert.Equal(t, []string{".", "new"}, []string{above[0].Place, above[1].Place})
 
 	lower, lowered := c.Lower(all)
-	assert.Equal(t, []string{"clauses b: from 5 to 3", "clauses gone: from 5 to 0", "long-files few: from 1 to 0"}, lowered)
-	assert.Equal(t, "clauses        .                                        5\n"+
-		"clauses        b                                        3\n"+
-		"long-files     *                                        1\n"+
-		"long-files     .                                        2\n"+
-		"long-files     few                                      0\n", lower.Text())
+	assert.Equal(t, []string{"clauses b: from 5 to 3", "clauses gone: from 5 to 0", "files .: from 90 to 80", "long-files *: from 3 to 0"}, lowered)
+	assert.Equal(t, Ceilings{{"clauses", "."}: 5, {"clauses", "b"}: 3, {"files", "*"}: 60, {"files", "."}: 80,
+		{"long-files", "."}: 2, {"long-files", "b"}: 1}, lower)
+	for _, count := range all {
+		assert.LessOrEqual(t, lower.of(count.Counter, count.Place), c.of(count.Counter, count.Place))
+	}
 	again, err := ParseCeilings(lower.Text())
 	require.NoError(t, err)
 	assert.Equal(t, lower, again)
