@@ -24,7 +24,9 @@ type Options struct {
 	// SegmentSize is the most bytes of a segment: 32 MiB; 64 KiB to 256 MiB. The first segments are smaller, though of some batches at
 	// least, and a batch that needs it gets a larger one. About two segments' worth of space is ahead of what is used.
 	SegmentSize int64
-	// ReadOnly opens the log to be looked at, and changes nothing. Save fails, and no server may have it open.
+	// ReadOnly opens the log to be looked at, and changes nothing: a right to read is enough, as on a read-only mount, in a snapshot, or as
+	// another user. Save fails. If a server has the log open, Open fails with ErrLocked; and no server can open it meanwhile. Where
+	// nothing can be locked, Logger is told that a server may run beside it.
 	ReadOnly bool
 
 	fs        disk.FS       // the machine's

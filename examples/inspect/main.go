@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/singledecree/paxos"
@@ -18,7 +19,7 @@ import (
 const usage = `usage: inspect [-verify] [-instance NAME] [-all] DIR
 
 Shows whose storage the directory DIR is, how often that server has started, and what is not decided yet. It changes
-nothing. The server must not be running.
+nothing, and needs no more than to read: a snapshot or a read-only mount will do. The server must not be running.
 
     -verify         read all of it, and check every checksum
     -instance NAME  show what the server remembers of this instance
@@ -88,7 +89,7 @@ func run(w io.Writer, args []string) error {
 	case err != nil:
 		return usageError(err.Error())
 	}
-	log, err := wal.Open(r.dir, wal.Options{ReadOnly: true})
+	log, err := wal.Open(r.dir, wal.Options{ReadOnly: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		return err
 	}

@@ -71,8 +71,11 @@ func TestInspect(t *testing.T) {
 // It changes nothing, and says where something is damaged.
 func TestInspectIsReadOnly(t *testing.T) {
 	dir := store(t)
+	require.NoError(t, os.Remove(filepath.Join(dir, "LOCK")), "as in a snapshot")
 	before := contents(t, dir)
+	require.NoError(t, os.Chmod(dir, 0o500))
 	inspect(t, "-verify", "-all", dir)
+	require.NoError(t, os.Chmod(dir, 0o700))
 	assert.Equal(t, before, contents(t, dir))
 
 	segment := filepath.Join(dir, "0000000000000001.log")
