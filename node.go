@@ -139,6 +139,9 @@ func newNode(cfg Config) (*Node, error) {
 	if err := state.check(cfg.Members); err != nil {
 		return nil, err
 	}
+	if err := checkLast(cfg.Storage, state.Last); err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
+	}
 	open, err := undecided(cfg.Storage, maxBacklog*cfg.Limits.MaxOpen)
 	if err != nil {
 		return nil, fmt.Errorf("storage: %w", err)

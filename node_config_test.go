@@ -107,6 +107,30 @@ func TestStartRefusesTheStorage(t *testing.T) {
 	}
 }
 
+// A part of a storage that is older than the rest can hold a state that knows nothing of a decision: Start says so, and says which.
+func TestStartRefusesAnIndexAboveLast(t *testing.T) {
+	for last, want := range map[uint64]string{
+		6: `paxos: start: storage: Record "lunch": Index: 7, above ServerState.Last, 6: a part of the storage is older than the rest`,
+		7: "",
+	} {
+		c := newTestCluster(t, membersOf(3))
+		s := c.store(1)
+		state, err := s.MemoryStorage.Server()
+		require.NoError(t, err)
+		state.Last = last
+		b := paxos.Ballot{Round: 1, Server: 1}
+		require.NoError(t, s.MemoryStorage.Save(paxos.Batch{Server: &state, Records: []paxos.Record{{Instance: "lunch", Chosen: true, Index: 7,
+			Acceptor: paxos.Acceptor{Promised: b, Accepted: b, Value: "kimbap"}}}}))
+		n, err := c.tryStart(context.Background(), 1)
+		if want == "" {
+			require.NoError(t, err)
+			require.NoError(t, n.Close())
+			continue
+		}
+		require.EqualError(t, err, want)
+	}
+}
+
 func TestStartContextEndsWhileTheFirstSaveHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, membersOf(3))

@@ -33,7 +33,7 @@ type ServerState struct {
 	Members string // the acceptors and the quorum that the server votes under, in words
 	Boot    uint64 // starts so far
 	Rounds  uint64 // no round above it was ever used
-	Last    uint64 // the highest Index
+	Last    uint64 // no Index of a Record is above it
 	// Pulled says up to which Index of which servers this one has their decisions, in words: "2/9f03/57,3/1c2/60" is of
 	// server 2, on its storage 9f03 (hexadecimal), all up to 57. A server that starts asks for what came later only.
 	Pulled string
@@ -72,7 +72,8 @@ type Storage interface {
 	Load(instance string) (Record, error)
 	// Save makes b durable, all or nothing: nil means that it survives loss of power. After an error the storage is
 	// dead, and every later Save fails. A Batch whose Server takes something back is an error: Boot, Rounds or Last that
-	// goes down, another Cluster, ID or Store.
+	// goes down, another Cluster, ID or Store. A server saves no Index above the Last that b leaves, and Start
+	// refuses a storage that holds one.
 	Save(b Batch) error
 	// Undecided lists the names of the records that are not Chosen, in any order. An error ends the list. A Save may run
 	// while the list does: what it changes is listed or not, all else is.
