@@ -199,11 +199,15 @@ func TestIdleClusterIsQuiet(t *testing.T) {
 		w.RunFor(intervals * defaultPull)
 		sent := w.Sent(paxostest.Match{}) - before
 		pairs := n * (n + 1) / 2
-		assert.LessOrEqual(t, sent, intervals*pairs, "%d servers and a learner", n)
+		most := intervals * pairs
+		if n == 1 {
+			most += most / 8 // the learner can't do without the only acceptor
+		}
+		assert.LessOrEqual(t, sent, most, "%d servers and a learner", n)
 		assert.GreaterOrEqual(t, sent, intervals*pairs/2, "%d servers and a learner: somebody still asks", n)
 		for _, e := range w.Log() {
 			if e.Kind == paxos.EventSend && e.At > time.Minute {
-				require.Equal(t, paxos.KindPull, e.Message.Kind)
+				require.Contains(t, []paxos.Kind{paxos.KindPull, paxos.KindNames}, e.Message.Kind)
 				bytes = max(bytes, len(e.Message.Value))
 			}
 		}

@@ -226,6 +226,7 @@ func (r *Replica) Tick(now time.Duration) {
 	}
 	r.saves.hurry(now)
 	r.pullsDue(now)
+	r.watchDue(now)
 	for {
 		inst := r.timers.due(now)
 		if inst == nil {
@@ -244,6 +245,9 @@ func (r *Replica) Next() (at time.Duration, ok bool) {
 	at, ok = r.timers.next()
 	if r.pulls.at != 0 && (!ok || r.pulls.at < at) {
 		at, ok = r.pulls.at, true
+	}
+	if w := r.quorums.at; w != 0 && (!ok || w < at) {
+		at, ok = w, true
 	}
 	if lazy, set := r.saves.hurryAt(); set && (!ok || lazy < at) {
 		return lazy, true

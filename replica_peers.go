@@ -24,6 +24,7 @@ type peer struct {
 
 	pull               pull
 	again              bool // a packet was the first for a while: see notice
+	newer              bool // the latest packet taken was later than all before it
 	heard              bool // in this life of ours; what follows is of the latest packet taken
 	heardAt            time.Duration
 	store, boot, nonce uint64
@@ -206,9 +207,13 @@ func (r *Replica) check(p *Packet) (from *peer, ok bool) {
 		r.refuse(from, p, fmt.Sprintf("the storage of server %d went back in time, from decision %d to %d", p.From, from.index, p.Index))
 	default:
 		if newer {
+			from.pull.turn = from.pull.turn && p.Boot == from.boot // a Pull by which a start begins is not out of turn
 			from.boot, from.nonce, from.lastSeq, from.index = p.Boot, p.Nonce, p.Seq, p.Index
 		}
-		from.heardAt = r.now
+		from.heardAt, from.newer = r.now, newer
+		if from.position >= 0 {
+			r.quorums.heardNow(r.now)
+		}
 		from.again = from.again || again
 		r.refusing(from, "")
 		return from, true

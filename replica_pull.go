@@ -14,8 +14,8 @@ import "time"
 //	  ◄──────────────────────────────────────── Decided, for each ──
 //	  … and when all are known, the next page, from TO on
 //
-// Every Timing.Pull each pair of servers exchanges one Pull without an answer, if neither has news: so a lost packet hides a
-// decision for no longer than that.
+// If neither has news, two servers take turns: every Timing.Pull one of them sends the other a Pull, which needs no answer. So a lost
+// packet hides a decision for no longer than that, and each hears that the other lives (see quorumWatch).
 
 // Bounds of a pull.
 const (
@@ -35,6 +35,8 @@ type pull struct {
 	own    uint64        // what was decided here then
 	active bool          // a page was asked for, or its decisions are being fetched
 	tries  int           // Pulls that came to nothing, one after the other
+	turn   bool          // it has sent a Pull since the last one that left
+	urged  bool          // the last one that left was out of turn
 
 	to       uint64      // the page ends at this Index; 0: it has not come
 	page     []string    // its names
@@ -82,15 +84,26 @@ func (r *Replica) askNames(p *peer) {
 	q := &p.pull
 	q.active = p.heard && r.behind(p)
 	wait := r.timing.Pull + r.jitter(r.timing.Pull/8)
-	if q.active {
+	switch {
+	case q.active:
 		wait = min(r.timing.Phase<<min(q.tries, 20), wait)
 		q.tries++
-	} else {
+	case r.quorums.lost:
+		wait /= 2 // the sooner somebody is heard again, the better
+	default:
+		wait += r.timing.Pull / 4 // the other's turn comes first
+	}
+	if !q.active {
 		q.tries = 0
 	}
-	q.asked, q.own = max(r.now, 1), r.saves.index
+	q.asked, q.own, q.turn = max(r.now, 1), r.saves.index, false
 	r.pullAt(p, r.now+wait)
-	r.send(p, Message{Kind: KindPull, Value: pullText(q.store, q.cursor, r.saves.state.Boot)})
+	r.sendPull(p)
+}
+
+// sendPull sends a Pull that says where the cursor stands.
+func (r *Replica) sendPull(p *peer) {
+	r.send(p, Message{Kind: KindPull, Value: pullText(p.pull.store, p.pull.cursor, r.saves.state.Boot)})
 }
 
 // behind reports whether that acceptor has decided more than is known here.
@@ -101,6 +114,17 @@ func (r *Replica) behind(p *peer) bool {
 // pullAt has the next Pull to p be due at that time.
 func (r *Replica) pullAt(p *peer, at time.Duration) {
 	p.pull.at = max(at, 1)
+	r.planPulls()
+}
+
+// pullNever has no Pull to p be due.
+func (r *Replica) pullNever(p *peer) {
+	p.pull.at = 0
+	r.planPulls()
+}
+
+// planPulls notes when the first Pull is due.
+func (r *Replica) planPulls() {
 	r.pulls.at = 0
 	for i := range r.peers {
 		if at := r.peers[i].pull.at; at != 0 && (r.pulls.at == 0 || at < r.pulls.at) {
@@ -117,7 +141,7 @@ func (r *Replica) pullsDue(now time.Duration) {
 	for i := range r.peers {
 		if p := &r.peers[i]; p.pull.at != 0 && p.pull.at <= now {
 			r.endPage(p)
-			r.askNames(p)
+			r.takeTurn(p)
 		}
 	}
 }
@@ -179,8 +203,8 @@ func (r *Replica) pulledBy(from *peer, m *Message) {
 	switch {
 	case after < r.saves.index:
 		r.answerPull(from, after)
-	case from.position >= 0 && !q.active && !r.behind(from):
-		r.pullAt(from, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8)) // neither has news: one of the two asks, that's enough
+	case !q.active && !r.behind(from):
+		r.signFrom(from)
 	}
 	from.again = true // it asks now and then only: a good time to ask it, too
 }
@@ -278,6 +302,11 @@ func (r *Replica) names(from *peer, m *Message) {
 	r.pulls.parsed = names[:0]
 	q := &from.pull
 	switch {
+	case ok && store == from.store && after == to && len(names) == 0:
+		if !q.active && !r.behind(from) {
+			r.signFrom(from) // a sign: it has nothing to tell
+		}
+		return
 	case !ok || store != from.store || after >= to:
 		r.counters.Dropped++
 		ok = false

@@ -68,7 +68,7 @@ func TestReplicaPullsOnAfterARestart(t *testing.T) {
 	p.tells(3, 1_000_000)
 	assert.Empty(t, slices.DeleteFunc(p.during(func() { p.pass(time.Minute) }), func(s string) bool { return strings.Contains(s, "1000000 1") }))
 	p.tells(3, 1_000_001)
-	assert.Contains(t, p.during(func() { p.pass(time.Hour) }), `1 -> 3: pull - "67 1000000 1"`)
+	assert.Contains(t, p.during(func() { p.pass(2 * time.Hour) }), `1 -> 3: pull - "67 1000000 1"`)
 	assert.Empty(t, p.tells(3, 1_000_001, namesMessage(103, 1_000_000, 1, 1_000_001)), "an empty page: nothing that this one needs")
 	p.pass(time.Second)
 	assert.Equal(t, "2/66/1000000,3/67/1000001", p.state[1].Pulled)

@@ -248,7 +248,10 @@ func (r *Replica) Saved(now time.Duration) {
 	replies, instances := s.waitRun, s.running
 	s.waitRun, s.running = nil, nil
 	if s.batch.Server != nil {
-		s.booted = true
+		if !s.booted {
+			s.booted = true
+			r.beginWatch()
+		}
 		s.index = s.stateSaved.Last
 		if r.rounds.usable < s.stateSaved.Rounds {
 			r.reserved(s.stateSaved)

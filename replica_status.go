@@ -60,7 +60,8 @@ type Status struct {
 	// Instances are those of them that have been open for longest, 1,000 at most, the oldest first.
 	Instances []OpenInstance
 	// NoQuorum is for how long no quorum has answered this server's attempts and questions; 0: the last ones were answered.
-	// It ends with the next that is. Who is silent, Peers shows.
+	// It ends with the next that is. A server that asks nothing notices within two Timing.Pull that no quorum is there, or is
+	// there again. Peers shows which servers are silent.
 	NoQuorum time.Duration
 	Index    uint64 // the highest Index whose record is durable
 	Counters Counters
@@ -105,22 +106,6 @@ func (r *Replica) oldest(most int) (open []OpenInstance) {
 		return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))
 	})
 	return slices.Clip(open[:min(len(open), most)])
-}
-
-// A quorumWatch knows whether quorums answer: only a quorum that answered ends a loss, so that calls that come and time out
-// meanwhile tell nothing new.
-type quorumWatch struct {
-	lost    bool
-	since   time.Duration
-	changes uint64
-}
-
-// quorumAnswers is called when an attempt or a question got its quorum, and when one has been without for a while.
-func (r *Replica) quorumAnswers(yes bool) {
-	if q := &r.quorums; q.lost == yes {
-		q.lost, q.since = !yes, r.now
-		q.changes++
-	}
 }
 
 // event notes what happened, if anybody wants to know. Where it happens often, the caller asks r.trace first: an Event is
