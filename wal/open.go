@@ -73,18 +73,19 @@ type unlocked struct{}
 
 func (unlocked) Close() error { return nil }
 
+// open reads all that there is, and checks it, before it changes anything: if it refuses, the directory is as it was, so that putting the
+// right file back helps.
 func (l *Log) open() (err error) {
 	if l.manifest, err = readManifest(l.fs); err != nil {
 		return err
 	}
 	l.store, l.state = l.manifest.state.Store, l.manifest.state
-	if !l.options.ReadOnly {
-		// Who wrote the manifest may not have lived to sync the directory, and what it replaces must not come back.
-		if err := l.fs.Sync(); err != nil {
-			return fmt.Errorf("wal: %s: %w", l.dir, err)
-		}
+	names, err := l.fs.List()
+	if err != nil {
+		return fmt.Errorf("wal: %s: %w", l.dir, err)
 	}
-	if err := l.removeLeftovers(); err != nil {
+	leftovers, err := l.findLeftovers(names)
+	if err != nil {
 		return err
 	}
 	last := uint64(0)
@@ -103,10 +104,33 @@ func (l *Log) open() (err error) {
 			return err
 		}
 	}
-	if err := l.recover(open, last+1); err != nil || l.options.ReadOnly {
+	tails, err := l.readOpen(open, last+1)
+	if err != nil {
 		return err
 	}
-	if len(open) == 0 { // the first Open after Create
+	if err := l.checkDisplaced(); err != nil || l.options.ReadOnly {
+		return err
+	}
+	// Who wrote the manifest may not have lived to sync the directory, and what it replaces must not come back.
+	if err := l.fs.Sync(); err != nil {
+		return fmt.Errorf("wal: %s: %w", l.dir, err)
+	}
+	return l.settle(tails, leftovers)
+}
+
+// settle makes of what was found, and checked, what a log goes on from: the end of it is written again, what a crash has left is removed,
+// and a log that was just created gets its first segment.
+func (l *Log) settle(tails []tail, leftovers []string) error {
+	if err := l.remove(leftovers, isTemporary); err != nil { // what is written next may need their room
+		return err
+	}
+	if err := l.recover(tails); err != nil {
+		return err
+	}
+	if err := l.remove(leftovers, func(name string) bool { return !isTemporary(name) }); err != nil {
+		return err
+	}
+	if len(tails) == 0 {
 		if err := l.prepareNext(); err != nil {
 			return err
 		}
@@ -115,13 +139,22 @@ func (l *Log) open() (err error) {
 	return nil
 }
 
-// removeLeftovers removes what a crash has left: files that were not ready, and segments that others have taken the place
-// of. A segment that is not listed, but should be, is damage. If the log is ReadOnly, nothing is removed.
-func (l *Log) removeLeftovers() error {
-	names, err := l.fs.List()
-	if err != nil {
-		return fmt.Errorf("wal: %s: %w", l.dir, err)
+// remove removes those of the files that which says so of.
+func (l *Log) remove(names []string, which func(name string) bool) error {
+	for _, name := range names {
+		if !which(name) {
+			continue
+		}
+		if err := l.fs.Remove(name); err != nil {
+			return fmt.Errorf("wal: %w", err)
+		}
 	}
+	return nil
+}
+
+// findLeftovers returns what a crash has left: files that were not ready, and segments that others have taken the place of. A segment
+// that is not listed, but should be, is damage.
+func (l *Log) findLeftovers(names []string) (leftovers []string, err error) {
 	listed := map[uint32]bool{}
 	for _, s := range l.manifest.segments {
 		listed[s.number] = true
@@ -133,20 +166,15 @@ func (l *Log) removeLeftovers() error {
 		switch {
 		case isSegment && !listed[number]:
 			if unlisted, err = l.checkLeftover(number, unlisted); err != nil {
-				return err
+				return nil, err
 			}
 		case isHint && !listed[hinted], isTemporary(name), name == unfinished:
 		default:
 			continue
 		}
-		if l.options.ReadOnly {
-			continue
-		}
-		if err := l.fs.Remove(name); err != nil {
-			return fmt.Errorf("wal: %w", err)
-		}
+		leftovers = append(leftovers, name)
 	}
-	return nil
+	return leftovers, nil
 }
 
 func isTemporary(name string) bool {

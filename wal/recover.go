@@ -17,44 +17,52 @@ type tail struct {
 	garbage int64  // up to where there is something that can't be read; zero: there is nothing
 }
 
-// recover reads the open segments, in which sequence is the first number of a batch, and finds where the log ends. What proves
-// that something is missing is damage. Else what can't be read is the batch that was being saved when power was lost: it goes.
-// Nothing is written before all has been read.
-func (l *Log) recover(open []*segment, sequence uint64) error {
+// readOpen reads the open segments, in which sequence is the first number of a batch, and finds where the log ends. What proves that
+// something is missing is damage. Else what can't be read is the batch that was being saved when power was lost.
+func (l *Log) readOpen(open []*segment, sequence uint64) (tails []tail, err error) {
 	l.sequence = sequence
 	saved, err := l.readRescue()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var before, scan *scan
 	var buf []byte
-	tails := make([]tail, len(open))
-	last := 0
-	for i, s := range open {
+	for _, s := range open {
 		if scan, err = l.newScan(s, buf, nil); err != nil {
-			return err
+			return nil, err
 		}
 		if saved.restore(scan); scan.rescued && l.options.ReadOnly {
 			s.file = rescued{s.file, saved}
 		}
 		s.marks = hasMarks(scan.data)
 		if err := l.recoverSegment(scan, before); err != nil {
-			return err
+			return nil, err
 		}
-		tails[i] = tail{segment: s, garbage: scan.garbage()}
+		t := tail{segment: s, garbage: scan.garbage()}
 		if scan.batches > 0 {
-			last = i
-			tails[i].began, tails[i].batch = scan.began, slices.Clone(scan.data[scan.began:s.end])
+			t.began, t.batch = scan.began, slices.Clone(scan.data[scan.began:s.end])
 		}
+		tails = append(tails, t)
 		if scan.batches > 0 || before == nil {
 			before = scan
 		}
 		buf, scan.data = scan.data, nil
 	}
-	if err := l.checkDisplaced(); err != nil || len(open) == 0 || l.options.ReadOnly {
-		return err
+	return tails, nil
+}
+
+// recover makes the end of the log, which was read, durable: what can't be read there goes.
+func (l *Log) recover(tails []tail) error {
+	if len(tails) == 0 {
+		return nil
 	}
-	l.settleRow(open, last)
+	last := 0
+	for i, t := range tails {
+		if t.segment.batches > 0 {
+			last = i
+		}
+	}
+	l.settleRow(tails, last)
 	for _, t := range tails[last:] {
 		if err := l.clean(t); err != nil {
 			return fmt.Errorf("wal: %s: %w", t.segment.path, err)
@@ -95,18 +103,19 @@ func (l *Log) recoverSegment(scan, before *scan) error {
 
 // settleRow makes one of the open segments, which those after it have no batches of, the active one. Those before it are
 // closed, and the next is the one that is prepared.
-func (l *Log) settleRow(open []*segment, active int) {
+func (l *Log) settleRow(tails []tail, active int) {
 	last := uint64(0)
-	for _, s := range slices.Backward(open[:active+1]) {
+	for i := active; i >= 0; i-- {
+		s := tails[i].segment
 		if s.batches == 0 {
 			s.last = last
 		}
 		last = s.last - s.batches
-		s.closed = s != open[active]
+		s.closed = i != active
 	}
-	l.active = open[active]
-	if active+1 < len(open) {
-		l.prepared = open[active+1]
+	l.active = tails[active].segment
+	if active+1 < len(tails) {
+		l.prepared = tails[active+1].segment
 	}
 }
 
