@@ -32,6 +32,8 @@ import (
 //     for the same Accepted, another Value of a decision, or a decided instance that is no longer Chosen. (A name that
 //     was dropped, or is in Drop of the same Batch, has nothing to take back.)
 //
+// It is a PromptStorage that answers every read at once.
+//
 // Its methods are safe for concurrent use, as Storage asks; Server, Load, Undecided and Decided never fail. It needs no
 // Close.
 type MemoryStorage struct {
@@ -92,6 +94,21 @@ func (s *MemoryStorage) Load(instance string) (Record, error) {
 		return Record{}, nil
 	}
 	return s.record(at).export(), nil
+}
+
+// Self returns s: see PromptStorage.
+func (s *MemoryStorage) Self() Storage { return s }
+
+// LoadNow is Load, and ok.
+func (s *MemoryStorage) LoadNow(instance string) (rec Record, ok bool) {
+	rec, _ = s.Load(instance)
+	return rec, true
+}
+
+// DecidedNow is Decided, and ok.
+func (s *MemoryStorage) DecidedNow(after uint64, max int) (named []Named, ok bool) {
+	named, _ = s.Decided(after, max)
+	return named, true
 }
 
 // Save puts b into memory, all or nothing. What it refuses, and what follows, stands at MemoryStorage.

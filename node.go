@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -26,10 +27,12 @@ type Config struct {
 	Limits    Limits
 	Timing    Timing
 	// Logger gets what an operator should know: start, stop, faults, refusals. Nil: nothing is logged. Its keys are
-	// cluster, server, boot, peer, instance, ballot and err.
+	// cluster, server, boot, peer, instance, ballot and err. It is called in a goroutine of its own. While it blocks, 1,024 lines wait;
+	// those beyond are lost, the server goes on, and a line says later how many there were.
 	Logger *slog.Logger
-	// Trace, if not nil, gets every Event, in order, in a goroutine of its own. When it can't keep up, events are lost,
-	// and the server goes on. Logger and Trace must not call Close, which waits for them.
+	// Trace, if not nil, gets every Event, in order, in a goroutine of its own. While it can't keep up, 65,536 events or 64 MiB of them
+	// wait; those beyond are lost, the server goes on, and a log line says later how many there were. Logger and Trace must not call
+	// Close, which waits for them.
 	Trace func(context.Context, Event)
 	// Seed is of the randomness in waits between attempts; 0: a random one.
 	Seed uint64
@@ -46,15 +49,21 @@ type Node struct {
 	calls   slots // the loop's alone
 	saving  chan *Batch
 	out     Output
-	ends    int             // calls that the last turn has ended
-	handed  int             // inputs since the last carryOut
-	held    int             // turns since news wait to leave
-	armed   time.Duration   // when the timer is due; 0: it is not set
-	timer   *time.Timer     // pokes
-	booted  chan struct{}   // closed when the first Save is done
-	index   uint64          // as of the last Output
-	spare   inbox           // slices for the next inbox
-	memory  *MemoryStorage  // the Storage, if it is one: it saves at once, without a goroutine; else nil
+	ends    int            // calls that the last turn has ended
+	handed  int            // inputs since the last carryOut
+	held    int            // turns since news wait to leave
+	armed   time.Duration  // when the timer is due; 0: it is not set
+	timer   *time.Timer    // pokes
+	booted  chan struct{}  // closed when the first Save is done
+	index   uint64         // as of the last Output
+	spare   inbox          // slices for the next inbox
+	memory  *MemoryStorage // the Storage, if it is one: it saves at once, without a goroutine; else nil
+	prompt  PromptStorage  // the Storage, if it answers some reads at once; else nil
+	loads   *readers       // for the Replica
+	reading int            // loads that have not been handed in
+	looks   *readers       // for Peek
+	peeks   peeks
+	streams *readers        // for Decisions
 	direct  *memoryEndpoint // the Transport, if it is of a MemoryNetwork: it is drained without a goroutine; else nil
 	packets []Packet        // drained from it
 	taken   chan struct{}   // the inbox was emptied
@@ -68,7 +77,7 @@ type Node struct {
 	stopped chan struct{} // closed when the loop has ended; then err and last are set
 	done    chan struct{} // closed when all goroutines have ended
 	err     error         // written under mu, and before stopped is closed
-	hangs   bool          // a Save had not returned when done was closed
+	hangs   error         // says what had not returned when done was closed; nil: nothing
 	last    Status
 
 	// spares holds *nodeCalls for use again. It is this Node's own: a channel made in a synctest bubble must not leave it.
@@ -100,6 +109,9 @@ type inbox struct {
 	bytes    int       // of the names and values in messages
 	saved    bool
 	saveErr  error
+	loaded   []Record // that readers have read
+	listed   []listedPage
+	readErr  error // the first of a reader
 	failed   error // the transport's end
 }
 
@@ -107,10 +119,15 @@ type inbox struct {
 // ends when the first Save is done. Errors: a field of cfg is wrong, and the error names it; the storage or the transport belongs
 // to another server, or the storage to other members; the storage can't be read or written; ctx ended. Start never panics.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
-	n, err := newNode(cfg)
+	cfg.Limits, cfg.Timing = cfg.Limits.withDefaults(), cfg.Timing.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("paxos: start: %w", err)
+	}
+	stored, err := readStart(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("paxos: start: %w", err)
 	}
+	n := newNode(cfg, stored)
 	n.run()
 	select {
 	case <-n.booted:
@@ -124,43 +141,72 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 }
 
-func newNode(cfg Config) (*Node, error) {
-	cfg.Limits, cfg.Timing = cfg.Limits.withDefaults(), cfg.Timing.withDefaults()
-	if err := cfg.check(); err != nil {
-		return nil, err
+// A startRead is what a start reads from the storage.
+type startRead struct {
+	state ServerState
+	open  []string // undecided
+}
+
+// readStart reads what a start needs, and checks whose it is. A read that hangs is left when ctx ends.
+func readStart(ctx context.Context, cfg Config) (startRead, error) {
+	type result struct {
+		startRead
+		err error
 	}
-	state, err := cfg.Storage.Server()
-	if err != nil {
-		return nil, fmt.Errorf("storage: %w", err)
+	results := make(chan result, 1)
+	go func() {
+		var r result
+		r.startRead, r.err = readStorage(ctx, cfg)
+		results <- r
+	}()
+	select {
+	case r := <-results:
+		return r.startRead, r.err
+	case <-ctx.Done():
+		return startRead{}, fmt.Errorf("the storage has not been read yet, and is in use until that returns: %w", ctxError(ctx))
 	}
-	if state.ID != cfg.ID && state != (ServerState{}) {
-		return nil, fmt.Errorf("Config.ID: %d, but the storage belongs to server %d", cfg.ID, state.ID)
+}
+
+func readStorage(ctx context.Context, cfg Config) (r startRead, err error) {
+	if r.state, err = cfg.Storage.Server(); err != nil {
+		return r, fmt.Errorf("storage: %w", err)
 	}
-	if err := state.check(cfg.Members); err != nil {
-		return nil, err
+	if r.state.ID != cfg.ID && r.state != (ServerState{}) {
+		return r, fmt.Errorf("Config.ID: %d, but the storage belongs to server %d", cfg.ID, r.state.ID)
 	}
-	if err := checkLast(cfg.Storage, state.Last); err != nil {
-		return nil, fmt.Errorf("storage: %w", err)
+	if err := r.state.check(cfg.Members); err != nil {
+		return r, err
 	}
-	open, err := undecided(cfg.Storage, maxBacklog*cfg.Limits.MaxOpen)
-	if err != nil {
-		return nil, fmt.Errorf("storage: %w", err)
+	if err := checkLast(cfg.Storage, r.state.Last); err != nil {
+		return r, fmt.Errorf("storage: %w", err)
 	}
+	if r.open, err = undecided(ctx, cfg.Storage, maxBacklog*cfg.Limits.MaxOpen); err != nil {
+		return r, fmt.Errorf("storage: %w", err)
+	}
+	return r, nil
+}
+
+// newNode returns a Node that does not run yet. The fields of cfg are right, and its defaults are filled in.
+func newNode(cfg Config, stored startRead) *Node {
 	var random [16]byte
 	rand.Read(random[:])
 	if cfg.Seed == 0 {
 		cfg.Seed = binary.LittleEndian.Uint64(random[8:])
 	}
-	r := newReplica(0, ReplicaConfig{State: state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
-		Open: open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
+	r := newReplica(0, ReplicaConfig{State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
+		Open: stored.open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
 	n := &Node{config: cfg, replica: r, boot: r.saves.state.Boot, origin: time.Now(), yield: runtime.Gosched, wake: make(chan struct{}, 1), booted: make(chan struct{}),
 		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers))}
 	n.memory, _ = cfg.Storage.(*MemoryStorage)
+	n.prompt = promptOf(cfg.Storage)
+	n.loads = newReaders(math.MaxInt) // one for each instance in memory, and one for each peer
+	n.looks, n.streams = newReaders(cfg.Limits.MaxCalls), newReaders(cfg.Limits.MaxCalls)
+	n.peeks.byName = map[string]*look{}
 	if n.direct, _ = cfg.Transport.(*memoryEndpoint); n.direct != nil {
 		n.wake = n.direct.wake
 	}
 	n.report.init(cfg)
-	return n, nil
+	return n
 }
 
 // check returns an error that names the field that is wrong; the defaults are filled in.
@@ -195,9 +241,12 @@ func (c Config) check() error {
 // the storage when somebody asks, or at the next start.
 const maxBacklog = 16
 
-// undecided lists what the storage holds undecided, at most max names.
-func undecided(s Storage, max int) (names []string, err error) {
+// undecided lists what the storage holds undecided, at most max names. It ends with ctx.
+func undecided(ctx context.Context, s Storage, max int) (names []string, err error) {
 	for name, err := range s.Undecided() {
+		if err == nil && ctx.Err() != nil {
+			err = ctxError(ctx)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -209,23 +258,20 @@ func undecided(s Storage, max int) (names []string, err error) {
 	return names, nil
 }
 
-// Close stops the server. Calls that wait end with ErrClosed. It returns when all goroutines of the Node have ended, and
-// may be called more than once, also while others do. It does not close Storage and Transport. It waits for the Save that
-// runs, but not for ever: if that has not returned after 2 s, Close returns an error that says so. Nothing comes of that
-// Save any more, but the storage is in use until it returns.
+// Close stops the server. Calls that wait end with ErrClosed. It returns when all goroutines of the Node have ended, and may be called
+// more than once, also while others do. It does not close Storage and Transport.
+//
+// Close waits for the Save and the reads that run, for Logger and Trace, and for the Transport's Receive, but not for ever. If one of
+// them has not returned after 2 s, Close returns an error that says which. Nothing comes of it any more, and the user's code is not
+// called again, but what it is about is in use until it returns.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
 	signal(n.wake)
 	<-n.done
-	if n.hangs {
-		return errHangs
-	}
-	return nil
+	return n.hangs
 }
-
-var errHangs = errors.New("paxos: close: a Save has not returned: the storage is still in use")
 
 // Done returns a channel that is closed when the server has stopped, by Close or by itself.
 func (n *Node) Done() <-chan struct{} { return n.done }

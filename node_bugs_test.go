@@ -34,10 +34,11 @@ func TestNodesInOneBubbleAfterAnother(t *testing.T) {
 // Status is no call that a limit could refuse: it answers also when MaxCalls calls wait for the loop.
 func TestNodeStatusWhenBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newTestCluster(t, membersOf(1))
+		c := newTestCluster(t, membersOf(3))
 		c.config = func(cfg *paxos.Config) { cfg.Limits.MaxCalls = 1 }
-		c.start(1)
-		call, release := stuckInLoad(t, c, context.Background())
+		c.startAll()
+		release := holdLoop(c)
+		call := proposing(context.Background(), c.nodes[1], "lunch", "burger")
 		pending(t, call)
 		status := make(chan paxos.Status, 1)
 		go func() { status <- c.nodes[1].Status() }()
@@ -98,12 +99,13 @@ func TestNodeTransportEndsWithErrClosed(t *testing.T) {
 }
 
 // A chatterbox is a Transport that always has one more empty packet.
+// Its Send blocks, as none may.
 type chatterbox struct {
-	begin    chan struct{}
-	received atomic.Int64
+	begin, release chan struct{}
+	received       atomic.Int64
 }
 
-func (*chatterbox) Send(paxos.Packet) {}
+func (b *chatterbox) Send(paxos.Packet) { <-b.release }
 
 func (b *chatterbox) Receive(ctx context.Context) (paxos.Packet, error) {
 	select {
@@ -116,19 +118,18 @@ func (b *chatterbox) Receive(ctx context.Context) (paxos.Packet, error) {
 	return paxos.Packet{}, ctx.Err()
 }
 
-// While a slow storage holds up the loop, what waits for it is bounded, be it packets without any message.
+// While the loop is held up, what waits for it is bounded, be it packets without any message.
 func TestNodeInboxIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newTestCluster(t, membersOf(1))
-		box := &chatterbox{begin: make(chan struct{})}
+		c := newTestCluster(t, membersOf(3))
+		box := &chatterbox{begin: make(chan struct{}), release: make(chan struct{})}
 		c.config = func(cfg *paxos.Config) { cfg.Transport = box }
 		n := c.start(1)
-		call, release := stuckInLoad(t, c, context.Background())
 		close(box.begin)
-		pending(t, call)
+		synctest.Wait()
 		assert.Less(t, box.received.Load(), int64(1<<17), "it takes packets for ever")
-		release()
-		require.NoError(t, (<-call).err)
+		close(box.release)
+		assert.NoError(t, n.Status().Err)
 		synctest.Wait()
 		assert.Greater(t, box.received.Load(), int64(1<<17), "it goes on")
 		n.Close()

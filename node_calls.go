@@ -221,9 +221,9 @@ func (n *Node) Peek(ctx context.Context, instance string) (d Decision, ok bool, 
 	if err != nil || known {
 		return done.Decision, done.OK, err
 	}
-	rec, err := n.config.Storage.Load(instance)
+	rec, err := n.lookUp(ctx, instance)
 	if err != nil {
-		return Decision{}, false, unsent(opPeek, instance, fmt.Errorf("storage: %w", err))
+		return Decision{}, false, unsent(opPeek, instance, err)
 	}
 	if !rec.Chosen {
 		return Decision{}, false, nil
@@ -256,9 +256,6 @@ type Learned struct {
 	Index uint64
 }
 
-// pageSize is how many decisions a subscriber holds at a time.
-const pageSize = 256
-
 // Decisions returns every decision of this server with an Index above after: those that the storage holds, then those to
 // come, each when its record is durable, in the order of Index. It ends with an error, when ctx ends or the Node stops,
 // never without one. It is used once. A slow consumer delays nobody: it is read from the storage, at its own speed. To go
@@ -268,21 +265,21 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 		for {
 			shown, more := n.watchIndex(after)
 			for after < shown {
-				page, err := n.page(ctx, after, shown)
-				for i := 0; err == nil && i < len(page); i++ {
-					var learned Learned
-					if learned, err = n.learned(ctx, page[i]); err == nil && !yield(learned, nil) {
+				read, err := n.stretch(ctx, after, shown)
+				for _, learned := range read.learned {
+					if err := n.ended(ctx); err != nil {
+						yield(Learned{}, unsent(opDecisions, "", err))
 						return
 					}
-					after = page[i].Index
+					if !yield(learned, nil) {
+						return
+					}
 				}
 				if err != nil {
 					yield(Learned{}, unsent(opDecisions, "", err))
 					return
 				}
-				if len(page) < pageSize {
-					after = shown
-				}
+				after = read.end
 			}
 			if more == nil {
 				continue
@@ -298,22 +295,6 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 			}
 		}
 	}
-}
-
-// page returns the decisions with an Index above after, up to shown: what lies above may not be durable yet. Fewer than
-// pageSize means that there are no more of them.
-func (n *Node) page(ctx context.Context, after, shown uint64) ([]Named, error) {
-	if err := n.ended(ctx); err != nil {
-		return nil, err
-	}
-	page, err := n.config.Storage.Decided(after, pageSize)
-	if err != nil {
-		return nil, fmt.Errorf("storage: %w", err)
-	}
-	for len(page) > 0 && page[len(page)-1].Index > shown {
-		page = page[:len(page)-1]
-	}
-	return page, nil
 }
 
 // watchIndex returns up to where subscribers may read, and, if that is not above after, a channel that
@@ -340,18 +321,4 @@ func (n *Node) ended(ctx context.Context) error {
 	default:
 		return nil
 	}
-}
-
-func (n *Node) learned(ctx context.Context, named Named) (Learned, error) {
-	if err := n.ended(ctx); err != nil {
-		return Learned{}, err
-	}
-	rec, err := n.config.Storage.Load(named.Instance)
-	if err != nil {
-		return Learned{}, fmt.Errorf("storage: load %q: %w", named.Instance, err)
-	}
-	if !rec.Chosen {
-		return Learned{}, fmt.Errorf("storage: load %q: its decision %d is missing", named.Instance, named.Index)
-	}
-	return Learned{rec.decision(named.Instance), named.Index}, nil
 }

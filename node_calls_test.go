@@ -22,12 +22,11 @@ type stuckCall struct {
 	phase   string
 	text    string // of the error, up to why the call ended
 	unknown bool
-	inLoop  bool // the loop waits for the storage, so the call ends when that answers
 }
 
 func stuckCalls() []stuckCall {
 	return []stuckCall{
-		{name: "load", phase: "load", begin: stuckInLoad, inLoop: true, text: `paxos: propose "lunch": `},
+		{name: "load", phase: "load", begin: stuckInLoad, text: `paxos: propose "lunch": `},
 		{name: "prepare", phase: "prepare", begin: stuckInPrepare, unknown: true,
 			text: `paxos: propose "lunch": no quorum in prepare: 1 of 3 acceptors answered, majority(3) needs 2 (silent: 2, 3): `},
 		{name: "own save", phase: "prepare", begin: stuckInSave, unknown: true,
@@ -43,17 +42,14 @@ func stuckCalls() []stuckCall {
 	}
 }
 
-// The loop answers a Load inline: a call that comes and goes meanwhile gets no further than that.
 func stuckInLoad(t *testing.T, c *testCluster, ctx context.Context) (<-chan outcome, func()) {
 	release := make(chan struct{})
 	c.store(1).hooks(func(call storageCall) error {
-		if call.op == "load" {
+		if call.op == "load" && call.instance == "lunch" {
 			<-release
 		}
 		return nil
 	}, nil)
-	waiting(context.Background(), c.nodes[1], "another")
-	synctest.Wait()
 	return proposing(ctx, c.nodes[1], "lunch", "burger"), sync.OnceFunc(func() { close(release) })
 }
 
@@ -120,10 +116,6 @@ func TestNodeContextEndsInEachPhase(t *testing.T) {
 				defer release()
 				pending(t, call)
 				cancel(cause)
-				if stuck.inLoop {
-					synctest.Wait()
-					release()
-				}
 				got := <-call
 				e := opError(t, got.err)
 				assert.Equal(t, stuck.text+"context canceled: lunch is over", got.err.Error())
@@ -196,7 +188,7 @@ func TestNodeLateDecisionBeatsTheCancel(t *testing.T) {
 		want := propose(t, c.nodes[1], "dinner", "soup")
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		stuck, release := stuckInLoad(t, c, context.Background())
+		release := holdLoop(c)
 		call := proposing(ctx, c.nodes[1], "dinner", "rice") // the loop finds both at once: the call, and its end
 		pending(t, call)
 		cancel()
@@ -205,7 +197,6 @@ func TestNodeLateDecisionBeatsTheCancel(t *testing.T) {
 		got := <-call
 		require.NoError(t, got.err)
 		assert.Equal(t, want, got.d)
-		require.NoError(t, (<-stuck).err)
 	})
 }
 
@@ -245,17 +236,13 @@ func TestNodeCloseInEachPhase(t *testing.T) {
 				for range cap(closed) {
 					go func() { closed <- c.nodes[1].Close() }()
 				}
-				if stuck.inLoop {
-					synctest.Wait()
-					release()
-				}
 				got := <-call
 				e := opError(t, got.err)
 				require.ErrorIs(t, got.err, paxos.ErrClosed)
-				assert.True(t, stuck.inLoop || stuck.unknown == e.Unknown(), "the loop may begin what it finds beside Close")
+				assert.Equal(t, stuck.unknown, e.Unknown())
 				require.ErrorIs(t, (<-subscribed).err, paxos.ErrClosed)
-				if synctest.Wait(); c.store(1).saving.Load() {
-					assert.Empty(t, closed, "Close has not waited for the Save")
+				if synctest.Wait(); c.store(1).saving.Load() || stuck.name == "load" {
+					assert.Empty(t, closed, "Close has not waited for the storage")
 					assert.False(t, isDone(c.nodes[1]))
 				}
 				release()
@@ -412,7 +399,8 @@ func TestNodeBusyWhileTheLoopIsHeldUp(t *testing.T) {
 		c := newTestCluster(t, membersOf(3))
 		c.config = func(cfg *paxos.Config) { cfg.Limits.MaxCalls = 2 }
 		c.startAll()
-		first, release := stuckInLoad(t, c, context.Background())
+		release := holdLoop(c)
+		first := proposing(context.Background(), c.nodes[1], "a", "")
 		pending(t, first)
 		second := proposing(context.Background(), c.nodes[1], "b", "")
 		pending(t, second)
@@ -420,7 +408,7 @@ func TestNodeBusyWhileTheLoopIsHeldUp(t *testing.T) {
 		require.ErrorIs(t, err, paxos.ErrBusy)
 		release()
 		require.NoError(t, (<-first).err)
-		got := <-second // together with the one that stuckInLoad waits for, they were three
+		got := <-second // together with the one that holdLoop makes, they were three
 		require.ErrorIs(t, got.err, paxos.ErrBusy)
 	})
 }

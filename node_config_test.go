@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -428,13 +429,13 @@ type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// A slow Trace makes Close slow, no more.
+// A slow Trace holds up nobody, and makes Close slow for 2 s at most. After that it is not called again.
 func TestNodeSlowTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, membersOf(1))
-		events := 0
+		var events atomic.Int64
 		c.config = func(cfg *paxos.Config) {
-			cfg.Trace = func(context.Context, paxos.Event) { time.Sleep(time.Second); events++ }
+			cfg.Trace = func(context.Context, paxos.Event) { time.Sleep(300 * time.Millisecond); events.Add(1) }
 		}
 		n := c.start(1)
 		began := time.Now()
@@ -442,7 +443,58 @@ func TestNodeSlowTrace(t *testing.T) {
 			propose(t, n, fmt.Sprint(i), "burger")
 		}
 		assert.Less(t, time.Since(began), time.Second)
+		closing := time.Now()
+		require.EqualError(t, n.Close(), "paxos: close: Config.Trace has not returned")
+		assert.Equal(t, 2*time.Second, time.Since(closing))
+		time.Sleep(time.Minute)
+		assert.LessOrEqual(t, events.Load(), int64(8))
+	})
+}
+
+// Nobody waits for a Logger that blocks: calls go on, Close returns, and its error says why it took so long.
+func TestNodeLoggerBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, membersOf(1))
+		release := make(chan struct{})
+		c.config = func(cfg *paxos.Config) {
+			cfg.Logger = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) { <-release; return len(p), nil }), nil))
+		}
+		n := c.start(1)
+		synctest.Wait() // it blocks now
+		propose(t, n, "lunch", "burger")
+		began := time.Now()
+		require.EqualError(t, n.Close(), "paxos: close: Config.Logger has not returned")
+		assert.Equal(t, 2*time.Second, time.Since(began))
+		assert.True(t, isDone(n))
+		require.NoError(t, n.Err())
+		close(release)
+		synctest.Wait()
+	})
+}
+
+// Lines and events that find no room are counted, and the log says how many there were when it goes on.
+func TestNodeTellsWhatWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, membersOf(3))
+		var out logBuffer
+		blocked := make(chan struct{})
+		c.config = func(cfg *paxos.Config) {
+			cfg.Logger = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) { <-blocked; return out.Write(p) }), nil))
+			cfg.Trace = func(context.Context, paxos.Event) { <-blocked }
+		}
+		n := c.start(1)
+		flood(c, 1)
+		two := c.net.join(2)
+		for i := range 1100 { // each is refused in other words: a line
+			two.Send(paxos.Packet{From: 2, To: 1, Store: 1, Boot: 1, Nonce: 1, Members: c.members.Fingerprint(), Seq: uint64(i + 1),
+				Messages: []paxos.Message{{Kind: paxos.KindRefuse, Value: paxos.Value(fmt.Sprint("reason ", i))}}})
+			time.Sleep(2 * testLatency)
+		}
+		close(blocked)
 		require.NoError(t, n.Close())
-		assert.Equal(t, time.Duration(events)*time.Second, time.Since(began))
+		for _, want := range []string{`level=WARN msg="log lines were lost: Logger was slow" cluster=test server=1 lines=7`,
+			`level=WARN msg="events were lost: Trace was slow" cluster=test server=1 events=`} {
+			assert.True(t, strings.Contains(out.String(), want), want)
+		}
 	})
 }

@@ -276,8 +276,8 @@ func checkStorageFailed(t *testing.T, c *testCluster, calls []<-chan outcome, n 
 	c.agreed("dinner")
 }
 
-// The calls that the loop has not begun end with it, too.
-func TestNodeStorageFailsWhileCallsWaitForTheLoop(t *testing.T) {
+// A Load that fails stops the server: its error never means that there is no record.
+func TestNodeLoadFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := started(t, 3)
 		release := make(chan struct{})
@@ -289,15 +289,8 @@ func TestNodeStorageFailsWhileCallsWaitForTheLoop(t *testing.T) {
 			return nil
 		}, nil)
 		n := c.nodes[1]
-		calls := []<-chan outcome{proposing(context.Background(), n, "lunch", "burger")}
-		pending(t, calls[0])
-		ctx, cancel := context.WithCancel(context.Background())
-		calls = append(calls, proposing(context.Background(), n, "dinner", "soup"), waiting(ctx, n, "dinner"),
-			inBackground(func() (paxos.Decision, error) { return paxos.Decision{}, n.Ready(context.Background()) }),
-			inBackground(func() (d paxos.Decision, err error) { d, _, err = n.Peek(context.Background(), "lunch"); return d, err }),
-			inBackground(func() (paxos.Decision, error) { return paxos.Decision{}, n.Status().Err }))
-		pending(t, calls[5])
-		cancel()
+		calls := []<-chan outcome{proposing(context.Background(), n, "lunch", "burger"), proposing(context.Background(), n, "dinner", "soup"),
+			inBackground(func() (paxos.Decision, error) { return paxos.Decision{}, waitForPeek(n, "lunch") })}
 		pending(t, calls[2])
 		close(release)
 		for i, call := range calls {
@@ -305,6 +298,41 @@ func TestNodeStorageFailsWhileCallsWaitForTheLoop(t *testing.T) {
 		}
 		<-n.Done()
 		require.ErrorIs(t, n.Err(), errTest)
+		assert.Regexp(t, `^storage: load "(lunch|dinner)": `, n.Err().Error())
+	})
+}
+
+func waitForPeek(n *paxos.Node, instance string) error {
+	_, _, err := n.Peek(context.Background(), instance)
+	return err
+}
+
+// The calls that the loop has not begun end with it, too.
+func TestNodeStorageFailsWhileCallsWaitForTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, membersOf(3))
+		c.storage[1] = c.store(1).MemoryStorage // where the loop saves by itself
+		c.startAll()
+		n := c.nodes[1]
+		require.Error(t, c.storage[1].Save(paxos.Batch{Records: []paxos.Record{{}}})) // it is dead
+		gate := make(chan struct{})
+		c.ends[1].gate.Store(&gate)
+		calls := []<-chan outcome{proposing(context.Background(), n, "lunch", "burger")}
+		pending(t, calls[0]) // the loop sends the Prepare, and then saves the own promise
+		ctx, cancel := context.WithCancel(context.Background())
+		calls = append(calls, proposing(context.Background(), n, "dinner", "soup"), waiting(ctx, n, "dinner"),
+			inBackground(func() (paxos.Decision, error) { return paxos.Decision{}, n.Ready(context.Background()) }),
+			inBackground(func() (paxos.Decision, error) { return paxos.Decision{}, waitForPeek(n, "lunch") }),
+			inBackground(func() (paxos.Decision, error) { return paxos.Decision{}, n.Status().Err }))
+		pending(t, calls[5])
+		cancel()
+		pending(t, calls[2])
+		c.ends[1].gate.Store(nil)
+		close(gate)
+		for i, call := range calls {
+			require.ErrorContains(t, (<-call).err, "storage: paxos: memory storage: dead since a Save failed", "call %d", i)
+		}
+		<-n.Done()
 	})
 }
 

@@ -21,8 +21,11 @@ func TestNodeGathersBeforeASave(t *testing.T) {
 			m.Cluster = "test"
 			storage := NewMemoryStorage()
 			require.NoError(t, Format(storage, 1, m))
-			n, err := newNode(Config{ID: 1, Members: m, Storage: storage, Transport: quietTransport{}})
+			cfg := Config{ID: 1, Members: m, Storage: storage, Transport: quietTransport{}, Limits: Limits{}.withDefaults(),
+				Timing: Timing{}.withDefaults()}
+			stored, err := readStart(t.Context(), cfg)
 			require.NoError(t, err)
+			n := newNode(cfg, stored)
 			require.NotNil(t, n.memory)
 			require.NoError(t, n.carryOut(n.now())) // boots
 			n.memory, n.saving = nil, make(chan *Batch, 1)

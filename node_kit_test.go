@@ -66,6 +66,15 @@ func (n *testNet) lose(kinds ...paxos.Kind) {
 
 func (n *testNet) heal() { n.obey(nil) }
 
+// holdLoop has the loop of server 1 stand still until release, in a Send that blocks, as none may.
+func holdLoop(c *testCluster) (release func()) {
+	gate := make(chan struct{})
+	c.ends[1].gate.Store(&gate)
+	waiting(context.Background(), c.nodes[1], "another")
+	synctest.Wait()
+	return sync.OnceFunc(func() { c.ends[1].gate.Store(nil); close(gate) })
+}
+
 // messages returns what was sent so far.
 func (n *testNet) messages() []string {
 	n.mu.Lock()
@@ -88,12 +97,17 @@ type testEnd struct {
 	id   paxos.ServerID
 	wake chan struct{}
 
+	gate atomic.Pointer[chan struct{}] // Send waits until it is closed; nil: it does not
+
 	mu    sync.Mutex
 	queue []paxos.Packet
 	err   error
 }
 
 func (e *testEnd) Send(p paxos.Packet) {
+	if gate := e.gate.Load(); gate != nil {
+		<-*gate
+	}
 	e.net.mu.Lock()
 	defer e.net.mu.Unlock()
 	p.From = e.id

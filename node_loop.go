@@ -2,52 +2,84 @@ package paxos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"slices"
+	"strings"
 	"time"
 )
 
 // run starts the goroutines of the Node.
 func (n *Node) run() {
 	ctx, cancel := context.WithCancel(context.Background())
-	var others sync.WaitGroup
 	n.saving = make(chan *Batch, 1)
-	saver := make(chan struct{})
+	saver, receiver := make(chan struct{}), make(chan struct{})
 	go func() {
 		if n.memory == nil {
 			n.saveLoop()
 		}
 		close(saver)
 	}()
-	if n.direct == nil {
-		others.Go(func() { n.receiveLoop(ctx) })
-	}
-	others.Go(n.report.loop)
+	go func() {
+		if n.direct == nil {
+			n.receiveLoop(ctx)
+		}
+		close(receiver)
+	}()
+	n.report.run()
 	go func() {
 		n.loop()
 		cancel()
 		close(n.saving)
 		n.report.close()
-		others.Wait()
-		n.hangs = !endsWithin(saver, closeGrace)
+		for _, r := range []*readers{n.loads, n.looks, n.streams} {
+			r.stop()
+		}
+		n.hangs = endAll([]ending{{"a Save", storageInUse, saver}, {"a Load", storageInUse, n.loads.idle}, {"a Load", storageInUse, n.looks.idle},
+			{"a Load", storageInUse, n.streams.idle}, {"Config.Logger", "", n.report.lines.ended}, {"Config.Trace", "", n.report.events.ended},
+			{"Receive of Config.Transport", "", receiver}})
+		n.report.leave()
 		close(n.done)
 	}()
 }
 
-// closeGrace is how long a Node that stops waits for the Save that runs.
+// An ending is what a Node waits for when it stops.
+type ending struct {
+	what, so string
+	done     <-chan struct{} // closed when it has returned
+}
+
+const storageInUse = ": the storage is still in use"
+
+// closeGrace is how long a Node that stops waits for what runs.
 const closeGrace = 2 * time.Second
 
-// endsWithin waits for done to be closed, but no longer than d.
-func endsWithin(done <-chan struct{}, d time.Duration) bool {
-	timer := time.NewTimer(d)
+// endAll waits for all to return, but no longer than closeGrace. Its error names what has not.
+func endAll(all []ending) error {
+	timer := time.NewTimer(closeGrace)
 	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		return false
+	over := make(chan struct{}) // closed when the time is over
+	var hang []string
+	for _, e := range all {
+		select {
+		case <-e.done:
+			continue
+		default:
+		}
+		select {
+		case <-e.done:
+		case <-over:
+			hang = append(hang, e.what+" has not returned"+e.so)
+		case <-timer.C:
+			close(over)
+			hang = append(hang, e.what+" has not returned"+e.so)
+		}
 	}
+	if hang = slices.Compact(hang); len(hang) > 0 {
+		return errors.New("paxos: close: " + strings.Join(hang, "; "))
+	}
+	return nil
 }
 
 // loop owns the Replica: it hands in what came, and carries out what comes of it.
@@ -95,13 +127,23 @@ func (n *Node) flush() error {
 		n.held = 0
 		return nil
 	}
-	if n.held++; n.held < most && len(n.wake) > 0 {
+	if n.held++; n.held < most && n.comes() {
 		return nil
 	}
 	n.held, n.replica.patient = 0, false
 	err := n.carryOut(n.now())
 	n.replica.patient = true
 	return err
+}
+
+// comes reports whether a turn follows at once. A read that was begun may be as fast as if it had been made here: it is given the time
+// that this takes, and no more.
+func (n *Node) comes() bool {
+	const most = 16
+	for i := 0; i < most && n.reading > 0 && len(n.wake) == 0; i++ {
+		n.yield()
+	}
+	return len(n.wake) > 0
 }
 
 // turns takes a turn, and more before a Save begins, as long as something comes: whatever comes later has to wait for all of that Save.
@@ -145,8 +187,14 @@ func (n *Node) turn() error {
 		failed = fmt.Errorf("transport: %w", in.failed)
 	case in.saveErr != nil:
 		failed = fmt.Errorf("storage: %w", in.saveErr)
+	case in.readErr != nil:
+		failed = in.readErr
 	case in.saved:
 		n.savedOne(now)
+	}
+	held := 0
+	if failed == nil {
+		held = n.handInRead(now, &in)
 	}
 	if failed == nil {
 		failed = n.receive(now, in.packets)
@@ -175,6 +223,9 @@ func (n *Node) turn() error {
 		n.replica.Tick(now)
 	}
 	err := n.carryOut(now)
+	if held > 0 {
+		n.loads.release(held) // what it was read for has left
+	}
 	n.reportChanges() // which may be all that came
 	return err
 }
@@ -232,7 +283,10 @@ func (n *Node) recycle(in inbox) {
 	clear(in.cancel)
 	clear(in.packets)
 	clear(in.messages)
-	n.spare = inbox{begin: in.begin[:0], cancel: in.cancel[:0], packets: in.packets[:0], messages: in.messages[:0]}
+	clear(in.loaded)
+	clear(in.listed)
+	n.spare = inbox{begin: in.begin[:0], cancel: in.cancel[:0], packets: in.packets[:0], messages: in.messages[:0],
+		loaded: in.loaded[:0], listed: in.listed[:0]}
 	signal(n.taken)
 }
 
@@ -252,15 +306,9 @@ func (n *Node) carryOut(now time.Duration) error {
 		if out.Stop != nil {
 			return out.Stop
 		}
-		if err := n.load(now, out.Load); err != nil {
-			return err
-		}
+		n.load(now, out.Load)
 		for _, ask := range out.List {
-			names, err := n.config.Storage.Decided(ask.After, ask.Max)
-			if err != nil {
-				return fmt.Errorf("storage: decisions after %d: %w", ask.After, err)
-			}
-			n.replica.Listed(now, ask.ID, names)
+			n.list(now, ask)
 		}
 		if out.Save != nil {
 			if err := n.save(now, out.Save); err != nil {
@@ -268,31 +316,6 @@ func (n *Node) carryOut(now time.Duration) error {
 			}
 		}
 		n.show(out.Index)
-	}
-	return nil
-}
-
-// maxLoaded is how many bytes of values are read from the storage before what is to be said of them leaves. They may all be the answer
-// to one packet, of somebody who catches up.
-const maxLoaded = 16 << 20
-
-// load answers Output.Load.
-func (n *Node) load(now time.Duration, names []string) error {
-	bytes := 0
-	if n.memory != nil && len(names) > 1 {
-		n.memory.expect(names)
-	}
-	for _, name := range names {
-		rec, err := n.config.Storage.Load(name)
-		if err != nil {
-			return fmt.Errorf("storage: load %q: %w", name, err)
-		}
-		rec.Instance = name
-		n.replica.Loaded(now, rec)
-		if bytes += len(rec.Acceptor.Value); bytes >= maxLoaded {
-			bytes = 0
-			n.sendWaiting()
-		}
 	}
 	return nil
 }

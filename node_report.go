@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // What waits for the user's code is bounded, and what goes beyond is lost: events, so many or with so many bytes of names
@@ -14,87 +16,155 @@ const (
 	maxLines      = 1 << 10
 )
 
-// A reporter calls the user's Logger and Trace in a goroutine of its own, so that they can be slow and hold up nobody.
+// A reporter calls the user's Logger and Trace, each in a goroutine of its own, so that they can be slow or hang and hold up nobody.
 type reporter struct {
 	logger *slog.Logger
 	trace  func(context.Context, Event)
-	wake   chan struct{}
-
-	mu                   sync.Mutex
-	queue                []report
-	events, bytes, lines int // in queue
-	ended                bool
+	lines  outlet[line]
+	events outlet[Event]
+	bytes  int          // of the events in queue; under events.mu
+	lost   atomic.Int64 // events that found no room, which the log does not tell yet
 }
 
-// A report is one event, or one log line if message is not empty.
-type report struct {
-	event   Event
+// A line is a line of the log.
+type line struct {
 	level   slog.Level
 	message string
 	args    []any
 }
 
+// An outlet holds what waits for the user's code.
+type outlet[T any] struct {
+	wake  chan struct{}
+	ended chan struct{} // closed when nothing more is called
+	left  atomic.Bool   // what has not been handed out is not
+
+	mu     sync.Mutex
+	queue  []T
+	lost   int // that found no room since the queue was taken
+	closed bool
+}
+
+func (o *outlet[T]) init() { o.wake, o.ended = make(chan struct{}, 1), make(chan struct{}) }
+
+// close has the outlet end when it has handed out everything.
+func (o *outlet[T]) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	signal(o.wake)
+}
+
+// run hands out what comes to give, and then tells after how many came and found no room. taken is called under mu when the queue is
+// taken.
+func (o *outlet[T]) run(taken func(), give func(T), after func(lost int)) {
+	defer close(o.ended)
+	for range o.wake {
+		o.mu.Lock()
+		queue, lost, closed := o.queue, o.lost, o.closed
+		o.queue, o.lost = nil, 0
+		taken()
+		o.mu.Unlock()
+		for _, x := range queue {
+			if o.left.Load() {
+				return
+			}
+			give(x)
+		}
+		after(lost)
+		if closed {
+			return
+		}
+	}
+}
+
 func (p *reporter) init(cfg Config) {
-	p.wake = make(chan struct{}, 1)
+	p.lines.init()
+	p.events.init()
 	p.trace = cfg.Trace
 	if cfg.Logger != nil {
 		p.logger = cfg.Logger.With("cluster", cfg.Members.Cluster, "server", uint64(cfg.ID))
 	}
 }
 
-func (p *reporter) log(level slog.Level, message string, args ...any) {
-	if p.logger != nil {
-		p.mu.Lock()
-		if p.lines < maxLines {
-			p.lines++
-			p.queue = append(p.queue, report{level: level, message: message, args: args})
-		}
-		p.mu.Unlock()
-		signal(p.wake)
+// run starts the goroutines.
+func (p *reporter) run() {
+	ctx := context.Background()
+	if p.logger == nil {
+		close(p.lines.ended)
+	} else {
+		go p.lines.run(func() {}, func(l line) { p.logger.Log(ctx, l.level, l.message, l.args...) }, func(lost int) { p.tellLost(ctx, lost) })
 	}
+	if p.trace == nil {
+		close(p.events.ended)
+	} else {
+		go p.events.run(func() { p.bytes = 0 }, func(e Event) { p.trace(ctx, e) }, func(lost int) {
+			p.lost.Add(int64(lost))
+			signal(p.lines.wake)
+		})
+	}
+}
+
+// tellLost logs how many lines and events found no room.
+func (p *reporter) tellLost(ctx context.Context, lines int) {
+	if lines > 0 {
+		p.logger.Log(ctx, slog.LevelWarn, "log lines were lost: Logger was slow", "lines", lines)
+	}
+	if events := p.lost.Swap(0); events > 0 {
+		p.logger.Log(ctx, slog.LevelWarn, "events were lost: Trace was slow", "events", events)
+	}
+}
+
+// close has the goroutines end when they have reported everything. The log goes last, as it tells how many events were lost; but a
+// Trace that hangs must not keep it.
+func (p *reporter) close() {
+	p.events.close()
+	go func() {
+		timer := time.NewTimer(closeGrace / 2)
+		defer timer.Stop()
+		select {
+		case <-p.events.ended:
+		case <-timer.C:
+		}
+		p.lines.close()
+	}()
+}
+
+// leave has the user's code not be called again, once a call that runs has returned.
+func (p *reporter) leave() {
+	p.lines.left.Store(true)
+	p.events.left.Store(true)
+}
+
+func (p *reporter) log(level slog.Level, message string, args ...any) {
+	if p.logger == nil {
+		return
+	}
+	o := &p.lines
+	o.mu.Lock()
+	if len(o.queue) < maxLines {
+		o.queue = append(o.queue, line{level, message, args})
+	} else {
+		o.lost++
+	}
+	o.mu.Unlock()
+	signal(o.wake)
 }
 
 func (p *reporter) traceAll(events []Event) {
-	p.mu.Lock()
+	o := &p.events
+	o.mu.Lock()
 	for i := range events {
 		size := len(events[i].Message.Instance) + len(events[i].Message.Value)
-		if p.events >= maxEvents || p.bytes+size > maxEventBytes {
+		if len(o.queue) >= maxEvents || p.bytes+size > maxEventBytes {
+			o.lost++
 			continue
 		}
-		p.events++
 		p.bytes += size
-		p.queue = append(p.queue, report{event: events[i]})
+		o.queue = append(o.queue, events[i])
 	}
-	p.mu.Unlock()
-	signal(p.wake)
-}
-
-// close has the loop end when it has reported everything.
-func (p *reporter) close() {
-	p.mu.Lock()
-	p.ended = true
-	p.mu.Unlock()
-	signal(p.wake)
-}
-
-func (p *reporter) loop() {
-	ctx := context.Background()
-	for range p.wake {
-		p.mu.Lock()
-		queue, ended := p.queue, p.ended
-		p.queue, p.events, p.bytes, p.lines = nil, 0, 0, 0
-		p.mu.Unlock()
-		for _, r := range queue {
-			if r.message != "" {
-				p.logger.Log(ctx, r.level, r.message, r.args...)
-			} else {
-				p.trace(ctx, r.event)
-			}
-		}
-		if ended {
-			return
-		}
-	}
+	o.mu.Unlock()
+	signal(o.wake)
 }
 
 // reportAll reports what an Output holds for the user.

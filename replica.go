@@ -50,7 +50,10 @@ type Output struct {
 	// Save, if not nil, is to be made durable, and Saved called when it is. At most one is out; what comes meanwhile
 	// gathers for the next. The Batch is valid until Saved.
 	Save *Batch
-	// Load names instances to look up in the storage; each is answered by Loaded.
+	// Load names instances to look up with Storage.Load; each is answered by Loaded. They may be looked up beside each other and beside
+	// Saves, and answered in any order and at any time. From Load to Loaded an instance is not asked for again, and no Batch holds a record
+	// of it: it has nothing in memory to save before, and leaves memory only when all of it is durable. So what a Load finds is never older
+	// than what this server has saved.
 	Load []string
 	// List holds pages of this server's decisions to look up with Storage.Decided; each is answered by Listed, with its ID. They may be
 	// looked up beside each other and beside Saves, and answered in any order and at any time.

@@ -61,6 +61,10 @@ type Named struct {
 // One Save runs at a time; the other methods may run beside it and beside each other. What the readers return already
 // survives loss of power. Arguments belong to the caller again when a method returns; nothing of a Batch is kept.
 //
+// A read may take its time, or hang as on a disk that does not answer. It then holds up the instance that it is about, and no other
+// call, context, Status or Close. A Node has 16 reads run at a time for its instances, and as many more as hang for over 100 ms, up
+// to 256 in all. A storage that answers some reads from memory says so as a [PromptStorage].
+//
 // The caller of Start closes what it opened, after Node.Close. From then on every call is an error.
 //
 // Package paxostest checks implementations.
@@ -81,6 +85,21 @@ type Storage interface {
 	// Decided lists Chosen records with an Index above after, in the order of Index, at most max. Fewer than max means
 	// that there are no more now. The values come from Load. The result is the caller's.
 	Decided(after uint64, max int) ([]Named, error)
+}
+
+// A PromptStorage is a Storage that can answer some reads at once, from memory. Having these methods is optional. A Node makes such
+// reads where it stands; all others run in goroutines of their own, which costs some microseconds each. Calls of these methods run
+// beside each other and beside all others.
+type PromptStorage interface {
+	Storage
+	// Self returns the Storage whose methods these are. A type that embeds a PromptStorage has its methods too, and may have another
+	// Load: a Node uses LoadNow and DecidedNow only if Self returns the very Storage that it was given.
+	Self() Storage
+	// LoadNow returns what Load would return without an error. ok is false if Load has to be called. It never waits for a disk, nor
+	// for a Save that does. It should know at once which instances have no record.
+	LoadNow(instance string) (rec Record, ok bool)
+	// DecidedNow returns what Decided would return, under the same rules.
+	DecidedNow(after uint64, max int) (named []Named, ok bool)
 }
 
 // Format makes s, which must be empty, the storage of server id of the cluster m. It is done once in a server's life, by

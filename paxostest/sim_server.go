@@ -23,7 +23,8 @@ type server struct {
 	inbox    []func() // what came while it was paused
 	saveTime time.Duration
 	loadTime time.Duration
-	reads    uint64 // Loads and Lists so far, in all lives
+	reads    uint64          // Loads and Lists so far, in all lives
+	loading  map[string]bool // Loads that are not answered, in this life
 	failing  saveFault
 	running  bool        // a Save runs
 	hung     bool        // and will never end
@@ -76,7 +77,7 @@ func (w *Sim) start(s *server) {
 		open = append(open, name)
 	}
 	s.life++
-	s.saves, s.inbox, s.paused, s.failing, s.hung = 0, nil, false, saveWell, false
+	s.saves, s.inbox, s.paused, s.failing, s.hung, s.loading = 0, nil, false, saveWell, false, map[string]bool{}
 	r, err := paxos.NewReplica(w.now, paxos.ReplicaConfig{State: s.disk.state, Nonce: s.life<<8 | uint64(s.id), Members: w.members,
 		Open: open, Limits: w.config.Limits, Timing: w.config.Timing, Seed: w.config.Seed<<16 + s.life, Trace: !w.config.noLog})
 	if err != nil {
@@ -253,6 +254,10 @@ func (w *Sim) readTime(s *server) (takes time.Duration, early bool) {
 // look answers what the Replica wants to know of its disk, at once or after the time that the disk takes.
 func (w *Sim) look(s *server) {
 	for _, name := range s.out.Load {
+		if s.loading[name] {
+			w.failf("server %d asks for %q while it waits for it", s.id, name)
+		}
+		s.loading[name] = true
 		if takes, _ := w.readTime(s); takes > 0 { // early or not: an instance that is being loaded does not change on the disk
 			w.plan(event{at: w.now + takes, what: eventLoaded, server: s, life: s.life, name: name})
 			continue
@@ -302,6 +307,7 @@ func (w *Sim) listed(s *server, life uint64, p *page) {
 func (w *Sim) load(s *server, name string) {
 	rec := s.disk.records[name]
 	rec.Instance = name
+	delete(s.loading, name)
 	s.replica.Loaded(w.now, rec)
 }
 
@@ -317,6 +323,11 @@ func (w *Sim) save(s *server, b paxos.Batch) {
 	if s.running {
 		w.failf("server %d began a Save while one runs", s.id)
 		return
+	}
+	for i := range b.Records {
+		if s.loading[b.Records[i].Instance] {
+			w.failf("server %d saves %q while it loads it", s.id, b.Records[i].Instance)
+		}
 	}
 	s.saving.Records = append(s.saving.Records[:0], b.Records...)
 	s.saving.Server = nil

@@ -60,7 +60,7 @@ type storageRule struct {
 func storageRules() []storageRule {
 	var all []storageRule
 	for _, rules := range [][]storageRule{storageRecordRules, storageListRules, storageDropRules, storageServerRules, storageLifeRules,
-		storageBesideRules} {
+		storageBesideRules, storagePromptRules} {
 		all = append(all, rules...)
 	}
 	return all

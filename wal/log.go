@@ -131,7 +131,7 @@ type Log struct {
 	reads sync.Pool // *[]byte
 }
 
-var _ paxos.Storage = (*Log)(nil)
+var _ paxos.PromptStorage = (*Log)(nil)
 
 func newLog(files disk.Dir, o Options) *Log {
 	l := &Log{dir: files.Path(), fs: files, options: o, index: index{seed: maphash.MakeSeed()}, segments: map[uint32]*segment{},
@@ -188,6 +188,26 @@ func (l *Log) Load(instance string) (paxos.Record, error) {
 	}
 	rec.Instance = instance
 	return rec, nil
+}
+
+// Self returns l: see paxos.PromptStorage.
+func (l *Log) Self() paxos.Storage { return l }
+
+// LoadNow returns the zero Record and ok if the instance has no record, which the index knows. What it has is on disk.
+func (l *Log) LoadNow(instance string) (rec paxos.Record, ok bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return paxos.Record{}, false
+	}
+	_, known := l.index.findString(instance)
+	return paxos.Record{}, !known
+}
+
+// DecidedNow is Decided, and ok unless the log is closed.
+func (l *Log) DecidedNow(after uint64, max int) (named []paxos.Named, ok bool) {
+	named, err := l.Decided(after, max)
+	return named, err == nil
 }
 
 // isOf returns an error unless rec, which was read at that spot, is the record that the index says is there.

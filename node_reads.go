@@ -1,0 +1,462 @@
+package paxos
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+)
+
+// Bounds of the reads of the storage that run at a time. A read that takes longer than slowRead counts as one that hangs, and another
+// reader takes its place. So fewReaders reads go on beside those that hang, until manyReaders-fewReaders hang.
+const (
+	fewReaders  = 16
+	manyReaders = 256
+	slowRead    = 100 * time.Millisecond
+)
+
+// readers run reads of the storage in goroutines, as a disk may take long to answer, or never answer. None exists while nothing is due.
+type readers struct {
+	most int // reads that may be due
+
+	mu      sync.Mutex // guards what follows; nothing is called and nothing waits under it
+	due     []func()   // from next on, the oldest first
+	next    int
+	running []reading // by reader
+	count   int       // readers
+	slow    int       // of their reads
+	held    int       // bytes of values that were read and not taken yet
+	size    int       // of the value that was read last
+	watch   *time.Timer
+	stopped bool
+	idle    chan struct{} // closed when stopped, and no reader is left
+}
+
+// A reading is what one reader does.
+type reading struct {
+	since time.Time // zero: there is no such reader
+	slow  bool
+}
+
+func newReaders(most int) *readers { return &readers{most: most, idle: make(chan struct{})} }
+
+// add has f run soon, and reports whether there is room for it. After stop f is dropped.
+func (r *readers) add(f func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.due)-r.next >= r.most {
+		return false
+	}
+	if r.stopped {
+		return true
+	}
+	if r.next > 0 && len(r.due) == cap(r.due) {
+		n := copy(r.due, r.due[r.next:])
+		clear(r.due[n:])
+		r.due, r.next = r.due[:n], 0
+	}
+	r.due = append(r.due, f)
+	r.start(1)
+	return true
+}
+
+// full is the error of a caller for whom there was no room.
+func (r *readers) full() error {
+	return fmt.Errorf("%d reads of the storage are due: %w", r.most, ErrBusy)
+}
+
+// start starts up to so many readers. Where there are as many as may be, it looks again when their reads have become slow.
+func (r *readers) start(most int) {
+	for ; most > 0 && r.some(r.count); most-- {
+		if r.count >= min(fewReaders+r.slow, manyReaders) {
+			if r.watch == nil {
+				r.watch = time.AfterFunc(slowRead, r.look)
+			}
+			return
+		}
+		at := 0
+		for at < len(r.running) && !r.running[at].since.IsZero() {
+			at++
+		}
+		if at == len(r.running) {
+			r.running = append(r.running, reading{})
+		}
+		r.count++
+		r.running[at].since = time.Now()
+		go r.run(at)
+	}
+}
+
+// some reports whether there is something to do for a reader beside so many. What they read is likely to be as large as what was read
+// last.
+func (r *readers) some(beside int) bool {
+	return r.next < len(r.due) && r.held+max(beside-r.slow, 0)*r.size < maxLoaded && !r.stopped
+}
+
+// look counts the slow reads, and starts readers in their places.
+func (r *readers) look() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for i := range r.running {
+		if g := &r.running[i]; !g.since.IsZero() && !g.slow && now.Sub(g.since) >= slowRead {
+			g.slow = true
+			r.slow++
+		}
+	}
+	r.watch = nil
+	r.start(manyReaders)
+}
+
+// run is a reader.
+func (r *readers) run(at int) {
+	for f := r.take(at); f != nil; f = r.take(at) {
+		f()
+	}
+}
+
+// take returns what the reader does next; nil: it ends.
+func (r *readers) take(at int) func() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g := &r.running[at]
+	if g.slow {
+		g.slow = false
+		r.slow--
+	}
+	if r.some(r.count-1) && r.count <= fewReaders+r.slow {
+		f := r.due[r.next]
+		r.due[r.next] = nil
+		r.next++
+		g.since = time.Now()
+		return f
+	}
+	g.since = time.Time{}
+	if r.next == len(r.due) {
+		r.due, r.next = r.due[:0], 0
+	}
+	if r.count--; r.count == 0 && r.stopped {
+		close(r.idle)
+	}
+	return nil
+}
+
+// hold notes a value that was read. No read begins while there are maxLoaded bytes of them; see release.
+func (r *readers) hold(bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.size = bytes
+	r.held += bytes
+}
+
+// release notes that values with so many bytes have been taken.
+func (r *readers) release(bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held -= bytes
+	r.start(fewReaders)
+}
+
+// oldest returns for how long the read has been running that began first; 0: none runs.
+func (r *readers) oldest() (d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.running {
+		if since := r.running[i].since; !since.IsZero() {
+			d = max(d, time.Since(since))
+		}
+	}
+	return d
+}
+
+// stop has no more reads begin. When those that run have returned, idle is closed.
+func (r *readers) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = true
+	r.due, r.next = nil, 0
+	if r.watch != nil {
+		r.watch.Stop()
+	}
+	if r.count == 0 {
+		close(r.idle)
+	}
+}
+
+// promptOf returns s if it answers reads at once, as itself; else nil. A type that embeds a PromptStorage has its methods, and may have
+// changed Load.
+func promptOf(s Storage) PromptStorage {
+	p, ok := s.(PromptStorage)
+	if !ok || !reflect.ValueOf(s).Comparable() || p.Self() != s {
+		return nil
+	}
+	return p
+}
+
+// maxLoaded is how many bytes of values are read from the storage before what is to be said of them leaves. They may all be the answer
+// to one packet, of a server that catches up.
+const maxLoaded = 16 << 20
+
+// load answers Output.Load: at once where the storage can, else when a reader has read.
+func (n *Node) load(now time.Duration, names []string) {
+	if n.memory != nil && len(names) > 1 {
+		n.memory.expect(names)
+	}
+	bytes := 0
+	for _, name := range names {
+		if n.prompt != nil {
+			if rec, ok := n.prompt.LoadNow(name); ok {
+				rec.Instance = name
+				bytes = n.loaded(now, rec, bytes)
+				continue
+			}
+		}
+		n.reading++
+		n.loads.add(func() { n.loadLater(name) })
+	}
+}
+
+// loadLater is what a reader does for load.
+func (n *Node) loadLater(name string) {
+	rec, err := n.config.Storage.Load(name)
+	if err != nil {
+		err = fmt.Errorf("storage: load %q: %w", name, err)
+	}
+	rec.Instance = name
+	n.loads.hold(len(rec.Acceptor.Value))
+	n.hasRead(err, func(in *inbox) { in.loaded = append(in.loaded, rec) })
+}
+
+// loaded hands in one record. bytes is of those before it since sendWaiting; it returns what that is now.
+func (n *Node) loaded(now time.Duration, rec Record, bytes int) int {
+	n.replica.Loaded(now, rec)
+	if bytes += len(rec.Acceptor.Value); bytes >= maxLoaded {
+		n.sendWaiting()
+		return 0
+	}
+	return bytes
+}
+
+// A listedPage answers a ListAsk.
+type listedPage struct {
+	ask   ListAsk
+	names []Named
+}
+
+// list answers Output.List as load does Output.Load.
+func (n *Node) list(now time.Duration, ask ListAsk) {
+	if n.prompt != nil {
+		if names, ok := n.prompt.DecidedNow(ask.After, ask.Max); ok {
+			n.replica.Listed(now, ask.ID, names)
+			return
+		}
+	}
+	n.loads.add(func() {
+		names, err := n.config.Storage.Decided(ask.After, ask.Max)
+		if err != nil {
+			err = fmt.Errorf("storage: decisions after %d: %w", ask.After, err)
+		}
+		n.hasRead(err, func(in *inbox) { in.listed = append(in.listed, listedPage{ask, names}) })
+	})
+}
+
+// hasRead puts what a reader has read, or its error, into the inbox.
+func (n *Node) hasRead(err error, put func(*inbox)) {
+	n.mu.Lock()
+	if in := &n.inbox; err == nil {
+		put(in)
+	} else if in.readErr == nil {
+		in.readErr = err
+	}
+	n.inbox.some = true
+	n.mu.Unlock()
+	signal(n.wake)
+}
+
+// handInRead hands in what the readers have read, and returns how many bytes of values that were.
+func (n *Node) handInRead(now time.Duration, in *inbox) (held int) {
+	bytes := 0
+	for _, rec := range in.loaded {
+		held += len(rec.Acceptor.Value)
+		bytes = n.loaded(now, rec, bytes)
+	}
+	n.reading -= len(in.loaded)
+	for _, l := range in.listed {
+		n.replica.Listed(now, l.ask.ID, l.names)
+	}
+	return held
+}
+
+// A look is one Load of a name, for all calls of Peek that came before it began.
+type look struct {
+	done chan struct{} // closed when what follows is set
+	rec  Record
+	err  error
+}
+
+// peeks are the names that calls of Peek look up. One Load of a name runs at a time: calls that come again and again take one reader at
+// most while it hangs. A call that comes while one runs waits for the next one, as that which runs may have missed the latest Save.
+type peeks struct {
+	mu     sync.Mutex
+	byName map[string]*look // the next one to begin of each name; nil: one runs, and nobody waits for another
+}
+
+// lookUp loads a record for Peek.
+func (n *Node) lookUp(ctx context.Context, instance string) (Record, error) {
+	if n.prompt != nil {
+		if rec, ok := n.prompt.LoadNow(instance); ok {
+			return rec, nil
+		}
+	}
+	p := &n.peeks
+	p.mu.Lock()
+	l, known := p.byName[instance]
+	if l == nil {
+		l = &look{done: make(chan struct{})}
+		if !known && !n.looks.add(func() { n.look(instance) }) {
+			p.mu.Unlock()
+			return Record{}, n.looks.full()
+		}
+		p.byName[instance] = l
+	}
+	p.mu.Unlock()
+	if err := n.await(ctx, l.done); err != nil {
+		return Record{}, err
+	}
+	return l.rec, l.err
+}
+
+// look loads the record of a name for those who wait for it.
+func (n *Node) look(instance string) {
+	p := &n.peeks
+	p.mu.Lock()
+	l := p.byName[instance]
+	p.byName[instance] = nil
+	p.mu.Unlock()
+	if l.rec, l.err = n.config.Storage.Load(instance); l.err != nil {
+		l.err = fmt.Errorf("storage: %w", l.err)
+	}
+	close(l.done)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := p.byName[instance]
+	if next != nil && n.looks.add(func() { n.look(instance) }) {
+		return
+	}
+	delete(p.byName, instance)
+	if next != nil {
+		next.err = n.looks.full()
+		close(next.done)
+	}
+}
+
+// await waits for done. It returns an error if ctx ends before, or the Node stops.
+func (n *Node) await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctxError(ctx)
+	case <-n.stopped:
+		return closedBy(n.err)
+	}
+}
+
+// A stretch is the decisions that follow an Index, and up to which Index they are all.
+type stretch struct {
+	learned []Learned
+	end     uint64
+}
+
+// Bounds of a stretch.
+const (
+	stretchMost  = 256
+	stretchBytes = 1 << 20 // of values, and one more
+)
+
+// stretch returns decisions with an Index above after, up to shown: what lies above may not be durable yet. It has an error where its
+// decisions end with it.
+func (n *Node) stretch(ctx context.Context, after, shown uint64) (stretch, error) {
+	if err := n.ended(ctx); err != nil {
+		return stretch{}, err
+	}
+	if n.prompt != nil {
+		s, err := n.readStretch(ctx, true, after, shown)
+		if err != nil || s.end > after {
+			return s, err
+		}
+	}
+	var s stretch
+	var failed error
+	done := make(chan struct{})
+	if !n.streams.add(func() {
+		defer close(done)
+		if failed = n.ended(ctx); failed == nil {
+			s, failed = n.readStretch(ctx, false, after, shown)
+		}
+	}) {
+		return stretch{}, n.streams.full()
+	}
+	if err := n.await(ctx, done); err != nil {
+		return stretch{}, err
+	}
+	return s, failed
+}
+
+// readStretch reads a stretch. If it is to read at once, it ends where the storage has to look.
+func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64) (s stretch, err error) {
+	s.end = after
+	page, ok, err := n.decided(now, after)
+	if err != nil || !ok {
+		return s, err
+	}
+	for len(page) > 0 && page[len(page)-1].Index > shown {
+		page = page[:len(page)-1]
+	}
+	bytes := 0
+	for _, named := range page {
+		if err := n.ended(ctx); err != nil {
+			return s, err
+		}
+		rec, ok, err := n.loadOne(now, named.Instance)
+		switch {
+		case err != nil:
+			return s, fmt.Errorf("storage: load %q: %w", named.Instance, err)
+		case !ok:
+			return s, nil
+		case !rec.Chosen:
+			return s, fmt.Errorf("storage: load %q: its decision %d is missing", named.Instance, named.Index)
+		}
+		s.learned, s.end = append(s.learned, Learned{rec.decision(named.Instance), named.Index}), named.Index
+		if bytes += len(rec.Acceptor.Value); bytes >= stretchBytes {
+			return s, nil
+		}
+	}
+	if len(page) < stretchMost {
+		s.end = shown
+	}
+	return s, nil
+}
+
+// decided is Storage.Decided, or PromptStorage.DecidedNow.
+func (n *Node) decided(now bool, after uint64) (page []Named, ok bool, err error) {
+	if now {
+		page, ok = n.prompt.DecidedNow(after, stretchMost)
+		return page, ok, nil
+	}
+	if page, err = n.config.Storage.Decided(after, stretchMost); err != nil {
+		err = fmt.Errorf("storage: %w", err)
+	}
+	return page, true, err
+}
+
+// loadOne is Storage.Load, or PromptStorage.LoadNow.
+func (n *Node) loadOne(now bool, instance string) (rec Record, ok bool, err error) {
+	if now {
+		rec, ok = n.prompt.LoadNow(instance)
+		return rec, ok, nil
+	}
+	rec, err = n.config.Storage.Load(instance)
+	return rec, true, err
+}
