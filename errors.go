@@ -7,24 +7,33 @@ import (
 	"strings"
 )
 
-// The errors that a call can wrap, for errors.Is. Every error of a call on a Node or a Replica is an *OpError around one
-// of these, around a *SafetyError, around the storage's error, or around the cause of the context's end.
+// The errors that a call can wrap, for errors.Is. Every error of Start and of a call on a Node or a Replica is an *OpError around
+// one of these, around a *SafetyError, around the storage's error, or around the cause of the context's end; of Start, also around
+// what is wrong with its Config.
 var (
 	ErrClosed    = errors.New("server is closed")
 	ErrBusy      = errors.New("too many calls or instances are open")
 	ErrTooLarge  = errors.New("too large")
 	ErrForgotten = errors.New("instance is forgotten")
 	ErrRounds    = errors.New("no rounds are left")
+	// ErrName: the name of an instance is not valid; the error says why. See MaxName.
+	ErrName = errors.New("not a valid name")
+	// ErrIndex: the Index that Decisions was to go on after is none that this storage has given.
+	ErrIndex = errors.New("not an Index of this storage")
 )
 
 // errCancelled is what a Replica says of a call that its host cancelled. A Node puts the context's cause in its place.
 var errCancelled = context.Canceled
 
-// An OpError says how a call failed: who answered, who was silent, and how many were needed. It reads like
+// An OpError says how a call failed: which acceptors answered, which were silent, and how many were needed. It reads like
 //
 //	paxos: propose "lunch": no quorum in prepare: 1 of 3 acceptors answered, majority(3) needs 2 (silent: 2, 3): context deadline exceeded
+//
+// or, if something else than its context ended the call, like
+//
+//	paxos: propose "lunch": storage: input/output error (in prepare: 1 of 3 acceptors answered, majority(3) needs 2; silent: 2, 3)
 type OpError struct {
-	Op       string     // "propose", "wait", "peek", "ready", "decisions"
+	Op       string     // "start", "propose", "read", "wait", "peek", "ready", "status", "decisions", "mint"
 	Instance string     // empty: none
 	Phase    string     // what the call was in: "prepare", "accept", "query", "backoff", "load"; empty: it had not begun
 	Ballot   Ballot     // the attempt that ran last; zero: none
@@ -44,23 +53,30 @@ func (e *OpError) Error() string {
 	if e.Instance != "" {
 		fmt.Fprintf(&b, " %q", e.Instance)
 	}
-	if total := len(e.Answered) + len(e.Silent); total > 0 {
-		fmt.Fprintf(&b, ": no quorum in %s: %d of %d acceptors answered, %s", e.Phase, len(e.Answered), total, e.Quorum)
-		var who []string
-		if len(e.Refused) > 0 {
-			who = append(who, "refused: "+listIDs(e.Refused))
-		}
-		if len(e.Silent) > 0 {
-			who = append(who, "silent: "+listIDs(e.Silent))
-		}
-		if len(who) > 0 {
-			fmt.Fprintf(&b, " (%s)", strings.Join(who, "; "))
-		}
-	}
+	cause := ""
 	if e.Err != nil {
-		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), "paxos: "))
+		cause = ": " + strings.TrimPrefix(e.Err.Error(), "paxos: ")
 	}
-	return b.String()
+	total := len(e.Answered) + len(e.Silent)
+	if total == 0 {
+		return b.String() + cause
+	}
+	progress := fmt.Sprintf("in %s: %d of %d acceptors answered, %s", e.Phase, len(e.Answered), total, e.Quorum)
+	var who []string
+	if len(e.Refused) > 0 {
+		who = append(who, "refused: "+listIDs(e.Refused))
+	}
+	if len(e.Silent) > 0 {
+		who = append(who, "silent: "+listIDs(e.Silent))
+	}
+	switch {
+	case cause != "" && !errors.Is(e.Err, context.Canceled) && !errors.Is(e.Err, context.DeadlineExceeded):
+		// Whether acceptors were silent is not why the call ended.
+		return b.String() + cause + " (" + strings.Join(append([]string{progress}, who...), "; ") + ")"
+	case len(who) > 0:
+		progress += " (" + strings.Join(who, "; ") + ")"
+	}
+	return b.String() + ": no quorum " + progress + cause
 }
 
 // Unwrap returns Err.

@@ -26,7 +26,15 @@ func TestOpErrorText(t *testing.T) {
 			`paxos: propose "lunch": no quorum in accept: 2 of 3 acceptors answered, majority(3) needs 2 (refused: 4; silent: 9): context canceled`},
 		{"nobody is missing", OpError{Op: "read", Instance: "lunch", Phase: "query",
 			Answered: []ServerID{1, 2}, Quorum: "q", Err: ErrRounds},
-			`paxos: read "lunch": no quorum in query: 2 of 2 acceptors answered, q: no rounds are left`},
+			`paxos: read "lunch": no rounds are left (in query: 2 of 2 acceptors answered, q)`},
+		{"the cause comes first", OpError{Op: "propose", Instance: "lunch", Phase: "prepare",
+			Answered: []ServerID{1, 4}, Refused: []ServerID{4}, Silent: []ServerID{9}, Quorum: needs(Majority(3), false), Err: fmt.Errorf("storage: %w", io.ErrShortWrite)},
+			`paxos: propose "lunch": storage: short write (in prepare: 2 of 3 acceptors answered, majority(3) needs 2; refused: 4; silent: 9)`},
+		{"an end of the context with a cause", OpError{Op: "propose", Instance: "lunch", Phase: "prepare",
+			Silent: []ServerID{1}, Quorum: "q", Err: fmt.Errorf("%w: %w", context.Canceled, io.EOF)},
+			`paxos: propose "lunch": no quorum in prepare: 0 of 1 acceptors answered, q (silent: 1): context canceled: EOF`},
+		{"no cause", OpError{Op: "propose", Instance: "lunch", Phase: "prepare", Silent: []ServerID{1}, Quorum: "q"},
+			`paxos: propose "lunch": no quorum in prepare: 0 of 1 acceptors answered, q (silent: 1)`},
 		{"it had not begun", OpError{Op: "propose", Instance: "lunch", Err: ErrBusy},
 			`paxos: propose "lunch": too many calls or instances are open`},
 		{"no instance", OpError{Op: "ready", Err: ErrClosed}, `paxos: ready: server is closed`},
@@ -79,7 +87,7 @@ func TestSafetyErrorsOfTheRolesRead(t *testing.T) {
 }
 
 func TestOpErrorUnwraps(t *testing.T) {
-	causes := []error{ErrClosed, ErrBusy, ErrTooLarge, ErrForgotten, ErrRounds, context.DeadlineExceeded, io.ErrShortWrite}
+	causes := []error{ErrClosed, ErrBusy, ErrTooLarge, ErrForgotten, ErrRounds, ErrName, ErrIndex, context.DeadlineExceeded, io.ErrShortWrite}
 	for _, cause := range causes {
 		err := fmt.Errorf("booking: %w", &OpError{Op: "propose", Instance: "lunch", Err: fmt.Errorf("because: %w", cause)})
 		assert.ErrorIs(t, err, cause)

@@ -121,11 +121,11 @@ type inbox struct {
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	cfg.Limits, cfg.Timing = cfg.Limits.withDefaults(), cfg.Timing.withDefaults()
 	if err := cfg.check(); err != nil {
-		return nil, fmt.Errorf("paxos: start: %w", err)
+		return nil, unsent(opStart, "", err)
 	}
 	stored, err := readStart(ctx, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("paxos: start: %w", err)
+		return nil, unsent(opStart, "", err)
 	}
 	n := newNode(cfg, stored)
 	n.run()
@@ -134,10 +134,10 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return n, nil
 	case <-n.stopped:
 		<-n.done
-		return nil, fmt.Errorf("paxos: start: %w", n.err)
+		return nil, unsent(opStart, "", n.err)
 	case <-ctx.Done():
 		n.Close()
-		return nil, fmt.Errorf("paxos: start: the storage has not saved yet: %w", ctxError(ctx))
+		return nil, unsent(opStart, "", fmt.Errorf("the storage has not saved yet: %w", ctxError(ctx)))
 	}
 }
 
@@ -197,6 +197,7 @@ func newNode(cfg Config, stored startRead) *Node {
 		Open: stored.open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
 	n := &Node{config: cfg, replica: r, boot: r.saves.state.Boot, origin: time.Now(), yield: runtime.Gosched, wake: make(chan struct{}, 1), booted: make(chan struct{}),
 		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers))}
+	n.shown = stored.state.Last
 	n.memory, _ = cfg.Storage.(*MemoryStorage)
 	n.prompt = promptOf(cfg.Storage)
 	n.loads = newReaders(math.MaxInt) // one for each instance in memory, and one for each peer

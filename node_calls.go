@@ -162,7 +162,7 @@ func (n *Node) call(ctx context.Context, o op, instance string, v Value) (d Done
 // An instance is a name of 1 to 255 bytes of UTF-8 without control characters, and does not begin with "$" unless Owned or
 // Mint made it. A value has at most Limits.MaxValue bytes; the empty one is a value, too.
 //
-// Errors: ctx ended first; ErrClosed; ErrBusy; ErrTooLarge; ErrRounds; *SafetyError; a bad name; the storage's. After an
+// Errors: ctx ended first; ErrClosed; ErrBusy; ErrTooLarge; ErrRounds; *SafetyError; ErrName; the storage's. After an
 // error with Unknown true the value may still be chosen, or may have been: propose again, or Wait, to learn.
 func (n *Node) Propose(ctx context.Context, instance string, v Value) (Decision, error) {
 	d, _, err := n.call(ctx, opPropose, instance, v)
@@ -177,7 +177,7 @@ func (n *Node) Propose(ctx context.Context, instance string, v Value) (Decision,
 // 64 are not of name, though few are the rule. Anyone may use it, in every call and for ever: at another server, and at this one after
 // a restart, the instance is like any other. So it is always at a server that does not vote.
 //
-// It asks nobody and does not wait. Errors: the result would be too long, or name is not valid UTF-8 or has control
+// It asks nobody and does not wait. Error: ErrName, as the result would be too long, or name is not valid UTF-8 or has control
 // characters.
 func (n *Node) Mint(name string) (string, error) {
 	minted, err := mint(n.config.ID, n.boot, n.mints.Add(1), name)
@@ -195,7 +195,7 @@ func (n *Node) Mint(name string) (string, error) {
 // If votes are about that decide nothing yet, because a proposer is at work or has died, it finishes the instance first,
 // with the value of the highest vote.
 //
-// Errors: ctx ended first, and the error says who was silent; ErrClosed; ErrBusy; ErrRounds; *SafetyError; a bad name; the
+// Errors: ctx ended first, and the error says who was silent; ErrClosed; ErrBusy; ErrRounds; *SafetyError; ErrName; the
 // storage's. None of them is Unknown.
 func (n *Node) Read(ctx context.Context, instance string) (d Decision, ok bool, err error) {
 	done, _, err := n.call(ctx, opRead, instance, "")
@@ -212,7 +212,7 @@ func (n *Node) Wait(ctx context.Context, instance string) (Decision, error) {
 // Peek returns what this server knows of the instance, without asking any other. ok false means that this server knows of
 // no decision; there may be one all the same. What it does return is right, for ever.
 //
-// Errors: a bad name; ctx ended; ErrClosed; ErrBusy; the storage's.
+// Errors: ErrName; ctx ended; ErrClosed; ErrBusy; the storage's.
 func (n *Node) Peek(ctx context.Context, instance string) (d Decision, ok bool, err error) {
 	if err := checkInstance(instance); err != nil {
 		return Decision{}, false, unsent(opPeek, instance, err)
@@ -259,9 +259,18 @@ type Learned struct {
 // Decisions returns every decision of this server with an Index above after: those that the storage holds, then those to
 // come, each when its record is durable, in the order of Index. It ends with an error, when ctx ends or the Node stops,
 // never without one. It is used once. A slow consumer delays nobody: it is read from the storage, at its own speed. To go
-// on after a restart, give the last Index that was dealt with.
+// on after a restart, give the last Index that was dealt with. An after above all that this storage has given is of another
+// storage, and ErrIndex at once: begin from 0 there.
 func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, error] {
 	return func(yield func(Learned, error) bool) {
+		if shown, _ := n.watchIndex(after); after > shown {
+			err := n.ended(ctx)
+			if err == nil {
+				err = fmt.Errorf("after is %d, and the last Index of this storage is %d: %w", after, shown, ErrIndex)
+			}
+			yield(Learned{}, unsent(opDecisions, "", err))
+			return
+		}
 		for {
 			shown, more := n.watchIndex(after)
 			for after < shown {

@@ -347,6 +347,7 @@ func TestNodeNames(t *testing.T) {
 				assert.LessOrEqual(t, len(err.Error()), 2000)
 				assert.False(t, e.Unknown())
 				assert.Equal(t, len(name) > 255, errors.Is(err, paxos.ErrTooLarge))
+				assert.ErrorIs(t, err, paxos.ErrName)
 			}
 		}
 		assert.Zero(t, c.nodes[1].Status().Open, "they hold no memory")

@@ -129,6 +129,7 @@ func TestStartRefusesAnIndexAboveLast(t *testing.T) {
 			continue
 		}
 		require.EqualError(t, err, want)
+		assert.Equal(t, "start", opError(t, err).Op)
 	}
 }
 

@@ -2,7 +2,9 @@ package paxos_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -195,8 +197,10 @@ func TestNodeDecisionsBreakOffInTheirBody(t *testing.T) {
 func TestNodeDecisionsAfterTheLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := started(t, 1)
+		decideMany(t, c, 0, 5)
+		time.Sleep(time.Second)
 		s := new(subscriber).follow(context.Background(), c.nodes[1], 5)
-		decideMany(t, c, 0, 10)
+		decideMany(t, c, 5, 10)
 		time.Sleep(time.Second)
 		got := s.seen()
 		require.Len(t, got, 5)
@@ -369,6 +373,82 @@ func TestNodeBatchLimit(t *testing.T) {
 		}
 		for i := range 60 {
 			c.agreed(fmt.Sprint(i))
+		}
+	})
+}
+
+// An Index that this storage has not given is an error, and not a wait without end: as when the storage is another than the subscriber
+// remembers. The last one that it gave is none, also right after a restart.
+func TestNodeDecisionsAfterAnotherStoragesIndex(t *testing.T) {
+	onBothPaths(t, 3, func(t *testing.T, c *testCluster) {
+		after := func(index uint64) (paxos.Learned, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			for l, err := range c.nodes[1].Decisions(ctx, index) {
+				return l, err
+			}
+			return paxos.Learned{}, errors.New("it ended without an error")
+		}
+		_, err := after(1)
+		require.ErrorIs(t, err, paxos.ErrIndex, "nothing was decided yet")
+		propose(t, c.nodes[1], "lunch", "burger")
+		first, err := after(0)
+		require.NoError(t, err)
+		for range 2 {
+			_, err = after(first.Index)
+			require.ErrorIs(t, err, context.DeadlineExceeded, "it waits for the next")
+			for _, beyond := range []uint64{first.Index + 1, 1 << 40, math.MaxUint64} {
+				_, err = after(beyond)
+				require.ErrorIs(t, err, paxos.ErrIndex)
+				assert.EqualError(t, err, fmt.Sprintf("paxos: decisions: after is %d, and the last Index of this storage is %d: not an Index of this storage", beyond, first.Index))
+				assert.False(t, paxos.Unknown(err))
+			}
+			require.NoError(t, c.nodes[1].Close())
+			_, err = after(math.MaxUint64)
+			require.ErrorIs(t, err, paxos.ErrClosed, "that comes first")
+			c.start(1)
+		}
+		next := make(chan paxos.Learned, 1)
+		go func() {
+			l, err := after(first.Index)
+			assert.NoError(t, err)
+			next <- l
+		}()
+		synctest.Wait()
+		propose(t, c.nodes[1], "dinner", "soup")
+		assert.Equal(t, "dinner", (<-next).Instance, "what is decided later comes")
+	})
+}
+
+// While the Save of a decision hangs, its Index is none yet.
+func TestNodeDecisionsAfterAnIndexThatIsNotDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := started(t, 3)
+		propose(t, c.nodes[1], "lunch", "burger")
+		time.Sleep(time.Second) // for the record of the decision
+		release := make(chan struct{})
+		c.store(1).hooks(func(call storageCall) error {
+			if call.op == "save" {
+				<-release
+			}
+			return nil
+		}, nil)
+		propose(t, c.nodes[2], "dinner", "soup")
+		time.Sleep(time.Second)
+		_, ok, err := c.nodes[1].Peek(context.Background(), "dinner")
+		require.NoError(t, err)
+		require.True(t, ok, "it is known here, and not durable")
+		for _, err := range c.nodes[1].Decisions(context.Background(), 2) {
+			require.ErrorIs(t, err, paxos.ErrIndex)
+			break
+		}
+		close(release)
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		for _, err := range c.nodes[1].Decisions(ctx, 2) {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			break
 		}
 	})
 }

@@ -72,6 +72,7 @@ func TestNodeMint(t *testing.T) {
 			_, err := c.nodes[1].Mint(bad)
 			e := opError(t, err)
 			assert.Equal(t, "mint", e.Op)
+			assert.ErrorIs(t, err, paxos.ErrName)
 			assert.False(t, e.Unknown())
 		}
 		again, err := c.nodes[1].Mint(strings.Repeat("x", 248))

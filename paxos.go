@@ -13,7 +13,6 @@
 package paxos
 
 import (
-	"errors"
 	"fmt"
 	"time"
 	"unicode"
@@ -113,21 +112,28 @@ func (t Timing) check() error {
 func checkName(name string) error {
 	switch {
 	case name == "":
-		return errors.New("name is empty")
+		return nameError("name is empty")
 	case len(name) > MaxName:
-		return fmt.Errorf("name has %d bytes, at most %d are allowed: %w", len(name), MaxName, ErrTooLarge)
+		return fmt.Errorf("%w: %w", nameError(fmt.Sprintf("name has %d bytes, at most %d are allowed", len(name), MaxName)), ErrTooLarge)
 	case printable(name):
 		return nil
 	case !utf8.ValidString(name):
-		return fmt.Errorf("name %q is not valid UTF-8", name)
+		return nameError(fmt.Sprintf("name %q is not valid UTF-8", name))
 	}
 	for _, r := range name {
 		if unicode.IsControl(r) {
-			return fmt.Errorf("name %q has a control character", name)
+			return nameError(fmt.Sprintf("name %q has a control character", name))
 		}
 	}
 	return nil
 }
+
+// A nameError says what is wrong with a name. For errors.Is it is ErrName.
+type nameError string
+
+func (e nameError) Error() string { return string(e) }
+
+func (e nameError) Unwrap() error { return ErrName }
 
 // printable reports whether all of name is printable ASCII, as it is nearly always.
 func printable(name string) bool {
@@ -143,7 +149,7 @@ func printable(name string) bool {
 func checkInstance(name string) error {
 	if len(name) > 0 && name[0] == '$' {
 		if _, ok := ownerOf(name); !ok {
-			return fmt.Errorf("name %q begins with $, which is reserved", name)
+			return nameError(fmt.Sprintf("name %q begins with $, which is reserved", name))
 		}
 	}
 	return checkName(name)

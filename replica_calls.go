@@ -19,6 +19,7 @@ const (
 	opStatus
 	opDecisions
 	opMint
+	opStart
 )
 
 func (o op) String() string {
@@ -37,6 +38,8 @@ func (o op) String() string {
 		return "decisions"
 	case opMint:
 		return "mint"
+	case opStart:
+		return "start"
 	}
 	return "status"
 }
@@ -57,7 +60,7 @@ type call struct {
 const readyName = "$ready"
 
 // Propose asks for a decision in the instance, and offers v. The call ends with what was chosen, whoever proposed it.
-// Errors: a bad name, ErrTooLarge, ErrBusy, ErrRounds, *SafetyError; each in an *OpError.
+// Errors: ErrName, ErrTooLarge, ErrBusy, ErrRounds, *SafetyError; each in an *OpError.
 func (r *Replica) Propose(now time.Duration, id CallID, instance string, v Value) {
 	r.input(now)
 	err := checkInstance(instance)

@@ -200,16 +200,15 @@ func begin(r *http.Request, known ...string) (url.Values, context.Context, conte
 
 // statusOf returns what HTTP calls the error of a call.
 func statusOf(err error) int {
-	var op *paxos.OpError
 	switch {
+	case errors.Is(err, paxos.ErrName):
+		return http.StatusBadRequest
 	case errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout
 	case errors.Is(err, paxos.ErrClosed), errors.Is(err, paxos.ErrBusy), errors.Is(err, context.Canceled):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, paxos.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge
-	case errors.As(err, &op) && op.Phase == "":
-		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
 }
