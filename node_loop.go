@@ -185,10 +185,10 @@ func (n *Node) turn() error {
 		failed = ErrClosed
 	case in.failed != nil:
 		failed = fmt.Errorf("transport: %w", in.failed)
-	case in.saveErr != nil:
-		failed = fmt.Errorf("storage: %w", in.saveErr)
 	case in.readErr != nil:
 		failed = in.readErr
+	case in.saveErr != nil:
+		failed = fmt.Errorf("storage: %w", in.saveErr)
 	case in.saved:
 		n.savedOne(now)
 	}

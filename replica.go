@@ -149,7 +149,8 @@ type Replica struct {
 	hints     int // bytes of the hints kept
 	quorums   quorumWatch
 	saves     saves
-	calls     map[CallID]*instance
+	calls     map[CallID]calling
+	called    uint64 // calls so far
 	indexSaid uint64
 	rtt       time.Duration // how long the first phase of an attempt took lately
 	mints     uint64        // names minted in this life
@@ -177,7 +178,7 @@ func newReplica(now time.Duration, c ReplicaConfig) *Replica {
 	r := &Replica{
 		id: c.State.ID, members: c.Members.clone(), position: c.Members.position(c.State.ID), nonce: c.Nonce,
 		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), trace: c.Trace,
-		now: now, indexSaid: c.State.Last, byID: map[ServerID]*peer{}, calls: map[CallID]*instance{}, rtt: c.Timing.Phase / 10,
+		now: now, indexSaid: c.State.Last, byID: map[ServerID]*peer{}, calls: map[CallID]calling{}, rtt: c.Timing.Phase / 10,
 	}
 	r.quorum, r.print = r.members.Quorum, r.members.Fingerprint()
 	r.addPeers()

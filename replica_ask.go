@@ -1,7 +1,6 @@
 package paxos
 
 import (
-	"slices"
 	"time"
 )
 
@@ -19,26 +18,6 @@ type asking struct {
 	times    int // how often it was asked
 }
 
-// asks reports whether a call of inst needs answers of its own, whatever attempt runs.
-func (inst *instance) asks() bool {
-	for i := range inst.calls {
-		if o := inst.calls[i].op; o == opRead || o == opReady {
-			return true
-		}
-	}
-	return false
-}
-
-// reads reports whether a call of inst reads.
-func (inst *instance) reads() bool {
-	for i := range inst.calls {
-		if inst.calls[i].op == opRead {
-			return true
-		}
-	}
-	return false
-}
-
 // ask asks all acceptors. A server that knows the decision says so instead.
 func (r *Replica) ask(inst *instance) {
 	b, ok := r.ballot(inst)
@@ -52,7 +31,7 @@ func (r *Replica) ask(inst *instance) {
 	}
 	*q = asking{on: true, ballot: b, at: r.now, learner: q.learner, times: q.times + 1}
 	pause, most := r.timing.Silence, r.timing.MaxSilence
-	if inst.asks() {
+	if inst.calls.asks() {
 		pause, most = r.timing.Phase, r.timing.MaxBackoff
 		if q.times > 2 {
 			r.quorumAnswers(false)
@@ -69,7 +48,7 @@ func (r *Replica) ask(inst *instance) {
 // askDue is called when the answers had their time.
 func (r *Replica) askDue(inst *instance) {
 	q := &inst.asking
-	open := q.closing && inst.reads()
+	open := q.closing && inst.calls.reads()
 	q.on, q.closing = false, false
 	switch {
 	case open && inst.attempt.state == attemptNone:
@@ -121,7 +100,7 @@ func (r *Replica) state(inst *instance, position int, from *peer, m Message) {
 	}
 	if inst.name == readyName {
 		r.ready(inst)
-	} else if inst.reads() {
+	} else if inst.calls.reads() {
 		r.readAnswered(inst)
 	}
 }
@@ -163,13 +142,9 @@ func (r *Replica) finish(inst *instance) {
 // endAsked ends the calls of inst with that op that came before the question with that ballot was asked, without a
 // decision and without an error.
 func (r *Replica) endAsked(inst *instance, o op, asked Ballot) {
-	inst.calls = slices.DeleteFunc(inst.calls, func(c call) bool {
-		ends := c.op == o && c.since < asked.Round
-		if ends {
-			r.end(inst, c, Decision{}, nil)
-		}
-		return ends
-	})
+	for _, c := range inst.calls.take(func(c *call) bool { return c.op == o && c.since < asked.Round }) {
+		r.end(inst, c, Decision{}, nil)
+	}
 }
 
 // ready ends the Ready calls if a quorum of both phases has answered, and this server has what the others had decided when

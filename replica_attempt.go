@@ -61,7 +61,7 @@ func (r *Replica) proceed(inst *instance) {
 	if inst.informant != nil {
 		r.askInformant(inst)
 	}
-	if first := inst.proposes(); first != nil && inst.attempt.state == attemptNone && !inst.wantsRound && r.hasRoom(inst, first.value) {
+	if first := inst.calls.proposes(); first != nil && inst.attempt.state == attemptNone && !inst.wantsRound && r.hasRoom(inst, first.value) {
 		if o, ok := r.ownsRound(inst); ok {
 			r.beginOwned(inst, first.value, o)
 		} else {
@@ -76,24 +76,9 @@ func (r *Replica) proceed(inst *instance) {
 // wantsAnswer reports whether a call needs a question to be asked. Whoever only waits is served by an attempt, and a Read
 // by the one that it brought about; it needs an answer of its own beside the attempts of others, which may take long.
 func (inst *instance) wantsAnswer() bool {
-	for i := range inst.calls {
-		switch c := &inst.calls[i]; {
-		case c.op == opWait && inst.attempt.state == attemptNone, c.op == opReady,
-			c.op == opRead && (inst.attempt.state == attemptNone || inst.attempt.purpose != forRead):
-			return true
-		}
-	}
-	return false
-}
-
-// proposes returns the first call that proposes, or nil.
-func (inst *instance) proposes() *call {
-	for i := range inst.calls {
-		if inst.calls[i].op == opPropose {
-			return &inst.calls[i]
-		}
-	}
-	return nil
+	l := &inst.calls
+	return l.wants[opWait] > 0 && inst.attempt.state == attemptNone || l.wants[opReady] > 0 ||
+		l.reads() && (inst.attempt.state == attemptNone || inst.attempt.purpose != forRead)
 }
 
 // begun begins a new ballot for own, and reports whether it could: it is always a new Proposer, so no count of an earlier
@@ -116,7 +101,7 @@ func (r *Replica) begun(inst *instance, own Value, why purpose) bool {
 
 // enter makes ballot b the attempt of inst. Nothing has left yet.
 func (r *Replica) enter(inst *instance, b Ballot, own Value, why purpose) {
-	if !inst.asks() {
+	if !inst.calls.asks() {
 		r.endAsking(inst)
 	}
 	a := &inst.attempt
@@ -147,8 +132,8 @@ func (r *Replica) prepareOf(inst *instance) Message {
 // exposed notes that the attempt's own value is about to leave: for all calls that offer it.
 func (r *Replica) exposed(inst *instance) {
 	inst.attempt.exposed = true
-	for i := range inst.calls {
-		if c := &inst.calls[i]; c.op == opPropose && c.value == inst.attempt.own {
+	for i := range inst.calls.all {
+		if c := &inst.calls.all[i]; c.op == opPropose && c.value == inst.attempt.own {
 			c.exposed = true
 		}
 	}
@@ -241,7 +226,7 @@ func (r *Replica) chosen(inst *instance) {
 func (r *Replica) giveUp(inst *instance) {
 	a := &inst.attempt
 	r.counters.Superseded++
-	if a.purpose == forTakeover && inst.proposes() == nil {
+	if a.purpose == forTakeover && inst.calls.proposes() == nil {
 		r.endAttempt(inst) // somebody else works on it; the silence that runs says when to look again
 		return
 	}
@@ -273,7 +258,7 @@ func (r *Replica) due(inst *instance) {
 
 // wanted reports whether the attempt of inst is of use to anybody.
 func (inst *instance) wanted() bool {
-	return inst.attempt.purpose == forTakeover || inst.proposes() != nil || inst.attempt.purpose == forRead && inst.reads()
+	return inst.attempt.purpose == forTakeover || inst.calls.proposes() != nil || inst.attempt.purpose == forRead && inst.calls.reads()
 }
 
 func (r *Replica) attemptDue(inst *instance) {
@@ -331,7 +316,7 @@ func (r *Replica) resend(inst *instance) {
 		r.quorumAnswers(false)
 	}
 	most := r.timing.MaxBackoff
-	if inst.proposes() == nil && !inst.reads() {
+	if inst.calls.proposes() == nil && !inst.calls.reads() {
 		most = r.timing.MaxSilence // nobody waits for it here
 	}
 	r.timers.set(inst, alarmAttempt, r.now+min(r.patience(a)<<min(a.resends, 20), max(r.timing.Phase, most)))

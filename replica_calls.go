@@ -15,6 +15,7 @@ const (
 	opWait
 	opRead
 	opReady
+	opNone // what is no call any more
 	opPeek // what follows is of a Node alone
 	opStatus
 	opDecisions
@@ -47,6 +48,7 @@ func (o op) String() string {
 // A call waits for the end of an instance.
 type call struct {
 	id    CallID
+	seq   uint64 // rises with each call of the Replica
 	op    op
 	value Value
 	// exposed: the value may have been handed to an acceptor or a transport. Such a call can fail and its value be
@@ -150,17 +152,19 @@ func (r *Replica) call(c call, name string, err error) {
 		r.ended(c.id, name, Decision{}, unsent(c.op, name, err))
 		return
 	}
-	r.calls[c.id] = inst
+	r.called++
+	c.seq = r.called
+	r.calls[c.id] = calling{inst, c.seq}
 	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.own == c.value
 	c.since = r.rounds.last
-	if q := &inst.asking; q.on && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.reads()) {
+	if q := &inst.asking; q.on && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
 		*q = asking{learner: q.learner} // what was answered may have changed since: ask at once
 	}
-	if a := &inst.attempt; c.op == opPropose && a.running() && inst.proposes() == nil {
+	if a := &inst.attempt; c.op == opPropose && a.running() && inst.calls.proposes() == nil {
 		a.resends = 0 // what nobody waited for was in no hurry
 		r.timers.set(inst, alarmAttempt, min(inst.alarms[alarmAttempt], r.now+r.patience(a)))
 	}
-	inst.calls = append(inst.calls, c)
+	inst.calls.add(c)
 	switch {
 	case inst.loading:
 	case inst.stopped != nil:
@@ -185,25 +189,30 @@ func shownName(name string) string {
 // call has ended.
 func (r *Replica) Cancel(now time.Duration, id CallID) {
 	r.input(now)
-	inst := r.calls[id]
-	if inst == nil {
+	c, ok := r.calls[id]
+	if !ok {
 		return
 	}
-	r.cut(inst, id, errCancelled)
+	inst := c.instance
+	r.cut(c, errCancelled)
 	r.withdraw(inst)
-	if inst.asking.on && len(inst.calls) == 0 {
+	if inst.asking.on && inst.calls.len() == 0 {
 		r.endAsking(inst)
 	}
 	r.settle(inst)
 }
 
-// cut ends one call of inst with err, before the others.
-func (r *Replica) cut(inst *instance, id CallID, err error) {
-	i := slices.IndexFunc(inst.calls, func(c call) bool { return c.id == id })
-	c := inst.calls[i]
-	inst.calls = slices.Delete(inst.calls, i, i+1)
-	r.end(inst, c, Decision{}, err)
-	if inst.proposes() == nil {
+// A calling says where a call is.
+type calling struct {
+	*instance
+	seq uint64
+}
+
+// cut ends one call with err, before the others of its instance.
+func (r *Replica) cut(at calling, err error) {
+	inst := at.instance
+	r.end(inst, inst.calls.remove(at.seq), Decision{}, err)
+	if inst.calls.proposes() == nil {
 		r.leaveLine(inst)
 	}
 }
@@ -211,23 +220,19 @@ func (r *Replica) cut(inst *instance, id CallID, err error) {
 // withdraw ends the attempt of inst if its value has not left and no call offers it any more. Its caller has heard that
 // the value never left, so it must not leave from now on either.
 func (r *Replica) withdraw(inst *instance) {
-	if a := &inst.attempt; a.running() && a.purpose == forCalls && !a.asking && !a.exposed && !inst.offers(a.own) {
+	if a := &inst.attempt; a.running() && a.purpose == forCalls && !a.asking && !a.exposed && !inst.calls.offers(a.own) {
 		r.abandon(inst)
 	}
-}
-
-// offers reports whether a call proposes v.
-func (inst *instance) offers(v Value) bool {
-	return slices.ContainsFunc(inst.calls, func(c call) bool { return c.op == opPropose && c.value == v })
 }
 
 // Abort ends all calls with err, in the order of their IDs; for a host that stops.
 func (r *Replica) Abort(now time.Duration, err error) {
 	r.input(now)
 	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
-		inst := r.calls[id]
-		r.cut(inst, id, err)
-		if len(inst.calls) == 0 { // else what remains is about to end, too, and nothing must begin for it
+		c := r.calls[id]
+		inst := c.instance
+		r.cut(c, err)
+		if inst.calls.len() == 0 { // else what remains is about to end, too, and nothing must begin for it
 			r.withdraw(inst)
 			r.settle(inst)
 		}
@@ -245,11 +250,12 @@ func (r *Replica) lastBatch() *Batch {
 
 // endCalls ends all calls of inst with err.
 func (r *Replica) endCalls(inst *instance, err error) {
-	for _, c := range inst.calls {
-		r.end(inst, c, Decision{}, err)
+	for _, c := range inst.calls.all {
+		if c.op != opNone {
+			r.end(inst, c, Decision{}, err)
+		}
 	}
-	clear(inst.calls)
-	inst.calls = inst.calls[:0]
+	inst.calls.clear()
 }
 
 // endWithoutRounds ends the calls of inst if no round is left. If some are being reserved, they wait.

@@ -65,7 +65,7 @@ func (r *Replica) takeOff() {
 	f := &r.flight
 	defer func() { f.next, f.freed = nil, false }()
 	for inst := f.line.first; inst != nil; inst = f.line.first {
-		if first := inst.proposes(); first != nil && !f.fits(len(first.value)) {
+		if first := inst.calls.proposes(); first != nil && !f.fits(len(first.value)) {
 			return
 		}
 		r.leaveLine(inst)

@@ -23,7 +23,7 @@ type instance struct {
 	at       time.Duration         // when the first alarm is due
 	alarms   [alarms]time.Duration // when each is; 0: it is not set
 	fetching Set                   // acceptors whose pulled names wait for its decision
-	calls    []call
+	calls    callers
 	list     *list // table.quiet, where it waits to leave memory, or flight.line; nil: neither
 	index    uint64
 	seen     uint64 // the highest round seen here
@@ -66,7 +66,7 @@ func (inst *instance) decision() Decision {
 // busy reports whether something of inst would be lost or is expected back: it can't leave memory.
 func (inst *instance) busy() bool {
 	return inst.loading || inst.gathered || inst.saving || inst.save.stage != saved || inst.timer != 0 || inst.wantsRound || inst.wantsRoom ||
-		inst.fetching != 0 || len(inst.calls) > 0 || inst.stopped != nil
+		inst.fetching != 0 || len(inst.calls.all) > 0 || inst.stopped != nil
 }
 
 // A list is of instances, the one that came first at the front. An instance is in one at most.
@@ -184,7 +184,7 @@ func (r *Replica) drop(inst *instance) {
 		t.open--
 	}
 	r.dropHint(inst)
-	*inst = instance{arrivals: inst.arrivals[:0], calls: inst.calls[:0]}
+	*inst = instance{arrivals: inst.arrivals[:0], calls: callers{all: inst.calls.all[:0]}}
 	if len(t.free) < maxFree {
 		t.free = append(t.free, inst)
 	}
@@ -282,11 +282,12 @@ func (r *Replica) decide(inst *instance, from *peer, b Ballot, v Value) {
 // endDecided ends all that waited for the decision of inst.
 func (r *Replica) endDecided(inst *instance) {
 	r.rest(inst)
-	for _, c := range inst.calls {
-		r.end(inst, c, inst.decision(), nil)
+	for _, c := range inst.calls.all {
+		if c.op != opNone {
+			r.end(inst, c, inst.decision(), nil)
+		}
 	}
-	clear(inst.calls)
-	inst.calls = inst.calls[:0]
+	inst.calls.clear()
 }
 
 // rest ends all that was under way for inst: it is decided, or has stopped.

@@ -34,7 +34,7 @@ func checkTables(t require.TestingT, r *Replica) {
 		if inst.timer != 0 {
 			require.Same(t, inst, r.timers.heap[inst.timer-1])
 		}
-		require.False(t, !inst.chosen && inst.stopped == nil && len(inst.calls) > 0 && inst.timer == 0 && !inst.loading && !inst.wantsRound && !inst.wantsRoom && r.stop == nil,
+		require.False(t, !inst.chosen && inst.stopped == nil && len(inst.calls.all) > 0 && inst.timer == 0 && !inst.loading && !inst.wantsRound && !inst.wantsRoom && r.stop == nil,
 			"calls wait in %q, and nothing will happen", name)
 	}
 	require.Equal(t, open, r.table.open)
@@ -50,7 +50,7 @@ func checkTables(t require.TestingT, r *Replica) {
 		require.Empty(t, seen[inst], "in use, and free")
 		seen[inst] = "free"
 		require.Equal(t, instance{arrivals: inst.arrivals, calls: inst.calls}, *inst, "what is free is empty")
-		require.Empty(t, inst.calls)
+		require.Empty(t, inst.calls.all)
 		require.Empty(t, inst.arrivals)
 	}
 	for i, inst := range r.timers.heap {
@@ -73,9 +73,12 @@ func checkTables(t require.TestingT, r *Replica) {
 		if r.watches(inst) && !inst.alone && inst.attempt.state == attemptNone && r.stop == nil {
 			require.NotZero(t, inst.alarms[alarmWatch], "nobody watches %q", inst.name)
 		}
-		calls += len(inst.calls)
-		for _, c := range inst.calls {
-			require.Same(t, inst, r.calls[c.id])
+		calls += inst.calls.len()
+		for _, c := range inst.calls.all {
+			if c.op == opNone {
+				continue
+			}
+			require.Same(t, inst, r.calls[c.id].instance)
 		}
 	}
 	require.Equal(t, calls, len(r.calls))
@@ -87,7 +90,7 @@ func checkTables(t require.TestingT, r *Replica) {
 		if inst.wantsRoom {
 			waits++
 			require.Same(t, &r.flight.line, inst.list)
-			require.NotNil(t, inst.proposes(), "nobody wants its room")
+			require.NotNil(t, inst.calls.proposes(), "nobody wants its room")
 		}
 		unsaved += inst.unsaved
 		if inst.unsaved != 0 {

@@ -135,7 +135,7 @@ func (s *saves) full(inst *instance, m *Message) bool {
 	if m.Kind != KindAccept && m.Kind != KindDecided || s.unsaved+len(m.Value) <= maxUnsaved {
 		return false
 	}
-	return inst == nil || inst.loading || inst.save.Value != m.Value && !inst.chosen && len(inst.calls) == 0
+	return inst == nil || inst.loading || inst.save.Value != m.Value && !inst.chosen && inst.calls.len() == 0
 }
 
 // hurryAt returns when the records that ride along want a Save of their own.

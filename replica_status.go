@@ -100,7 +100,7 @@ func (r *Replica) oldest(most int) (open []OpenInstance) {
 		if b.Less(inst.attempt.ballot) {
 			b = inst.attempt.ballot
 		}
-		open = append(open, OpenInstance{inst.name, r.now - inst.since, b, len(inst.calls), inst.alone})
+		open = append(open, OpenInstance{inst.name, r.now - inst.since, b, inst.calls.len(), inst.alone})
 	}
 	slices.SortFunc(open, func(a, b OpenInstance) int {
 		return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))

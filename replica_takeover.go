@@ -35,7 +35,7 @@ func (r *Replica) watches(inst *instance) bool {
 func (r *Replica) heard(inst *instance, from *peer) {
 	inst.ballots = min(inst.ballots+1, 20) // more would overflow, and MaxSilence is reached
 	inst.alone, inst.overdue = false, false
-	if a := &inst.attempt; from != nil && a.state != attemptNone && a.purpose == forTakeover && inst.proposes() == nil {
+	if a := &inst.attempt; from != nil && a.state != attemptNone && a.purpose == forTakeover && inst.calls.proposes() == nil {
 		r.endAttempt(inst) // it would only pre-empt who works on it now
 	}
 	r.watch(inst)

@@ -1,0 +1,120 @@
+package paxos
+
+import (
+	"cmp"
+	"slices"
+)
+
+// callers are the calls of one instance, in the order in which they came. Nothing that is done for one of them looks at all: whatever
+// many of them do, and in whatever order they end, it takes time in proportion to their number.
+type callers struct {
+	all    []call        // with holes where calls have ended, if there are manyCalls or more: opNone
+	wants  [opNone]int32 // how many of them want what
+	first  int32         // no call before it proposes
+	values map[Value]int // how many of them propose what; nil: there were never manyCalls
+}
+
+// manyCalls is from how many calls on an instance has more than a list of them.
+const manyCalls = 32
+
+// len returns how many calls there are.
+func (l *callers) len() (n int) {
+	for _, w := range l.wants {
+		n += int(w)
+	}
+	return n
+}
+
+// add adds a call, whose seq is above all others.
+func (l *callers) add(c call) {
+	l.all = append(l.all, c)
+	l.wants[c.op]++
+	if l.values == nil && len(l.all) >= manyCalls {
+		l.values = map[Value]int{}
+		for i := range l.all {
+			l.countValue(&l.all[i], 1)
+		}
+	} else {
+		l.countValue(&c, 1)
+	}
+}
+
+func (l *callers) countValue(c *call, by int) {
+	if l.values == nil || c.op != opPropose {
+		return
+	}
+	if n := l.values[c.value] + by; n > 0 {
+		l.values[c.value] = n
+	} else {
+		delete(l.values, c.value)
+	}
+}
+
+// remove takes out the call with that seq, which is there.
+func (l *callers) remove(seq uint64) call {
+	i, _ := slices.BinarySearchFunc(l.all, seq, func(c call, seq uint64) int { return cmp.Compare(c.seq, seq) })
+	c := l.all[i]
+	l.wants[c.op]--
+	l.countValue(&c, -1)
+	if len(l.all) < manyCalls {
+		l.all = slices.Delete(l.all, i, i+1)
+		if i < int(l.first) {
+			l.first--
+		}
+		return c
+	}
+	l.all[i] = call{op: opNone, seq: seq}
+	if 2*l.len() < len(l.all) {
+		l.all, l.first = slices.DeleteFunc(l.all, func(c call) bool { return c.op == opNone }), 0
+	}
+	return c
+}
+
+// take takes out all that match, and returns them. It looks at all.
+func (l *callers) take(match func(*call) bool) (taken []call) {
+	l.all = slices.DeleteFunc(l.all, func(c call) bool {
+		if c.op == opNone {
+			return true
+		}
+		if !match(&c) {
+			return false
+		}
+		l.wants[c.op]--
+		l.countValue(&c, -1)
+		taken = append(taken, c)
+		return true
+	})
+	l.first = 0
+	return taken
+}
+
+// clear takes out all.
+func (l *callers) clear() {
+	clear(l.all)
+	*l = callers{all: l.all[:0]}
+}
+
+// proposes returns the first call that proposes, or nil. It is valid until a call comes or goes.
+func (l *callers) proposes() *call {
+	if l.wants[opPropose] == 0 {
+		return nil
+	}
+	for l.all[l.first].op != opPropose {
+		l.first++
+	}
+	return &l.all[l.first]
+}
+
+// offers reports whether a call proposes v.
+func (l *callers) offers(v Value) bool {
+	if l.values != nil {
+		return l.values[v] > 0
+	}
+	return slices.ContainsFunc(l.all, func(c call) bool { return c.op == opPropose && c.value == v })
+}
+
+// reads reports whether a call reads.
+func (l *callers) reads() bool { return l.wants[opRead] > 0 }
+
+// asks reports whether a call needs answers of its own, whatever attempt runs.
+func (l *callers) asks() bool { return l.wants[opRead]+l.wants[opReady] > 0 }
