@@ -1,8 +1,11 @@
 package paxos_test
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -12,17 +15,24 @@ import (
 )
 
 // Each server has as many instances open as Limits.MaxOpen allows, and no two the same: they have room for those of the others all
-// the same, else every server would wait for ever for others that have none.
+// the same, else every server would wait for ever for others that have none. The calls come within a moment, in random order, so that no
+// two servers hear of them in the same order.
 func TestServersFullOfCallsDecide(t *testing.T) {
-	for _, room := range []int{1, 2, 16} {
-		w := newWorld(t, paxostest.SimConfig{Limits: paxos.Limits{MaxOpen: room}, Timing: paxos.Timing{Pull: defaultPull}})
+	for _, tt := range []struct{ servers, room int }{
+		{3, 1}, {3, 2}, {3, 16}, {5, 1}, {5, 4}, {9, 1}, {9, 4}, {9, 16}, {15, 16}, {15, 64}, {64, 1}, {64, 4},
+	} {
+		w := newWorld(t, paxostest.SimConfig{Servers: tt.servers, Limits: paxos.Limits{MaxOpen: tt.room}, Timing: paxos.Timing{Pull: defaultPull}})
+		random := rand.New(rand.NewPCG(uint64(tt.servers), uint64(tt.room)))
 		var calls []*paxostest.Call
-		for id := paxos.ServerID(1); id <= 3; id++ {
-			for i := range room {
-				calls = append(calls, w.Propose(id, fmt.Sprintf("job %d of %d", i, id), "v"))
+		for id := paxos.ServerID(1); id <= paxos.ServerID(tt.servers); id++ {
+			for i := range tt.room {
+				w.At(time.Duration(random.IntN(50))*time.Millisecond, func() {
+					calls = append(calls, w.Propose(id, fmt.Sprintf("job %d of %d", i, id), "v"))
+				})
 			}
 		}
-		w.RunFor(5 * time.Minute)
+		w.RunFor(time.Second) // attempts that meet no other take 22 ms
+		require.Len(t, calls, tt.servers*tt.room)
 		for _, c := range calls {
 			requireSame(t, c, "v")
 		}
@@ -50,5 +60,42 @@ func TestServersFullOfTheUndecidedFinish(t *testing.T) {
 		for i := range room {
 			require.True(t, w.Stored(id, fmt.Sprintf("job %d of %d", i, id)).Chosen, "job %d of %d", i, id)
 		}
+	}
+}
+
+// The same of real Nodes, whose messages come in any order: every call ends while the callers wait. Then those of others are given up
+// where they can't end, and there is room for new ones at once.
+func TestNodesFullOfCallsDecide(t *testing.T) {
+	for _, tt := range []struct{ servers, room int }{{3, 1}, {9, 1}, {9, 4}, {9, 16}} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newTestCluster(t, membersOf(tt.servers))
+			c.config = func(cfg *paxos.Config) { cfg.Limits = paxos.Limits{MaxOpen: tt.room} }
+			c.startAll()
+			random := rand.New(rand.NewPCG(uint64(tt.servers), uint64(tt.room)))
+			c.net.obey(func(paxos.Packet, paxos.Message) []time.Duration {
+				return []time.Duration{time.Duration(random.IntN(20)) * time.Millisecond}
+			})
+			call := func(ctx context.Context, round int) (calls []<-chan outcome) {
+				for id, n := range c.nodes {
+					for i := range tt.room {
+						calls = append(calls, proposing(ctx, n, fmt.Sprintf("job %d of %d, round %d", i, id, round), "v"))
+					}
+				}
+				return calls
+			}
+			for _, o := range call(soon(t), 1) {
+				require.NoError(t, (<-o).err)
+			}
+			c.net.cut(c.ids()[tt.servers/2:]...) // no quorum is left
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			for _, o := range call(ctx, 2) {
+				require.ErrorIs(t, (<-o).err, context.DeadlineExceeded)
+			}
+			c.net.heal()
+			for _, o := range call(soon(t), 3) {
+				require.NoError(t, (<-o).err)
+			}
+		})
 	}
 }

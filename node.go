@@ -180,7 +180,7 @@ func readStorage(ctx context.Context, cfg Config) (r startRead, err error) {
 	if err := checkLast(cfg.Storage, r.state.Last); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
-	if r.open, err = undecided(ctx, cfg.Storage, maxBacklog*cfg.Limits.MaxOpen); err != nil {
+	if r.open, err = undecided(ctx, cfg.Storage, cfg.Limits.mostLater()); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
 	return r, nil
@@ -237,10 +237,6 @@ func (c Config) check() error {
 	}
 	return nil
 }
-
-// maxBacklog bounds the undecided instances that a start finishes, in multiples of Limits.MaxOpen. The others are found in
-// the storage when somebody asks, or at the next start.
-const maxBacklog = 16
 
 // undecided lists what the storage holds undecided, at most max names. It ends with ctx.
 func undecided(ctx context.Context, s Storage, max int) (names []string, err error) {

@@ -30,7 +30,7 @@ type Limits struct {
 	MaxHint   int // bytes of a value that a Prepare carries as a hint: 64 KiB; a larger one is not hinted
 	MaxPacket int // bytes of a Packet: 4 MiB; a message that is larger travels alone
 	MaxBatch  int // bytes of a Batch: 4 MiB; a record that is larger is saved alone
-	MaxOpen   int // undecided instances in memory: 65,536; beyond, calls get ErrBusy, and beyond twice as many messages are dropped
+	MaxOpen   int // undecided instances that calls wait for: 65,536; beyond, ErrBusy. In memory there may be twice as many, and a few thousand
 	MaxCalls  int // calls that wait: 65,536; beyond, ErrBusy
 	Cache     int // decisions kept in memory for late questions: 4,096, and no more than 64 MiB of values
 }

@@ -232,12 +232,15 @@ func (r *Replica) Tick(now time.Duration) {
 	r.pullsDue(now)
 	r.watchDue(now)
 	for {
-		inst := r.timers.due(now)
-		if inst == nil {
+		switch t := r.timers.due(now); {
+		case t == nil:
 			return
+		case t.evicted != nil:
+			r.silent(t.evicted)
+		default:
+			r.due(t.inst)
+			r.settle(t.inst)
 		}
-		r.due(inst)
-		r.settle(inst)
 	}
 }
 
@@ -274,10 +277,10 @@ func (r *Replica) Take(out *Output) bool {
 		if r.flight.freed {
 			r.takeOff()
 		}
-		if r.pulls.more && r.saves.unsaved <= maxUnsaved/2 {
+		if r.pulls.more && r.roomToFetch() {
 			r.fetchMore()
 		}
-		if len(r.backlog) > 0 && r.table.busy()-r.table.quiet.len <= r.limits.MaxOpen/2 {
+		if len(r.backlog) > 0 && r.unfinished() <= r.mostUnfinished()/2 {
 			r.openBacklog()
 		}
 		out.Save = r.beginSave()

@@ -83,12 +83,12 @@ func TestReplicaDecisionsThatWaitForTheDiskAreBounded(t *testing.T) {
 	p.limits = Limits{MaxOpen: 16, Cache: 16}
 	p.startAll()
 	p.hold = func(id ServerID) bool { return id == 3 }
-	for i := range 200 {
+	for i := range 2 * minWork {
 		p.propose(1, CallID(i+1), fmt.Sprint("job/", i), "v")
 		p.value(CallID(i + 1))
 		p.pass(lazySave)
 	}
-	assert.LessOrEqual(t, len(p.replicas[3].table.byName), 16+16, "instances in memory")
+	assert.LessOrEqual(t, len(p.replicas[3].table.byName), minWork, "instances in memory")
 }
 
 // Proofs of a broken protocol in decided instances stay in memory for ever, uncounted.
@@ -97,11 +97,15 @@ func TestReplicaStoppedInstancesAreBounded(t *testing.T) {
 	p.forged, p.limits = true, Limits{MaxOpen: 16, Cache: 16}
 	p.start(1)
 	p.run()
-	for i := range 200 {
+	for i := range 9 * minWork {
 		p.hear(1, 2, msg(t, fmt.Sprintf(`decided 1.2 "v" @job/%d`, i)), msg(t, fmt.Sprintf(`decided 1.2 "w" @job/%d`, i)))
-		p.pass(lazySave)
+		if i%64 == 0 {
+			p.pass(lazySave)
+		}
 	}
-	assert.LessOrEqual(t, len(p.replicas[1].table.byName), 16+16, "instances in memory")
+	assert.Len(t, p.replicas[1].table.byName, 8*minWork, "instances in memory")
+	p.propose(1, 1, "another", "v")
+	assert.ErrorIs(t, p.failed(1), ErrBusy)
 }
 
 // Every call ends, also one that begins after the identity was refused.

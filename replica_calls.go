@@ -144,8 +144,8 @@ func (r *Replica) call(c call, name string, err error) {
 			r.ended(c.id, name, known.decision(), nil)
 			return
 		}
-		if inst = r.open(name); inst == nil {
-			err = fmt.Errorf("%d instances are open, or not saved yet: %w", r.table.busy(), ErrBusy)
+		if inst = r.openForCall(name); inst == nil {
+			err = fmt.Errorf("%d instances are open, or not saved yet: %w", r.table.rooms[roomCalls]+r.table.rooms[roomOwn], ErrBusy)
 		}
 	}
 	if err != nil {

@@ -19,12 +19,13 @@ type instance struct {
 	alone      bool // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
 	overdue    bool // its silence ended, and there was no round to take over with: it is taken over when there is
 
-	timer    int                   // its place among the timers, from 1; 0: none
-	at       time.Duration         // when the first alarm is due
+	timer    timer                 // when the first alarm is due
 	alarms   [alarms]time.Duration // when each is; 0: it is not set
 	fetching Set                   // acceptors whose pulled names wait for its decision
 	calls    callers
-	list     *list // table.quiet, where it waits to leave memory, or flight.line; nil: neither
+	list     *list // table.quiet or table.watched, from where it may leave memory, or flight.line; nil: none
+	room     room  // in which it is counted
+	called   bool  // a call was made in it since it was last without anything to do
 	index    uint64
 	seen     uint64 // the highest round seen here
 	attempt  attempt
@@ -63,10 +64,16 @@ func (inst *instance) decision() Decision {
 	return Decision{inst.name, inst.save.Value, inst.save.Accepted}
 }
 
-// busy reports whether something of inst would be lost or is expected back: it can't leave memory.
+// unsettled reports whether inst waits for the disk, on which everything goes on by itself.
+func (inst *instance) unsettled() bool {
+	return inst.loading || inst.gathered || inst.saving || inst.save.stage != saved || inst.wantsRound
+}
+
+// busy reports whether something of inst would be lost or is expected back: it can't leave memory. What its timers are for can be
+// done later, and an attempt or a question for nobody here be given up.
 func (inst *instance) busy() bool {
-	return inst.loading || inst.gathered || inst.saving || inst.save.stage != saved || inst.timer != 0 || inst.wantsRound || inst.wantsRoom ||
-		inst.fetching != 0 || len(inst.calls.all) > 0 || inst.stopped != nil
+	return inst.unsettled() || inst.wantsRoom || inst.fetching != 0 || len(inst.calls.all) > 0 || inst.stopped != nil ||
+		inst.attempt.purpose == forTakeover
 }
 
 // A list is of instances, the one that came first at the front. An instance is in one at most.
@@ -101,23 +108,22 @@ func (l *list) remove(inst *instance) {
 	l.len--
 }
 
-// A table holds the instances in memory. Of a decided one, a memo stays. An undecided one that nobody here works on leaves when room is
-// wanted for another. All count towards Limits.MaxOpen: those that are worked on, those whose records a slow disk has not
-// saved, and those that have stopped. What other servers ask about may be as many again: see openForPeer.
+// A table holds the instances in memory. Of a decided one, a memo stays; of an undecided one that left and that this server has to see
+// finished, the silence. How many there are is in replica_room.go.
 type table struct {
 	byName  map[string]*instance
+	evicted map[string]*evicted
 	decided memos
 	recents recents
-	quiet   list
+	quiet   list        // may leave memory: nothing will happen there by itself
+	watched list        // may leave memory: timers are set
+	rooms   [rooms]int  // instances in each
 	open    int         // instances that are not decided
 	free    []*instance // for use again
 }
 
-// busy counts the instances that Limits.MaxOpen bounds.
-func (t *table) busy() int { return len(t.byName) }
-
 func (t *table) init() {
-	t.byName = map[string]*instance{}
+	t.byName, t.evicted = map[string]*instance{}, map[string]*evicted{}
 	t.decided.init()
 }
 
@@ -131,87 +137,6 @@ func (t *table) unused() (inst *instance) {
 		return inst
 	}
 	return new(instance)
-}
-
-// open returns the instance of that name, of which there is no memo, and has it loaded if it is not in memory. It returns nil if
-// there is no room: Limits.MaxOpen instances are open and busy.
-func (r *Replica) open(name string) *instance { return r.openIn(r.limits.MaxOpen, name) }
-
-// openForPeer is open for an instance that another server asks about. For those there is as much room again, which nothing of
-// this server's own can fill: servers that are all full, each of other instances, would else wait for each other for ever.
-func (r *Replica) openForPeer(name string) *instance { return r.openIn(2*r.limits.MaxOpen, name) }
-
-// openIn is open where as many instances as most may be busy.
-func (r *Replica) openIn(most int, name string) *instance {
-	t := &r.table
-	if inst := t.byName[name]; inst != nil {
-		return inst
-	}
-	if t.busy() >= r.limits.MaxOpen {
-		switch {
-		case t.quiet.first != nil:
-			r.drop(t.quiet.first)
-		case t.busy() >= most:
-			return nil
-		}
-	}
-	inst := t.unused()
-	inst.name, inst.loading, inst.since = name, true, r.now
-	t.byName[name] = inst
-	t.open++
-	r.loads = append(r.loads, name)
-	return inst
-}
-
-// openBacklog opens what the storage held undecided at the start, as far as there is room.
-func (r *Replica) openBacklog() {
-	for len(r.backlog) > 0 && r.table.busy()-r.table.quiet.len < r.limits.MaxOpen {
-		if name := r.backlog[0]; r.table.decided.find(name) == nil && r.open(name) == nil {
-			return
-		}
-		r.backlog = r.backlog[1:]
-	}
-}
-
-// drop takes inst out of memory; it must not be busy.
-func (r *Replica) drop(inst *instance) {
-	t := &r.table
-	if inst.list != nil {
-		inst.list.remove(inst)
-	}
-	delete(t.byName, inst.name)
-	if !inst.chosen {
-		t.open--
-	}
-	r.dropHint(inst)
-	*inst = instance{arrivals: inst.arrivals[:0], calls: callers{all: inst.calls.all[:0]}}
-	if len(t.free) < maxFree {
-		t.free = append(t.free, inst)
-	}
-}
-
-// settle is called after anything was done with inst: if nothing more is expected of it, it may leave memory.
-func (r *Replica) settle(inst *instance) {
-	t := &r.table
-	if inst.alarms[alarmWatch] == 0 && !inst.alone && inst.attempt.state == attemptNone && r.watches(inst) {
-		r.watch(inst)
-	}
-	if inst.busy() {
-		if inst.list == &t.quiet {
-			t.quiet.remove(inst)
-		}
-		return
-	}
-	switch {
-	case inst.list != nil:
-	case inst.chosen:
-		t.remember(inst, r.limits.Cache)
-		r.drop(inst)
-	case inst.save.Acceptor == Acceptor{} && inst.hint == "":
-		r.drop(inst)
-	default:
-		t.quiet.push(inst)
-	}
 }
 
 // Loaded answers Output.Load with what Storage.Load returned. rec.Instance is the name asked for, also if there is no
@@ -233,6 +158,7 @@ func (r *Replica) Loaded(now time.Duration, rec Record) {
 	arrivals := inst.arrivals
 	inst.arrivals = nil
 	for _, a := range arrivals {
+		r.saves.arrived -= len(a.m.Value)
 		if a.boot != a.peer.boot {
 			r.counters.Dropped++ // its sender has started anew since, and may have forgotten what it said
 			continue
@@ -245,6 +171,10 @@ func (r *Replica) Loaded(now time.Duration, rec Record) {
 		r.fetchLoaded(inst)
 	}
 	r.proceed(inst)
+	if inst.overdue {
+		inst.overdue = false
+		r.takeOver(inst)
+	}
 	r.settle(inst)
 }
 

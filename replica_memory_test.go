@@ -14,7 +14,7 @@ import (
 // checkTables checks what the parts of a Replica say of each other: an instance in memory is in one list or is busy, in the
 // batch that gathers if it says so, under its own name; timers, calls and counts agree.
 func checkTables(t require.TestingT, r *Replica) {
-	open, listed := 0, 0
+	open, listed, counted := 0, 0, [rooms]int{}
 	seen := map[*instance]string{}
 	for name, inst := range r.table.byName {
 		require.Equal(t, name, inst.name)
@@ -26,20 +26,32 @@ func checkTables(t require.TestingT, r *Replica) {
 		if inst.list != nil && !inst.wantsRoom {
 			listed++
 			require.False(t, inst.busy(), "%q is listed and busy", name)
-			require.Same(t, &r.table.quiet, inst.list)
+			if inst.timer.place == 0 {
+				require.Same(t, &r.table.quiet, inst.list, "%q", name)
+			} else {
+				require.Same(t, &r.table.watched, inst.list, "%q", name)
+			}
 			require.False(t, inst.chosen, "%q is decided, and no memo", name)
 		} else if r.stop == nil {
 			require.True(t, inst.busy(), "%q is in memory for ever", name)
 		}
-		if inst.timer != 0 {
-			require.Same(t, inst, r.timers.heap[inst.timer-1])
+		if inst.timer.place != 0 {
+			require.Same(t, &inst.timer, r.timers.heap[inst.timer.place-1])
+			require.Same(t, inst, inst.timer.inst)
 		}
-		require.False(t, !inst.chosen && inst.stopped == nil && len(inst.calls.all) > 0 && inst.timer == 0 && !inst.loading && !inst.wantsRound && !inst.wantsRoom && r.stop == nil,
+		require.NotContains(t, r.table.evicted, name, "it is in memory")
+		require.Equal(t, inst.roomNow(), inst.room, "%q", name)
+		counted[inst.room]++
+		require.False(t, !inst.chosen && inst.stopped == nil && len(inst.calls.all) > 0 && inst.timer.place == 0 && !inst.loading && !inst.wantsRound && !inst.wantsRoom && r.stop == nil,
 			"calls wait in %q, and nothing will happen", name)
 	}
 	require.Equal(t, open, r.table.open)
-	require.Equal(t, listed, r.table.quiet.len)
-	require.LessOrEqual(t, len(r.table.byName), 2*r.limits.MaxOpen)
+	require.Equal(t, listed, r.table.quiet.len+r.table.watched.len)
+	require.True(t, listed == 0 || len(r.table.byName) <= 2*r.limits.MaxOpen, "%d in memory, of which %d may leave it", len(r.table.byName), listed)
+	counted[roomNone], r.table.rooms[roomNone] = 0, 0
+	require.Equal(t, counted, r.table.rooms)
+	require.LessOrEqual(t, counted[roomCalls], r.limits.MaxOpen)
+	checkEvicted(t, r)
 	checkDecided(t, &r.table.decided, r.limits.Cache)
 	for i := range r.table.decided.held {
 		name := r.table.decided.at(r.table.decided.first() + i).name
@@ -53,12 +65,19 @@ func checkTables(t require.TestingT, r *Replica) {
 		require.Empty(t, inst.calls.all)
 		require.Empty(t, inst.arrivals)
 	}
-	for i, inst := range r.timers.heap {
-		require.Equal(t, i+1, inst.timer)
-		require.Same(t, inst, r.table.byName[inst.name])
-		require.False(t, i > 0 && inst.at < r.timers.heap[(i-1)/2].at, "the heap is in order")
+	for i, w := range r.timers.heap {
+		require.Equal(t, i+1, w.place)
+		require.False(t, i > 0 && w.at < r.timers.heap[(i-1)/2].at, "the heap is in order")
+		if w.evicted != nil {
+			require.Same(t, w.evicted, r.table.evicted[w.evicted.name])
+		} else {
+			require.Same(t, w.inst, r.table.byName[w.inst.name])
+		}
 	}
 	calls, takeovers, hints := 0, 0, 0
+	for _, e := range r.table.evicted {
+		hints += len(e.hint)
+	}
 	fetches := map[int]int{} // by position
 	for _, inst := range r.table.byName {
 		hints += len(inst.hint)
@@ -114,6 +133,18 @@ func checkTables(t require.TestingT, r *Replica) {
 			require.Equal(t, fetches[p.position], p.pull.open, "server %d", p.id)
 			require.NotZero(t, p.pull.at, "nothing is pulled from server %d any more", p.id)
 		}
+	}
+}
+
+// checkEvicted checks what stays of instances that left memory: each has a silence, which ends.
+func checkEvicted(t require.TestingT, r *Replica) {
+	require.LessOrEqual(t, len(r.table.evicted), r.limits.mostLater())
+	for name, e := range r.table.evicted {
+		require.Equal(t, name, e.name)
+		require.Same(t, e, e.timer.evicted)
+		require.NotZero(t, e.place, "nobody watches %q", name)
+		require.Same(t, &e.timer, r.timers.heap[e.place-1])
+		require.Nil(t, r.table.decided.find(name), "it is decided")
 	}
 }
 
@@ -186,28 +217,26 @@ func TestReplicaDecidedInstancesLeaveMemory(t *testing.T) {
 func TestReplicaUnsavedInstanceIsNotEvicted(t *testing.T) {
 	t.Run("undecided", func(t *testing.T) {
 		p := newPump(t, membersOf(3))
-		p.forged, p.limits = true, Limits{MaxOpen: 1, Cache: 1} // room for two that others ask about
+		p.forged, p.limits = true, Limits{MaxOpen: 1, Cache: 1} // two may stay in memory
 		p.start(1)
 		p.run()
 		p.hold = func(ServerID) bool { return true }
 		p.hear(1, 2, msg(t, "prepare 5.2 @a"))    // its Save runs
 		p.hear(1, 2, msg(t, `accept 5.2 "v" @b`)) // gathers
-		assert.Empty(t, p.hear(1, 2, msg(t, "prepare 5.2 @c")), "no room")
-		assert.Equal(t, uint64(1), p.replicas[1].counters.Dropped)
-		assert.Equal(t, []string{"a", "b"}, p.loads)
-		p.propose(1, 1, "c", "v")
-		assert.ErrorIs(t, p.failed(1), ErrBusy)
-		assert.Equal(t, []string{"1 -> 2: promise 5.2 @a"}, p.ends(1))
-		leaveAlone(p, "a")
 		p.hear(1, 2, msg(t, "prepare 5.2 @c"))
-		assert.NotContains(t, p.replicas[1].table.byName, "a", "it had nothing to lose any more")
+		assert.Equal(t, []string{"a", "b", "c"}, p.loads)
+		assert.Len(t, p.replicas[1].table.byName, 3, "none can leave")
+		assert.Equal(t, []string{"1 -> 2: promise 5.2 @a"}, p.ends(1))
+		checkTables(t, p.replicas[1])
+		assert.NotContains(t, p.replicas[1].table.byName, "a", "it has nothing to lose any more")
+		assert.Contains(t, p.replicas[1].table.evicted, "a")
+		p.hear(1, 2, msg(t, "prepare 5.2 @d")) // whose Save is the next but one
 		assert.Contains(t, p.replicas[1].table.byName, "b")
-		assert.Equal(t, []string{"1 -> 2: accepted 5.2 @b"}, p.ends(1))
-		assert.Equal(t, []string{"1 -> 2: promise 5.2 @c"}, p.ends(1))
+		assert.Contains(t, p.replicas[1].table.byName, "c")
+		assert.Equal(t, []string{"1 -> 2: accepted 5.2 @b", "1 -> 2: promise 5.2 @c"}, p.ends(1))
+		assert.Equal(t, []string{"1 -> 2: promise 5.2 @d"}, p.ends(1))
 		p.hold = nil
-		leaveAlone(p, "c")
 		assert.Equal(t, []string{"1 -> 3: nack 4.3 above 5.2 @a"}, p.hear(1, 3, msg(t, "prepare 4.3 @a")), "it remembers its promise")
-		leaveAlone(p, "a")
 		assert.Equal(t, []string{`1 -> 3: promise 6.3 (5.2 "v") @b`}, p.hear(1, 3, msg(t, "prepare 6.3 @b")), "and its vote")
 		checkTables(t, p.replicas[1])
 	})
@@ -247,7 +276,7 @@ func leaveAlone(p *pump, name string) {
 }
 
 // Limits.MaxOpen: undecided instances that nobody works on make room for others, the oldest first; those that somebody works
-// on do not.
+// on do not. In all there are twice as many.
 func TestReplicaMaxOpen(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.forged, p.limits = true, Limits{MaxOpen: 4}
@@ -262,8 +291,8 @@ func TestReplicaMaxOpen(t *testing.T) {
 		checkTables(t, p.replicas[1])
 	}
 	table := p.replicas[1].table.byName
-	assert.Len(t, table, 4)
-	for _, name := range []string{"busy", "waits", "job/98", "job/99"} {
+	assert.Len(t, table, 2*4)
+	for _, name := range []string{"busy", "waits", "job/94", "job/95", "job/96", "job/97", "job/98", "job/99"} {
 		assert.Contains(t, table, name)
 	}
 	assert.Equal(t, []string{"1 -> 3: nack 4.3 above 5.2 @job/0"}, p.hear(1, 3, msg(t, "prepare 4.3 @job/0")), "its promise is in the storage")
@@ -295,22 +324,26 @@ func TestReplicaMemoryIsUsedAgainClean(t *testing.T) {
 	p.replicas[1].settle(a)
 	old := p.replicas[1].table.byName["a"]
 	assert.Equal(t, []string{"1 -> 3: state 1.3 @b"}, p.hear(1, 3, msg(t, "query 1.3 @b")))
+	p.hear(1, 3, msg(t, "prepare 1.3 @b"))
+	require.Same(t, old, p.replicas[1].table.byName["a"], "there is room for two")
 	assert.Equal(t, []string{"1 -> 3: promise 1.3 @c"}, p.hear(1, 3, msg(t, "prepare 1.3 @c")))
 	inst := p.replicas[1].table.byName["c"]
 	require.Same(t, old, inst)
 	assert.Equal(t, Acceptor{Promised: Ballot{1, 3}}, inst.save.Acceptor)
 	want := instance{name: "c", save: inst.save, seen: 1, since: p.now, ballots: 1, arrivals: inst.arrivals, calls: inst.calls}
-	want.alarms[alarmWatch], want.at, want.timer = inst.at, inst.at, inst.timer
+	want.alarms[alarmWatch], want.timer = inst.timer.at, inst.timer
+	want.list, want.prev = &p.replicas[1].table.watched, p.replicas[1].table.byName["b"]
 	assert.Equal(t, want, *inst)
 	checkTables(t, p.replicas[1])
 }
 
-// What the storage holds undecided is opened at the start, as far as there is room.
+// What the storage holds undecided is opened at the start, as far as there is room: half of MaxOpen at a time, or 32.
 func TestReplicaOpenAtStart(t *testing.T) {
-	for _, room := range []int{3, 5, 10} {
+	const names = 100
+	for _, room := range []int{3, 100, 1000} {
 		p := newPump(t, membersOf(3))
 		p.forged, p.limits = true, Limits{MaxOpen: room}
-		for i := range 5 {
+		for i := range names {
 			name := fmt.Sprint("job/", i)
 			p.records[1][name] = Record{Instance: name, Acceptor: Acceptor{Promised: Ballot{5, 2}}}
 		}
@@ -318,11 +351,11 @@ func TestReplicaOpenAtStart(t *testing.T) {
 		p.state[1].Last = 1
 		p.start(1)
 		p.run()
-		assert.Len(t, p.loads, min(room, 5))
-		assert.Len(t, p.replicas[1].table.byName, min(room, 5))
-		p.pass(10 * time.Second) // nobody knows a value, so they are left alone, and make room for the rest
-		assert.Len(t, p.loads, 5)
-		for i := range 5 {
+		assert.Len(t, p.loads, min(max(room, 64)/2, names))
+		p.pass(time.Minute) // nobody knows a value, so they are left alone, and make room for the rest
+		assert.Subset(t, p.loads, []string{"job/0", fmt.Sprint("job/", names-1)})
+		assert.Empty(t, p.replicas[1].backlog)
+		for i := range names {
 			name := fmt.Sprint("job/", i)
 			assert.Equal(t, []string{"1 -> 3: nack 4.3 above 5.2 @" + name}, p.hear(1, 3, msg(t, "prepare 4.3 @"+name)))
 			p.pass(10 * time.Second)

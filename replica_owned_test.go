@@ -198,7 +198,6 @@ func TestReplicaOwnedOncePerLife(t *testing.T) {
 			p.replicas[1].Cancel(p.now, 1)
 			p.pass(time.Second)
 			r := p.replicas[1]
-			r.timers.stopAll(r.table.byName[name]) // what it watches stays in memory, so it takes force
 			require.False(t, r.table.byName[name].busy())
 			r.drop(r.table.byName[name])
 			p.lose = nil

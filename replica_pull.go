@@ -337,10 +337,11 @@ func (r *Replica) fetch(p *peer) {
 			q.names = q.names[1:]
 			continue
 		}
-		inst := r.open(q.names[0])
-		if inst == nil {
-			break // no room: the page is asked for again later
+		if !r.roomToFetch() {
+			r.pulls.more = true // when the disk has gone on
+			break
 		}
+		inst := r.openForWork(q.names[0])
 		q.names = q.names[1:]
 		if inst.chosen || inst.stopped != nil || inst.fetching.Has(p.position) {
 			r.settle(inst)
@@ -361,6 +362,9 @@ func (r *Replica) fetch(p *peer) {
 	}
 	r.pullAt(p, r.now+max(2*r.timing.Phase, r.timing.Pull/4))
 }
+
+// roomToFetch reports whether there is room for decisions that are asked for: what can't be saved soon would be dropped.
+func (r *Replica) roomToFetch() bool { return r.saves.unsaved <= maxUnsaved/2 && r.roomForWork() }
 
 // fetchOne asks p for the decision of inst, which is loaded.
 func (r *Replica) fetchOne(inst *instance, p *peer) {

@@ -269,13 +269,13 @@ func TestReplicaCatchUpLeavesRoom(t *testing.T) {
 		p.tells(from, 100)
 		p.tells(from, 100, namesMessage(100+uint64(from), 0, 2, 100, names...))
 	}
-	assert.LessOrEqual(t, p.replicas[1].table.busy(), 16)
+	assert.LessOrEqual(t, len(p.replicas[1].table.byName), 16)
 	p.propose(1, 1, "lunch", "burger")
 	assert.NotContains(t, p.done, CallID(1), "it waits for the others, and there is room for it")
 	for i := range names {
 		p.tells(2, 100, msg(t, fmt.Sprintf(`decided 9.2 "v" @job/%d`, i)))
 		p.pass(lazySave)
-		assert.LessOrEqual(t, p.replicas[1].table.busy(), 16+1)
+		assert.LessOrEqual(t, len(p.replicas[1].table.byName), 16+1)
 	}
 	p.pass(time.Second)
 	assert.Equal(t, "2/66/100,3/67/100", p.state[1].Pulled)

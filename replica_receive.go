@@ -129,7 +129,7 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 			return
 		}
 		if inst == nil {
-			inst = r.openForPeer(m.Instance)
+			inst = r.openForWork(m.Instance)
 		}
 		if inst == nil {
 			r.counters.Dropped++
@@ -138,6 +138,7 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 		if inst.loading {
 			if len(inst.arrivals) < maxArrivals {
 				inst.arrivals = append(inst.arrivals, arrival{teller{from, from.boot}, *m})
+				r.saves.arrived += len(m.Value)
 			} else {
 				r.counters.Dropped++
 			}

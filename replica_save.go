@@ -20,6 +20,7 @@ type saves struct {
 	added, taken, kept uint64        // instances that came into gather so far, left it, and are durable: first in, first out
 	gather             []*instance   // changed since their last snapshot, each once
 	unsaved            int           // bytes of the values in gather and running that are new to the storage
+	arrived            int           // bytes of the values in the arrivals of instances that are being loaded
 	running            []*instance   // in the snapshot of the Save that runs
 	waitRun            []reply       // replies that leave when the Save that runs is done
 	waitNew            []reply       // replies that leave when the next Save is
@@ -132,7 +133,7 @@ func (s *saves) count(inst *instance) {
 // full reports whether the disk is so far behind that m, about inst or about none in memory, is not taken. What adds nothing is, and
 // what a call waits for.
 func (s *saves) full(inst *instance, m *Message) bool {
-	if m.Kind != KindAccept && m.Kind != KindDecided || s.unsaved+len(m.Value) <= maxUnsaved {
+	if m.Kind != KindAccept && m.Kind != KindDecided || s.unsaved+s.arrived+len(m.Value) <= maxUnsaved {
 		return false
 	}
 	return inst == nil || inst.loading || inst.save.Value != m.Value && !inst.chosen && inst.calls.len() == 0

@@ -21,9 +21,12 @@ type Counters struct {
 	Fetched             uint64 // decisions asked for because another server's list had them
 	Decided             uint64 // instances learned to be decided
 	Dropped             uint64 // messages that were not valid, or found no room
-	DroppedPackets      uint64 // packets that were refused or late
-	Strangers           uint64 // those of them that came from no member, or were for another server
-	Faults              uint64 // proofs that some server broke the protocol
+	// Unwatched counts the undecided instances that left memory for want of room, and that this server will not finish before
+	// somebody asks for them, or it starts again: it remembers 16 x Limits.MaxOpen of them, or 4,096 where that is more.
+	Unwatched      uint64
+	DroppedPackets uint64 // packets that were refused or late
+	Strangers      uint64 // those of them that came from no member, or were for another server
+	Faults         uint64 // proofs that some server broke the protocol
 }
 
 // A PeerStatus is what a server knows of another.
@@ -56,7 +59,7 @@ type Status struct {
 	Boot    uint64
 	Members string // cluster, acceptors and quorum, in words
 	Calls   int    // that wait
-	Open    int    // instances in memory that are not decided
+	Open    int    // instances that are not decided, in memory or to come back to it
 	// Instances are those of them that have been open for longest, 1,000 at most, the oldest first.
 	Instances []OpenInstance
 	// NoQuorum is for how long no quorum has answered this server's attempts and questions; 0: the last ones were answered.
@@ -73,7 +76,7 @@ type Status struct {
 func (r *Replica) Status(now time.Duration) Status {
 	r.input(now)
 	s := Status{ID: r.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Members: r.members.String(), Calls: len(r.calls),
-		Open: r.table.open, Index: r.saves.index, Counters: r.counters, Err: r.stop}
+		Open: r.table.open + len(r.table.evicted), Index: r.saves.index, Counters: r.counters, Err: r.stop}
 	if r.quorums.lost {
 		s.NoQuorum = max(r.now-r.quorums.since, 1)
 	}
@@ -101,6 +104,9 @@ func (r *Replica) oldest(most int) (open []OpenInstance) {
 			b = inst.attempt.ballot
 		}
 		open = append(open, OpenInstance{inst.name, r.now - inst.since, b, inst.calls.len(), inst.alone})
+	}
+	for _, e := range r.table.evicted {
+		open = append(open, OpenInstance{Instance: e.name, Age: r.now - e.since, Ballot: e.promised})
 	}
 	slices.SortFunc(open, func(a, b OpenInstance) int {
 		return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))

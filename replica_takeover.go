@@ -71,14 +71,16 @@ func (r *Replica) jitter(most time.Duration) time.Duration {
 func (r *Replica) takeOver(inst *instance) {
 	own := inst.hint
 	switch {
+	case inst.loading:
+		inst.overdue = true
+		return
 	case !r.watches(inst) || inst.attempt.state != attemptNone || inst.wantsRound:
 		return // settle begins a new silence when the attempt ends without a decision
 	case inst.save.stage != saved:
 		r.watch(inst) // the own disk is slower than the silence: another ballot would wait for it, too
 		return
-	case r.takeovers >= maxTakeovers:
-		wait := r.timing.Phase / 2 // and longer where more wait, so that all together look no more often
-		r.timers.set(inst, alarmWatch, r.now+wait+r.jitter(wait*time.Duration(1+r.table.open/maxTakeovers)))
+	case r.takeovers >= r.limits.mostTakeovers():
+		r.timers.set(inst, alarmWatch, r.anotherTime())
 		return
 	case !inst.save.Accepted.IsZero():
 		own = inst.save.Value
@@ -94,4 +96,11 @@ func (r *Replica) takeOver(inst *instance) {
 		r.counters.Takeovers++
 	}
 	inst.overdue = inst.wantsRound
+}
+
+// anotherTime is when an instance that can't be taken over now is looked at again: later where more wait, so that all together look no
+// more often.
+func (r *Replica) anotherTime() time.Duration {
+	wait := r.timing.Phase / 2
+	return r.now + wait + r.jitter(wait*time.Duration(1+(r.table.open+len(r.table.evicted))/r.limits.mostTakeovers()))
 }

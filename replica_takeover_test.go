@@ -259,7 +259,7 @@ func TestReplicaTakeoversThatWaitAreQuiet(t *testing.T) {
 		p.pass(2 * time.Second) // nobody answers
 		for end := p.now + 2*time.Second; p.now < end; {
 			p.now, _ = r.Next()
-			for _, inst := range r.timers.heap {
+			for _, inst := range r.table.byName {
 				if inst.alarms[alarmWatch] != 0 && inst.alarms[alarmWatch] <= p.now && inst.attempt.state == attemptNone {
 					times++
 				}

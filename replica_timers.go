@@ -12,11 +12,19 @@ const (
 	alarms
 )
 
-// timers holds the instances that an alarm is set for, as a heap by the time of the first. An instance knows its place, so
-// setting an alarm anew moves it.
-type timers struct{ heap []*instance }
+// A timer is when something is due: the first alarm of an instance in memory, or the silence of one that has left it. It knows its
+// place, so setting it anew moves it.
+type timer struct {
+	place   int // among the timers, from 1; 0: it is not set
+	at      time.Duration
+	inst    *instance
+	evicted *evicted // inst is nil then
+}
 
-// next returns when the first alarm is due.
+// timers holds the timers that are set, as a heap by time.
+type timers struct{ heap []*timer }
+
+// next returns when the first timer is due.
 func (t *timers) next() (time.Duration, bool) {
 	if len(t.heap) == 0 {
 		return 0, false
@@ -24,8 +32,8 @@ func (t *timers) next() (time.Duration, bool) {
 	return t.heap[0].at, true
 }
 
-// due returns the instance whose alarm is due first, or nil.
-func (t *timers) due(now time.Duration) *instance {
+// due returns the timer that is due first, or nil.
+func (t *timers) due(now time.Duration) *timer {
 	if len(t.heap) == 0 || t.heap[0].at > now {
 		return nil
 	}
@@ -58,32 +66,39 @@ func (t *timers) plan(inst *instance) {
 			first = at
 		}
 	}
-	switch {
-	case first == 0:
-		t.remove(inst)
-		return
-	case inst.timer == 0:
-		t.heap = append(t.heap, inst)
-		inst.timer = len(t.heap)
-	case first == inst.at:
+	if first == 0 {
+		t.remove(&inst.timer)
 		return
 	}
-	inst.at = first
-	t.down(t.up(inst.timer - 1))
+	inst.timer.inst = inst
+	t.put(&inst.timer, first)
 }
 
-func (t *timers) remove(inst *instance) {
-	if inst.timer == 0 {
+// put has w be due at that time.
+func (t *timers) put(w *timer, at time.Duration) {
+	switch {
+	case w.place == 0:
+		t.heap = append(t.heap, w)
+		w.place = len(t.heap)
+	case at == w.at:
 		return
 	}
-	i, end := inst.timer-1, len(t.heap)-1
-	inst.timer = 0
+	w.at = at
+	t.down(t.up(w.place - 1))
+}
+
+func (t *timers) remove(w *timer) {
+	if w.place == 0 {
+		return
+	}
+	i, end := w.place-1, len(t.heap)-1
+	w.place = 0
 	moved := t.heap[end]
 	t.heap[end] = nil
 	t.heap = t.heap[:end]
 	if i < end {
 		t.heap[i] = moved
-		moved.timer = i + 1
+		moved.place = i + 1
 		t.down(t.up(i))
 	}
 }
@@ -114,5 +129,5 @@ func (t *timers) down(i int) {
 
 func (t *timers) swap(i, j int) {
 	t.heap[i], t.heap[j] = t.heap[j], t.heap[i]
-	t.heap[i].timer, t.heap[j].timer = i+1, j+1
+	t.heap[i].place, t.heap[j].place = i+1, j+1
 }

@@ -1,0 +1,275 @@
+package paxos
+
+import "time"
+
+// Room. An instance in memory is in one of these rooms, or in none. No room can be filled by what is in another: servers whose own
+// calls took the room for those of the others, each in other instances, would wait for each other for ever.
+//
+//	calls     calls wait in it                                       Limits.MaxOpen; beyond, calls get ErrBusy
+//	own       its calls have ended, and the disk has not all of it   MaxOpen or minOwn; beyond, calls get ErrBusy
+//	work      others ask about it, and the disk is at work           MaxOpen or minWork; beyond, messages are dropped
+//	fetching  its decision was asked for                             see fetch
+//	none      it is being taken over                                 see mostTakeovers
+//	none      it waits for a silence to end, or for nothing          what is left of 2 x MaxOpen in all
+//
+// What is in the rooms own and work leaves them as the disk goes on, whatever other servers do. An acceptor needs no more room than that
+// to answer. So with a quorum of acceptors that go on, every call ends, at however many servers and however small MaxOpen is.
+//
+// What waits for a silence leaves memory when there is more than 2 x MaxOpen in it: see evicted.
+type room uint8
+
+const (
+	roomNone room = iota
+	roomCalls
+	roomOwn
+	roomWork
+	roomFetching
+	rooms
+)
+
+// The least room for what ends by itself, however small Limits.MaxOpen is.
+const (
+	minOwn  = 64
+	minWork = 1024
+)
+
+// mostWork is how many instances may be in the room work.
+func (l Limits) mostWork() int { return max(l.MaxOpen, minWork) }
+
+// mostOwn is how many instances may be in the room own.
+func (l Limits) mostOwn() int { return max(l.MaxOpen, minOwn) }
+
+// mostTakeovers is how many instances may be taken over at a time.
+func (l Limits) mostTakeovers() int { return min(maxTakeovers, max(l.MaxOpen, 16)) }
+
+// mostLater is how many instances are remembered that are to be finished later: of those that the storage held undecided at the start,
+// and of those that have left memory.
+func (l Limits) mostLater() int { return 16 * max(l.MaxOpen, 256) }
+
+// roomNow returns the room that inst is in.
+func (inst *instance) roomNow() room {
+	switch {
+	case inst.name == readyName: // there is one
+		return roomNone
+	case len(inst.calls.all) > 0:
+		return roomCalls
+	case inst.fetching != 0:
+		return roomFetching
+	case !inst.unsettled():
+		return roomNone
+	case inst.called:
+		return roomOwn
+	}
+	return roomWork
+}
+
+// openForCall returns the instance of that name, of which there is no memo, for a call. It returns nil if there is no room.
+func (r *Replica) openForCall(name string) *instance {
+	t := &r.table
+	inst := t.byName[name]
+	switch {
+	case name == readyName:
+	case inst != nil && (inst.room == roomCalls || inst.chosen || inst.stopped != nil):
+	case t.rooms[roomCalls] >= r.limits.MaxOpen, t.rooms[roomOwn] >= r.limits.mostOwn(), r.full():
+		return nil
+	}
+	if inst == nil {
+		inst = r.open(name)
+	}
+	inst.called = true
+	return inst
+}
+
+// openForWork returns the instance of that name, of which there is no memo, for something that is done as soon as the disk has done
+// its part. It returns nil if there is no room.
+func (r *Replica) openForWork(name string) *instance {
+	if inst := r.table.byName[name]; inst != nil {
+		return inst
+	}
+	if !r.roomForWork() {
+		return nil
+	}
+	return r.open(name)
+}
+
+func (r *Replica) roomForWork() bool {
+	return r.table.rooms[roomWork] < r.limits.mostWork() && !r.full()
+}
+
+// full reports whether there are so many instances in memory that no other may come. It takes instances that have stopped, of which the
+// proof stays.
+func (r *Replica) full() bool { return len(r.table.byName) >= 8*r.limits.mostWork() }
+
+// open brings an instance into memory that is not there, and has it loaded.
+func (r *Replica) open(name string) *instance {
+	r.makeRoom(1)
+	t := &r.table
+	inst := t.unused()
+	inst.name, inst.loading, inst.since = name, true, r.now
+	t.byName[name] = inst
+	t.open++
+	r.loads = append(r.loads, name)
+	r.comeBack(inst)
+	r.count(inst)
+	return inst
+}
+
+// makeRoom has instances leave memory so that so many more are no more than there may be, as far as there are such that can: those
+// first that came to rest first.
+func (r *Replica) makeRoom(more int) {
+	t := &r.table
+	for len(t.byName)+more > 2*r.limits.MaxOpen {
+		switch {
+		case t.quiet.first != nil:
+			r.drop(t.quiet.first)
+		case t.watched.first != nil:
+			r.evict(t.watched.first)
+		default:
+			return
+		}
+	}
+}
+
+// openBacklog opens what the storage held undecided at the start, as far as there is room: half of that for work at most.
+func (r *Replica) openBacklog() {
+	for len(r.backlog) > 0 && r.unfinished() < r.mostUnfinished() {
+		if name := r.backlog[0]; r.table.decided.find(name) == nil && r.openForWork(name) == nil {
+			return
+		}
+		r.backlog = r.backlog[1:]
+	}
+}
+
+// unfinished is how many instances this server sees to that nobody here waits for.
+func (r *Replica) unfinished() int {
+	t := &r.table
+	return len(t.byName) - t.rooms[roomCalls] - t.quiet.len + len(t.evicted)
+}
+
+func (r *Replica) mostUnfinished() int { return max(r.limits.MaxOpen, minOwn) / 2 }
+
+// drop takes inst out of memory; it must not be busy.
+func (r *Replica) drop(inst *instance) {
+	t := &r.table
+	if inst.list != nil {
+		inst.list.remove(inst)
+	}
+	r.timers.stopAll(inst)
+	delete(t.byName, inst.name)
+	if !inst.chosen {
+		t.open--
+	}
+	t.rooms[inst.room]--
+	r.dropHint(inst)
+	*inst = instance{arrivals: inst.arrivals[:0], calls: callers{all: inst.calls.all[:0]}}
+	if len(t.free) < maxFree {
+		t.free = append(t.free, inst)
+	}
+}
+
+// count counts inst in the room that it is in now.
+func (r *Replica) count(inst *instance) {
+	if now := inst.roomNow(); now != inst.room {
+		r.table.rooms[inst.room]--
+		r.table.rooms[now]++
+		inst.room = now
+	}
+}
+
+// settle is called after anything was done with inst: if nothing more is expected of it, it may leave memory.
+func (r *Replica) settle(inst *instance) {
+	t := &r.table
+	if inst.alarms[alarmWatch] == 0 && !inst.alone && inst.attempt.state == attemptNone && r.watches(inst) {
+		r.watch(inst)
+	}
+	r.count(inst)
+	if inst.busy() {
+		if inst.list == &t.quiet || inst.list == &t.watched {
+			inst.list.remove(inst)
+		}
+		return
+	}
+	inst.called = false
+	rests := &t.quiet
+	switch {
+	case inst.chosen:
+		t.remember(inst, r.limits.Cache)
+		r.drop(inst)
+		return
+	case inst.timer.place != 0:
+		rests = &t.watched
+	case inst.save.Acceptor == Acceptor{} && inst.hint == "":
+		r.drop(inst)
+		return
+	}
+	if inst.list != rests {
+		if inst.list != nil {
+			inst.list.remove(inst)
+		}
+		rests.push(inst)
+		r.makeRoom(0)
+	}
+}
+
+// An evicted is what stays of an instance that left memory because there was no room for it, and that this server has to see finished:
+// its silence, and what is known of it but not stored. The instance comes back when somebody asks about it, or when the silence ends.
+type evicted struct {
+	timer
+	name       string
+	hint       Value
+	hintBallot Ballot
+	promised   Ballot // for Status
+	since      time.Duration
+	ballots    int
+}
+
+// evict has inst leave memory, which is in table.watched. An attempt or a question that is under way is given up.
+func (r *Replica) evict(inst *instance) {
+	r.endAttempt(inst)
+	if inst.alarms[alarmWatch] == 0 && !inst.alone && r.watches(inst) {
+		r.watch(inst)
+	}
+	if at := inst.alarms[alarmWatch]; at != 0 {
+		r.keep(inst, at)
+	}
+	r.drop(inst)
+}
+
+// keep keeps what is needed to see to it that inst, which leaves memory, is finished: at that time, if nobody has until then.
+func (r *Replica) keep(inst *instance, at time.Duration) {
+	t := &r.table
+	if len(t.evicted) >= r.limits.mostLater() {
+		r.counters.Unwatched++
+		return
+	}
+	e := &evicted{name: inst.name, hint: inst.hint, hintBallot: inst.hintBallot, promised: inst.save.Promised, since: inst.since, ballots: inst.ballots}
+	e.timer.evicted = e
+	t.evicted[e.name] = e
+	r.timers.put(&e.timer, at)
+	inst.hint = "" // it is counted for e now
+}
+
+// comeBack gives inst, which comes into memory, what was kept of it.
+func (r *Replica) comeBack(inst *instance) {
+	t := &r.table
+	if len(t.evicted) == 0 {
+		return
+	}
+	e := t.evicted[inst.name]
+	if e == nil {
+		return
+	}
+	delete(t.evicted, e.name)
+	r.timers.remove(&e.timer)
+	inst.hint, inst.hintBallot, inst.since, inst.ballots = e.hint, e.hintBallot, e.since, e.ballots
+	r.timers.set(inst, alarmWatch, e.at)
+}
+
+// silent is called when the silence of an instance has ended that is not in memory: it comes back, to be taken over, if that may begin.
+func (r *Replica) silent(e *evicted) {
+	if r.takeovers >= r.limits.mostTakeovers() || !r.roomForWork() {
+		r.timers.put(&e.timer, r.anotherTime())
+		return
+	}
+	r.open(e.name) // whose silence has ended
+}
