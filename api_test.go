@@ -160,7 +160,7 @@ var (
 	_ = paxos.Limits{MaxValue: 0, MaxHint: 0, MaxPacket: 0, MaxBatch: 0, MaxOpen: 0, MaxCalls: 0, Cache: 0}
 	_ = paxos.Timing{Phase: time.Duration(0), Silence: time.Duration(0), MaxSilence: time.Duration(0), MaxBackoff: time.Duration(0),
 		Pull: time.Duration(0)}
-	_ = paxos.Status{Instances: []paxos.OpenInstance{}, NoQuorum: time.Duration(0)}
+	_ = paxos.Status{Instances: []paxos.OpenInstance{}, NoQuorum: time.Duration(0), StorageWait: time.Duration(0)}
 	_ = paxos.OpenInstance{Instance: "", Age: time.Duration(0), Ballot: paxos.Ballot{}, Calls: 0, Alone: false}
 	_ = paxos.Counters{Takeovers: uint64(0), Fetched: uint64(0)}
 	_ = paxos.Decision{Instance: "", Value: paxos.Value(""), Ballot: paxos.Ballot{}}

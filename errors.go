@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The errors that a call can wrap, for errors.Is. Every error of Start and of a call on a Node or a Replica is an *OpError around
@@ -42,6 +43,9 @@ type OpError struct {
 	Silent   []ServerID // acceptors that did not answer
 	Quorum   string     // what the phase wants, in words: "majority(3) needs 2"
 	Err      error      // why the call ended
+	// Storage is for how long this server's own storage has not answered what the call waits for: the Load of its instance, or the
+	// Save of the own vote. 0: it waits for neither, or for no longer than Timing.Phase.
+	Storage time.Duration
 
 	unsent bool // certain: no value of this call has left
 }
@@ -52,6 +56,9 @@ func (e *OpError) Error() string {
 	b.WriteString("paxos: " + e.Op)
 	if e.Instance != "" {
 		fmt.Fprintf(&b, " %q", e.Instance)
+	}
+	if e.Storage > 0 {
+		fmt.Fprintf(&b, ": this server's storage has not answered for %v", e.Storage.Round(time.Millisecond))
 	}
 	cause := ""
 	if e.Err != nil {

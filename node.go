@@ -71,6 +71,7 @@ type Node struct {
 
 	refused  []string // by peer, what was logged last
 	refusals uint64   // how many the Replica had counted then
+	hung     bool     // the storage did not answer, and the log says so
 	quorums  uint64   // how many losses and ends of losses, likewise
 
 	wake    chan struct{} // there may be something to do

@@ -65,6 +65,7 @@ func (n *Node) begin(now time.Duration, c *nodeCall) {
 		return
 	case opStatus:
 		c.status = n.replica.Status(now)
+		c.status.StorageWait, _ = n.storageWait()
 		c.done <- Done{}
 		return
 	}

@@ -180,8 +180,34 @@ func (n *Node) reportAll(out *Output) {
 
 // reportChanges logs what has changed: whether a quorum answers, and who takes nothing from whom.
 func (n *Node) reportChanges() {
+	n.reportStorage()
 	n.reportQuorum()
 	n.reportRefusals()
+}
+
+// storageWait returns for how long the storage has not answered, and which call.
+func (n *Node) storageWait() (d time.Duration, call string) {
+	d, call = n.replica.saveWait(), "Save"
+	if n.reading > 0 {
+		if load := n.loads.oldest(); load > d {
+			return load, "Load"
+		}
+	}
+	return d, call
+}
+
+// reportStorage logs that the storage does not answer, and that it answers again: one line each.
+func (n *Node) reportStorage() {
+	wait, call := n.storageWait()
+	hangs := wait >= n.config.Timing.Silence
+	if hangs == n.hung {
+		return
+	}
+	if n.hung = hangs; hangs {
+		n.report.log(slog.LevelWarn, "the storage does not answer", "call", call, "for", wait)
+	} else {
+		n.report.log(slog.LevelInfo, "the storage answers again")
+	}
 }
 
 // reportQuorum logs a loss of the quorum, and its end: one line each, whatever waits for it.
@@ -200,6 +226,10 @@ func (n *Node) reportQuorum() {
 		if p := &n.replica.peers[i]; p.position >= 0 && (!p.heard || n.replica.now-p.heardAt >= n.config.Timing.Phase) {
 			silent = append(silent, uint64(p.id))
 		}
+	}
+	if wait := n.replica.saveWait(); wait >= n.config.Timing.Phase {
+		n.report.log(slog.LevelWarn, "no quorum answers", "storage", wait, "silent", silent)
+		return
 	}
 	n.report.log(slog.LevelWarn, "no quorum answers", "silent", silent)
 }

@@ -288,7 +288,7 @@ func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 	var answered, refused Set
 	switch a := inst.attempt; {
 	case inst.loading:
-		e.Phase = "load"
+		e.Phase, e.Storage = "load", r.late(inst.since)
 		return e
 	case c.op == opRead && inst.asking.on:
 		e.Phase, e.Ballot = "query", inst.asking.ballot
@@ -307,7 +307,13 @@ func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 		answered = inst.asking.answered
 		e.Quorum = needs(r.quorum, false)
 	default:
+		if inst.wantsRound {
+			e.Storage = r.late(r.now - r.saveWait())
+		}
 		return e
+	}
+	if r.position >= 0 && !answered.Has(r.position) {
+		e.Storage = r.late(r.now - r.saveWait())
 	}
 	for i, id := range r.members.Acceptors {
 		switch {
@@ -321,4 +327,12 @@ func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 		}
 	}
 	return e
+}
+
+// late returns for how long the storage has not answered what it was asked then, if that is longer than it should take; else 0.
+func (r *Replica) late(since time.Duration) time.Duration {
+	if d := r.now - since; d >= r.timing.Phase {
+		return d
+	}
+	return 0
 }

@@ -13,6 +13,7 @@ type saves struct {
 	stateChanged bool        // since the last Save began
 	stateSaved   ServerState // what the running Save holds, if it holds any
 	begun, ended uint64      // one Save at most is out: begun - ended is 0 or 1
+	begunAt      time.Duration
 
 	urgent             bool          // something waits for the next Save
 	lazy               bool          // nothing waits, but a Save is due at lazyAt
@@ -154,6 +155,14 @@ func (r *Replica) wantsSave() bool {
 	return s.urgent && s.begun == s.ended
 }
 
+// saveWait returns for how long the Save that is out has been; 0: none is.
+func (r *Replica) saveWait() time.Duration {
+	if s := &r.saves; s.begun != s.ended {
+		return r.now - s.begunAt
+	}
+	return 0
+}
+
 // beginSave returns the next batch, or nil if one is out already or nobody needs one.
 func (r *Replica) beginSave() *Batch {
 	s := &r.saves
@@ -165,6 +174,7 @@ func (r *Replica) beginSave() *Batch {
 		return nil
 	}
 	s.begun++
+	s.begunAt = r.now
 	r.counters.Saves++
 	n, size := 0, 0
 	for ; n < len(s.gather) && s.booted; n++ {

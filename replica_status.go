@@ -66,10 +66,13 @@ type Status struct {
 	// It ends with the next that is. A server that asks nothing notices within two Timing.Pull that no quorum is there, or is
 	// there again. Peers shows which servers are silent.
 	NoQuorum time.Duration
-	Index    uint64 // the highest Index whose record is durable
-	Counters Counters
-	Peers    []PeerStatus
-	Err      error // why the server stopped; nil: it runs
+	// StorageWait is for how long the Save that is out has been; 0: none is. Of a Node it may also be that of the oldest Load. Some ms
+	// are the rule; what lasts for seconds is a disk that does not answer.
+	StorageWait time.Duration
+	Index       uint64 // the highest Index whose record is durable
+	Counters    Counters
+	Peers       []PeerStatus
+	Err         error // why the server stopped; nil: it runs
 }
 
 // Status returns how the server is now.
@@ -77,6 +80,7 @@ func (r *Replica) Status(now time.Duration) Status {
 	r.input(now)
 	s := Status{ID: r.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Members: r.members.String(), Calls: len(r.calls),
 		Open: r.table.open + len(r.table.evicted), Index: r.saves.index, Counters: r.counters, Err: r.stop}
+	s.StorageWait = r.saveWait()
 	if r.quorums.lost {
 		s.NoQuorum = max(r.now-r.quorums.since, 1)
 	}
