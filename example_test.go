@@ -2,6 +2,7 @@ package paxos_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log"
 
@@ -26,6 +27,34 @@ func Example() {
 	}
 	fmt.Println(first.Value, second.Value)
 	// Output: burger burger
+}
+
+// Of two workers that claim a job with equal bytes, both find their value chosen. With a nonce in the value, one does.
+func ExampleNode_Propose() {
+	nodes, stop, err := paxos.MemoryCluster(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	claim := func(job string, values ...paxos.Value) (winners int) {
+		for i, v := range values {
+			d, err := nodes[i].Propose(ctx, job, v)
+			if err != nil {
+				log.Fatal(err) // after which a worker would offer the same value again
+			}
+			if d.Value == v {
+				winners++
+			}
+		}
+		return winners
+	}
+	fmt.Println(claim("job 6", "worker", "worker"), "claim job 6")
+	own := func() paxos.Value { return paxos.Value("worker " + rand.Text()) }
+	fmt.Println(claim("job 7", own(), own()), "claims job 7")
+	// Output:
+	// 2 claim job 6
+	// 1 claims job 7
 }
 
 func ExampleStart() {

@@ -157,8 +157,11 @@ func (n *Node) call(ctx context.Context, o op, instance string, v Value) (d Done
 }
 
 // Propose has the cluster decide the instance, and offers v for it. It returns what was chosen, whoever proposed it:
-// losing is no error, and "did mine win" is d.Value == v. Every server gets the same answer, for ever; asking again gets it
-// again.
+// losing is no error. Every server gets the same answer, for ever; asking again gets it again.
+//
+// That d.Value == v says that v was chosen, and not which call offered it: two callers that offer equal bytes both find their
+// value chosen. Where one of them is to win, as for a claim, each offers bytes that nobody else offers, such as its name and a
+// nonce. The example has it. After an error a caller offers the same bytes again, and so finds out.
 //
 // An instance is a name of 1 to 255 bytes of UTF-8 without control characters, and does not begin with "$" unless Owned or
 // Mint made it. A value has at most Limits.MaxValue bytes; the empty one is a value, too.

@@ -432,3 +432,25 @@ func TestMemoryCluster(t *testing.T) {
 		})
 	}
 }
+
+// Two callers that offer equal bytes both find their value chosen; with a nonce in it, one does (docs/guarantees.md).
+func TestEqualValuesBothWin(t *testing.T) {
+	onBothPaths(t, 3, func(t *testing.T, c *testCluster) {
+		winners := func(instance string, values ...paxos.Value) (n int) {
+			var calls []<-chan outcome
+			for i, v := range values {
+				calls = append(calls, proposing(soon(t), c.nodes[paxos.ServerID(i+1)], instance, v))
+			}
+			for i, call := range calls {
+				o := <-call
+				require.NoError(t, o.err)
+				if o.d.Value == values[i] {
+					n++
+				}
+			}
+			return n
+		}
+		assert.Equal(t, 3, winners("job 6", "worker", "worker", "worker"))
+		assert.Equal(t, 1, winners("job 7", "worker a", "worker b", "worker c"))
+	})
+}

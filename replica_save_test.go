@@ -334,3 +334,24 @@ func TestReplicaSaveNotNeeded(t *testing.T) {
 	p.pass(lazySave)
 	assert.NotNil(t, p.held[8])
 }
+
+// docs/guarantees.md says when an instance is decided: two votes for one value gather for one Save, only the higher is ever on stable
+// storage, and both are told, and count.
+func TestReplicaVotesOvertakenInOneSave(t *testing.T) {
+	p := newSolo(t, 3)
+	p.hold = func(ServerID) bool { return true }
+	p.hear(1, 2, msg(t, "prepare 1.2 @other")) // its Save runs while the votes come
+	require.NotNil(t, p.held[1])
+	p.hear(1, 2, msg(t, `accept 1.2 "v" @x`))
+	p.hear(1, 3, msg(t, `accept 2.3 "v" @x`))
+	p.endSave(1)
+	p.run()
+	require.NotNil(t, p.held[1])
+	require.Len(t, p.held[1].Records, 1)
+	assert.Equal(t, Acceptor{Promised: Ballot{2, 3}, Accepted: Ballot{2, 3}, Value: "v"}, p.held[1].Records[0].Acceptor)
+	told := p.during(func() {
+		p.endSave(1)
+		p.run()
+	})
+	assert.ElementsMatch(t, []string{"1 -> 2: accepted 1.2 @x", "1 -> 3: accepted 2.3 @x"}, told)
+}
