@@ -69,6 +69,9 @@ func (l *Log) save(b *paxos.Batch) error {
 	if err := s.file.Sync(); err != nil {
 		return fmt.Errorf("wal: %s: %w", s.path, err)
 	}
+	if err := s.checkSize(); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	l.enter(b, s)
 	l.mu.Unlock()
@@ -84,7 +87,7 @@ func (l *Log) save(b *paxos.Batch) error {
 // encode encodes b for the active segment; if that has no room for it, without marks, for the next.
 func (l *Log) encode(b *paxos.Batch) error {
 	marked := l.findVotes(b)
-	if err := l.encoder.encode(b, l.marks); err != nil || !marked || l.active.size-l.active.end >= padded(int64(len(l.encoder.buf))) {
+	if err := l.encoder.encode(b, l.marks); err != nil || !marked || l.active.hasRoom(padded(int64(len(l.encoder.buf)))) {
 		return err
 	}
 	clear(l.marks)
@@ -177,7 +180,7 @@ func (l *Log) leave(s spot) {
 
 // makeRoom sees to it that the active segment has room for a batch of n bytes.
 func (l *Log) makeRoom(n int64) error {
-	for l.active.size-l.active.end < n {
+	for !l.active.hasRoom(n) {
 		if err := l.takePrepared(n); err != nil {
 			return fmt.Errorf("wal: %s: no room for a batch of %d bytes: %w", l.dir, n, err)
 		}
@@ -226,7 +229,7 @@ func (l *Log) takePrepared(n int64) error {
 	}
 	l.active, l.begun, l.prepared = l.prepared, now, nil
 	l.votes.reset()
-	if l.active.size-l.active.end >= n {
+	if l.active.hasRoom(n) {
 		l.wanted = 0 // the next need not be as large
 	}
 	return nil
@@ -269,6 +272,9 @@ func (l *Log) seal() error {
 	}
 	if err := s.file.Sync(); err != nil {
 		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	if err := s.checkSize(); err != nil {
+		return err
 	}
 	s.sealed, s.turn = s.end, 1-s.turn
 	return nil

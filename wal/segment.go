@@ -78,6 +78,24 @@ type segment struct {
 // data is how many bytes of batches there are.
 func (s *segment) data() int64 { return s.end - dataStart }
 
+// hasRoom reports whether a batch of n bytes fits. The last bytes of a segment stay as they are, so that no batch makes a file that was cut
+// short as long again as it was: see checkSize.
+func (s *segment) hasRoom(n int64) bool { return s.size-s.end > n }
+
+// checkSize returns an error if the file is not as long as it was made: somebody, such as a tool that rotates logs, has cut it short, and
+// what it held is gone.
+func (s *segment) checkSize() error {
+	size, err := s.file.Size()
+	if err != nil {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	if size != s.size {
+		return &CorruptionError{s.path, min(size, s.size), fmt.Sprintf("the file has %d bytes and had %d: it was cut short or replaced while the log was "+
+			"open, and what it held is gone", size, s.size)}
+	}
+	return nil
+}
+
 // waste is how much smaller a copy would be, about; of a copy, the heads of its batches are not counted, as the next would have
 // them, too.
 func (s *segment) waste() int64 {

@@ -85,7 +85,7 @@ func (l *Log) prepareNext() error {
 			return errStopping
 		}
 		needed := l.prepared == nil
-		size := padded(dataStart + l.wanted)
+		size := padded(dataStart + l.wanted + 1)
 		if !l.scarce {
 			size = max(size, l.nextSize())
 		}

@@ -169,11 +169,5 @@ func (f *file) Close() error {
 	return f.File.Close()
 }
 
-// Size returns how long the file is.
-func (f *file) Size() (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
+// Size returns how long the file is. It allocates nothing, as a Stat would: a Save asks.
+func (f *file) Size() (int64, error) { return f.Seek(0, io.SeekEnd) }
