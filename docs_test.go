@@ -3,6 +3,7 @@ package paxos
 import (
 	"fmt"
 	"go/ast"
+	"go/parser"
 	"go/token"
 	"os"
 	"path"
@@ -103,6 +104,65 @@ func TestDocsLeadToDocs(t *testing.T) {
 	}
 	for _, name := range []string{"operations.md", "assumptions.md", "guarantees.md", "format.md", "divergence.md", "paper.md"} {
 		assert.Contains(t, string(readme), "(docs/"+name+")")
+	}
+}
+
+// The documentation of what is exported points at what its reader can see: pages, and names that are exported, too.
+func TestExportedDocsPointAtWhatIsSeen(t *testing.T) {
+	sources := regexp.MustCompile(`\b[a-z_]+\.go\b`)
+	see := regexp.MustCompile(`\b[sS]ee ([a-z][A-Za-z0-9]*)\b[^.\w]|\b[sS]ee ([a-z][A-Za-z0-9]*)(?:\.\s|\.?$)`)
+	for _, dir := range []string{".", "wal", "tcp", filepath.Join("tcp", "certs"), "paxostest"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		require.NoError(t, err)
+		set := token.NewFileSet()
+		var parsed []*ast.File
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				f, err := parser.ParseFile(set, file, nil, parser.ParseComments)
+				require.NoError(t, err)
+				parsed = append(parsed, f)
+			}
+		}
+		require.NotEmpty(t, parsed)
+		hidden, shown := map[string]bool{}, []*ast.CommentGroup{}
+		for _, f := range parsed {
+			ast.Inspect(f, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.FuncDecl:
+					hidden[n.Name.Name] = true
+				case *ast.TypeSpec:
+					hidden[n.Name.Name] = true
+				}
+				return true
+			})
+			if ast.FileExports(f); f.Doc != nil {
+				shown = append(shown, f.Doc)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.FuncDecl:
+					shown = append(shown, n.Doc)
+				case *ast.GenDecl:
+					shown = append(shown, n.Doc)
+				case *ast.TypeSpec:
+					shown = append(shown, n.Doc, n.Comment)
+				case *ast.ValueSpec:
+					shown = append(shown, n.Doc, n.Comment)
+				case *ast.Field:
+					shown = append(shown, n.Doc, n.Comment)
+				}
+				return true
+			})
+		}
+		for _, doc := range shown {
+			if doc == nil {
+				continue
+			}
+			assert.Empty(t, sources.FindString(doc.Text()), "%s: a file", set.Position(doc.Pos()))
+			for _, name := range see.FindAllStringSubmatch(doc.Text(), -1) {
+				assert.False(t, hidden[name[1]+name[2]], "%s: %s", set.Position(doc.Pos()), name[0])
+			}
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ type Kind uint8
 //	Decided   who knows   who asks   the decision's            Value: what was chosen
 //	Query     who asks    acceptors  a fresh one
 //	State     acceptor    who asks   the Query's    its own    its vote, if any
-//	Pull      any         acceptors                            Value: "STORE INDEX BOOT", see replica_pull.go
+//	Pull      any         acceptors                            Value: "STORE INDEX BOOT", see docs/messages.md
 //	Names     acceptor    who pulls                            Value: "STORE INDEX BOOT TO", then a line for each name
 //	Refuse    any         any                                  Value: whom it refuses and why, in words
 const (

@@ -58,6 +58,8 @@ const memoNumbers = 1 << 31
 // maxCacheBytes bounds the values of the decisions in memory.
 const maxCacheBytes = 64 << 20
 
+// init draws the seed of the hash by chance, so that nobody can choose names that share a place. No output depends on it: the table only
+// finds a name, or does not, and is never gone through in its order (paxostest.TestChaosRepeats).
 func (t *memos) init() { t.seed = maphash.MakeSeed() }
 
 func (t *memos) at(number uint32) *memo { return &t.ring[number&uint32(len(t.ring)-1)] }

@@ -78,12 +78,17 @@ type Storage interface {
 	// dead, and every later Save fails. A Batch whose Server takes something back is an error: Boot, Rounds or Last that
 	// goes down, another Cluster, ID or Store. A server saves no Index above the Last that b leaves, and Start
 	// refuses a storage that holds one.
+	//
+	// Names, values and numbers come as they are in Records: a name has 1 to MaxName bytes, a value up to Limits.MaxValue and
+	// any bytes, rounds and ServerIDs are any uint64, and so is the Index of a Chosen Record, from 1 to 2^64-1, with gaps. A
+	// batch has up to about Limits.MaxBatch bytes, or one record.
 	Save(b Batch) error
 	// Undecided lists the names of the records that are not Chosen, in any order. An error ends the list. A Save may run
 	// while the list does: what it changes is listed or not, all else is.
 	Undecided() iter.Seq2[string, error]
 	// Decided lists Chosen records with an Index above after, in the order of Index, at most max. Fewer than max means
-	// that there are no more now. The values come from Load. The result is the caller's.
+	// that there are no more now. after is any uint64, of a decision here or not. max is any int from 0 up to 2^63-1, which
+	// asks for all: so it is no size to make room for. The values come from Load. The result is the caller's.
 	Decided(after uint64, max int) ([]Named, error)
 }
 

@@ -32,7 +32,7 @@ type Chaos struct {
 
 	Actions []Action      // in the order of At
 	Ends    time.Duration // of the faults
-	// Forges has a server lie: see forge. What it lies about is not checked then, but all the rest is.
+	// Forges has a server lie, in what it says of promises, votes and decisions. What it lies about is not checked then, but all the rest is.
 	Forges bool
 
 	// Explicit, if set, has packets arrive after Delay, save those in Packets: Loss, Twice and Late are not used then.
@@ -71,7 +71,7 @@ const (
 	ActCut      // Server -> Peer
 	ActJoin     // Server -> Peer
 	ActForge    // Message from Server to Peer
-	ActTwist    // of the next message from Server to Peer, a lie comes along: see twist
+	ActTwist    // beside the next message from Server to Peer, an altered copy of it comes, as from a server that lies
 	ActStranger // Message to Server, from one that is no member
 	acts
 )

@@ -44,8 +44,8 @@ const (
 //	s.Run()
 //	fmt.Print(s.Draw())
 //
-// Whatever the script does, the Sim checks after every event that agreement and its kin hold: see checker. It knows the
-// Replica by its public interface only. A Sim is for one goroutine.
+// Whatever the script does, the Sim checks after every event that agreement and its kin hold: the invariants of
+// docs/design.md but I10, which is for scripts to demand. It knows the Replica by its public interface only. A Sim is for one goroutine.
 type Sim struct {
 	config  SimConfig
 	members paxos.Members

@@ -157,6 +157,16 @@ var listSabotages = []storageSabotage{
 			}
 			return s.Decided(after, most)
 		})},
+	{name: "more than anybody asks for is an overflow", rule: "Decided returns the page after an Index", want: "returns 0, want 100",
+		wrap: onDecided(func(s paxos.Storage, after uint64, most int) ([]paxos.Named, error) {
+			return s.Decided(after, max(most+1, 1)-1)
+		})},
+	{name: "an Index has a sign", rule: "an Index may be any number, with gaps", want: "want {",
+		wrap: onDecided(func(s paxos.Storage, after uint64, most int) ([]paxos.Named, error) {
+			named, err := s.Decided(after, math.MaxInt)
+			slices.SortFunc(named, func(a, b paxos.Named) int { return cmp.Compare(int64(a.Index), int64(b.Index)) })
+			return named[:min(len(named), most)], err
+		})},
 	{name: "an Index has 32 bits", rule: "an Index may be any number, with gaps", want: "index ",
 		wrap: onDecided(func(s paxos.Storage, after uint64, most int) ([]paxos.Named, error) {
 			named, err := s.Decided(after, most)
