@@ -142,9 +142,12 @@ func (l *Log) compact(run []*segment, first bool) error {
 	}
 	f, err := l.fs.Open(c.out.name, false)
 	if err != nil {
+		if isHarmless(err) {
+			l.fs.Remove(c.out.name)
+		}
 		return fmt.Errorf("wal: %s: %w", c.out.path, err)
 	}
-	c.out.file, c.out.size = f, c.out.end
+	c.out.file, c.out.size = l.files.add(c.out.name, f, false), c.out.end
 	c.out.acquire()
 	if err := c.takePlace(run); err != nil {
 		return err
@@ -340,7 +343,7 @@ func (c *compaction) takePlace(run []*segment) error {
 
 // giveUp removes the copy if things go on. If not, the manifest may list it already; the next Open knows.
 func (c *compaction) giveUp(err error) error {
-	c.out.obsolete.Store(outOfSpace(err))
+	c.out.obsolete.Store(isHarmless(err))
 	c.out.release(c.fs)
 	return fmt.Errorf("wal: %s: %w", c.dir, err)
 }

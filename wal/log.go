@@ -34,6 +34,7 @@ type Options struct {
 	sealAfter time.Duration // how long after a Save without another: 5 ms
 	hurry     time.Duration // what fills a segment in less has the next be larger: 1 s
 	eager     bool          // compaction does not wait until it is quiet
+	maxOpen   int           // closed segments that have a file descriptor: 256
 	inline    bool          // there is no worker: who wakes it does its work; nor is there a timer that seals
 }
 
@@ -65,6 +66,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.sealAfter == 0 {
 		o.sealAfter = defaultSeal
 	}
+	if o.maxOpen == 0 {
+		o.maxOpen = maxOpen
+	}
 	if o.hurry == 0 {
 		o.hurry = defaultHurry
 	}
@@ -79,6 +83,8 @@ type Log struct {
 	fs      disk.Dir // that directory, whatever becomes of its name
 	options Options
 	lock    io.Closer
+	files   *pool     // of the segments
+	short   *shortage // of what the system has to give
 	store   uint64
 	dead    atomic.Pointer[error] // why nothing more is written; nil: it is not so
 
@@ -137,6 +143,9 @@ func newLog(files disk.Dir, o Options) *Log {
 	l := &Log{dir: files.Path(), fs: files, options: o, index: index{seed: maphash.MakeSeed()}, segments: map[uint32]*segment{},
 		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	l.index.byName.Remember()
+	l.short = &shortage{logger: o.Logger, dir: l.dir, inline: o.inline, ended: make(chan struct{})}
+	l.files = &pool{fs: files, most: o.maxOpen, short: l.short}
+	l.short.spare = l.files.shrink
 	l.ready = sync.NewCond(&l.plan)
 	l.reads.New = func() any { return new([]byte) }
 	return l
@@ -351,6 +360,7 @@ func (l *Log) alive() error {
 // Close seals the log, and gives the directory free for the next. It waits for a Save that runs, and may be called more than
 // once. All other methods fail from then on.
 func (l *Log) Close() error {
+	l.short.end()
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	l.mu.Lock()

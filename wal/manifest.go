@@ -184,7 +184,9 @@ func makeFile(files disk.Dir, name string, fill func(disk.File) error) error {
 		err = closing
 	}
 	if err == nil {
-		err = files.Rename(temporary, name)
+		if err = files.Rename(temporary, name); isShortage(err) {
+			err = fmt.Errorf("%v", err) // what has become of the names is not known
+		}
 	}
 	if err != nil {
 		files.Remove(temporary)

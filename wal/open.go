@@ -41,6 +41,7 @@ func Open(dir string, o Options) (*Log, error) {
 		l.closeFiles()
 		return nil, err
 	}
+	l.short.opened = true
 	if !o.ReadOnly {
 		l.sealing = time.AfterFunc(time.Hour, l.sealDue)
 		l.sealing.Stop() // so, too
@@ -221,7 +222,7 @@ func (l *Log) openSegment(e listed) (*segment, error) {
 	case err != nil:
 		return nil, fmt.Errorf("wal: %w", err)
 	}
-	s.file, s.closed, s.copy = f, e.closed, e.copy
+	s.file, s.closed, s.copy = l.files.add(s.name, f, !e.closed), e.closed, e.copy
 	s.acquire()
 	l.row = append(l.row, s)
 	l.segments[s.number] = s

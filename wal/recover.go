@@ -111,7 +111,9 @@ func (l *Log) settleRow(tails []tail, active int) {
 			s.last = last
 		}
 		last = s.last - s.batches
-		s.closed = i != active
+		if i != active {
+			s.close()
+		}
 	}
 	l.active = tails[active].segment
 	if active+1 < len(tails) {

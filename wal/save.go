@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -23,7 +24,9 @@ func (l *Log) Save(b paxos.Batch) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	if err := l.save(&b); err != nil {
+	if err := l.save(&b); errors.Is(err, errClosed) {
+		return err // nothing was written
+	} else if err != nil {
 		return l.die(err)
 	}
 	if l.saved = time.Now(); !l.armed && !l.options.inline {
@@ -210,6 +213,9 @@ func (l *Log) takePrepared(n int64) error {
 			l.ready.Wait()
 		case l.scarce || !outOfSpace(l.failed):
 			l.waited, l.scarce = false, false
+			if isShortage(l.failed) {
+				return errClosed // else it is waited out
+			}
 			return l.failed
 		default: // what was tried was perhaps larger than it has to be
 			l.failed, l.scarce = nil, true
@@ -219,7 +225,7 @@ func (l *Log) takePrepared(n int64) error {
 		}
 	}
 	l.waited, l.scarce = false, false
-	l.active.closed = true
+	l.active.close()
 	if l.active.batches == 0 {
 		l.active.last = l.sequence - 1
 	}

@@ -130,6 +130,14 @@ func (l *Log) newSegment(number uint32) *segment {
 	return &segment{number: number, name: name, path: l.path(name), end: dataStart}
 }
 
+// close has nothing more be written to the segment, whose file may be closed from now on while nobody reads it.
+func (s *segment) close() {
+	s.closed = true
+	if f, ok := s.file.(*segmentFile); ok {
+		f.unpin()
+	}
+}
+
 // segmentNumber is the number in a file's name, whose suffix is given.
 func segmentNumber(name, suffix string) (number uint32, ok bool) {
 	digits, ok := strings.CutSuffix(name, suffix)

@@ -31,18 +31,27 @@ func (l *Log) workLoop() {
 
 // workOnce does all that there is to do now.
 func (l *Log) workOnce() {
-	err := l.prepareNext()
-	if err == nil {
-		err = l.compactAll()
+	err := l.tryWork()
+	for l.short.wait(err) {
+		err = l.tryWork()
 	}
 	switch {
 	case err == nil || errors.Is(err, errStopping):
+	case isShortage(err): // and the log is being closed
+		l.fail(err)
 	case outOfSpace(err):
 		l.options.Logger.Warn("wal: no space for what is done in the background", "dir", l.dir, "err", err)
 	default:
 		l.fail(err)
 		l.options.Logger.Error("wal: the log is dead", "dir", l.dir, "err", l.die(err))
 	}
+}
+
+func (l *Log) tryWork() error {
+	if err := l.prepareNext(); err != nil {
+		return err
+	}
+	return l.compactAll()
 }
 
 // errStopping is why the worker leaves what it has begun.
@@ -67,6 +76,9 @@ func (l *Log) isStopping() bool {
 
 // outOfSpace reports whether err says that there is no room on the disk: what needs it can be done later.
 func outOfSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || isQuota(err) }
+
+// isHarmless reports whether err says that nothing was changed, for want of something that may be there later.
+func isHarmless(err error) bool { return outOfSpace(err) || isShortage(err) }
 
 // fail says that there will be no prepared segment, to a Save that waits for one.
 func (l *Log) fail(err error) {
@@ -94,6 +106,9 @@ func (l *Log) prepareNext() error {
 			return nil
 		}
 		if err := l.prepare(size); err != nil {
+			if l.short.wait(err) {
+				continue
+			}
 			if outOfSpace(err) {
 				l.fail(err)
 			}
@@ -141,7 +156,7 @@ func (l *Log) prepare(size int64) error {
 	if err != nil {
 		return fmt.Errorf("wal: %s: %w", s.path, err)
 	}
-	s.file, s.size, s.marks = f, size, true
+	s.file, s.size, s.marks = l.files.add(s.name, f, true), size, true
 	s.acquire()
 	l.plan.Lock()
 	l.manifest.next = number + 1
@@ -152,7 +167,7 @@ func (l *Log) prepare(size int64) error {
 		l.plan.Lock()
 		l.row = l.row[:len(l.row)-1]
 		l.plan.Unlock()
-		s.obsolete.Store(outOfSpace(err)) // else the manifest may list it
+		s.obsolete.Store(isHarmless(err)) // else the manifest may list it
 		s.release(l.fs)
 		return fmt.Errorf("wal: %s: %w", l.dir, err)
 	}

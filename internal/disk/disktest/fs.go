@@ -63,6 +63,8 @@ type FS struct {
 	// calls from 1. A write that fails has written its first half; a sync that fails has dropped what was not synced. A
 	// start or an await that fails has done that, too: the next sync of the file returns its error.
 	Fail func(op Op, n int) error
+	// FailOpen, if set, is asked before each Create and Open of a file, and the error is what the call returns.
+	FailOpen func(name string) error
 	// Limit is how many bytes the files have room for; 0: any number.
 	Limit int64
 	// Silent, if set, has a sync do nothing, though it says that it did.
@@ -76,6 +78,7 @@ type FS struct {
 	files  []*file
 	calls  int
 	locked map[string]int // -1: exclusive; more: shared by so many
+	opened int            // files that are open
 	life   int            // counts kills: what earlier lives have opened is dead
 }
 
@@ -104,6 +107,7 @@ func (f *FS) Kill() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.life++
+	f.opened = 0
 	clear(f.locked)
 }
 
@@ -163,6 +167,11 @@ func (f *FS) note(op Op) error {
 func (f *FS) Create(name string) (disk.File, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.FailOpen != nil {
+		if err := f.FailOpen(name); err != nil {
+			return nil, &fs.PathError{Op: "create", Path: name, Err: err}
+		}
+	}
 	if f.names[name] != nil {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
@@ -174,18 +183,35 @@ func (f *FS) Create(name string) (disk.File, error) {
 	f.files = append(f.files, file)
 	f.names[name] = file
 	f.moved = append(f.moved, op)
-	return &handle{f, file, name, true, f.life}, nil
+	return f.handle(file, name, true), nil
 }
 
 // Open opens a file.
 func (f *FS) Open(name string, write bool) (disk.File, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.FailOpen != nil {
+		if err := f.FailOpen(name); err != nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+	}
 	file := f.names[name]
 	if file == nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	return &handle{f, file, name, write, f.life}, nil
+	return f.handle(file, name, write), nil
+}
+
+func (f *FS) handle(file *file, name string, write bool) *handle {
+	f.opened++
+	return &handle{fs: f, file: file, name: name, write: write, life: f.life}
+}
+
+// Opened returns how many files are open.
+func (f *FS) Opened() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.opened
 }
 
 // Rename gives a file another name.
@@ -295,15 +321,28 @@ type handle struct {
 	name  string
 	write bool
 	life  int
+
+	closed bool
 }
 
 var errKilled = errors.New("the process was killed")
 
+// alive returns why the handle can't be used.
+func (h *handle) alive() error {
+	switch {
+	case h.life != h.fs.life:
+		return errKilled
+	case h.closed:
+		return fs.ErrClosed
+	}
+	return nil
+}
+
 func (h *handle) ReadAt(b []byte, at int64) (int, error) {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
-	if h.life != h.fs.life {
-		return 0, errKilled
+	if err := h.alive(); err != nil {
+		return 0, err
 	}
 	if at >= int64(len(h.file.data)) {
 		return 0, io.EOF
@@ -318,8 +357,11 @@ func (h *handle) ReadAt(b []byte, at int64) (int, error) {
 func (h *handle) WriteAt(b []byte, at int64) (int, error) {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
-	if h.life != h.fs.life || !h.write {
-		return 0, errKilled
+	if err := h.alive(); err != nil {
+		return 0, err
+	}
+	if !h.write {
+		return 0, fs.ErrPermission
 	}
 	op := Op{Kind: OpWrite, Name: h.name, At: at, Data: slices.Clone(b), file: h.file.number}
 	if err := h.room(at + int64(len(b))); err != nil {
@@ -403,8 +445,8 @@ func (h *handle) advise(op Op) {
 
 // flush notes op. If it is to fail, what is dirty is dropped.
 func (h *handle) flush(op Op) error {
-	if h.life != h.fs.life {
-		return errKilled
+	if err := h.alive(); err != nil {
+		return err
 	}
 	err := h.fs.note(op)
 	if err == nil {
@@ -435,4 +477,13 @@ func (h *handle) Size() (int64, error) {
 	return int64(len(h.file.data)), nil
 }
 
-func (h *handle) Close() error { return nil }
+// Close closes the file.
+func (h *handle) Close() error {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	if !h.closed && h.life == h.fs.life {
+		h.fs.opened--
+	}
+	h.closed = true
+	return nil
+}
