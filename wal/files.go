@@ -29,8 +29,7 @@ type segmentFile struct {
 	pool   *pool
 	name   string
 	handle atomic.Pointer[handle] // nil: it has no descriptor
-	pinned bool                   // it keeps its descriptor; guarded by pool.mu, like closed
-	closed bool
+	closed bool                   // for good; guarded by pool.mu
 }
 
 // A handle is an open file. It is closed when nobody uses it any more.
@@ -61,7 +60,7 @@ func (h *handle) release() {
 
 // add returns the file of that name, which is open as f. One that is pinned stays open until it is unpinned.
 func (p *pool) add(name string, f disk.File, pinned bool) *segmentFile {
-	s := &segmentFile{pool: p, name: name, pinned: pinned}
+	s := &segmentFile{pool: p, name: name}
 	h := &handle{File: f}
 	h.users.Store(1)
 	s.handle.Store(h)
@@ -116,16 +115,14 @@ func releaseAll(handles []*handle) {
 	}
 }
 
-// unpin has the file be one that may be closed.
+// unpin closes the file, which was open to be written. Whoever reads it next opens it to be read.
 func (s *segmentFile) unpin() {
 	s.pool.mu.Lock()
-	var gone []*handle
-	if s.pinned && !s.closed {
-		gone = s.pool.enter(s)
-	}
-	s.pinned = false
+	h := s.handle.Swap(nil)
 	s.pool.mu.Unlock()
-	releaseAll(gone)
+	if h != nil {
+		h.release()
+	}
 }
 
 // use returns the open file, which the caller releases. Where nothing can be opened for a while, it waits.

@@ -77,7 +77,8 @@ func (o Options) withDefaults() (Options, error) {
 
 // A Log is the storage of one server, open. It is a paxos.Storage; its methods are safe for concurrent use. Close it after
 // the Node. Its memory is about 100 bytes for each instance that it holds, plus the largest batch of late, plus at most 16 MiB of
-// values that were voted for and not decided yet, which it shares with whoever saved them.
+// values that were voted for and not decided yet, which it shares with whoever saved them. It has about 270 file descriptors at most, however
+// many segments there are, and one more for each Load that runs. When the process has none left for a while, a Save or a Load that needs one waits, and Close does not.
 type Log struct {
 	dir     string   // for people to read
 	fs      disk.Dir // that directory, whatever becomes of its name
