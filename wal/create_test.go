@@ -3,8 +3,8 @@ package wal
 import (
 	"errors"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -107,11 +107,16 @@ func TestCreateAfterOpen(t *testing.T) {
 
 // What can't be read is not called anything else.
 func TestCreateOfWhatCanNotBeRead(t *testing.T) {
-	path := t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(path, manifestName), 0o700))
-	err := Create(path, 1, members)
-	require.ErrorContains(t, err, "wal: create "+path)
-	require.ErrorContains(t, err, manifestName)
+	fs := disktest.New()
+	fs.FailOpen = func(name string) error {
+		if filepath.Base(name) == manifestName {
+			return syscall.EMFILE
+		}
+		return nil
+	}
+	err := create(fs, dir, 1, members)
+	require.ErrorIs(t, err, syscall.EMFILE)
+	require.ErrorContains(t, err, "wal: create data: ")
 	require.NotContains(t, err.Error(), "empty")
 	var damaged *CorruptionError
 	require.False(t, errors.As(err, &damaged))
