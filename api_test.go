@@ -41,7 +41,7 @@ var (
 	_ = paxos.Value("bytes")
 	_ = paxos.Set(uint64(1))
 	_ = []paxos.Kind{paxos.KindPrepare, paxos.KindPromise, paxos.KindAccept, paxos.KindAccepted, paxos.KindNack, paxos.KindChosen,
-		paxos.KindDecided, paxos.KindQuery, paxos.KindState, paxos.KindPull, paxos.KindNames, paxos.KindRefuse}
+		paxos.KindDecided, paxos.KindQuery, paxos.KindState, paxos.KindPull, paxos.KindNames, paxos.KindRefuse, paxos.KindLimits}
 	_ = paxos.Message{Kind: paxos.Kind(uint8(0)), Instance: "", Ballot: paxos.Ballot{}, Promised: paxos.Ballot{}, Accepted: paxos.Ballot{},
 		Value: paxos.Value("")}
 	_ = paxos.Packet{From: paxos.ServerID(1), To: paxos.ServerID(2), Store: uint64(0), Boot: uint64(0), Nonce: uint64(0), Members: uint64(0),

@@ -24,6 +24,7 @@ type Kind uint8
 //	Pull      any         acceptors                            Value: "STORE INDEX BOOT", see docs/messages.md
 //	Names     acceptor    who pulls                            Value: "STORE INDEX BOOT TO", then a line for each name
 //	Refuse    any         any                                  Value: whom it refuses and why, in words
+//	Limits    any         any                                  Value: "MAXVALUE MAXPACKET", see replica_limits.go
 const (
 	KindPrepare  Kind = 1  // 1a: begin a ballot
 	KindPromise  Kind = 2  // 1b: no lower ballot will be accepted
@@ -37,6 +38,7 @@ const (
 	KindPull     Kind = 10 // asks for decisions by Index
 	KindRefuse   Kind = 11 // the sender takes nothing from the receiver
 	KindNames    Kind = 12 // answers a Pull: which instances are decided
+	KindLimits   Kind = 13 // what the sender takes
 )
 
 // A Message is what one server says to another about one instance. It is flat and comparable, so a batch of messages is
@@ -51,7 +53,7 @@ type Message struct {
 	// Accepted, in a Promise and a State, is the ballot in which the sender accepted Value; zero: it accepted nothing.
 	Accepted Ballot
 	// Value is, in a Prepare, a hint (empty: none); in a Promise and a State, the accepted value; in an Accept, the
-	// value asked for; in a Decided, the chosen value. In a Pull, a Names and a Refuse it is text.
+	// value asked for; in a Decided, the chosen value. In a Pull, a Names, a Refuse and a Limits it is text.
 	Value Value
 }
 

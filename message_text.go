@@ -10,7 +10,7 @@ import (
 var kindNames = [...]string{
 	KindPrepare: "prepare", KindPromise: "promise", KindAccept: "accept", KindAccepted: "accepted", KindNack: "nack",
 	KindChosen: "chosen", KindDecided: "decided", KindQuery: "query", KindState: "state", KindPull: "pull",
-	KindRefuse: "refuse", KindNames: "names",
+	KindRefuse: "refuse", KindNames: "names", KindLimits: "limits",
 }
 
 // String returns the kind in lower case: "promise". One that has no name is "kind(77)".

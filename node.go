@@ -70,6 +70,7 @@ type Node struct {
 	yield   func()          // runtime.Gosched: lets other goroutines go on
 
 	refused  []string // by peer, what was logged last
+	limits   []string // likewise, of limits that differ
 	refusals uint64   // how many the Replica had counted then
 	hung     bool     // the storage did not answer, and the log says so
 	quorums  uint64   // how many losses and ends of losses, likewise
@@ -120,6 +121,9 @@ type inbox struct {
 // ends when the first Save is done. Errors: a field of cfg is wrong, and the error names it; the storage or the transport belongs
 // to another server, or the storage to other members; the storage can't be read or written; ctx ended. Start never panics.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
+	if t, ok := cfg.Transport.(SizedTransport); ok && cfg.Limits.MaxPacket == 0 {
+		cfg.Limits.MaxPacket = max(min(Limits{}.withDefaults().MaxPacket, t.MaxPacket()-packetExtra), minPacket)
+	}
 	cfg.Limits, cfg.Timing = cfg.Limits.withDefaults(), cfg.Timing.withDefaults()
 	if err := cfg.check(); err != nil {
 		return nil, unsent(opStart, "", err)
@@ -197,7 +201,7 @@ func newNode(cfg Config, stored startRead) *Node {
 	r := newReplica(0, ReplicaConfig{State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
 		Open: stored.open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
 	n := &Node{config: cfg, replica: r, boot: r.saves.state.Boot, origin: time.Now(), yield: runtime.Gosched, wake: make(chan struct{}, 1), booted: make(chan struct{}),
-		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers))}
+		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers)), limits: make([]string, len(r.peers))}
 	n.shown = stored.state.Last
 	n.memory, _ = cfg.Storage.(*MemoryStorage)
 	n.prompt = promptOf(cfg.Storage)
@@ -235,6 +239,11 @@ func (c Config) check() error {
 	}
 	if err := c.Timing.check(); err != nil {
 		return fmt.Errorf("Config.%w", err)
+	}
+	if t, ok := c.Transport.(SizedTransport); ok {
+		if err := c.Limits.fit(t.MaxPacket()); err != nil {
+			return fmt.Errorf("Config.%w", err)
+		}
 	}
 	return nil
 }

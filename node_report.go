@@ -246,5 +246,11 @@ func (n *Node) reportRefusals() {
 				n.report.log(slog.LevelWarn, "peer refused", "peer", uint64(p.id), "err", p.refused)
 			}
 		}
+		if p := &n.replica.peers[i]; p.limits != n.limits[i] {
+			n.limits[i] = p.limits
+			if p.limits != "" {
+				n.report.log(slog.LevelWarn, "limits differ from those of a peer", "peer", uint64(p.id), "err", p.limits)
+			}
+		}
 	}
 }

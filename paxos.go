@@ -24,7 +24,8 @@ import (
 const MaxName = 255
 
 // Limits bounds what a server holds and sends. A zero field means its default. Servers of one cluster should have the
-// same MaxValue: a larger value than a server allows is not accepted there.
+// same MaxValue: a larger value than a server allows is not accepted there. Servers tell each other MaxValue and MaxPacket where
+// they differ: a value that no quorum takes is ErrTooLarge, and PeerStatus.Limits and the log show both values.
 type Limits struct {
 	MaxValue  int // bytes of a value: 1 MiB, which is also the most; of 64 KiB and more, 8 MiB are under way from a server at a time
 	MaxHint   int // bytes of a value that a Prepare carries as a hint: 64 KiB; a larger one is not hinted
@@ -56,7 +57,7 @@ func (l Limits) check() error {
 		value, low, high int
 	}{
 		{"MaxValue", l.MaxValue, 1, 1 << 20}, {"MaxHint", l.MaxHint, 1, 1 << 20},
-		{"MaxPacket", l.MaxPacket, 4 << 10, 64 << 20}, {"MaxBatch", l.MaxBatch, 4 << 10, 64 << 20},
+		{"MaxPacket", l.MaxPacket, minPacket, 64 << 20}, {"MaxBatch", l.MaxBatch, 4 << 10, 64 << 20},
 		{"MaxOpen", l.MaxOpen, 1, 1 << 24}, {"MaxCalls", l.MaxCalls, 1, 1 << 24}, {"Cache", l.Cache, 1, 1 << 24},
 	} {
 		if d.value < d.low || d.value > d.high {

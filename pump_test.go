@@ -170,7 +170,7 @@ func (p *pump) take(id ServerID, r *Replica) bool {
 		kept := packet
 		kept.Messages = nil
 		for _, m := range packet.Messages {
-			if pulls := m.Kind == KindPull || m.Kind == KindNames; !pulls || p.pulls {
+			if pulls := m.Kind == KindPull || m.Kind == KindNames || m.Kind == KindLimits; !pulls || p.pulls {
 				shown := m
 				if n := len(m.Value); n > 128<<10 {
 					shown.Value = Value(fmt.Sprint(n, " bytes"))

@@ -160,7 +160,10 @@ type Replica struct {
 	faults   []*SafetyError
 	events   []Event
 	counters Counters
-	refusals uint64 // counts the changes of peer.refused
+	refusals uint64 // counts the changes of peer.refused and peer.limits
+
+	unusual    bool // Limits.MaxValue or MaxPacket is not the default
+	leastValue int  // the least MaxValue, of all servers as far as they have said
 }
 
 // NewReplica returns the Replica of a server that starts now. It fails if the configuration is wrong, with an error that
@@ -181,6 +184,7 @@ func newReplica(now time.Duration, c ReplicaConfig) *Replica {
 		now: now, indexSaid: c.State.Last, byID: map[ServerID]*peer{}, calls: map[CallID]calling{}, rtt: c.Timing.Phase / 10,
 	}
 	r.quorum, r.print = r.members.Quorum, r.members.Fingerprint()
+	r.leastValue, r.unusual = r.limits.MaxValue, r.limits.takes() != Limits{}.withDefaults().takes()
 	r.addPeers()
 	r.table.init()
 	r.table.recents.room = uint64(r.limits.Cache)

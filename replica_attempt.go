@@ -61,6 +61,7 @@ func (r *Replica) proceed(inst *instance) {
 	if inst.informant != nil {
 		r.askInformant(inst)
 	}
+	r.endTooLargeIn(inst)
 	if first := inst.calls.proposes(); first != nil && inst.attempt.state == attemptNone && !inst.wantsRound && r.hasRoom(inst, first.value) {
 		if o, ok := r.ownsRound(inst); ok {
 			r.beginOwned(inst, first.value, o)
@@ -312,7 +313,10 @@ func (r *Replica) resend(inst *instance) {
 		r.land(a) // what is silent for so long is not on its way, and others must not wait for it
 	}
 	r.counters.Resends++
-	if a.resends > 1 {
+	switch err := r.tooLarge(len(a.Value())); {
+	case err != nil && a.asking:
+		r.endStuck(inst, err)
+	case a.resends > 1:
 		r.quorumAnswers(false)
 	}
 	most := r.timing.MaxBackoff
@@ -326,11 +330,18 @@ func (r *Replica) resend(inst *instance) {
 	}
 }
 
-// toAcceptors sends m to every other acceptor but those in except.
+// toAcceptors sends m to every other acceptor but those in except, and those that have said that its value is too large: of a Prepare
+// it is but a hint, and left out.
 func (r *Replica) toAcceptors(m Message, except Set) {
 	for i := range r.peers {
-		if to := &r.peers[i]; to.position >= 0 && !except.Has(to.position) {
+		switch to := &r.peers[i]; {
+		case to.position < 0 || except.Has(to.position):
+		case to.takesValue(len(m.Value)):
 			r.send(to, m)
+		case m.Kind == KindPrepare:
+			bare := m
+			bare.Value = ""
+			r.send(to, bare)
 		}
 	}
 }

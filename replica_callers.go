@@ -50,6 +50,12 @@ func (l *callers) countValue(c *call, by int) {
 	}
 }
 
+// find returns the call with that seq, which is there. It is valid until a call comes or goes.
+func (l *callers) find(seq uint64) *call {
+	i, _ := slices.BinarySearchFunc(l.all, seq, func(c call, seq uint64) int { return cmp.Compare(c.seq, seq) })
+	return &l.all[i]
+}
+
 // remove takes out the call with that seq, which is there.
 func (l *callers) remove(seq uint64) call {
 	i, _ := slices.BinarySearchFunc(l.all, seq, func(c call, seq uint64) int { return cmp.Compare(c.seq, seq) })

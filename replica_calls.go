@@ -1,6 +1,7 @@
 package paxos
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -62,7 +63,8 @@ type call struct {
 const readyName = "$ready"
 
 // Propose asks for a decision in the instance, and offers v. The call ends with what was chosen, whoever proposed it.
-// Errors: ErrName, ErrTooLarge, ErrBusy, ErrRounds, *SafetyError; each in an *OpError.
+// Errors: ErrName; ErrTooLarge, of this server's limits, or of so many others' that no quorum takes v; ErrBusy; ErrRounds;
+// *SafetyError; each in an *OpError.
 func (r *Replica) Propose(now time.Duration, id CallID, instance string, v Value) {
 	r.input(now)
 	err := checkInstance(instance)
@@ -285,6 +287,9 @@ func (r *Replica) ended(id CallID, name string, d Decision, err error) {
 func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 	e := unsent(c.op, inst.name, err)
 	e.unsent = !c.exposed
+	if errors.Is(err, ErrTooLarge) {
+		return e // no acceptor was waited for
+	}
 	var answered, refused Set
 	switch a := inst.attempt; {
 	case inst.loading:

@@ -281,10 +281,13 @@ func (y *typer) packet() Packet {
 }
 
 func (y *typer) message(from ServerID) Message {
-	m := Message{Kind: Kind(1 + y.next()%12), Instance: y.name()}
+	m := Message{Kind: Kind(1 + y.next()%13), Instance: y.name()}
 	switch m.Kind {
 	case KindPromise, KindAccepted, KindNack, KindState:
 		m.Ballot = y.ballot(1)
+	case KindLimits:
+		m.Value = takes{1 + int(y.next()), 1 + int(y.next())}.text()
+		return m
 	case KindRefuse:
 		m.Value = Value(fmt.Sprintf("identity: %d %d", y.state[1].Boot, y.lives-uint64(y.next()%2)))
 		if y.next()%16 == 0 {

@@ -34,6 +34,12 @@ type peer struct {
 	refusedAt time.Duration // when it was last told
 	told      bool          // it was ever told
 	dropped   uint64        // its packets that were not taken
+
+	takes      takes         // what it has said that it takes
+	maxPacket  int           // bytes of a packet to it
+	limits     string        // how its limits differ from those here, in words; empty: they don't, or it has said nothing
+	limitsTold bool          // its process was told of ours
+	limitsAt   time.Duration // when it was last
 }
 
 // maxWaiting bounds the messages for one peer that wait for this server's first Save.
@@ -62,6 +68,7 @@ func (r *Replica) addPeers() {
 	}
 	for i := range r.peers {
 		r.byID[r.peers[i].id] = &r.peers[i]
+		r.peers[i].maxPacket = r.limits.MaxPacket
 	}
 }
 
@@ -95,7 +102,7 @@ const longMessage = 64 << 10
 func (r *Replica) takePackets(out *Output) {
 	for i := range r.peers {
 		p := &r.peers[i]
-		if len(p.out) == 0 || r.patient && p.patient(r.limits.MaxPacket) {
+		if len(p.out) == 0 || r.patient && p.patient(p.maxPacket) {
 			continue
 		}
 		clear(p.sent)
@@ -104,8 +111,8 @@ func (r *Replica) takePackets(out *Output) {
 		if p.long > 0 {
 			slices.SortStableFunc(rest, func(a, b Message) int { return cmp.Compare(alone(&a), alone(&b)) })
 		}
-		if p.long > 0 || p.outBytes > r.limits.MaxPacket {
-			for n := fitting(rest, r.limits.MaxPacket); n < len(rest); n = fitting(rest, r.limits.MaxPacket) {
+		if p.long > 0 || p.outBytes > p.maxPacket {
+			for n := fitting(rest, p.maxPacket); n < len(rest); n = fitting(rest, p.maxPacket) {
 				out.Send = append(out.Send, r.packet(p, rest[:n:n]))
 				rest = rest[n:]
 			}
@@ -190,6 +197,7 @@ func (r *Replica) check(p *Packet) (from *peer, ok bool) {
 		r.refuseMembers(from, p)
 		return nil, false
 	}
+	first := !from.heard || p.Boot > from.boot
 	again := !from.heard || r.now-from.heardAt >= r.timing.Pull || p.Boot > from.boot
 	if !from.heard {
 		from.heard, from.store, from.boot, from.nonce = true, p.Store, p.Boot, p.Nonce
@@ -216,6 +224,7 @@ func (r *Replica) check(p *Packet) (from *peer, ok bool) {
 		}
 		from.again = from.again || again
 		r.refusing(from, "")
+		r.exchangeLimits(from, first)
 		return from, true
 	}
 	return nil, false

@@ -104,6 +104,9 @@ func (r *Replica) askNames(p *peer) {
 // sendPull sends a Pull that says where the cursor stands.
 func (r *Replica) sendPull(p *peer) {
 	r.send(p, Message{Kind: KindPull, Value: pullText(p.pull.store, p.pull.cursor, r.saves.state.Boot)})
+	if r.unusual {
+		r.tellLimits(p, r.timing.Pull)
+	}
 }
 
 // behind reports whether that acceptor has decided more than is known here.

@@ -23,7 +23,7 @@ func (r *Replica) Receive(now time.Duration, p Packet) {
 			if r.trace {
 				r.event(Event{Kind: EventDrop, Peer: from.id, Packet: p.Seq, Message: *m, Err: errors.New(why)})
 			}
-			r.passOver(inst, m)
+			r.passOver(from, inst, m)
 			continue
 		}
 		if r.trace {
@@ -42,7 +42,7 @@ func (r *Replica) Receive(now time.Duration, p Packet) {
 // the instance it is about, if that is in memory.
 func (r *Replica) invalid(from *peer, m *Message, inst *instance) string {
 	switch m.Kind {
-	case KindRefuse, KindPull:
+	case KindRefuse, KindPull, KindLimits:
 		return ""
 	case KindNames:
 		if from.position < 0 {
@@ -84,8 +84,11 @@ func (r *Replica) invalid(from *peer, m *Message, inst *instance) string {
 }
 
 // passOver is called with a message that is not taken, about inst or about none in memory. A decision that is too large for this
-// server would otherwise keep it for ever from all that comes after it on a page.
-func (r *Replica) passOver(inst *instance, m *Message) {
+// server would otherwise keep it for ever from all that comes after it on a page. Who asks for a vote for what is too large is told so.
+func (r *Replica) passOver(from *peer, inst *instance, m *Message) {
+	if len(m.Value) > r.limits.MaxValue && (m.Kind == KindPrepare || m.Kind == KindAccept) {
+		r.tellLimits(from, r.timing.Phase) // it waits for an answer
+	}
 	if inst != nil && m.Kind == KindDecided && len(m.Value) > r.limits.MaxValue {
 		r.fetched(inst)
 		r.settle(inst)
@@ -100,6 +103,9 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 		return
 	case KindPull:
 		r.pulledBy(from, m)
+		return
+	case KindLimits:
+		r.limitsOf(from, m)
 		return
 	case KindNames:
 		r.names(from, m)

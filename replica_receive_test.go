@@ -57,7 +57,8 @@ func TestReplicaDropsInvalidMessages(t *testing.T) {
 		{"value too large", 2, Message{Kind: KindAccept, Ballot: of2, Value: Value(strings.Repeat("x", 101))}, false},
 		{"kind 0", 2, Message{Ballot: of2}, false},
 		{"names, of a learner", 8, Message{Kind: KindNames, Value: "1 0 1 1"}, false},
-		{"kind 13", 2, Message{Kind: 13, Ballot: of2}, false},
+		{"kind 14", 2, Message{Kind: 14, Ballot: of2}, false},
+		{"limits that are none", 2, Message{Kind: KindLimits, Value: "many"}, true},
 		{"kind 255", 2, Message{Kind: 255, Ballot: of2}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -73,7 +74,7 @@ func TestReplicaDropsInvalidMessages(t *testing.T) {
 			}
 			p.hear(1, tt.from, tt.m, msg(t, fmt.Sprintf("query 1.%d @other", tt.from)))
 			c := p.replicas[1].counters
-			assert.Equal(t, tt.valid, c.Dropped == 0)
+			assert.Equal(t, tt.valid && tt.m.Kind != KindLimits, c.Dropped == 0)
 			assert.Equal(t, tt.valid, p.events[0].Kind == EventReceive)
 			assert.Equal(t, tt.m, p.events[0].Message)
 			assert.Equal(t, tt.valid, p.events[0].Err == nil)

@@ -39,6 +39,9 @@ type PeerStatus struct {
 	Index   uint64 // its last durable decision
 	Refused string // why its packets are refused, or that it refuses ours; empty: it isn't so
 	Dropped uint64 // its packets that were not taken
+	// Limits says in words how its MaxValue and MaxPacket differ from those of this server; empty: they don't, or it has not
+	// said.
+	Limits string
 }
 
 // An OpenInstance is an instance that a server knows to be begun and not to be decided.
@@ -92,7 +95,7 @@ func (r *Replica) Status(now time.Duration) Status {
 			heard = r.now - p.heardAt
 		}
 		s.Peers = append(s.Peers, PeerStatus{ID: p.id, Votes: p.position >= 0, Heard: heard, Store: p.store, Boot: p.boot,
-			Index: p.index, Refused: p.refused, Dropped: p.dropped})
+			Index: p.index, Refused: p.refused, Dropped: p.dropped, Limits: p.limits})
 	}
 	return s
 }

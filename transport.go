@@ -20,3 +20,13 @@ type IDTransport interface {
 	// ID returns the server that the Transport sends as. It never changes and never blocks, and is safe for concurrent use.
 	ID() ServerID
 }
+
+// A SizedTransport is a Transport that takes no packet above some size. Having MaxPacket is optional. [Start] fails if that is too
+// little for Config.Limits, and makes the default of Limits.MaxPacket fit. Without MaxPacket, what is too large never arrives, and
+// calls wait in vain.
+type SizedTransport interface {
+	Transport
+	// MaxPacket returns how many bytes the binary form of a Packet may have at most. It never changes and never blocks, and is
+	// safe for concurrent use.
+	MaxPacket() int
+}

@@ -13,7 +13,7 @@ import (
 // sent is told of every message that leaves a server, while its disk is as it was when the message left.
 func (c *checker) sent(s *server, to paxos.ServerID, m *paxos.Message) error {
 	switch m.Kind {
-	case paxos.KindRefuse, paxos.KindPull:
+	case paxos.KindRefuse, paxos.KindPull, paxos.KindLimits:
 		return nil
 	case paxos.KindNames:
 		return c.sentNames(s, m)

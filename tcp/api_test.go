@@ -16,6 +16,7 @@ import (
 
 // The names and signatures that programs outside the repository compile against.
 var (
+	_ paxos.SizedTransport                                        = (*tcp.Transport)(nil)
 	_ paxos.IDTransport                                           = (*tcp.Transport)(nil)
 	_ func(tcp.Config) (*tcp.Transport, error)                    = tcp.Listen
 	_ func(*tcp.Transport, paxos.Packet)                          = (*tcp.Transport).Send

@@ -53,7 +53,8 @@ type Config struct {
 // Limits bounds what a Transport holds. A zero field means its default.
 type Limits struct {
 	// MaxFrame is the most bytes of an encoded Packet: 4 MiB + 64 KiB, enough for paxos.Limits.MaxPacket by default. A
-	// larger packet is dropped and counted by its sender, which the receiver told how much it takes.
+	// larger packet is dropped and counted by its sender, which the receiver told how much it takes. A paxos.Node wants 1 KiB
+	// more than its Limits.MaxValue and its Limits.MaxPacket, and 65 KiB at least.
 	MaxFrame int
 	// QueueBytes and QueuePackets are the most that wait for one peer: 16 MiB (twice MaxFrame if that is more), and 16,384
 	// packets. Beyond, the oldest goes. For a peer that is not connected, 1 MiB or one packet waits at most. The memory of a queue can

@@ -50,7 +50,10 @@ type Transport struct {
 	err    error         // of closing the listener; set before ended is closed
 }
 
-var _ paxos.IDTransport = (*Transport)(nil)
+var (
+	_ paxos.IDTransport    = (*Transport)(nil)
+	_ paxos.SizedTransport = (*Transport)(nil)
+)
 
 // hooks are what tests replace.
 type hooks struct {
@@ -137,6 +140,9 @@ func (t *Transport) Send(p paxos.Packet) {
 		s.sendNow()
 	}
 }
+
+// MaxPacket returns Config.Limits.MaxFrame: see paxos.SizedTransport.
+func (t *Transport) MaxPacket() int { return t.config.Limits.MaxFrame }
 
 // Addr returns the address that the Transport listens on.
 func (t *Transport) Addr() net.Addr { return t.listener.Addr() }

@@ -1,0 +1,189 @@
+package paxos
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits that differ. A server whose MaxValue or MaxPacket is not the default says so to each other server that it hears of, and a
+// server that was told of others than its own answers with its own. Both know then what the other takes: a value that no quorum
+// takes is an error of the call that proposes it, and no packet is longer than its receiver takes. What was not said is unknown,
+// and nothing is refused for it.
+
+const (
+	minPacket   = 4 << 10 // of Limits.MaxPacket
+	packetExtra = 1 << 10 // what a packet holds at most beside the values and names that sizeOf counts
+)
+
+// fit returns an error if packets of so many bytes are too small for what a server with these limits sends.
+func (l Limits) fit(most int) error {
+	for _, d := range []struct {
+		name  string
+		value int
+	}{{"MaxValue", l.MaxValue}, {"MaxPacket", l.MaxPacket}, {"MaxHint", min(l.MaxHint, l.MaxValue)}} {
+		if most < d.value+packetExtra {
+			return fmt.Errorf("Limits.%s: %d, but the Transport takes packets of %d bytes at most: want %d at most here, or %d there at least",
+				d.name, d.value, most, max(most-packetExtra, 0), d.value+packetExtra)
+		}
+	}
+	if most < pullBytes+packetExtra {
+		return fmt.Errorf("Transport: it takes packets of %d bytes at most: want %d at least", most, pullBytes+packetExtra)
+	}
+	return nil
+}
+
+// takes is what a server takes of another. It is comparable.
+type takes struct{ value, packet int } // Limits.MaxValue and Limits.MaxPacket; zero: it has not said
+
+// takes is what a server with these limits takes.
+func (l Limits) takes() takes { return takes{l.MaxValue, l.MaxPacket} }
+
+// text is the text of a Limits.
+func (t takes) text() Value {
+	return Value(strconv.Itoa(t.value) + " " + strconv.Itoa(t.packet))
+}
+
+// parseTakes reads the text of a Limits; a later version may have appended to it.
+func parseTakes(v Value) (t takes, ok bool) {
+	words := strings.SplitN(string(v[:min(len(v), 100)]), " ", 3)
+	if len(words) < 2 {
+		return takes{}, false
+	}
+	var errs [2]error
+	t.value, errs[0] = strconv.Atoi(words[0])
+	t.packet, errs[1] = strconv.Atoi(words[1])
+	return t, errs == [2]error{} && t.value > 0 && t.packet > 0
+}
+
+// exchangeLimits is called with each packet that is taken from a peer. first: its process is heard for the first time.
+func (r *Replica) exchangeLimits(p *peer, first bool) {
+	if first {
+		p.takes, p.limitsTold = takes{}, false
+		r.noteLimits(p)
+	}
+	if own := r.limits.takes(); r.unusual || p.takes != own && p.takes != (takes{}) {
+		r.tellLimits(p, r.timing.Pull)
+	}
+}
+
+// tellLimits tells a peer what this server takes, unless it was told within so long.
+func (r *Replica) tellLimits(to *peer, within time.Duration) {
+	if to.limitsTold && r.now-to.limitsAt < within {
+		return
+	}
+	to.limitsTold, to.limitsAt = true, r.now
+	r.send(to, Message{Kind: KindLimits, Value: r.limits.takes().text()})
+}
+
+// limitsOf takes a Limits.
+func (r *Replica) limitsOf(from *peer, m *Message) {
+	t, ok := parseTakes(m.Value)
+	if !ok {
+		r.counters.Dropped++
+		return
+	}
+	if t == from.takes {
+		return
+	}
+	from.takes = t
+	r.noteLimits(from)
+	r.exchangeLimits(from, false)
+	r.endTooLarge()
+}
+
+// noteLimits works out what follows from what a peer takes.
+func (r *Replica) noteLimits(p *peer) {
+	own := r.limits.takes()
+	p.maxPacket = own.packet
+	if p.takes.packet > 0 {
+		p.maxPacket = min(p.maxPacket, p.takes.packet)
+	}
+	var differ []string
+	if p.takes != (takes{}) && p.takes.value != own.value {
+		differ = append(differ, fmt.Sprintf("Limits.MaxValue is %d there, %d here", p.takes.value, own.value))
+	}
+	if p.takes != (takes{}) && p.takes.packet != own.packet {
+		differ = append(differ, fmt.Sprintf("Limits.MaxPacket is %d there, %d here", p.takes.packet, own.packet))
+	}
+	if words := strings.Join(differ, "; "); words != p.limits {
+		p.limits = words
+		r.refusals++ // which has a Node look
+	}
+	r.leastValue = own.value
+	for i := range r.peers {
+		if v := r.peers[i].takes.value; v > 0 {
+			r.leastValue = min(r.leastValue, v)
+		}
+	}
+}
+
+// takesValue reports whether the peer takes a value of so many bytes, as far as it has said.
+func (p *peer) takesValue(bytes int) bool { return p.takes.value == 0 || bytes <= p.takes.value }
+
+// tooLarge returns an error that says who does not take a value of so many bytes, if it can get no quorum for that.
+func (r *Replica) tooLarge(bytes int) error {
+	if bytes <= r.leastValue {
+		return nil
+	}
+	takers := Set(0)
+	if r.position >= 0 {
+		takers = takers.With(r.position)
+	}
+	var words []string
+	for i := range r.peers {
+		switch p := &r.peers[i]; {
+		case p.position < 0:
+		case p.takesValue(bytes):
+			takers = takers.With(p.position)
+		default:
+			words = append(words, fmt.Sprintf("server %d takes %d at most", p.id, p.takes.value))
+		}
+	}
+	if r.quorum.Phase2(takers) {
+		return nil
+	}
+	return fmt.Errorf("value has %d bytes; by its Limits.MaxValue, %s; %s: %w", bytes, strings.Join(words, ", "), needs(r.quorum, true), ErrTooLarge)
+}
+
+// endTooLarge ends the calls that propose what can get no quorum any more, in the order of their IDs.
+func (r *Replica) endTooLarge() {
+	if r.leastValue >= r.limits.MaxValue {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
+		at := r.calls[id]
+		c := at.instance.calls.find(at.seq)
+		if c.op != opPropose || at.instance.loading {
+			continue
+		}
+		if err := r.tooLarge(len(c.value)); err != nil {
+			r.cut(at, err)
+			r.withdraw(at.instance)
+			r.settle(at.instance)
+		}
+	}
+}
+
+// endTooLargeIn ends the calls of inst whose turn it is to be proposed, and that can get no quorum. Those behind another wait for
+// what comes of that.
+func (r *Replica) endTooLargeIn(inst *instance) {
+	for first := inst.calls.proposes(); first != nil && inst.attempt.state == attemptNone; first = inst.calls.proposes() {
+		err := r.tooLarge(len(first.value))
+		if err == nil {
+			return
+		}
+		r.cut(calling{inst, first.seq}, err)
+	}
+}
+
+// endStuck ends the calls of inst that wait for the votes of a quorum that does not take the value, which was accepted before.
+func (r *Replica) endStuck(inst *instance, why error) {
+	stuck := func(c *call) bool { return c.op == opPropose || c.op == opRead }
+	for _, c := range inst.calls.take(stuck) {
+		r.end(inst, c, Decision{}, fmt.Errorf("what was accepted before has to be proposed: %w", why))
+	}
+}

@@ -1,0 +1,190 @@
+package paxos
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// newLimited returns a pump whose servers have these limits.
+func newLimited(t *testing.T, all ...Limits) *pump {
+	p := newPump(t, membersOf(len(all)))
+	for i, l := range all {
+		p.limits = l
+		p.start(ServerID(i + 1))
+	}
+	p.run()
+	return p
+}
+
+func long(n int) Value { return Value(strings.Repeat("x", n)) }
+
+// Servers with different limits tell each other, and both know both values.
+func TestReplicaLimitsAreTold(t *testing.T) {
+	p := newLimited(t, Limits{}, Limits{MaxValue: 100}, Limits{MaxValue: 100, MaxPacket: 8 << 10})
+	told := func(at ServerID) (all []string) {
+		for _, s := range p.replicas[at].Status(p.now).Peers {
+			all = append(all, s.Limits)
+		}
+		return all
+	}
+	assert.Equal(t, []string{"Limits.MaxValue is 100 there, 1048576 here",
+		"Limits.MaxValue is 100 there, 1048576 here; Limits.MaxPacket is 8192 there, 4194304 here"}, told(1))
+	assert.Equal(t, []string{"Limits.MaxValue is 1048576 there, 100 here", "Limits.MaxPacket is 8192 there, 4194304 here"}, told(2))
+	assert.Equal(t, []string{"Limits.MaxValue is 1048576 there, 100 here; Limits.MaxPacket is 4194304 there, 8192 here",
+		"Limits.MaxPacket is 4194304 there, 8192 here"}, told(3))
+
+	// They say so again now and then, as a message may be lost, and no more often.
+	before := p.count(KindLimits)
+	for i := range 100 {
+		p.propose(1, CallID(i+1), fmt.Sprint("job/", i), "v")
+	}
+	assert.Equal(t, before, p.count(KindLimits))
+
+	same := newPumpOf(t, 3)
+	same.propose(1, 1, "lunch", "v")
+	assert.Zero(t, same.count(KindLimits), "where all limits are the defaults, nobody speaks of them")
+}
+
+// A value that no quorum takes is an error of the call, at once, and has not left.
+func TestReplicaValueThatNoQuorumTakes(t *testing.T) {
+	p := newLimited(t, Limits{}, Limits{MaxValue: 100}, Limits{MaxValue: 200})
+	assert.Empty(t, p.during(func() { p.propose(1, 1, "lunch", long(201)) }))
+	err := p.failed(1)
+	require.ErrorIs(t, err, ErrTooLarge)
+	assert.False(t, err.Unknown())
+	assert.EqualError(t, err, `paxos: propose "lunch": value has 201 bytes; by its Limits.MaxValue, server 2 takes 100 at most, server 3 takes 200 at most; `+
+		`majority(3) needs 2: too large`)
+	p.propose(1, 2, "lunch", long(200))
+	assert.Equal(t, long(200), p.value(2), "servers 1 and 3 are a quorum")
+	p.propose(1, 3, "lunch", long(201))
+	assert.Equal(t, long(200), p.value(3), "what is decided is no matter of its size")
+
+	// The decision is found in the storage, too.
+	p.pass(time.Second) // it is saved when there is time
+	p.limits = Limits{Cache: 1}
+	p.start(1)
+	p.run()
+	p.propose(1, 4, "lunch", long(201))
+	assert.Equal(t, long(200), p.value(4))
+
+	// A server that starts with other limits is taken at its word.
+	p.propose(1, 5, "dinner", long(1000))
+	require.ErrorIs(t, p.failed(5), ErrTooLarge)
+	p.start(2)
+	p.start(3)
+	p.run()
+	p.propose(1, 6, "dinner", long(1000))
+	assert.Equal(t, long(1000), p.value(6))
+	assert.Empty(t, p.replicas[1].Status(p.now).Peers[0].Limits)
+}
+
+// A call that began before its server heard of the limits ends when it does; others of the instance go on.
+func TestReplicaLimitsAreHeardLate(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.lose = func(_ Packet, m Message) bool { return m.Kind == KindLimits }
+	for id, l := range []Limits{{}, {MaxValue: 100}, {MaxValue: 100}} {
+		p.limits = l
+		p.start(ServerID(id + 1))
+	}
+	p.run()
+	p.propose(1, 1, "lunch", long(101))
+	p.propose(1, 2, "lunch", "short")
+	require.NotContains(t, p.done, CallID(1))
+	p.lose = nil
+	p.pass(p.replicas[1].timing.Phase)
+	err := p.failed(1)
+	require.ErrorIs(t, err, ErrTooLarge)
+	assert.True(t, err.Unknown(), "this server has voted for it")
+	assert.NotContains(t, err.Error(), "no quorum", "nobody was silent")
+	assert.NotContains(t, err.Error(), "silent")
+
+	// This server has voted, and so can propose nothing else there: that is said, too. A server that has not can.
+	p.propose(1, 3, "lunch", "another")
+	p.replicas[1].Read(p.now, 4, "lunch")
+	p.run()
+	p.pass(time.Second)
+	assert.Equal(t, Done{ID: 4}, p.done[4], "the others have accepted nothing: a quorum")
+	for id := CallID(2); id <= 3; id++ {
+		err := p.failed(id)
+		require.ErrorIs(t, err, ErrTooLarge)
+		assert.ErrorContains(t, err, "what was accepted before has to be proposed: value has 101 bytes; by its Limits.MaxValue, server 2 takes")
+		assert.NotContains(t, err.Error(), "silent")
+	}
+	p.pass(time.Minute)
+	p.propose(2, 5, "lunch", "of another")
+	assert.Equal(t, Value("of another"), p.value(5))
+	p.propose(1, 6, "lunch", "late")
+	assert.Equal(t, Value("of another"), p.value(6))
+	assert.Zero(t, p.replicas[1].Status(p.now).NoQuorum, "all answer")
+}
+
+// No packet is longer than its receiver takes, but for a message that is alone.
+func TestReplicaPacketsFitTheirReceiver(t *testing.T) {
+	p := newLimited(t, Limits{}, Limits{}, Limits{MaxPacket: 8 << 10})
+	largest, r := map[ServerID]int{}, p.replicas[1]
+	p.lose = func(packet Packet, _ Message) bool {
+		size := 0
+		for i := range packet.Messages {
+			size += sizeOf(&packet.Messages[i])
+		}
+		if len(packet.Messages) > 1 {
+			largest[packet.To] = max(largest[packet.To], size)
+		}
+		return false
+	}
+	for i := range 100 {
+		r.Propose(p.now, CallID(i+1), fmt.Sprint("job/", i), long(1000))
+	}
+	p.run()
+	assert.Greater(t, largest[2], 64<<10)
+	assert.LessOrEqual(t, largest[3], 8<<10)
+	assert.NotZero(t, largest[3])
+	for i := range 100 {
+		p.value(CallID(i + 1))
+	}
+}
+
+// A hint that its receiver takes for too large is left out, and the promise comes.
+func TestReplicaHintFitsItsReceiver(t *testing.T) {
+	m := membersOf(3)
+	var err error
+	m.Quorum, err = Flexible(3, 3, 1) // phase 1 needs all, phase 2 one
+	require.NoError(t, err)
+	p := newPump(t, m)
+	for id, l := range []Limits{{}, {MaxValue: 100}, {MaxValue: 100}} {
+		p.limits = l
+		p.start(ServerID(id + 1))
+	}
+	p.run()
+	p.propose(1, 1, "lunch", long(101))
+	assert.Equal(t, long(101), p.value(1))
+}
+
+// What a Limits says is checked: nobody makes a server say nothing.
+func TestReplicaBadLimits(t *testing.T) {
+	p := newSolo(t, 3)
+	for _, bad := range []Value{"", "1", "x 1", "1 x", "0 1", "1 0", "-1 5", "99999999999999999999 1", Value(strings.Repeat("1", 1<<20))} {
+		p.hear(1, 2, Message{Kind: KindLimits, Value: bad})
+		assert.Empty(t, p.replicas[1].Status(p.now).Peers[0].Limits, "%.20q", bad)
+	}
+	assert.Equal(t, uint64(9), p.replicas[1].counters.Dropped)
+	p.hear(1, 2, Message{Kind: KindLimits, Value: "5 1 and what a later version adds"})
+	assert.Contains(t, p.replicas[1].Status(p.now).Peers[0].Limits, "Limits.MaxValue is 5 there")
+	assert.NotEmpty(t, p.during(func() { p.propose(1, 1, "lunch", "v") }), "a packet has one message at least")
+}
+
+// Limits that its Transport can't carry are an error of Start, with both values; the default gives way.
+func TestLimitsFitTheTransport(t *testing.T) {
+	l := Limits{}.withDefaults()
+	assert.NoError(t, l.fit(4<<20+64<<10))
+	assert.EqualError(t, l.fit(1<<20), "Limits.MaxValue: 1048576, but the Transport takes packets of 1048576 bytes at most: want 1047552 at most here, or 1049600 there at least")
+	assert.ErrorContains(t, l.fit(2<<20), "Limits.MaxPacket: 4194304, but")
+	small := Limits{MaxValue: 10, MaxPacket: 4 << 10}.withDefaults()
+	assert.EqualError(t, small.fit(64<<10), "Transport: it takes packets of 65536 bytes at most: want 66560 at least")
+	assert.NoError(t, small.fit(65<<10))
+}
