@@ -24,7 +24,7 @@ type Kind uint8
 //	Pull      any         acceptors                            Value: "STORE INDEX BOOT", see docs/messages.md
 //	Names     acceptor    who pulls                            Value: "STORE INDEX BOOT TO", then a line for each name
 //	Refuse    any         any                                  Value: whom it refuses and why, in words
-//	Limits    any         any                                  Value: "MAXVALUE MAXPACKET", see replica_limits.go
+//	Limits    any         any                                  Value: "MAXVALUE MAXPACKET"
 const (
 	KindPrepare  Kind = 1  // 1a: begin a ballot
 	KindPromise  Kind = 2  // 1b: no lower ballot will be accepted

@@ -156,6 +156,10 @@ func (r *Replica) endTooLarge() {
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
 		at := r.calls[id]
+		if a := &at.instance.attempt; a.running() && len(a.Value()) > r.leastValue {
+			a.resends = 0 // what was silent had dropped it: it is sent again as it is taken, if it is
+			r.timers.set(at.instance, alarmAttempt, max(r.now, 1))
+		}
 		c := at.instance.calls.find(at.seq)
 		if c.op != opPropose || at.instance.loading {
 			continue

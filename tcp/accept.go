@@ -152,6 +152,7 @@ func (t *Transport) greet(w *wire, place *list.Element) (*inbound, error) {
 		w.fail(errRenewed)
 	}
 	t.counters.welcomed.Add(1)
+	t.report.frames(h.from, h.maxBody, t.config.Limits.MaxFrame)
 	t.report.debug("peer connected to this server", "peer", uint64(h.from), "addr", w.raw.RemoteAddr().String())
 	t.senders[h.from].kick()
 	return in, nil

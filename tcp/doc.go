@@ -41,7 +41,8 @@
 //	             …  body
 //
 //	kind         body
-//	1  hello     lowest and highest version: uvarint each; cluster: text; from, to: uvarint each; instance: 8
+//	1  hello     lowest and highest version: uvarint each; cluster: text; from, to: uvarint each; instance: 8;
+//	             largest body taken: uvarint, if it is not left out
 //	2  welcome   version: uvarint; cluster: text; from, to: uvarint each; instance: 8; largest body taken: uvarint
 //	3  refuse    reason: text; words: text
 //	4  packet    a paxos.Packet in its binary form

@@ -26,6 +26,8 @@ func goldenFrames() map[string]struct {
 	data  []byte
 } {
 	h := hello{lowest: 1, highest: 300, cluster: "my cluster", from: 1, to: 2, instance: 0x0123456789abcdef, maxBody: 4<<20 + 64<<10}
+	old := h
+	old.maxBody = 0
 	back := h
 	back.highest, back.from, back.to = 1, 2, 1
 	r := refuse(ReasonTo, "server 2 wants server 3, this is server 1")
@@ -35,7 +37,8 @@ func goldenFrames() map[string]struct {
 		words string
 		data  []byte
 	}{
-		"dialer":   {fmt.Sprintf("magic, hello %+v", h), appendHello([]byte(magic), h)},
+		"dialer":   {fmt.Sprintf("magic, hello %+v", h), appendHello([]byte(magic), old)}, // as it was before a hello had a limit
+		"dialer2":  {fmt.Sprintf("magic, hello %+v, which it says", h), appendHello([]byte(magic), h)},
 		"listener": {fmt.Sprintf("magic, welcome %+v", back), appendWelcome([]byte(magic), back)},
 		"refuse":   {fmt.Sprintf("magic, refuse, reason %q, words %q", r.reason, r.words), appendRefuse([]byte(magic), r, 0)},
 		"packet":   {fmt.Sprintf("packet %+v", p), sealed(appendPacket(nil, &p))},
@@ -80,6 +83,9 @@ func TestGoldenBytesAreRead(t *testing.T) {
 	h, err := parseHello(read("dialer").body)
 	require.NoError(t, err)
 	assert.Equal(t, hello{lowest: 1, highest: 300, cluster: "my cluster", from: 1, to: 2, instance: 0x0123456789abcdef}, h)
+	h, err = parseHello(read("dialer2").body)
+	require.NoError(t, err)
+	assert.Equal(t, hello{lowest: 1, highest: 300, cluster: "my cluster", from: 1, to: 2, instance: 0x0123456789abcdef, maxBody: 4<<20 + 64<<10}, h)
 	h, err = parseWelcome(read("listener").body)
 	require.NoError(t, err)
 	assert.Equal(t, hello{lowest: 1, highest: 1, cluster: "my cluster", from: 2, to: 1, instance: 0x0123456789abcdef, maxBody: 4<<20 + 64<<10}, h)

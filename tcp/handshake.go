@@ -65,7 +65,7 @@ type hello struct {
 	cluster         string
 	from, to        paxos.ServerID
 	instance        uint64
-	maxBody         uint64 // in a welcome: the largest body that the listener takes
+	maxBody         uint64 // the largest body that the one who says it takes; 0 in a hello: it does not say, as older programs
 }
 
 // appendHello appends the frame of a hello.
@@ -74,7 +74,11 @@ func appendHello(b []byte, h hello) []byte {
 	b = beginFrame(b, kindHello)
 	b = binary.AppendUvarint(b, h.lowest)
 	b = binary.AppendUvarint(b, h.highest)
-	return endHandshake(appendIdentity(b, h), start)
+	b = appendIdentity(b, h)
+	if h.maxBody > 0 {
+		b = binary.AppendUvarint(b, h.maxBody)
+	}
+	return endHandshake(b, start)
 }
 
 // appendWelcome appends the frame of a welcome.
@@ -116,6 +120,9 @@ func parseHello(body []byte) (hello, error) {
 	r := fields{rest: body}
 	h := hello{lowest: r.uvarint(), highest: r.uvarint()}
 	r.identity(&h)
+	if len(r.rest) > 0 {
+		h.maxBody = r.uvarint()
+	}
 	if r.bad {
 		return hello{}, errors.New("tcp: a hello is cut short or malformed")
 	}

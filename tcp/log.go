@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -65,6 +66,14 @@ func (p *reporter) refused(a about, message string, args ...any) {
 		level = slog.LevelError
 	}
 	p.log(level, message, args...)
+}
+
+// frames says so if a peer takes other frames than this server; theirs is 0 if it has not said.
+func (p *reporter) frames(id paxos.ServerID, theirs uint64, own int) {
+	if theirs != 0 && theirs != uint64(own) {
+		p.refused(about{peer: id, what: "frames"}, "the limit of frames differs from that of a peer", "peer", uint64(id),
+			"err", fmt.Sprintf("Limits.MaxFrame is %d there, %d here", theirs, own))
+	}
 }
 
 // lost says that a connection has ended on which this server sent.

@@ -60,6 +60,30 @@ func TestBlockedLoggerHoldsUpNothing(t *testing.T) {
 	})
 }
 
+// Limits of frames that differ are told by both sides, with both values.
+func TestFrameLimitsThatDifferAreTold(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		one, two := &logBook{}, &logBook{}
+		a := n.start(t, 1, knows(2), logsTo(one))
+		b := n.start(t, 2, logsTo(two), func(c *Config, _ *hooks) { c.Limits.MaxFrame = 1 << 20 })
+		c := n.start(t, 3, knows(1))
+		time.Sleep(time.Second)
+		a.Close()
+		b.Close()
+		c.Close()
+		one.says(t, "level=WARN", "the limit of frames differs from that of a peer", "server=1 peer=2", "Limits.MaxFrame is 1048576 there, 4259840 here")
+		two.says(t, "level=WARN", "the limit of frames differs from that of a peer", "server=2 peer=1", "Limits.MaxFrame is 4259840 there, 1048576 here")
+		assert.NotContains(t, one.String(), "differs from that of a peer\" cluster=prod server=1 peer=3")
+
+		// A dialer of before says nothing of it, and is let in.
+		b = n.start(t, 2)
+		defer b.Close()
+		old := n.client(t, "two")
+		assert.Equal(t, uint64(4<<20+64<<10), old.welcome(helloOf(1, 2, 7)).maxBody)
+		old.conn.Close()
+	})
+}
+
 // A function of Config.TLS that does not return holds up the connection that it is called for, and Close for 5 s.
 func TestCloseAlthoughTheUsersCodeHangs(t *testing.T) {
 	bubble(t, func(t *testing.T, n *pipes) {

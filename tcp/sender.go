@@ -184,7 +184,8 @@ func (s *sender) introduce(w *wire, config *tls.Config) (*reader, int, error) {
 			return nil, 0, fmt.Errorf("the TLS handshake failed: %w", err)
 		}
 	}
-	h := hello{lowest: t.hooks.lowest, highest: t.hooks.highest, cluster: cluster, from: t.config.ID, to: s.id, instance: t.instance}
+	h := hello{lowest: t.hooks.lowest, highest: t.hooks.highest, cluster: cluster, from: t.config.ID, to: s.id, instance: t.instance,
+		maxBody: uint64(t.config.Limits.MaxFrame)}
 	err := w.write(appendHello([]byte(magic), h))
 	r := &reader{wire: w, maxBody: maxHandshake}
 	// In TLS 1.3 the listener judges the dialer's certificate after the handshake has ended for the dialer. So its alert comes
@@ -223,6 +224,7 @@ func (s *sender) introduce(w *wire, config *tls.Config) (*reader, int, error) {
 	case back.from != s.id || back.to != h.from:
 		return nil, 0, refuse(ReasonTo, "it is server %d and means server %d, this is server %d and means server %d", back.from, back.to, h.from, s.id)
 	}
+	t.report.frames(s.id, back.maxBody, t.config.Limits.MaxFrame)
 	w.version = version
 	r.idle, r.maxBody = t.config.Timing.Idle, t.config.Limits.MaxFrame
 	return r, int(min(back.maxBody, uint64(t.config.Limits.MaxFrame))), nil
