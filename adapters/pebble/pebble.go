@@ -20,6 +20,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -27,6 +28,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/disk"
 )
 
 // The keys begin with a byte that says what they are of:
@@ -53,6 +55,7 @@ const format = 1
 // Close.
 type Storage struct {
 	db     *pebble.DB
+	lock   io.Closer // on the directory; nil: it is not the machine's
 	saving sync.Mutex
 
 	mu   sync.RWMutex // guards what follows; held for reading while db is read
@@ -62,7 +65,9 @@ type Storage struct {
 
 var errClosed = errors.New("the storage is closed")
 
-// Open opens the database in dir, or makes an empty one, and dir if it is missing; paxos.Format makes it a server's storage.
+// Open opens the database in dir, or makes an empty one, and dir if it is missing; paxos.Format makes it a server's storage. It locks the
+// directory itself; who has it locked already is told, also if that is this very process. Neither another working directory nor a symbolic
+// link that is set anew leads it elsewhere later.
 //
 // options may be nil, which stands for pebble's own, a filter on each level, so that it is cheap to find that a name is unknown,
 // and silence: of a Logger that is set, all but Fatalf is used. options is not changed. Options that give up durability
@@ -73,18 +78,53 @@ func Open(dir string, options *pebble.Options) (*Storage, error) {
 		return nil, fmt.Errorf("pebble: open: %w", err)
 	}
 	s := &Storage{}
+	path, err := s.hold(dir, o.FS)
+	if err != nil {
+		return nil, fmt.Errorf("pebble: open %s: %w", dir, err)
+	}
 	err = guard(func() (err error) {
-		s.db, err = pebble.Open(dir, o)
+		s.db, err = pebble.Open(path, o)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("pebble: open %s: %w", dir, err)
+		return nil, fmt.Errorf("pebble: open %s: %w", dir, errors.Join(err, s.letGo()))
 	}
 	if err := guard(s.prepare); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("pebble: open %s: %w", dir, err)
 	}
 	return s, nil
+}
+
+// lockName is the file that says which process has the lock on the directory. pebble has one of its own, which locks nothing once it was
+// removed.
+const lockName = "PAXOS_LOCK"
+
+// hold makes the directory if it is missing, locks it until letGo, and returns its path: absolute, and without symbolic links, so that pebble
+// opens files in it whatever the working directory is by then. Of a file system that is not the machine's, it does nothing.
+func (s *Storage) hold(dir string, files vfs.FS) (path string, err error) {
+	if files != nil && files != vfs.Default {
+		return dir, nil
+	}
+	if err := (disk.OS{}).MakeDir(dir); err != nil {
+		return "", err
+	}
+	d, err := disk.OS{}.OpenDir(dir)
+	if err != nil {
+		return "", err
+	}
+	if s.lock, err = d.Lock(lockName, false); err != nil {
+		return "", errors.Join(err, d.Close())
+	}
+	return d.Path(), d.Close()
+}
+
+// letGo ends what hold began.
+func (s *Storage) letGo() error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
 }
 
 func checkOptions(options *pebble.Options) (*pebble.Options, error) {
@@ -156,7 +196,7 @@ func (s *Storage) Close() error {
 		return nil
 	}
 	s.done = true
-	return guard(s.db.Close)
+	return errors.Join(guard(s.db.Close), s.letGo())
 }
 
 // guard runs f and returns as an error what pebble panics with.

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/disk"
 	"github.com/singledecree/paxos/paxostest"
 )
 
@@ -71,6 +72,52 @@ func TestOneProcessAtATime(t *testing.T) {
 	opened(t, dir)
 	_, err := Open(dir, nil)
 	require.ErrorContains(t, err, "pebble: open "+dir)
+}
+
+// A lock file that was removed lets nobody in, and the error says who has the storage open.
+func TestLockFilesRemoved(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	_, err := Open(dir, nil)
+	require.ErrorContains(t, err, "this very process has it open")
+	for _, name := range []string{"LOCK", lockName} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Skip("a lock file can't be removed here: ", err)
+		}
+	}
+	_, err = Open(dir, nil)
+	require.ErrorIs(t, err, disk.ErrLocked)
+	require.NoError(t, s.Save(batchOf(voted("a", 1, "v"))))
+}
+
+// The working directory changes while a storage is open, and a symbolic link is set anew: it stays where it was.
+func TestStaysInItsDirectory(t *testing.T) {
+	base := t.TempDir()
+	t.Chdir(base)
+	require.NoError(t, os.Mkdir("data", 0o700))
+	require.NoError(t, os.Mkdir("other", 0o700))
+	if err := os.Symlink("data", "link"); err != nil {
+		t.Skip(err)
+	}
+	s, err := Open("link", nil)
+	require.NoError(t, err)
+	t.Chdir("other")
+	require.NoError(t, os.Remove(filepath.Join(base, "link")))
+	require.NoError(t, os.Symlink("other", filepath.Join(base, "link")))
+	for n := range uint64(3) {
+		require.NoError(t, s.Save(batchOf(voted("a", n+1, "v"))))
+		require.NoError(t, s.db.Flush(), "it makes files")
+	}
+	require.NoError(t, s.Close())
+	entries, err := os.ReadDir(filepath.Join(base, "other"))
+	require.NoError(t, err)
+	require.Empty(t, entries)
+	s, err = Open(filepath.Join(base, "data"), nil)
+	require.NoError(t, err)
+	got, err := s.Load("a")
+	require.NoError(t, err)
+	require.Equal(t, voted("a", 3, "v"), got)
+	require.NoError(t, s.Close())
 }
 
 func TestAnotherFormatIsRefused(t *testing.T) {
