@@ -114,7 +114,11 @@ func (s ServerState) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, s.Boot)
 	b = binary.AppendUvarint(b, s.Rounds)
 	b = binary.AppendUvarint(b, s.Last)
-	return appendText(b, s.Pulled), nil
+	b = appendText(b, s.Pulled)
+	if s.Peers != "" { // it came last: without it the form is that of a version before. A field after it has it always there
+		b = appendText(b, s.Peers)
+	}
+	return b, nil
 }
 
 func (m *Message) appendBody(b []byte) []byte {

@@ -48,6 +48,9 @@ func (s *ServerState) UnmarshalBinary(data []byte) error {
 		Last:    r.uvarint("last"),
 		Pulled:  string(r.text("pulled")),
 	}
+	if r.pos < len(r.data) { // else it is of a version that stored none
+		t.Peers = string(r.text("peers"))
+	}
 	if err := r.err("server state"); err != nil {
 		return err
 	}

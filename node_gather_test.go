@@ -28,6 +28,9 @@ func TestNodeGathersBeforeASave(t *testing.T) {
 			n := newNode(cfg, stored)
 			require.NotNil(t, n.memory)
 			require.NoError(t, n.carryOut(n.now())) // boots
+			met := Packet{From: 2, To: 1, Store: 1, Boot: 1, Members: m.Fingerprint()}
+			n.replica.Receive(n.now(), met)
+			require.NoError(t, n.carryOut(n.now()))
 			n.memory, n.saving = nil, make(chan *Batch, 1)
 			seq := uint64(0)
 			come := func() {

@@ -370,6 +370,13 @@ func newLedger(t require.TestingT, m Members) *ledger {
 		l.state[id] = &ServerState{Cluster: m.Cluster, ID: id, Store: 100 + uint64(id), Members: l.members.voters()}
 		l.records[id] = map[string]Record{}
 	}
+	for _, id := range l.ids() { // they have met
+		for _, other := range l.ids() {
+			if other != id {
+				l.state[id].Peers = withPeer(l.state[id].Peers, other, 100+uint64(other))
+			}
+		}
+	}
 	return l
 }
 
@@ -381,7 +388,7 @@ func (l *ledger) ids() []ServerID {
 func (l *ledger) put(id ServerID, b Batch) {
 	if s := b.Server; s != nil {
 		old := l.state[id]
-		require.False(l.t, s.Boot < old.Boot || s.Rounds < old.Rounds || s.Last < old.Last, "%+v after %+v", *s, *old)
+		require.NoError(l.t, Batch{Server: s}.Check(*old))
 		*old = *s
 	}
 	names := map[string]bool{}

@@ -138,6 +138,7 @@ type Replica struct {
 	stopSaid bool
 
 	peers     []peer // all other servers: acceptors by position, then learners
+	strange   strange
 	byID      map[ServerID]*peer
 	rounds    rounds
 	table     table
@@ -158,6 +159,7 @@ type Replica struct {
 	loads    []string
 	done     []Done
 	faults   []*SafetyError
+	broken   []*SafetyError // the last of all: see Status.Broken
 	events   []Event
 	counters Counters
 	refusals uint64 // counts the changes of peer.refused and peer.limits
@@ -205,6 +207,9 @@ func (c ReplicaConfig) check() error {
 		return err
 	}
 	if _, err := parsePulled(c.State.Pulled); err != nil {
+		return err
+	}
+	if _, err := parsePeers(c.State.Peers); err != nil {
 		return err
 	}
 	return c.State.check(c.Members)

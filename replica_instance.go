@@ -1,6 +1,9 @@
 package paxos
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // An instance is what a server holds in memory of one instance that is not decided, or whose decision is not saved yet. What is looked
 // at most stands first, together. Of others see memo.
@@ -239,6 +242,10 @@ func (r *Replica) fault(inst *instance, from *peer, err error) {
 	}
 	inst.stopped = se
 	r.faults = append(r.faults, se)
+	if len(r.broken) == maxBroken {
+		r.broken = slices.Delete(r.broken, 0, 1)
+	}
+	r.broken = append(r.broken, se)
 	r.counters.Faults++
 	r.event(Event{Kind: EventFault, Message: Message{Instance: inst.name, Ballot: se.Ballot}, Err: se})
 	r.rest(inst)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A peer is another server, and what this one remembers of it. Nothing of it is stored: what no peer remembers, nobody
-// detects (docs/assumptions.md).
+// A peer is another server, and what this one remembers of it. Its Store is stored; of the rest, what no peer remembers, nobody detects
+// (docs/assumptions.md).
 type peer struct {
 	id       ServerID
 	position int // among the acceptors; -1: it does not vote
@@ -22,13 +22,16 @@ type peer struct {
 	long     int // how many of out are long
 	news     int // how many of out are Chosen
 
-	pull               pull
-	again              bool // a packet was the first for a while: see notice
-	newer              bool // the latest packet taken was later than all before it
-	heard              bool // in this life of ours; what follows is of the latest packet taken
-	heardAt            time.Duration
-	store, boot, nonce uint64
-	lastSeq, index     uint64
+	pull           pull
+	again          bool     // a packet was the first for a while: see notice
+	newer          bool     // the latest packet taken was later than all before it
+	store          uint64   // its storage, for ever; 0: it was not met yet. See meet
+	storing        uint64   // the Save that makes store durable here; 0: it is
+	held           []Packet // that came before
+	heard          bool     // in this life of ours; what follows is of the latest packet taken
+	heardAt        time.Duration
+	boot, nonce    uint64
+	lastSeq, index uint64
 
 	refused   string        // why its packets are refused, or why it refuses ours; empty: it isn't so
 	refusedAt time.Duration // when it was last told
@@ -197,16 +200,17 @@ func (r *Replica) check(p *Packet) (from *peer, ok bool) {
 		r.refuseMembers(from, p)
 		return nil, false
 	}
+	if !r.met(from, p) {
+		return nil, false
+	}
 	first := !from.heard || p.Boot > from.boot
 	again := !from.heard || r.now-from.heardAt >= r.timing.Pull || p.Boot > from.boot
 	if !from.heard {
-		from.heard, from.store, from.boot, from.nonce = true, p.Store, p.Boot, p.Nonce
+		from.heard, from.boot, from.nonce = true, p.Boot, p.Nonce
 		from.pull.goal = p.Index
 	}
 	newer := p.Boot > from.boot || p.Boot == from.boot && p.Seq > from.lastSeq
 	switch {
-	case p.Store != from.store:
-		r.refuse(from, p, fmt.Sprintf("server %d was heard with another storage: one of a lost disk, or of another machine", p.From))
 	case p.Boot < from.boot:
 		r.dropped(from, p, "it is of an earlier life of its sender")
 	case p.Boot == from.boot && p.Nonce != from.nonce:

@@ -23,6 +23,7 @@ func (r *Replica) begin(s ServerState) {
 	r.saves.index = s.Last
 	s.Boot++
 	s.Rounds = min(s.Rounds+roundBlock, MaxRound)
+	r.meet(&s)
 	r.saves.state, r.saves.stateChanged, r.saves.urgent = s, true, true
 	r.pullFrom(s)
 }

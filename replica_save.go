@@ -283,4 +283,5 @@ func (r *Replica) Saved(now time.Duration) {
 	clear(replies)
 	clear(instances)
 	s.waitRun, s.running = replies[:0], instances[:0]
+	r.storesSaved()
 }

@@ -34,7 +34,7 @@ type PeerStatus struct {
 	ID      ServerID
 	Votes   bool
 	Heard   time.Duration // since its last packet; negative: never heard
-	Store   uint64
+	Store   uint64        // the only storage that it is taken with; 0: it was never met
 	Boot    uint64
 	Index   uint64 // its last durable decision
 	Refused string // why its packets are refused, or that it refuses ours; empty: it isn't so
@@ -74,15 +74,21 @@ type Status struct {
 	StorageWait time.Duration
 	Index       uint64 // the highest Index whose record is durable
 	Counters    Counters
-	Peers       []PeerStatus
-	Err         error // why the server stopped; nil: it runs
+	// Broken holds proofs that some server broke the protocol: the last 16, the oldest first. They stay until the process ends, and
+	// Counters.Faults counts all. While there is one, this cluster is not well: see SafetyError.
+	Broken []*SafetyError
+	Peers  []PeerStatus
+	Err    error // why the server stopped; nil: it runs
 }
+
+// maxBroken is how many proofs of a broken protocol Status shows.
+const maxBroken = 16
 
 // Status returns how the server is now.
 func (r *Replica) Status(now time.Duration) Status {
 	r.input(now)
 	s := Status{ID: r.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Members: r.members.String(), Calls: len(r.calls),
-		Open: r.table.open + len(r.table.evicted), Index: r.saves.index, Counters: r.counters, Err: r.stop}
+		Open: r.table.open + len(r.table.evicted), Index: r.saves.index, Counters: r.counters, Broken: slices.Clone(r.broken), Err: r.stop}
 	s.StorageWait = r.saveWait()
 	if r.quorums.lost {
 		s.NoQuorum = max(r.now-r.quorums.since, 1)

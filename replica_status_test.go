@@ -65,3 +65,24 @@ func TestReplicaStatusOfTheQuorum(t *testing.T) {
 	}
 	assert.Equal(t, changes, p.replicas[1].quorums.changes, "one loss, however many calls time out")
 }
+
+// A proof that the protocol was broken stays in the Status for as long as the process runs, the last 16 of them, whatever becomes of the
+// instance and of who looks.
+func TestReplicaStatusOfABrokenProtocol(t *testing.T) {
+	p := newSolo(t, 3)
+	assert.Empty(t, p.replicas[1].Status(p.now).Broken)
+	for i := range maxBroken + 4 {
+		p.hear(1, 2, msg(t, fmt.Sprintf(`decided 3.2 "v" @job/%d`, i)))
+		p.hear(1, 3, msg(t, fmt.Sprintf(`decided 4.3 "w" @job/%d`, i)))
+		p.pass(time.Hour)
+		s := p.replicas[1].Status(p.now)
+		require.Len(t, s.Broken, min(i+1, maxBroken))
+		last := s.Broken[len(s.Broken)-1]
+		assert.Equal(t, fmt.Sprint("job/", i), last.Instance)
+		assert.Equal(t, ServerID(3), last.Server)
+		clear(s.Broken) // it is the caller's
+	}
+	s := p.replicas[1].Status(p.now)
+	assert.Equal(t, "job/4", s.Broken[0].Instance)
+	assert.Equal(t, uint64(maxBroken+4), s.Counters.Faults)
+}

@@ -37,6 +37,10 @@ type ServerState struct {
 	// Pulled says up to which Index of which servers this one has their decisions, in words: "2/9f03/57,3/1c2/60" is of
 	// server 2, on its storage 9f03 (hexadecimal), all up to 57. A server that starts asks for what came later only.
 	Pulled string
+	// Peers names the storage of each other server that this one has met, in words: "2/9f03,3/1c2" says that server 2 has the Store
+	// 9f03 (hexadecimal). They stand in the order of ServerIDs. None is ever taken back or changed: a server with another Store has lost
+	// its disk, and is refused for ever. At most 38 bytes for each server ever met.
+	Peers string
 }
 
 // A NameRange is the instance names From <= name < To, in byte order.
@@ -76,8 +80,8 @@ type Storage interface {
 	Load(instance string) (Record, error)
 	// Save makes b durable, all or nothing: nil means that it survives loss of power. After an error the storage is
 	// dead, and every later Save fails. A Batch whose Server takes something back is an error: Boot, Rounds or Last that
-	// goes down, another Cluster, ID or Store. A server saves no Index above the Last that b leaves, and Start
-	// refuses a storage that holds one.
+	// goes down, another Cluster, ID or Store, a Store in Peers that is gone or another: Batch.Check finds these. A server saves no
+	// Index above the Last that b leaves, and Start refuses a storage that holds one.
 	//
 	// Names, values and numbers come as they are in Records: a name has 1 to MaxName bytes, a value up to Limits.MaxValue and
 	// any bytes, rounds and ServerIDs are any uint64, and so is the Index of a Chosen Record, from 1 to 2^64-1, with gaps. A

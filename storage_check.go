@@ -55,7 +55,7 @@ func checkState(last, next ServerState) error {
 	case last.Store != 0 && next.Store != last.Store:
 		return fmt.Errorf("ServerState.Store: %d after %d: it never changes", next.Store, last.Store)
 	}
-	return nil
+	return checkPeers(last.Peers, next.Peers)
 }
 
 // checkRecord returns an error that says what in r contradicts itself.

@@ -32,6 +32,7 @@ type Chaos struct {
 
 	Actions []Action      // in the order of At
 	Ends    time.Duration // of the faults
+	Unmet   bool          // the servers have never met when it begins; else their disks name each other's
 	// Forges has a server lie, in what it says of promises, votes and decisions. What it lies about is not checked then, but all the rest is.
 	Forges bool
 
@@ -68,6 +69,7 @@ const (
 	ActHangSave
 	ActSaveTime // For
 	ActLoadTime // For: at most, in place of ReadTime
+	ActWipe     // the disk is lost and made anew, while the server is down; the rest is to go on without it. See chaosRun.wipe
 	ActCut      // Server -> Peer
 	ActJoin     // Server -> Peer
 	ActForge    // Message from Server to Peer
@@ -77,7 +79,7 @@ const (
 )
 
 var actNames = [acts]string{"propose", "wait", "read", "ready", "cancel", "crash", "crash-saved", "restart", "pause", "resume",
-	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "cut", "join", "forge", "twist", "stranger"}
+	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "wipe", "cut", "join", "forge", "twist", "stranger"}
 
 // String returns the word for a in scripts.
 func (a Act) String() string { return actNames[a] }
@@ -125,6 +127,9 @@ func (c Chaos) String() string {
 	}
 	s := fmt.Sprintf("seed %d: %d servers, %d learners, %s, delay %s, save %s, read up to %s, silence %s to %s, phase %s, pull %s\n", c.Seed, c.Servers,
 		c.Learners, q, c.Delay, c.SaveTime, c.ReadTime, c.Timing.Silence, c.Timing.MaxSilence, c.Timing.Phase, c.Timing.Pull)
+	if c.Unmet {
+		s += "the servers have never met\n"
+	}
 	if !c.Explicit {
 		s += fmt.Sprintf("loss %.2f, twice %.2f, late %.2f by up to %s, link %d-%d slower by %s\n", c.Loss, c.Twice, c.Late, c.Later,
 			c.Slow[0], c.Slow[1], c.SlowBy)

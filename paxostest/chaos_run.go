@@ -50,7 +50,7 @@ func (c Chaos) run(log, records bool) *chaosRun {
 		r.listed[packetName{p.From, p.To, p.Pulls, p.Nth}] = i + 1
 	}
 	r.Sim = NewSim(SimConfig{Servers: c.Servers, Learners: c.Learners, Quorum: c.Quorum, Delay: c.Delay, SaveTime: max(c.SaveTime, 1), Seed: c.Seed,
-		Limits: c.Limits, Timing: c.Timing, noLog: !log, Fail: func(error) {}, fates: onTime{}})
+		Limits: c.Limits, Timing: c.Timing, noLog: !log, Fail: func(error) {}, fates: onTime{}, unmet: c.Unmet})
 	r.Sim.fates, r.Sim.reads, r.Sim.limit, r.check.lenient = r, r, maxChaosSteps, c.Forges
 	for i := range c.Actions {
 		a := &c.Actions[i]
@@ -108,6 +108,8 @@ func (r *chaosRun) act(a *Action) {
 		r.SaveTime(a.Server, a.For)
 	case ActLoadTime:
 		r.LoadTime(a.Server, a.For)
+	case ActWipe:
+		done = r.wipe(s)
 	case ActCut, ActJoin:
 		r.cut[a.Server][a.Peer] = a.Act == ActCut
 	case ActForge:
@@ -304,6 +306,7 @@ func (r *chaosRun) unwell() string {
 		}
 		for _, s := range r.servers {
 			switch rec := s.disk.records[name]; {
+			case r.check.wiped[s.id]:
 			case h.chosen && !r.knows(s, name):
 				return fmt.Sprintf("server %d does not know what %q is", s.id, name)
 			case !h.chosen && !rec.Acceptor.Accepted.IsZero():
@@ -312,6 +315,9 @@ func (r *chaosRun) unwell() string {
 		}
 	}
 	for _, s := range r.servers {
+		if r.check.wiped[s.id] {
+			continue // it is refused, and the others go on without it
+		}
 		for _, open := range s.replica.Status(r.now).Instances {
 			if h := r.check.instances[open.Instance]; h != nil && h.forged || open.Alone || open.Ballot.IsZero() {
 				continue
@@ -320,7 +326,7 @@ func (r *chaosRun) unwell() string {
 		}
 	}
 	for _, c := range r.calls {
-		if h := r.check.instances[c.Instance]; !c.Ended && (h == nil || !h.forged) && (c.Op != "wait" || h != nil && h.chosen) {
+		if h := r.check.instances[c.Instance]; !c.Ended && !r.check.wiped[c.Server] && (h == nil || !h.forged) && (c.Op != "wait" || h != nil && h.chosen) {
 			return "a call has not ended: " + c.String()
 		}
 	}

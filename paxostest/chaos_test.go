@@ -74,7 +74,7 @@ func TestShrink(t *testing.T) {
 		if c.Servers < 3 || c.Quorum != nil || len(c.Actions) < 8 || c.Seed%10 == 9 {
 			continue
 		}
-		lie := Action{At: c.Ends - 1, Act: ActForge, Server: 2, Peer: 1, Message: paxos.Message{Kind: paxos.KindDecided, Instance: c.names()[0],
+		lie := Action{At: max(c.Ends-20*ms, 0), Act: ActForge, Server: 2, Peer: 1, Message: paxos.Message{Kind: paxos.KindDecided, Instance: c.names()[0],
 			Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "nobody proposed this"}}
 		c.Actions = append(c.Actions, lie)
 		if c.Run(false).Err == nil {

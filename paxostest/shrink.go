@@ -74,6 +74,7 @@ func (s *shrinker) kinds() {
 		func(c *Chaos) { c.Twice = 0 },
 		func(c *Chaos) { c.Late = 0 },
 		func(c *Chaos) { c.SlowBy = 0 },
+		func(c *Chaos) { c.Unmet = false },
 		func(c *Chaos) { c.Limits = paxos.Limits{} },
 		func(c *Chaos) { c.Learners-- },
 		func(c *Chaos) { c.Servers-- },

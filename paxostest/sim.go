@@ -26,6 +26,7 @@ type SimConfig struct {
 	// noLog leaves out the log, for runs of millions of events. All is checked as with it, and the same happens.
 	noLog bool
 	fates fates // in place of rules; nil, without a log: all arrive after Delay
+	unmet bool  // the servers have not met when it begins: see introduce
 }
 
 // Limits of a script: one that goes beyond them never ends.
@@ -110,13 +111,20 @@ func NewSim(c SimConfig) *Sim {
 		}
 		w.servers = append(w.servers, s)
 	}
+	if !c.unmet {
+		w.introduce()
+	}
 	// The start takes no time, and is no part of the story.
 	w.config.Delay = 0
+	fates := w.fates
+	if c.unmet {
+		w.fates = loseAll{}
+	}
 	for _, s := range w.servers {
 		w.start(s)
 	}
 	w.RunFor(0)
-	w.config.Delay = c.Delay
+	w.fates, w.config.Delay = fates, c.Delay
 	for _, s := range w.servers {
 		s.saveTime = c.SaveTime
 	}

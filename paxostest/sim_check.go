@@ -23,6 +23,7 @@ import (
 //	    start that the name says, if it says one, else with its own vote on its disk (I5).
 //	I8  What a server has learned, or says is chosen, has a phase-2 quorum in one ballot.
 //	I9  What calls return never changes; an Index never means another decision.
+//	I12 Nothing comes of what a server says before its Store is on the disk here: no answer leaves, and no promise of it counts for I7.
 //	I11 What a disk says of its server's pulls is true: all that the other had decided, up to that Index of that store, is on it.
 //
 // "Chosen" means: a phase-2 quorum has voted in one ballot. A vote is one that a disk held, or one that an Accepted told
@@ -32,8 +33,10 @@ import (
 type checker struct {
 	quorum    paxos.Quorum
 	instances map[string]*history
-	indexes   []map[uint64]string // by server: what was saved at each Index
-	lenient   bool                // nothing is checked of instances that a server lied about
+	servers   int
+	indexes   map[uint64]map[uint64]string // by Store: what was saved at each Index
+	wiped     map[paxos.ServerID]bool      // those that forgot, and came back on a storage made anew: see sentWiped
+	lenient   bool                         // nothing is checked of instances that a server lied about
 }
 
 // A history is what happened in an instance.
@@ -74,17 +77,14 @@ type promise struct {
 }
 
 func newChecker(q paxos.Quorum, servers int) checker {
-	c := checker{quorum: q, instances: map[string]*history{}}
-	for range servers {
-		c.indexes = append(c.indexes, map[uint64]string{})
-	}
-	return c
+	return checker{quorum: q, instances: map[string]*history{}, servers: servers, indexes: map[uint64]map[uint64]string{},
+		wiped: map[paxos.ServerID]bool{}}
 }
 
 func (c *checker) history(name string) *history {
 	h := c.instances[name]
 	if h == nil {
-		h = &history{name: name, own: make([][]vote, len(c.indexes))}
+		h = &history{name: name, own: make([][]vote, c.servers)}
 		h.owner, h.boot = ownerOf(name)
 		c.instances[name] = h
 	}
@@ -179,7 +179,7 @@ func (c *checker) saved(s *server, b paxos.Batch) error {
 			return err
 		}
 	}
-	if b.Server != nil && b.Server.Pulled != s.disk.state.Pulled {
+	if b.Server != nil && b.Server.Pulled != s.disk.state.Pulled && !c.wiped[s.id] {
 		return c.pulled(s, b)
 	}
 	return nil
@@ -199,6 +199,8 @@ func (c *checker) savedRecord(s *server, old, next paxos.Record) error {
 		return c.savedDecision(s, h, next)
 	case a.Accepted.IsZero():
 		return nil
+	case c.wiped[s.id] && a.Accepted.Server == s.id:
+		return nil // it uses ballots again that it has used, and all others know that it is not to be believed
 	}
 	if err := h.valued(a.Accepted, a.Value); err != nil {
 		return err
@@ -208,15 +210,23 @@ func (c *checker) savedRecord(s *server, old, next paxos.Record) error {
 }
 
 func (c *checker) savedDecision(s *server, h *history, rec paxos.Record) error {
-	if name, taken := c.indexes[s.id-1][rec.Index]; rec.Index == 0 || taken && name != rec.Instance {
+	indexes := c.indexes[s.disk.state.Store]
+	if indexes == nil {
+		indexes = map[uint64]string{}
+		c.indexes[s.disk.state.Store] = indexes
+	}
+	if name, taken := indexes[rec.Index]; rec.Index == 0 || taken && name != rec.Instance {
 		return h.broken("I9", "server %d gives Index %d, which is of %q", s.id, rec.Index, name)
 	}
-	c.indexes[s.id-1][rec.Index] = rec.Instance
+	indexes[rec.Index] = rec.Instance
 	return c.isChosen(s, h, rec.Acceptor.Accepted, rec.Acceptor.Value, "saves the decision")
 }
 
 // isChosen checks I8: v, which a server says was chosen in b, has a phase-2 quorum.
 func (c *checker) isChosen(s *server, h *history, b paxos.Ballot, v paxos.Value, says string) error {
+	if c.wiped[s.id] {
+		return nil // late answers to the server that it was may have told it so: nobody else takes its word
+	}
 	if !h.chosen {
 		c.votedItself(s, h, b)
 	}
@@ -229,9 +239,10 @@ func (c *checker) isChosen(s *server, h *history, b paxos.Ballot, v paxos.Value,
 	return nil
 }
 
-// arrived is told of every message that a server is given.
-func (c *checker) arrived(s *server, from paxos.ServerID, m *paxos.Message) {
-	if m.Kind != paxos.KindPromise || m.Ballot.Server != s.id {
+// arrived is told of every message that a server is given. A promise on a storage that was made anew promises nothing.
+func (c *checker) arrived(s *server, p *paxos.Packet, m *paxos.Message) {
+	from := p.From
+	if m.Kind != paxos.KindPromise || m.Ballot.Server != s.id || c.wiped[from] && p.Store != firstStore(from) {
 		return
 	}
 	if b := c.history(m.Instance).of(m.Ballot); b.life == s.life && !b.asked {
@@ -258,6 +269,9 @@ func (s *server) votes(c *checker) bool { return int(s.id) <= c.quorum.Size() }
 
 // returned is told of every decision that a call returns.
 func (c *checker) returned(s *server, d paxos.Decision) error {
+	if c.wiped[s.id] {
+		return nil
+	}
 	h := c.history(d.Instance)
 	if !h.chosen {
 		c.votedItself(s, h, d.Ballot)

@@ -53,7 +53,7 @@ func (c *checker) pulled(s *server, b paxos.Batch) error {
 			}
 		}
 		for index := from + 1; index <= at.index; index++ {
-			name, decided := c.indexes[at.server-1][index]
+			name, decided := c.indexes[at.store][index]
 			if decided && !c.history(name).forged && !s.holds(name, b.Records) {
 				return fmt.Errorf("I11 is broken: server %d saves that it has all that server %d decided up to %d, and has no decision of %q, number %d there",
 					s.id, at.server, at.index, name, index)

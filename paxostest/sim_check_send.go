@@ -12,13 +12,16 @@ import (
 
 // sent is told of every message that leaves a server, while its disk is as it was when the message left.
 func (c *checker) sent(s *server, to paxos.ServerID, m *paxos.Message) error {
-	switch m.Kind {
-	case paxos.KindRefuse, paxos.KindPull, paxos.KindLimits:
-		return nil
-	case paxos.KindNames:
+	switch {
+	case m.Kind == paxos.KindRefuse || m.Kind == paxos.KindPull || m.Kind == paxos.KindLimits || c.wiped[s.id]:
+		return nil // of a server that has forgotten, nothing is to be believed
+	case m.Kind == paxos.KindNames:
 		return c.sentNames(s, m)
 	}
 	h := c.history(m.Instance)
+	if err := c.answersStored(s, h, to, m); err != nil {
+		return err
+	}
 	if to == s.id {
 		return h.broken("S10", "server %d sends itself %s", s.id, words.Message(*m))
 	}
@@ -38,6 +41,17 @@ func (c *checker) sent(s *server, to paxos.ServerID, m *paxos.Message) error {
 		}
 	case paxos.KindDecided:
 		return c.isChosen(s, h, m.Ballot, m.Value, "says")
+	}
+	return nil
+}
+
+// answersStored checks I12 for an answer: the disk names the storage of who asked.
+func (c *checker) answersStored(s *server, h *history, to paxos.ServerID, m *paxos.Message) error {
+	switch m.Kind {
+	case paxos.KindPromise, paxos.KindAccepted, paxos.KindState, paxos.KindNack:
+		if int(to) <= c.servers && to != s.id && !s.met(to, firstStore(to)) {
+			return h.broken("I12", "server %d answers server %d, %s, and its disk has not met that: %q", s.id, to, words.Message(*m), s.disk.state.Peers)
+		}
 	}
 	return nil
 }
@@ -108,7 +122,10 @@ func (c *checker) askedFor(s *server, h *history, m *paxos.Message) error {
 		return h.valued(m.Ballot, m.Value)
 	}
 	b.asked = true
-	promises, known := b.promises, true
+	promises, known := slices.DeleteFunc(slices.Clone(b.promises), func(p promise) bool {
+		id := paxos.ServerID(p.acceptor + 1)
+		return !s.met(id, firstStore(id)) // it waits there (I12)
+	}), true
 	if rec := s.disk.records[m.Instance]; s.votes(c) && !rec.Acceptor.Promised.Less(m.Ballot) {
 		// Its own promise is no message: the disk must imply it. What it reported is the last vote below the ballot.
 		own := promise{acceptor: int(s.id) - 1}
@@ -122,7 +139,7 @@ func (c *checker) askedFor(s *server, h *history, m *paxos.Message) error {
 		known = rec.Acceptor.Accepted.Less(m.Ballot) // else an own vote may have been saved as a higher one alone
 	}
 	if !c.quorum.Phase1(whose(promises, nil)) {
-		return h.broken("I7", "server %d asks for votes, %s, and only %d acceptors promised exactly that ballot", s.id,
+		return h.broken("I7", "server %d asks for votes, %s, and only %d acceptors that its disk has met promised exactly that ballot", s.id,
 			words.Message(*m), whose(promises, nil).Len())
 	}
 	if known && !c.justified(promises, m.Value) {

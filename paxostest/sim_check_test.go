@@ -25,7 +25,7 @@ func newBench() *bench {
 	b := &bench{checker: newChecker(paxos.Majority(3), 3)}
 	for id := paxos.ServerID(1); id <= 3; id++ {
 		b.servers = append(b.servers, &server{id: id, life: 1,
-			disk: disk{state: paxos.ServerState{ID: id, Rounds: 100}, records: map[string]paxos.Record{}}})
+			disk: disk{state: paxos.ServerState{ID: id, Store: 1000 + uint64(id), Rounds: 100, Peers: "1/3e9,2/3ea,3/3eb"}, records: map[string]paxos.Record{}}})
 	}
 	b.proposed("x", "burger")
 	b.proposed("x", "pizza")
@@ -67,7 +67,7 @@ func (b *bench) prepare(t *testing.T) {
 	require.NoError(t, b.save(2, paxos.Acceptor{Promised: b11}))
 	promise := paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b11}
 	require.NoError(t, b.send(2, 1, promise))
-	b.arrived(b.servers[0], 2, &promise)
+	b.arrived(b.servers[0], &paxos.Packet{From: 2}, &promise)
 }
 
 // decide has servers 1 and 2 choose burger in ballot 1.1.
@@ -153,14 +153,14 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 			require.NoError(t, b.save(3, voted(b11, "burger")))
 			require.NoError(t, b.send(2, 3, paxos.Message{Kind: paxos.KindPrepare, Ballot: b22}))
 			require.NoError(t, b.save(2, paxos.Acceptor{Promised: b22}))
-			b.arrived(b.servers[1], 3, &paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b22, Accepted: b11, Value: "burger"})
+			b.arrived(b.servers[1], &paxos.Packet{From: 3}, &paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b22, Accepted: b11, Value: "burger"})
 			return b.send(2, 3, paxos.Message{Kind: paxos.KindAccept, Ballot: b22, Value: "pizza"})
 		}},
 		{"the own vote passed over", "I7", func(t *testing.T, b *bench) error {
 			require.NoError(t, b.save(2, voted(b11, "burger")))
 			require.NoError(t, b.send(2, 3, paxos.Message{Kind: paxos.KindPrepare, Ballot: b22}))
 			require.NoError(t, b.save(2, paxos.Acceptor{Promised: b22, Accepted: b11, Value: "burger"}))
-			b.arrived(b.servers[1], 3, &paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b22})
+			b.arrived(b.servers[1], &paxos.Packet{From: 3}, &paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b22})
 			return b.send(2, 3, paxos.Message{Kind: paxos.KindAccept, Ballot: b22, Value: "pizza"})
 		}},
 		{"round 0 where nobody owns", "I7", func(t *testing.T, b *bench) error {
@@ -205,7 +205,7 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 		}},
 		{"an Index of another decision", "I9", func(t *testing.T, b *bench) error {
 			b.decide(t)
-			b.indexes[0][1] = "dinner"
+			b.indexes[1001] = map[uint64]string{1: "dinner"}
 			return b.saveRecord(1, decision(1, "burger"))
 		}},
 		{"a read that misses what was chosen", "I9", func(t *testing.T, b *bench) error {

@@ -111,6 +111,8 @@ func (w *Sim) event(e Entry, named bool) []spacetime.Event {
 		}
 	case Restarted:
 		d.Kind, d.Text = spacetime.Restart, fmt.Sprintf("starts again (boot %d)", e.Boot)
+	case Wiped:
+		d.Kind, d.Text = spacetime.Crash, "its disk is lost, and made anew"
 	case SaveFailed:
 		d.Kind, d.Text = spacetime.Crash, "its disk fails: save "+e.Text
 	case Stopped:

@@ -17,6 +17,7 @@ const (
 	Crashed                                 // Save, if not 0, was running, and is Text: "lost" or "durable"
 	Restarted                               // Server starts, for the Boot-th time
 	SaveFailed                              // Save failed; what it held is Text: "lost" or "durable". The server is down
+	Wiped                                   // Server has lost its disk, and was made anew
 	Stopped                                 // Server gave up by itself: Err
 	Paused
 	Resumed
@@ -110,7 +111,7 @@ func (w *Sim) logEvents(s *server, flights []flight) {
 		w.log = append(w.log, e)
 	}
 	for _, fault := range s.out.Faults {
-		if !w.network.forged {
+		if !w.network.forged && !w.check.wiped[s.id] { // who has forgotten uses ballots again, and is answered for the first use
 			w.failf("server %d found a broken protocol: %w", s.id, fault)
 		}
 	}
@@ -192,6 +193,8 @@ func (w *Sim) describeLocal(e Entry, named bool) string {
 		return "crashes"
 	case Restarted:
 		return fmt.Sprintf("starts, boot %d", e.Boot)
+	case Wiped:
+		return "loses its disk, and is made anew"
 	case SaveFailed:
 		return fmt.Sprintf("save %d fails, and what it held is %s", e.Save, e.Text)
 	case Stopped:

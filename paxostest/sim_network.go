@@ -357,7 +357,7 @@ func (w *Sim) take(s *server, c *parcel) {
 	}
 	p := &c.packet
 	for i := range p.Messages {
-		w.check.arrived(s, p.From, &p.Messages[i])
+		w.check.arrived(s, p, &p.Messages[i])
 	}
 	w.arriving, w.late = append(w.arriving[:0], c.flights...), c.late || w.now > c.due // it waited while the server was paused
 	s.replica.Receive(w.now, *p)
@@ -403,6 +403,10 @@ func (w *Sim) post(p *paxos.Packet, fs []flight) {
 type fates interface {
 	fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.Duration
 }
+
+type loseAll struct{}
+
+func (loseAll) fate(*Sim, *paxos.Packet, []time.Duration) []time.Duration { return nil }
 
 type onTime struct{}
 

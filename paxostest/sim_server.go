@@ -6,6 +6,8 @@ import (
 	"iter"
 	"slices"
 	"sort"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -32,6 +34,8 @@ type server struct {
 	state    paxos.ServerState
 	saves    uint64 // Saves begun in this life
 	out      paxos.Output
+	metText  string // that stores was read from
+	stores   map[paxos.ServerID]uint64
 }
 
 // A saveFault is what becomes of the next Save.
@@ -50,8 +54,53 @@ func newServer(id paxos.ServerID, m paxos.Members) (*server, error) {
 	if err := paxos.Format(&s.disk, id, m); err != nil {
 		return nil, err
 	}
-	s.disk.state.Store = 1000 + uint64(id) // Format's is random
+	s.disk.state.Store = firstStore(id) // Format's is random
 	return s, nil
+}
+
+// firstStore is the Store of the storage that a server begins with.
+func firstStore(id paxos.ServerID) uint64 { return 1000 + uint64(id) }
+
+// Wipe loses the disk of a server that is down, and makes a new one under its old name, as nobody ever must: what the server had promised
+// is forgotten. From then on it is to be refused by all others, for ever.
+func (w *Sim) Wipe(id paxos.ServerID) {
+	s := w.server(id)
+	if s.replica != nil {
+		w.failf("server %d is up, and can't lose its disk", id)
+		return
+	}
+	store := s.disk.state.Store + 1000
+	s.disk = disk{records: map[string]paxos.Record{}}
+	w.fail(paxos.Format(&s.disk, id, w.members))
+	s.disk.state.Store = store
+	w.check.wiped[id] = true
+	w.note(Entry{Event: paxos.Event{Kind: Wiped, Server: id}})
+}
+
+// met reports whether the disk of s says that another server has that storage.
+func (s *server) met(other paxos.ServerID, store uint64) bool {
+	if text := s.disk.state.Peers; text != s.metText {
+		s.metText, s.stores = text, map[paxos.ServerID]uint64{}
+		for part := range strings.SplitSeq(text, ",") {
+			id, hex, _ := strings.Cut(part, "/")
+			n, _ := strconv.ParseUint(id, 10, 64)
+			s.stores[paxos.ServerID(n)], _ = strconv.ParseUint(hex, 16, 64)
+		}
+	}
+	return s.stores[other] == store
+}
+
+// introduce has all servers have met.
+func (w *Sim) introduce() {
+	for _, s := range w.servers {
+		var peers []string
+		for _, other := range w.servers {
+			if other != s {
+				peers = append(peers, fmt.Sprintf("%d/%x", other.id, other.disk.state.Store))
+			}
+		}
+		s.disk.state.Peers = strings.Join(peers, ",")
+	}
 }
 
 func (w *Sim) server(id paxos.ServerID) *server {
@@ -389,6 +438,9 @@ func (d *disk) Server() (paxos.ServerState, error) { return d.state, nil }
 func (d *disk) Load(instance string) (paxos.Record, error) { return d.records[instance], nil }
 
 func (d *disk) Save(b paxos.Batch) error {
+	if err := b.Check(d.state); err != nil {
+		return err
+	}
 	if b.Server != nil {
 		d.state = *b.Server
 	}

@@ -1,7 +1,9 @@
 package paxostest
 
 import (
+	"fmt"
 	"math"
+	"strings"
 
 	"github.com/singledecree/paxos"
 )
@@ -22,6 +24,9 @@ func checkStateSurvives(k *storageKit) {
 		func(st *paxos.ServerState) { st.Last += 3 },
 		func(st *paxos.ServerState) { st.Pulled = "2/9f03/57,3/1c2/60" },
 		func(st *paxos.ServerState) { st.Pulled = "" },
+		func(st *paxos.ServerState) { st.Peers = "3/1c2" },
+		func(st *paxos.ServerState) { st.Peers = "2/9f03,3/1c2" },
+		func(st *paxos.ServerState) { st.Peers = manyPeers(st.Peers, 64+1024) },
 		func(st *paxos.ServerState) { st.Members = "1,2,3,4,5 majority(5)" },
 		func(st *paxos.ServerState) { st.Pulled = string(randomValue(1, 32<<10)) },
 		func(st *paxos.ServerState) {
@@ -36,6 +41,16 @@ func checkStateSurvives(k *storageKit) {
 		s = s.reopened()
 		s.check()
 	}
+}
+
+// manyPeers is a ServerState.Peers of so many servers, among them those before, which have lower IDs.
+func manyPeers(before string, n int) string {
+	text := strings.Builder{}
+	text.WriteString(before)
+	for i := strings.Count(before, "/"); i < n; i++ {
+		fmt.Fprintf(&text, ",%d/%x", math.MaxUint32+i, math.MaxUint64-uint64(i))
+	}
+	return text.String()
 }
 
 func checkStateStays(k *storageKit) {
@@ -67,12 +82,15 @@ func checkStateNeverDown(k *storageKit) {
 		{"ID changes", func(st *paxos.ServerState) { st.ID++ }},
 		{"Store changes", func(st *paxos.ServerState) { st.Store += 2 }},
 		{"Cluster changes", func(st *paxos.ServerState) { st.Cluster += "2" }},
+		{"a Store in Peers changes", func(st *paxos.ServerState) { st.Peers = "2/9f04,3/1c2" }},
+		{"a Store in Peers is gone", func(st *paxos.ServerState) { st.Peers = "3/1c2" }},
+		{"all of Peers is gone", func(st *paxos.ServerState) { st.Peers = "" }},
 		{"the state is gone", func(st *paxos.ServerState) { *st = paxos.ServerState{} }},
 	} {
 		for _, reopen := range []bool{false, true} {
 			s := k.fresh()
 			state := s.state
-			state.Boot, state.Rounds, state.Last = state.Boot+3, state.Rounds+1000, state.Last+7
+			state.Boot, state.Rounds, state.Last, state.Peers = state.Boot+3, state.Rounds+1000, state.Last+7, "2/9f03,3/1c2"
 			s.save(paxos.Batch{Server: &state, Records: []paxos.Record{votedRecord("x", 1, "v")}})
 			if reopen {
 				s = s.reopened() // it must know still what it saved

@@ -275,7 +275,9 @@ func onDrop(change func(*paxos.NameRange)) func(closingStorage) paxos.Storage {
 
 var serverSabotages = []storageSabotage{
 	{name: "Pulled is not kept", rule: "every field of the server's state survives",
-		want: `pulled ""}, want {`, wrap: onServer(func(s *paxos.ServerState) { s.Pulled = "" })},
+		want: `pulled "", peers ""}, want {`, wrap: onServer(func(s *paxos.ServerState) { s.Pulled = "" })},
+	{name: "Peers is not kept", rule: "every field of the server's state survives",
+		want: `peers ""}, want {`, wrap: onServer(func(s *paxos.ServerState) { s.Peers = "" })},
 	{name: "Members can't change", rule: "every field of the server's state survives", want: `members "1,2,3 majority(3)"`,
 		wrap: onServer(func(s *paxos.ServerState) {
 			if s.Members != "" {
@@ -317,6 +319,22 @@ var serverSabotages = []storageSabotage{
 	{name: "Cluster may change", rule: "the server's state never goes down", want: "want an error, as Cluster changes",
 		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
 			return s.Save(rising(s, b, func(old, b *paxos.ServerState) { b.Cluster = cmp.Or(old.Cluster, b.Cluster) }))
+		})},
+	{name: "Peers may change", rule: "the server's state never goes down", want: "want an error, as a Store in Peers changes",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			return s.Save(rising(s, b, func(old, b *paxos.ServerState) {
+				if len(b.Peers) == len(old.Peers) {
+					b.Peers = old.Peers
+				}
+			}))
+		})},
+	{name: "Peers may be forgotten", rule: "the server's state never goes down", want: "want an error, as a Store in Peers is gone",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			return s.Save(rising(s, b, func(old, b *paxos.ServerState) {
+				if len(b.Peers) < len(old.Peers) {
+					b.Peers = old.Peers
+				}
+			}))
 		})},
 	{name: "the zero state changes nothing", rule: "the server's state never goes down",
 		want: "want an error, as the state is gone",

@@ -16,7 +16,8 @@ type status struct {
 	Alone    int            `json:"alone,omitempty"` // instances that wait for the next proposal: nobody asked knows a value
 	Calls    int            `json:"calls"`           // that wait
 	NoQuorum string         `json:"noQuorum,omitempty"`
-	Disk     int64          `json:"disk"` // bytes of the segments
+	Broken   []string       `json:"broken,omitempty"` // proofs that some server broke the protocol, the last of this process
+	Disk     int64          `json:"disk"`             // bytes of the segments
 	Peers    []peerStatus   `json:"peers"`
 }
 
@@ -42,6 +43,9 @@ func (s *server) status() status {
 	}
 	if n.NoQuorum > 0 {
 		st.NoQuorum = n.NoQuorum.String()
+	}
+	for _, proof := range n.Broken {
+		st.Broken = append(st.Broken, proof.Error())
 	}
 	for _, p := range s.transport.Stats().Peers {
 		ps := peerStatus{ID: p.ID, Addr: p.Addr, Out: p.Out, In: p.In, Err: p.Err}
@@ -69,6 +73,9 @@ func (s status) String() string {
 	}
 	if s.NoQuorum != "" {
 		text += "  no quorum for " + s.NoQuorum
+	}
+	if n := len(s.Broken); n > 0 {
+		text += "  PROTOCOL BROKEN: " + s.Broken[n-1]
 	}
 	return fmt.Sprintf("up  boot %d  decisions on disk %d  open %d  connected to %s%s", s.Boot, s.Decided, s.Open+s.Alone, list(hear), text)
 }

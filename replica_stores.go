@@ -1,0 +1,183 @@
+package paxos
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A ServerID is one storage for all time: a server whose storage was lost, or made anew, has forgotten its promises and votes, and must
+// never be taken for the one that gave them. So the Store of each other server is stored here, in ServerState.Peers, when that server is
+// met, and any other Store is refused from then on, over all restarts.
+//
+//	first packet of a Store                 held here, nothing comes of it
+//	  ── Save: "2/9f03" joins Peers ──►
+//	Saved                                   what was held is taken, and all that follows
+//	another Store, whenever                 refused in words; the process that said so stops
+//
+// Nothing comes of a packet before its Store is durable: a server that counted a promise, then crashed before the Save, would not know
+// whose promise that was when a storage made anew says something else.
+
+// Bounds of what is held of servers that are not stored yet. Beyond them packets are lost, as they may be on any network.
+const maxStrange = 1024 // packets of each; their bytes, of all together, end with Limits.MaxPacket and the packet that goes beyond
+
+// meet notes the Stores of the peers that s names. What s says of pulls names Stores too: of a version that stored no more than that.
+func (r *Replica) meet(s *ServerState) {
+	stores, _ := parsePeers(s.Peers) // they were checked
+	pulls, _ := parsePulled(s.Pulled)
+	for i := range r.peers {
+		p := &r.peers[i]
+		if p.store = stores[p.id]; p.store == 0 && pulls[p.id].store != 0 {
+			p.store = pulls[p.id].store
+			s.Peers = withPeer(s.Peers, p.id, p.store)
+		}
+	}
+}
+
+// met reports whether the packet is of the storage that is stored here as that peer's. If there is none yet, this becomes it, and the
+// packet is held until that is durable. Any other is refused.
+func (r *Replica) met(from *peer, p *Packet) bool {
+	switch {
+	case p.Store == 0:
+		r.dropped(from, p, "it names no storage")
+	case p.Store == from.store && from.storing == 0:
+		return true
+	case from.store == 0:
+		from.store, from.storing = p.Store, r.saves.begun+1 // the next Save holds it
+		r.saves.state.Peers = withPeer(r.saves.state.Peers, from.id, p.Store)
+		r.saves.stateChanged, r.saves.urgent = true, true
+		r.strange.peers++
+		r.holdPacket(from, p)
+	case p.Store == from.store:
+		r.holdPacket(from, p)
+	default:
+		r.refuse(from, p, fmt.Sprintf("server %d was met with another storage, Store %x, and this is Store %x: its disk was lost, or made anew, "+
+			"and its ServerID is finished", p.From, from.store, p.Store))
+	}
+	return false
+}
+
+// strange is what is held of peers whose Stores are not durable here yet.
+type strange struct {
+	peers int // how many they are
+	bytes int // of the packets that are held of them
+}
+
+// holdPacket keeps p until its Store is durable.
+func (r *Replica) holdPacket(from *peer, p *Packet) {
+	if len(from.held) >= maxStrange || r.strange.bytes > r.limits.MaxPacket {
+		r.dropped(from, p, "its sender's storage is not stored here yet, and there is no room for what it says")
+		return
+	}
+	r.strange.bytes += sizeOfPacket(p)
+	held := *p
+	held.Messages = slices.Clone(p.Messages)
+	from.held = append(from.held, held)
+}
+
+func sizeOfPacket(p *Packet) int {
+	size := 128
+	for i := range p.Messages {
+		size += sizeOf(&p.Messages[i])
+	}
+	return size
+}
+
+// storesSaved is called when a Save is done: what was held of those whose Stores it held is taken, in order.
+func (r *Replica) storesSaved() {
+	if r.strange.peers == 0 {
+		return
+	}
+	for i := range r.peers {
+		p := &r.peers[i]
+		if p.storing == 0 || p.storing > r.saves.ended {
+			continue
+		}
+		p.storing = 0
+		r.strange.peers--
+		held := p.held
+		p.held = nil
+		for j := range held {
+			r.strange.bytes -= sizeOfPacket(&held[j])
+			r.Receive(r.now, held[j])
+		}
+	}
+}
+
+// The text form of ServerState.Peers: "2/9f03,3/1c2", a server and its Store in hexadecimal, in the order of ServerIDs.
+
+// errPeers says what is wrong with such a text.
+var errPeers = errors.New("want server/store,server/store in the order of servers, each Store in hexadecimal and not 0")
+
+// nextPeer reads the first part of such a text. It allocates nothing.
+func nextPeer(text string) (id ServerID, store uint64, rest string, err error) {
+	part, rest, more := strings.Cut(text, ",")
+	word, hex, _ := strings.Cut(part, "/")
+	n, err1 := strconv.ParseUint(word, 10, 64)
+	store, err2 := strconv.ParseUint(hex, 16, 64)
+	if err1 != nil || err2 != nil || n == 0 || store == 0 || more && rest == "" {
+		return 0, 0, "", errPeers
+	}
+	return ServerID(n), store, rest, nil
+}
+
+// parsePeers reads ServerState.Peers.
+func parsePeers(text string) (map[ServerID]uint64, error) {
+	stores := map[ServerID]uint64{}
+	for last, rest := ServerID(0), text; rest != ""; {
+		id, store, next, err := nextPeer(rest)
+		if err != nil || id <= last {
+			return nil, fmt.Errorf("ServerState.Peers: %q: %w", clip(text), errPeers)
+		}
+		stores[id] = store
+		last, rest = id, next
+	}
+	return stores, nil
+}
+
+// checkPeers returns an error that says what of next takes back something of last, or contradicts itself. It allocates nothing else.
+func checkPeers(last, next string) error {
+	if next == last {
+		return nil
+	}
+	for before, rest := ServerID(0), next; rest != ""; {
+		id, store, after, err := nextPeer(rest)
+		if err != nil || id <= before {
+			return fmt.Errorf("ServerState.Peers: %q: %w", clip(next), errPeers)
+		}
+		before, rest = id, after
+		if was, stored, left, err := nextPeer(last); last != "" && err == nil && was <= id {
+			if was != id || stored != store {
+				return fmt.Errorf("ServerState.Peers: %q after %q: the Store of a server is never taken back nor changed", clip(next), clip(last))
+			}
+			last = left
+		}
+	}
+	if last != "" {
+		return fmt.Errorf("ServerState.Peers: %q lacks %q: the Store of a server is never taken back nor changed", clip(next), clip(last))
+	}
+	return nil
+}
+
+// withPeer returns text with the Store of one more server.
+func withPeer(text string, id ServerID, store uint64) string {
+	part := strconv.FormatUint(uint64(id), 10) + "/" + strconv.FormatUint(store, 16)
+	at := len(text)
+	for rest := text; rest != ""; {
+		other, _, next, err := nextPeer(rest)
+		if err != nil || other > id {
+			at = len(text) - len(rest)
+			break
+		}
+		rest = next
+	}
+	switch {
+	case text == "":
+		return part
+	case at == len(text):
+		return text + "," + part
+	}
+	return text[:at] + part + "," + text[at:]
+}

@@ -1,0 +1,265 @@
+package paxos
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// strangers returns servers 1 to n that have never met, of which only server 1 runs.
+func strangers(t *testing.T, n int) *pump {
+	p := newPump(t, membersOf(n))
+	p.forged = true
+	for _, s := range p.state {
+		s.Peers = ""
+	}
+	p.start(1)
+	p.run()
+	return p
+}
+
+// from returns a packet of server 2 on that storage.
+func (p *pump) on(store uint64, ms ...Message) Packet {
+	packet := p.packet(2, 1, ms...)
+	packet.Store = store
+	return packet
+}
+
+// Nothing comes of what a server says before its Store is durable here: no vote, no answer, no decision, nothing that is shown. Then all of
+// it is taken, in order, without another message of that server and without a wait.
+func TestReplicaStoresAServerBeforeItActs(t *testing.T) {
+	p := strangers(t, 3)
+	p.propose(1, 1, "own", "v")
+	p.hold = func(ServerID) bool { return true }
+	before := p.now
+	sent := p.during(func() {
+		p.replicas[1].Receive(p.now, p.on(77, msg(t, "promise 1.1 @own"), msg(t, "prepare 5.2 @a")))
+		p.replicas[1].Receive(p.now, p.on(77, msg(t, `decided 9.2 "v" @b`), msg(t, "query 6.2 @a"), pullMessage(0, 0, 1)))
+		p.run()
+	})
+	assert.Empty(t, sent)
+	require.NotNil(t, p.held[1], "it is being stored")
+	assert.Equal(t, "2/4d", p.held[1].Server.Peers)
+	assert.Empty(t, p.held[1].Records)
+	s := p.replicas[1].Status(p.now)
+	assert.Empty(t, s.Counters.Received)
+	assert.Equal(t, time.Duration(-1), s.Peers[0].Heard)
+	assert.Empty(t, p.replicas[1].table.byName["a"])
+	sent = p.during(func() { p.endSave(1); p.run() })
+	assert.Contains(t, sent, `1 -> 2: accept 1.1 "v" @own`)
+	assert.Contains(t, sent, `1 -> 3: accept 1.1 "v" @own`)
+	for p.held[1] != nil {
+		sent = append(sent, p.during(func() { p.endSave(1); p.run() })...)
+	}
+	assert.Contains(t, sent, "1 -> 2: promise 5.2 @a")
+	d, ok, _ := p.replicas[1].Peek("b")
+	assert.True(t, ok && d.Value == "v")
+	assert.Equal(t, before, p.now)
+	assert.Zero(t, p.replicas[1].strange)
+	assert.Zero(t, p.replicas[1].counters.DroppedPackets)
+	p.hold = nil
+	p.run()
+	assert.Equal(t, []string{"1 -> 2: promise 7.2 @a"}, p.during(func() { p.replicas[1].Receive(p.now, p.on(77, msg(t, "prepare 7.2 @a"))); p.run() }))
+}
+
+// A Save that runs when a server is met does not hold its Store: the next one does.
+func TestReplicaStoreIsNotInASaveThatRuns(t *testing.T) {
+	p := strangers(t, 3)
+	p.hold = func(ServerID) bool { return true }
+	p.propose(1, 1, "own", "v")
+	require.NotNil(t, p.held[1])
+	p.replicas[1].Receive(p.now, p.on(77, msg(t, "promise 1.1 @own")))
+	assert.NotContains(t, p.during(func() { p.endSave(1); p.run() }), `1 -> 2: accept 1.1 "v" @own`)
+	assert.Empty(t, p.state[1].Peers)
+	assert.Contains(t, p.during(func() { p.endSave(1); p.run() }), `1 -> 2: accept 1.1 "v" @own`)
+	assert.Equal(t, "2/4d", p.state[1].Peers)
+}
+
+// A crash before that Save leaves a server that knows nobody, and has promised nothing to anybody: it takes whoever comes first.
+func TestReplicaCrashesBeforeAServerIsStored(t *testing.T) {
+	p := strangers(t, 3)
+	p.hold = func(ServerID) bool { return true }
+	p.replicas[1].Receive(p.now, p.on(77, msg(t, "prepare 5.2 @a")))
+	p.run()
+	p.crash(1)
+	assert.Empty(t, p.records[1])
+	assert.Empty(t, p.state[1].Peers)
+	p.hold = nil
+	p.start(1)
+	p.run()
+	assert.Equal(t, []string{"1 -> 2: promise 5.2 @a"}, p.during(func() { p.replicas[1].Receive(p.now, p.on(78, msg(t, "prepare 5.2 @a"))); p.run() }))
+	assert.Equal(t, "2/4e", p.state[1].Peers)
+}
+
+// Once stored, a server is its Store for ever: any other is refused in words, over restarts, heard first or later, and the process that
+// came with it stops.
+func TestReplicaRefusesAnotherStoreForEver(t *testing.T) {
+	p := strangers(t, 3)
+	p.replicas[1].Receive(p.now, p.on(77))
+	p.run()
+	require.Equal(t, "2/4d", p.state[1].Peers)
+	for restart := range 3 {
+		p.crash(1)
+		p.start(1)
+		p.run()
+		r := p.replicas[1]
+		assert.Equal(t, uint64(77), r.Status(p.now).Peers[0].Store)
+		sent := p.during(func() {
+			p.replicas[1].Receive(p.now, p.on(78, msg(t, "prepare 5.2 @a"), msg(t, `decided 9.2 "v" @b`)))
+			p.run()
+		})
+		require.Equal(t, []string{`1 -> 2: refuse - "identity: 1 2 server 2 was met with another storage, Store 4d, and this is Store 4e: ` +
+			`its disk was lost, or made anew, and its ServerID is finished"`}, sent, "after %d restarts", restart+1)
+		peer := r.Status(p.now).Peers[0]
+		assert.Contains(t, peer.Refused, "its ServerID is finished")
+		assert.Equal(t, time.Duration(-1), peer.Heard)
+		assert.Empty(t, p.records[1])
+		assert.Equal(t, "2/4d", p.state[1].Peers)
+		assert.Equal(t, []string{fmt.Sprintf("1 -> 2: promise %d.2 @x", restart+1)}, p.during(func() {
+			r.Receive(p.now, p.on(77, msg(t, fmt.Sprintf("prepare %d.2 @x", restart+1))))
+			p.run()
+		}), "the first storage is welcome")
+		delete(p.records[1], "x")
+	}
+	// The server that was made anew hears it, and stops, whether it has met the others yet or not.
+	p.pass(time.Second) // it was told just now
+	p.state[2].Store, p.state[2].Peers = 78, ""
+	p.start(2)
+	p.run()
+	assert.ErrorContains(t, p.stops[2], "server 2 is refused by server 1: server 2 was met with another storage")
+}
+
+// The exact sequence: server 2 loses its disk, servers 1 and 3 restart, and server 2 comes back with an empty one. Nothing else is decided.
+func TestReplicaWipedServerIsNotTakenIn(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	for _, s := range p.state {
+		s.Peers = ""
+	}
+	p.startAll()
+	p.propose(1, 1, "before", "v") // all have met
+	p.pass(time.Second)
+	p.lose = deaf(3)
+	p.propose(1, 2, "X", "one") // servers 1 and 2 decide it
+	p.pass(time.Second)
+	require.Equal(t, Value("one"), p.value(2))
+	for _, id := range p.ids() {
+		p.crash(id)
+	}
+	p.records[2] = map[string]Record{}
+	p.state[2] = &ServerState{Cluster: "pump", ID: 2, Store: 555, Members: p.members.voters()}
+	p.lose = nil
+	p.start(2)
+	p.start(3)
+	p.run()
+	p.propose(3, 3, "X", "two")
+	p.propose(2, 4, "X", "three")
+	p.pass(time.Minute)
+	assert.NotContains(t, p.done, CallID(3), "server 1 is down, and server 2 is nobody")
+	assert.ErrorContains(t, p.stops[2], "its ServerID is finished")
+	p.start(1)
+	p.pass(time.Minute)
+	assert.Equal(t, Value("one"), p.value(3))
+}
+
+// What is held of servers that are not stored yet is bounded: by packets, and by bytes.
+func TestReplicaHoldsLittleOfStrangers(t *testing.T) {
+	p := strangers(t, 3)
+	p.limits = Limits{MaxPacket: 64 << 10}
+	p.start(1)
+	p.run()
+	p.hold = func(ServerID) bool { return true }
+	for range maxStrange + 10 {
+		p.replicas[1].Receive(p.now, p.on(77))
+	}
+	s := p.replicas[1].Status(p.now)
+	held := len(p.replicas[1].peers[0].held)
+	assert.LessOrEqual(t, held, maxStrange)
+	assert.Equal(t, maxStrange+10, held+int(s.Peers[0].Dropped))
+	large := p.packet(3, 1, Message{Kind: KindDecided, Instance: "large", Ballot: Ballot{9, 3}, Value: Value(strings.Repeat("x", 1<<20))})
+	for range 5 {
+		p.replicas[1].Receive(p.now, large)
+	}
+	assert.LessOrEqual(t, p.replicas[1].strange.bytes, p.limits.MaxPacket+2<<20)
+	p.hold = nil
+	p.run()
+	for p.held[1] != nil {
+		p.endSave(1)
+		p.run()
+	}
+	assert.Zero(t, p.replicas[1].strange)
+	assert.Equal(t, "2/4d,3/67", p.state[1].Peers)
+}
+
+// A packet that names no storage is of nobody.
+func TestReplicaPacketWithoutAStore(t *testing.T) {
+	p := strangers(t, 3)
+	p.replicas[1].Receive(p.now, p.on(0, msg(t, "prepare 5.2 @a")))
+	p.run()
+	assert.Empty(t, p.state[1].Peers)
+	assert.Empty(t, p.records[1])
+	assert.Equal(t, uint64(1), p.replicas[1].counters.DroppedPackets)
+}
+
+// A storage of a version that stored no Peers says in Pulled whom it pulled from: those are met, and stored with the first Save; the rest is
+// met at first contact.
+func TestReplicaMeetsWhomItPulledFrom(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged = true
+	p.state[1].Peers, p.state[1].Pulled = "", "3/1c2/60"
+	p.start(1)
+	p.run()
+	assert.Equal(t, "3/1c2", p.state[1].Peers)
+	p.replicas[1].Receive(p.now, p.on(77))
+	p.run()
+	assert.Equal(t, "2/4d,3/1c2", p.state[1].Peers)
+	assert.Contains(t, p.hear(1, 3, msg(t, "prepare 5.3 @a"))[0], "3 was met with another storage, Store 1c2, and this is Store 67")
+}
+
+// Who is not, or no longer, a member stays in Peers, and learners are stored as acceptors are.
+func TestReplicaStoresLearners(t *testing.T) {
+	m := membersOf(3)
+	m.Learners = []ServerID{9}
+	p := newPump(t, m)
+	p.forged = true
+	p.state[1].Peers = "2/66,8/abc"
+	p.start(1)
+	p.run()
+	p.hear(1, 9, msg(t, "query 5.9 @a"))
+	assert.Equal(t, "2/66,8/abc,9/6d", p.state[1].Peers)
+}
+
+// The text of ServerState.Peers, and what a Batch may do to it.
+func TestPeersText(t *testing.T) {
+	text := ""
+	for _, id := range []ServerID{5, 1, 3, math.MaxUint64, 4, 2} {
+		text = withPeer(text, id, uint64(id)<<8|1)
+	}
+	assert.Equal(t, "1/101,2/201,3/301,4/401,5/501,18446744073709551615/ffffffffffffff01", text)
+	stores, err := parsePeers(text)
+	require.NoError(t, err)
+	assert.Len(t, stores, 6)
+	assert.Equal(t, uint64(0x301), stores[3])
+	for _, bad := range []string{"1", "1/", "/1", "1/x", "0/1", "1/0", "1/1,", ",1/1", "1/1,,2/1", "2/1,1/1", "1/1,1/1", "1/1/1", "-1/1", "1/1ffffffffffffffff"} {
+		_, err := parsePeers(bad)
+		assert.ErrorContains(t, err, "ServerState.Peers", "%q", bad)
+		assert.ErrorContains(t, checkPeers("", bad), "ServerState.Peers", "%q", bad)
+	}
+	for _, tt := range []struct{ last, next, want string }{
+		{"", "", ""}, {"", "1/1", ""}, {"2/1", "2/1", ""}, {"2/1", "1/5,2/1,3/9", ""}, {"1/1,3/3", "1/1,2/2,3/3", ""},
+		{"2/1", "", "lacks"}, {"1/1,2/1", "1/1", "lacks"}, {"2/1", "2/2", "taken back nor changed"}, {"1/1,2/1", "2/1", "taken back nor changed"},
+		{"1/1,2/2,3/3", "1/1,3/3", "taken back nor changed"}, {"2/1", "1/1", "lacks"}, {"2/1", "2/1,2/2", "want server/store"},
+	} {
+		if err := checkPeers(tt.last, tt.next); tt.want == "" {
+			assert.NoError(t, err, "%q then %q", tt.last, tt.next)
+		} else {
+			assert.ErrorContains(t, err, tt.want, "%q then %q", tt.last, tt.next)
+		}
+	}
+	next := withPeer(text, 77, 1)
+	assert.Zero(t, testing.AllocsPerRun(100, func() { _ = checkPeers(text, next) }))
+}
