@@ -21,7 +21,8 @@
 // Each batch says in its checksum where it belongs: which storage, segment, offset and place in the order of all batches, and
 // that all before it was durable when it was written. So a batch that can't be read is damage if anything later can be, and
 // else the last one, which was being written when power was lost, and which nobody was told of. That goes, whole. When no
-// Save follows within 5 ms, and at Close, a seal in the head of the segment says that the last batch, too, is durable. Damage
+// Save follows within 5 ms, and at Close, a seal in the head of the segment says that the last batch, too, is durable. Under load a seal
+// goes with a Save after 64 batches or 20 ms, so that what is not proven to have been durable stays that little. Damage
 // is a *CorruptionError, which names file and offset; nothing is skipped or repaired.
 //
 // After the first write or fsync that fails the Log is dead: see Save. What Open finds after the last point that is known to be durable

@@ -26,7 +26,7 @@ func goldenStore(t *testing.T, version int) (still, *model) {
 	m.state = paxos.ServerState{Cluster: `lunch "today"`, ID: 2, Store: 0x6b3f09a1c2d4e5f7, Members: "1,2,3 majority(3)"}
 	require.NoError(t, writeManifest(disktest.At(fs, dir), &manifest{state: m.state, next: 1}))
 	o := small(fs)
-	o.least = 1 << 10
+	o.least, o.sealEvery = 1<<10, defaultEvery
 	l, err := Open(dir, o)
 	require.NoError(t, err)
 	save := func(b paxos.Batch) {

@@ -32,6 +32,7 @@ type Options struct {
 	fs        disk.FS       // the machine's
 	least     int64         // bytes of the first segments: 1 MiB
 	sealAfter time.Duration // how long after a Save without another: 5 ms
+	sealEvery int           // after so many batches without a seal, one goes with the next: 64
 	hurry     time.Duration // what fills a segment in less has the next be larger: 1 s
 	eager     bool          // compaction does not wait until it is quiet
 	maxOpen   int           // closed segments that have a file descriptor: 256
@@ -42,6 +43,7 @@ const (
 	defaultSegment = 32 << 20
 	defaultLeast   = 1 << 20
 	defaultSeal    = 5 * time.Millisecond
+	defaultEvery   = 64
 	defaultHurry   = time.Second
 )
 
@@ -68,6 +70,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.maxOpen == 0 {
 		o.maxOpen = maxOpen
+	}
+	if o.sealEvery == 0 {
+		o.sealEvery = defaultEvery
 	}
 	if o.hurry == 0 {
 		o.hurry = defaultHurry

@@ -17,7 +17,10 @@ import (
 // Without a seal, too, a batch that can't be read is damage if a later one can be; only the last may go.
 func TestDamageBeforeLaterBatch(t *testing.T) {
 	fs := created(t)
-	l := openIn(t, fs)
+	o := small(fs)
+	o.sealEvery = defaultEvery
+	l, err := Open(dir, o)
+	require.NoError(t, err)
 	m := modelOf(l)
 	var ends []int64
 	var before *model

@@ -66,6 +66,12 @@ func (l *Log) save(b *paxos.Batch) error {
 	if _, err := s.file.WriteAt(bytes, s.end); err != nil {
 		return fmt.Errorf("wal: %s: %w", s.path, err)
 	}
+	sealed := l.sealIsDue(s)
+	if sealed {
+		if err := l.writeSeal(s); err != nil {
+			return err
+		}
+	}
 	s.file.Start(s.end, int64(len(bytes)))
 	l.index.fetch(b.Records)
 	giveWay()
@@ -74,6 +80,9 @@ func (l *Log) save(b *paxos.Batch) error {
 	}
 	if err := s.checkSize(); err != nil {
 		return err
+	}
+	if sealed {
+		l.noteSeal(s)
 	}
 	l.mu.Lock()
 	l.enter(b, s)
@@ -84,6 +93,7 @@ func (l *Log) save(b *paxos.Batch) error {
 	s.last = l.sequence
 	l.plan.Unlock()
 	l.sequence++
+	s.unsealed++
 	return nil
 }
 
@@ -261,9 +271,24 @@ func (l *Log) sealDue() {
 		l.sealing.Reset(restAfter - since)
 		return
 	}
+	if err := l.sealAgain(); err != nil {
+		l.options.Logger.Error("wal: the log is dead", "dir", l.dir, "err", l.die(err))
+		return
+	}
 	l.armed = false
 	l.quiet.Store(true)
 	l.work()
+}
+
+// While Saves follow each other, no seal has a sync of its own: one goes with the batch of a Save, and says that all before this batch is
+// durable. So what is not proven is never more than the last batches, however long the load lasts.
+
+// sealWithin is how much later than the last batch that a seal covers the last but one that none covers was saved, at most.
+const sealWithin = 20 * time.Millisecond
+
+// sealIsDue reports whether a seal goes with the next batch of the segment.
+func (l *Log) sealIsDue(s *segment) bool {
+	return s.unsealed >= l.options.sealEvery || s.unsealed > 0 && !l.options.inline && l.saved.Sub(s.sealedAt) >= sealWithin
 }
 
 // seal says in the active segment that all of it is durable; writing is held.
@@ -272,9 +297,22 @@ func (l *Log) seal() error {
 	if s.sealed == s.end || s.end == dataStart {
 		return nil
 	}
-	putSeal(l.head[:], s.turn, l.store, s.number, l.sequence-1, s.end)
-	if _, err := s.file.WriteAt(l.head[:], sealOffset(s.turn)); err != nil {
-		return fmt.Errorf("wal: %s: %w", s.path, err)
+	return l.syncSeal(s)
+}
+
+// sealAgain has both seals of the active segment say that all of it is durable, so that no damage to one place hides it; writing is held.
+func (l *Log) sealAgain() error {
+	s := l.active
+	if s.sealed != s.end || s.sealedBefore == s.end || s.end == dataStart {
+		return nil
+	}
+	return l.syncSeal(s)
+}
+
+// syncSeal writes a seal of its own.
+func (l *Log) syncSeal(s *segment) error {
+	if err := l.writeSeal(s); err != nil {
+		return err
 	}
 	if err := s.file.Sync(); err != nil {
 		return fmt.Errorf("wal: %s: %w", s.path, err)
@@ -282,6 +320,21 @@ func (l *Log) seal() error {
 	if err := s.checkSize(); err != nil {
 		return err
 	}
-	s.sealed, s.turn = s.end, 1-s.turn
+	l.noteSeal(s)
 	return nil
+}
+
+// writeSeal writes that all batches of the segment so far are durable, in the place of the older of its two seals.
+func (l *Log) writeSeal(s *segment) error {
+	putSeal(l.head[:], s.turn, l.store, s.number, l.sequence-1, s.end)
+	if _, err := s.file.WriteAt(l.head[:], sealOffset(s.turn)); err != nil {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// noteSeal says that the seal that was written is durable.
+func (l *Log) noteSeal(s *segment) {
+	s.sealed, s.sealedBefore, s.turn = s.end, s.sealed, 1-s.turn
+	s.sealedAt, s.unsealed = l.saved, 0
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/singledecree/paxos/internal/disk"
 )
@@ -70,9 +71,14 @@ type segment struct {
 	batches uint64 // how many there are
 	last    uint64 // sequence of the last batch in it, or in those that it replaces; zero: of none
 
-	live   int64 // bytes of the entries in it that count; guarded by Log.mu
-	sealed int64 // all before it is sealed; the writer's
-	turn   int   // which seal is written next
+	// The writer's.
+	sealed       int64     // all before it is sealed
+	sealedBefore int64     // so says the other seal
+	turn         int       // which seal is written next
+	unsealed     int       // batches since the last seal
+	sealedAt     time.Time // when the last of those before it was saved
+
+	live int64 // bytes of the entries in it that count; guarded by Log.mu
 }
 
 // data is how many bytes of batches there are.
