@@ -22,6 +22,14 @@ func (e *CorruptionError) Error() string {
 	return fmt.Sprintf("wal: %s, offset %d: damaged: %s", e.File, e.Offset, e.Reason)
 }
 
+// ErrNewer is in the error of Open where a newer version of this package has written the storage. Nothing is damaged: run that version.
+var ErrNewer = errors.New("a newer version of the program has written it, and nothing is damaged")
+
+// newer is the error about a file of a later format version.
+func newer(version uint64) error {
+	return fmt.Errorf("format version %d: this program knows those up to %d only: %w", version, formatVersion, ErrNewer)
+}
+
 // ErrLocked is what Open and Create return when the storage is open already, in this process or another. It is a *LockedError.
 var ErrLocked = errors.New("the storage is open already")
 

@@ -3,6 +3,7 @@ package wal
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -210,8 +211,16 @@ func TestOtherFormatVersions(t *testing.T) {
 	files, _ := goldenStore(t, formatVersion)
 	name := filepath.Join(dir, manifestName)
 	for _, version := range []string{"0", "3", "-1", "x"} {
-		_, err := files.with(name, bytes.Replace(files[name], []byte("paxos wal 2"), []byte("paxos wal "+version), 1)).open()
-		require.ErrorContains(t, err, fmt.Sprintf("format version %q: this program knows those up to 2 only", version))
+		b := bytes.Replace(files[name], []byte("paxos wal 2"), []byte("paxos wal "+version), 1)
+		_, err := files.with(name, b).open()
+		require.ErrorContains(t, err, "its checksum does not match")
+		require.NotErrorIs(t, err, ErrNewer, "a bit was flipped, perhaps")
+		b = bytes.Clone(b[:bytes.LastIndex(b, []byte("sum "))])
+		_, err = files.with(name, fmt.Appendf(b, "sum %08x\n", checksum(b))).open()
+		require.ErrorContains(t, err, "this program knows those up to 2 only")
+		var damaged *CorruptionError
+		require.Equal(t, version == "3", errors.Is(err, ErrNewer))
+		require.Equal(t, version != "3", errors.As(err, &damaged), "%v", err)
 	}
 	for _, name := range files.names() {
 		if !strings.HasSuffix(name, ".log") {
@@ -227,5 +236,6 @@ func TestOtherFormatVersions(t *testing.T) {
 			err = l.Verify()
 		}
 		require.ErrorContains(t, err, "format version 3: this program knows those up to 2 only")
+		require.ErrorIs(t, err, ErrNewer)
 	}
 }

@@ -73,15 +73,18 @@ func (m *manifest) text() []byte {
 // parseManifest reads the text of a manifest. It takes exactly what text writes.
 func parseManifest(b []byte) (m manifest, err error) {
 	text := string(b)
-	first, _, _ := strings.Cut(text, "\n")
-	if v, ok := strings.CutPrefix(first, "paxos wal "); ok && len(v) < 20 {
-		if m.version, err = strconv.Atoi(v); err != nil || m.version < 1 || m.version > formatVersion {
-			return m, fmt.Errorf("format version %q: this program knows those up to %d only", v, formatVersion)
-		}
-	}
 	cut := strings.LastIndex(strings.TrimSuffix(text, "\n"), "\n") + 1
 	if text[cut:] != fmt.Sprintf("sum %08x\n", checksum(b[:cut])) {
 		return m, errors.New("its checksum does not match")
+	}
+	first, _, _ := strings.Cut(text, "\n")
+	if v, ok := strings.CutPrefix(first, "paxos wal "); ok && len(v) < 20 {
+		if m.version, err = strconv.Atoi(v); err != nil || m.version < 1 {
+			return m, fmt.Errorf("format version %q: this program knows those up to %d only", v, formatVersion)
+		}
+		if m.version > formatVersion {
+			return m, newer(uint64(m.version))
+		}
 	}
 	lines := strings.Split(text[:cut], "\n")
 	if len(lines) < 7 {
@@ -147,7 +150,10 @@ func readManifest(files disk.Dir) (m manifest, err error) {
 	if err != nil {
 		return m, fmt.Errorf("wal: %s: %w", path, err)
 	}
-	if m, err = parseManifest(b); err != nil {
+	if m, err = parseManifest(b); errors.Is(err, ErrNewer) {
+		return m, fmt.Errorf("wal: %s: %w", path, err)
+	}
+	if err != nil {
 		return m, &CorruptionError{path, 0, err.Error()}
 	}
 	return m, nil

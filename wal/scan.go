@@ -195,6 +195,9 @@ func (l *Log) newScan(s *segment, buf []byte, between func() error) (*scan, erro
 	if err != nil {
 		return nil, fmt.Errorf("wal: %s: %w", s.path, err)
 	}
+	if err := isNewer(data); err != nil {
+		return nil, fmt.Errorf("wal: %s: %w", s.path, err)
+	}
 	if why := checkHeader(data, l.store, s.number); why != "" {
 		return nil, &CorruptionError{s.path, 0, why}
 	}

@@ -174,14 +174,22 @@ func checkHeader(b []byte, store uint64, number uint32) string {
 	switch {
 	case len(b) < segmentHead || string(b[:8]) != segmentMark || le.Uint32(b[32:]) != checksum(b[:32]):
 		return "the header of the segment can't be read"
-	case le.Uint32(b[8:]) == 0 || le.Uint32(b[8:]) > formatVersion:
-		return fmt.Sprintf("format version %d: this program knows those up to %d only", le.Uint32(b[8:]), formatVersion)
+	case le.Uint32(b[8:]) == 0:
+		return "format version 0: there is none"
 	case le.Uint64(b[16:]) != store:
 		return fmt.Sprintf("it is of the storage %016x, not of %016x", le.Uint64(b[16:]), store)
 	case le.Uint64(b[24:]) != uint64(number):
 		return fmt.Sprintf("it is segment %d", le.Uint64(b[24:]))
 	}
 	return ""
+}
+
+// isNewer returns an error that is ErrNewer if b is a whole header, of a later version.
+func isNewer(b []byte) error {
+	if len(b) >= segmentHead && string(b[:8]) == segmentMark && leUint32(b[32:]) == checksum(b[:32]) && leUint32(b[8:]) > formatVersion {
+		return newer(uint64(leUint32(b[8:])))
+	}
+	return nil
 }
 
 // hasMarks reports whether the segment with that header, which is right, may have marks.
