@@ -153,6 +153,7 @@ func (r *Replica) Loaded(now time.Duration, rec Record) {
 	inst.loading = false
 	inst.save = save{Acceptor: rec.Acceptor}
 	inst.saw(rec.Acceptor.Promised)
+	inst.alone = inst.alone && rec.Acceptor.Accepted.IsZero()
 	if rec.Chosen {
 		inst.chosen, inst.index = true, rec.Index
 		r.table.open--

@@ -337,10 +337,10 @@ func TestReplicaMemoryIsUsedAgainClean(t *testing.T) {
 	checkTables(t, p.replicas[1])
 }
 
-// What the storage holds undecided is opened at the start, as far as there is room: half of MaxOpen at a time, or 32.
+// What the storage holds undecided is opened at the start, as far as there is room: half of MaxOpen at a time, or 256.
 func TestReplicaOpenAtStart(t *testing.T) {
-	const names = 100
-	for _, room := range []int{3, 100, 1000} {
+	const names = 400
+	for _, room := range []int{3, 600, 1000} {
 		p := newPump(t, membersOf(3))
 		p.forged, p.limits = true, Limits{MaxOpen: room}
 		for i := range names {
@@ -351,7 +351,7 @@ func TestReplicaOpenAtStart(t *testing.T) {
 		p.state[1].Last = 1
 		p.start(1)
 		p.run()
-		assert.Len(t, p.loads, min(max(room, 64)/2, names))
+		assert.Len(t, p.loads, min(max(room/2, 256), names))
 		p.pass(time.Minute) // nobody knows a value, so they are left alone, and make room for the rest
 		assert.Subset(t, p.loads, []string{"job/0", fmt.Sprint("job/", names-1)})
 		assert.Empty(t, p.replicas[1].backlog)

@@ -135,7 +135,11 @@ func (r *Replica) message(from *peer, m *Message, inst *instance) {
 			return
 		}
 		if inst == nil {
-			inst = r.openForWork(m.Instance)
+			if inst = r.openForWork(m.Instance); inst != nil {
+				// Who asks has begun nothing. This server was done with it, or it would be in memory, or its silence would go on;
+				// to watch it anew, and ask the others, would have them ask again.
+				inst.alone = m.Kind == KindQuery && inst.alarms[alarmWatch] == 0
+			}
 		}
 		if inst == nil {
 			r.counters.Dropped++

@@ -29,8 +29,9 @@ const (
 
 // The least room for what ends by itself, however small Limits.MaxOpen is.
 const (
-	minOwn  = 64
-	minWork = 1024
+	minOwn       = 64
+	minWork      = 1024
+	minTakeovers = 64
 )
 
 // mostWork is how many instances may be in the room work.
@@ -40,7 +41,7 @@ func (l Limits) mostWork() int { return max(l.MaxOpen, minWork) }
 func (l Limits) mostOwn() int { return max(l.MaxOpen, minOwn) }
 
 // mostTakeovers is how many instances may be taken over at a time.
-func (l Limits) mostTakeovers() int { return min(maxTakeovers, max(l.MaxOpen, 16)) }
+func (l Limits) mostTakeovers() int { return min(maxTakeovers, max(l.MaxOpen, minTakeovers)) }
 
 // mostLater is how many instances are remembered that are to be finished later: of those that the storage held undecided at the start,
 // and of those that have left memory.
@@ -146,7 +147,7 @@ func (r *Replica) unfinished() int {
 	return len(t.byName) - t.rooms[roomCalls] - t.quiet.len + len(t.evicted)
 }
 
-func (r *Replica) mostUnfinished() int { return max(r.limits.MaxOpen, minOwn) / 2 }
+func (r *Replica) mostUnfinished() int { return max(r.limits.MaxOpen, minWork/2) / 2 }
 
 // drop takes inst out of memory; it must not be busy.
 func (r *Replica) drop(inst *instance) {

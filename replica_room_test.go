@@ -110,9 +110,9 @@ func TestReplicaTakeoversLeaveRoom(t *testing.T) {
 	for range 60 {
 		p.pass(time.Second)
 		checkTables(t, r)
-		require.LessOrEqual(t, len(r.table.byName), 2+16)
+		require.LessOrEqual(t, len(r.table.byName), 2+minTakeovers)
 	}
-	assert.Equal(t, 16, r.takeovers)
+	assert.Equal(t, minTakeovers, r.takeovers)
 	p.propose(1, 1, "lunch", "v")
 	require.NotContains(t, p.done, CallID(1))
 	p.hear(1, 2, msg(t, `decided 9.2 "v" @lunch`))
@@ -262,4 +262,47 @@ func TestReplicaArrivalsAreBounded(t *testing.T) {
 	dropped := r.counters.Dropped
 	accept(1000)
 	assert.Equal(t, dropped, r.counters.Dropped)
+}
+
+// A server whose disk is behind asks for no decisions, which it would drop. It does when the disk has gone on.
+func TestReplicaFullServerFetchesLater(t *testing.T) {
+	p := pulling(t, "")
+	p.hold = func(ServerID) bool { return true }
+	for i := range maxUnsaved>>21 + 2 {
+		p.hear(1, 3, Message{Kind: KindAccept, Instance: fmt.Sprint("long/", i), Ballot: Ballot{5, 3}, Value: longValue(i)})
+	}
+	require.Greater(t, p.replicas[1].saves.unsaved, maxUnsaved/2)
+	p.tells(2, 2)
+	assert.Empty(t, p.tells(2, 2, namesMessage(102, 0, 1, 2, "a", "b")))
+	p.hold = nil
+	n := len(p.sent)
+	p.endSave(1)
+	p.run()
+	asked := 0
+	for _, m := range p.sent[n:] {
+		if strings.HasPrefix(m, "1 -> 2: query ") {
+			asked++
+		}
+	}
+	assert.Equal(t, 2, asked)
+	checkTables(t, p.replicas[1])
+}
+
+// Servers that have nothing to finish an instance with, and no room to remember that, do not ask each other for ever.
+func TestReplicaAloneIsQuietWithoutRoom(t *testing.T) {
+	p := tightPump(t, Limits{MaxOpen: 1}, 2, 3)
+	for i := range 20 {
+		for _, id := range []ServerID{2, 3} {
+			p.hear(id, 1, msg(t, fmt.Sprintf("prepare 1.1 @job/%d", i)))
+		}
+	}
+	p.pass(30 * time.Second)
+	n := p.count(KindQuery)
+	assert.NotZero(t, n, "each has asked once")
+	p.pass(time.Minute)
+	assert.Equal(t, n, p.count(KindQuery))
+	for _, id := range []ServerID{2, 3} {
+		assert.Zero(t, p.replicas[id].unfinished())
+		checkTables(t, p.replicas[id])
+	}
 }

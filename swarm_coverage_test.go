@@ -30,7 +30,7 @@ var notCovered = map[string]string{
 	"proposer.go: return p, Message{}, nil": "the same",
 	"proposer.go: return Message{}":         "nobody prepares round 0",
 	"learner.go: return l, &SafetyError{Ballot: b, Values: [2]Value{l.value, v}, Reason: \"two values were chosen\"}": "an instance is decided by its first decision, and its learner is gone",
-	"replica_takeover.go: r.timers.set(inst, alarmWatch, r.anotherTime())":                                            "it takes more than 16 takeovers at a time",
+	"replica_takeover.go: r.timers.set(inst, alarmWatch, r.anotherTime())":                                            "it takes more than 64 takeovers at a time",
 	"replica_pull.go: return":                                                               "it stops with its host",
 	"replica_pull.go: full = n.Index <= q.top":                                              "it takes more than 1,024 decisions",
 	"replica_pull.go: r.pulls.more = true // when the disk has gone on":                     "it takes 32 MiB of values, or 1,024 instances that wait for the disk",

@@ -35,6 +35,9 @@ type Chaos struct {
 	Unmet   bool          // the servers have never met when it begins; else their disks name each other's
 	// Forges has a server lie, in what it says of promises, votes and decisions. What it lies about is not checked then, but all the rest is.
 	Forges bool
+	// Crowded has, when all is well again, every server call in as many instances of its own as Limits.MaxOpen allows, all at
+	// about the same time: none is refused, and all end.
+	Crowded bool
 
 	// Explicit, if set, has packets arrive after Delay, save those in Packets: Loss, Twice and Late are not used then.
 	Explicit bool
@@ -151,5 +154,8 @@ func (c Chaos) String() string {
 // backoff, a pull and 20 delays. No seed may take more than four times that.
 func (c Chaos) Bound() time.Duration {
 	t := c.Timing
+	if c.Crowded { // in a ring that is longer than in other seeds, of which few servers may know of an instance
+		t.Phase *= time.Duration(c.Servers)
+	}
 	return max(t.Silence, t.MaxSilence) + t.Phase + t.MaxBackoff + t.Pull + 20*c.Delay
 }

@@ -33,6 +33,7 @@ func NewChaos(seed uint64) Chaos {
 	d.drawOwned()
 	d.drawReads()
 	d.drawWipe()
+	d.drawCrowd()
 	slices.SortStableFunc(d.Actions, func(a, b Action) int { return int(a.At - b.At) })
 	return d.Chaos
 }

@@ -30,6 +30,7 @@ type chaosRun struct {
 	pulls   [][]uint64 // those of them that only pull
 	cut     [][]bool
 	healed  bool
+	well    time.Duration      // when all was well again
 	listed  map[packetName]int // where in Packets, from 1
 	fates   []PacketFate       // of all packets, if recording
 	records bool
@@ -60,6 +61,8 @@ func (c Chaos) run(log, records bool) *chaosRun {
 	}
 	r.RunFor(c.Ends)
 	r.heal()
+	r.well = r.now
+	r.crowd()
 	return r
 }
 
@@ -68,7 +71,7 @@ func (r *chaosRun) result() ChaosResult {
 		r.count(s)
 	}
 	r.countCalls()
-	return ChaosResult{Err: r.Err(), Steps: r.Steps(), Hash: r.Sim.hash, Healed: r.now - r.plan.Ends, Tally: r.tally, Sim: r.Sim}
+	return ChaosResult{Err: r.Err(), Steps: r.Steps(), Hash: r.Sim.hash, Healed: r.well - r.plan.Ends, Tally: r.tally, Sim: r.Sim}
 }
 
 // act carries out an Action, if it makes sense.

@@ -31,7 +31,7 @@ func TestChaosRepeats(t *testing.T) {
 // TestChaosDrawsAll: among few seeds there is each kind of fault, each size of a cluster, and each kind of quorum.
 func TestChaosDrawsAll(t *testing.T) {
 	var acts [acts]int
-	sizes, quorums, learners, lossy, tight := map[int]int{}, map[string]int{}, 0, 0, 0
+	sizes, quorums, learners, lossy, tight, crowded := map[int]int{}, map[string]int{}, 0, 0, 0, 0
 	for seed := range uint64(500) {
 		c := NewChaos(seed)
 		sizes[c.Servers]++
@@ -48,6 +48,10 @@ func TestChaosDrawsAll(t *testing.T) {
 		if c.Limits != (paxos.Limits{}) {
 			tight++
 		}
+		if c.Crowded {
+			crowded++
+			require.Positive(t, c.Limits.MaxOpen)
+		}
 		for _, a := range c.Actions {
 			acts[a.Act]++
 			require.LessOrEqual(t, int(a.Server), c.Servers+c.Learners)
@@ -56,13 +60,14 @@ func TestChaosDrawsAll(t *testing.T) {
 	for a, n := range acts {
 		assert.NotZero(t, n, "%s", Act(a))
 	}
-	for _, size := range []int{1, 2, 3, 4, 5, 6, 7, 9} {
+	for _, size := range []int{1, 2, 3, 4, 5, 6, 7, 9, 13} {
 		assert.NotZero(t, sizes[size], "%d servers", size)
 	}
 	assert.Len(t, quorums, 3, "%v", quorums)
 	assert.NotZero(t, learners)
 	assert.NotZero(t, lossy)
 	assert.NotZero(t, tight)
+	assert.Equal(t, 50, crowded)
 }
 
 // TestShrink: of a run that breaks agreement, among all else that goes on in it, what broke it remains: a proposal, a lie, and

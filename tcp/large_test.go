@@ -77,7 +77,7 @@ func TestLargeValuesTakeBoundedMemory(t *testing.T) {
 	connections := peers * 3 * largest                        // of each two are read into, and one is written
 	storage := 2*limits.MaxBatch + 2*int(options.SegmentSize) // the batch that was saved, and segments that are compacted
 	idle := cache + connections + storage + peers*2*mebibyte  // and what was sent and received last
-	open := (3*limits.MaxOpen + 64) * mebibyte                // instances that are not decided, or not saved
+	open := (3*limits.MaxOpen + 128) * mebibyte               // instances that are not decided, or not saved
 	inbox := 2 * (64*mebibyte + largest)                      // what has come, and what the Node looks at
 	queues := peers * 3 * lines.QueueBytes                    // what is to leave
 	answers := 2 * 16 * mebibyte                              // what is read for those who catch up
