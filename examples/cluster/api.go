@@ -22,6 +22,7 @@ import (
 //	GET  /v1/peek?name=lunch                                 what this server knows, without asking the others
 //	GET  /v1/watch?after=0                                   every decision, a line each, for as long as the client likes
 //	GET  /v1/status                                          how the server is
+//	GET  /healthz                                            200 and "ok", or 503 and why not; it asks nobody
 //
 // With timeout=2s, a call ends with an error after that time; else it ends when the client goes. A value that is not UTF-8 is in
 // "base64" in place of "value", in questions and answers. An error is {"error": "…"}; "unknown": true says of a propose
@@ -88,6 +89,13 @@ func (s *server) handler() http.Handler {
 			return
 		}
 		reply(w, http.StatusOK, s.status())
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		if why := unhealthy(s.node.Status()); why != "" {
+			reply(w, http.StatusServiceUnavailable, failure{Text: why})
+			return
+		}
+		reply(w, http.StatusOK, "ok")
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopback(r.Host) {

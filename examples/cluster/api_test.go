@@ -3,12 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // asks sends a request to the API of a server of this process.
@@ -59,6 +63,7 @@ func TestAPI(t *testing.T) {
 		{"POST", "/v1/propose", `{"name":"big","value":"` + strings.Repeat("x", 2<<20) + `"}`, 413, "too large"},
 		{"GET", "/v1/propose", "", 405, ""},
 		{"GET", "/v1/status", "", 200, `"id":1`},
+		{"GET", "/healthz", "", 200, "ok"},
 		{"GET", "/", "", 404, ""},
 	} {
 		code, text := asks(t, s, test.method, test.path, test.body, nil)
@@ -164,4 +169,44 @@ func TestClientSendsWhatItIsGiven(t *testing.T) {
 		assert.Equal(t, value, a.value())
 	}
 	assert.Equal(t, uint64(3), s.node.Status().Counters.Decided)
+}
+
+// A server is not healthy while it has stopped, has a proof that the protocol was broken, has a disk that hangs, or has no quorum.
+func TestUnhealthy(t *testing.T) {
+	broken := &paxos.SafetyError{Instance: "x", Reason: "two values were decided"}
+	for _, test := range []struct {
+		name, want string
+		status     paxos.Status
+	}{
+		{"well", "", paxos.Status{StorageWait: time.Second, Open: 7}},
+		{"stopped", "stopped: gone", paxos.Status{Err: errors.New("gone")}},
+		{"broken", "the protocol was broken: " + broken.Error(), paxos.Status{Broken: []*paxos.SafetyError{broken}}},
+		{"its disk hangs", "the disk has not answered for 12s", paxos.Status{StorageWait: 12 * time.Second, NoQuorum: time.Second}},
+		{"alone", "no quorum answers, for 1.5s", paxos.Status{NoQuorum: 1500 * time.Millisecond}},
+	} {
+		assert.Equal(t, test.want, unhealthy(test.status), test.name)
+	}
+}
+
+// TestHealthWithoutAQuorum: a server whose peers are gone says so, though nobody calls anything.
+func TestHealthWithoutAQuorum(t *testing.T) {
+	a := newApart(t, program(t), 3)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*aWhile)
+	defer cancel()
+	_, reach := a.children[0].now()
+	_, err := reach.propose(ctx, "x", "y", aWhile)
+	require.NoError(t, err)
+	health := func() int {
+		answered, err := http.Get("http://" + reach.addr + "/healthz")
+		require.NoError(t, err)
+		defer answered.Body.Close()
+		return answered.StatusCode
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	require.Equal(t, 200, health())
+	require.NoError(t, a.children[1].kill())
+	require.NoError(t, a.children[2].kill())
+	require.Eventually(t, func() bool { return health() == 503 }, aWhile, 50*time.Millisecond)
+	require.NoError(t, a.children[1].start())
+	require.Eventually(t, func() bool { return health() == 200 }, aWhile, 50*time.Millisecond)
 }

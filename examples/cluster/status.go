@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/singledecree/paxos"
 )
@@ -57,6 +58,25 @@ func (s *server) status() status {
 		st.Peers = append(st.Peers, ps)
 	}
 	return st
+}
+
+// slowDisk is for how long a disk may leave a Save or a Load without an answer on a healthy server.
+const slowDisk = 10 * time.Second
+
+// unhealthy says why a server is not healthy; empty: it is. It asks neither the other servers nor the disk. A lost quorum is no reason to
+// restart a server: a probe that restarts takes Node.Done in its place.
+func unhealthy(s paxos.Status) string {
+	switch n := len(s.Broken); {
+	case s.Err != nil:
+		return "stopped: " + s.Err.Error()
+	case n > 0:
+		return "the protocol was broken: " + s.Broken[n-1].Error()
+	case s.StorageWait >= slowDisk:
+		return "the disk has not answered for " + s.StorageWait.Round(time.Second).String()
+	case s.NoQuorum > 0:
+		return "no quorum answers, for " + s.NoQuorum.Round(time.Millisecond).String()
+	}
+	return ""
 }
 
 // String says it on one line.
