@@ -106,7 +106,7 @@ func (d *dir) open(name string, flag int) (File, error) {
 	if flag == os.O_RDONLY {
 		return &file{File: f}, nil
 	}
-	return &file{File: f, advice: d.openAdvice(name)}, nil
+	return &file{File: f, again: func() (*os.File, error) { return d.root.Open(name) }}, nil
 }
 
 // Rename gives a file another name.
@@ -147,10 +147,11 @@ func (d *dir) Close() error { return errors.Join(d.self.Close(), d.root.Close())
 // A file is an os.File whose Sync does no more than it must.
 type file struct {
 	*os.File
-	// advice is the same file, opened once more for Start and Await; nil: they do nothing. The system tells each opened file once that
-	// a write failed. So the advice, whose errors are ignored, can't be told in the place of Sync.
+	// advice is the same file, opened once more by the first Start or Await; nil: not yet, or it can't be, and they do nothing. The
+	// system tells each opened file once that a write failed. So the advice, whose errors are ignored, can't be told in the place of Sync.
 	advice *os.File
-	late   error // of an Await, where the platform has no advice: Sync returns it
+	again  func() (*os.File, error) // opens it; nil: it was tried, or the file is only read
+	late   error                    // of an Await, where the platform has no advice: Sync returns it
 }
 
 // Sync makes durable all that was written, and how long the file is.
