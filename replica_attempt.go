@@ -62,15 +62,28 @@ func (r *Replica) proceed(inst *instance) {
 		r.askInformant(inst)
 	}
 	r.endTooLargeIn(inst)
-	if first := inst.calls.proposes(); first != nil && inst.attempt.state == attemptNone && !inst.wantsRound && r.hasRoom(inst, first.value) {
-		if o, ok := r.ownsRound(inst); ok {
-			r.beginOwned(inst, first.value, o)
-		} else {
-			r.begun(inst, first.value, forCalls)
-		}
+	if inst.attempt.state == attemptNone && !inst.wantsRound {
+		r.offer(inst)
 	}
 	if !inst.asking.on && !inst.wantsRound && inst.wantsAnswer() {
 		r.ask(inst)
+	}
+}
+
+// offer begins an attempt with the value of the first call that proposes. Where that is long and has to wait for room, a call behind it
+// with a value that is not long goes first.
+func (r *Replica) offer(inst *instance) {
+	c := inst.calls.proposes()
+	if c != nil && !r.hasRoom(inst, c.value) {
+		c = inst.calls.proposesShort()
+	}
+	if c == nil {
+		return
+	}
+	if o, ok := r.ownsRound(inst); ok {
+		r.beginOwned(inst, c.value, o)
+	} else {
+		r.begun(inst, c.value, forCalls)
 	}
 }
 

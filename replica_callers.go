@@ -11,6 +11,8 @@ type callers struct {
 	all    []call        // with holes where calls have ended, if there are manyCalls or more: opNone
 	wants  [opNone]int32 // how many of them want what
 	first  int32         // no call before it proposes
+	short  int32         // no call before it proposes a value that is not long
+	shorts int32         // how many of them do
 	values map[Value]int // how many of them propose what; nil: there were never manyCalls
 }
 
@@ -28,7 +30,7 @@ func (l *callers) len() (n int) {
 // add adds a call, whose seq is above all others.
 func (l *callers) add(c call) {
 	l.all = append(l.all, c)
-	l.wants[c.op]++
+	l.count(&c, 1)
 	if l.values == nil && len(l.all) >= manyCalls {
 		l.values = map[Value]int{}
 		for i := range l.all {
@@ -38,6 +40,17 @@ func (l *callers) add(c call) {
 		l.countValue(&c, 1)
 	}
 }
+
+// count counts a call that comes, or one that goes.
+func (l *callers) count(c *call, by int32) {
+	l.wants[c.op] += by
+	if c.short() {
+		l.shorts += by
+	}
+}
+
+// short reports whether c proposes a value that is not long: see flight.
+func (c *call) short() bool { return c.op == opPropose && len(c.value) < longMessage }
 
 func (l *callers) countValue(c *call, by int) {
 	if l.values == nil || c.op != opPropose {
@@ -60,18 +73,22 @@ func (l *callers) find(seq uint64) *call {
 func (l *callers) remove(seq uint64) call {
 	i, _ := slices.BinarySearchFunc(l.all, seq, func(c call, seq uint64) int { return cmp.Compare(c.seq, seq) })
 	c := l.all[i]
-	l.wants[c.op]--
+	l.count(&c, -1)
 	l.countValue(&c, -1)
 	if len(l.all) < manyCalls {
 		l.all = slices.Delete(l.all, i, i+1)
 		if i < int(l.first) {
 			l.first--
 		}
+		if i < int(l.short) {
+			l.short--
+		}
 		return c
 	}
 	l.all[i] = call{op: opNone, seq: seq}
 	if 2*l.len() < len(l.all) {
-		l.all, l.first = slices.DeleteFunc(l.all, func(c call) bool { return c.op == opNone }), 0
+		l.all = slices.DeleteFunc(l.all, func(c call) bool { return c.op == opNone })
+		l.first, l.short = 0, 0
 	}
 	return c
 }
@@ -85,12 +102,12 @@ func (l *callers) take(match func(*call) bool) (taken []call) {
 		if !match(&c) {
 			return false
 		}
-		l.wants[c.op]--
+		l.count(&c, -1)
 		l.countValue(&c, -1)
 		taken = append(taken, c)
 		return true
 	})
-	l.first = 0
+	l.first, l.short = 0, 0
 	return taken
 }
 
@@ -109,6 +126,17 @@ func (l *callers) proposes() *call {
 		l.first++
 	}
 	return &l.all[l.first]
+}
+
+// proposesShort returns the first call that proposes a value that is not long, or nil. It is valid until a call comes or goes.
+func (l *callers) proposesShort() *call {
+	if l.shorts == 0 {
+		return nil
+	}
+	for !l.all[l.short].short() {
+		l.short++
+	}
+	return &l.all[l.short]
 }
 
 // offers reports whether a call proposes v.

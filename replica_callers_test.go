@@ -61,6 +61,14 @@ func (l *countedCallers) check(t *testing.T) {
 	require.Equal(t, reads, l.reads())
 	require.Equal(t, asks, l.asks())
 	require.Equal(t, first, l.firstPropose())
+	var short *call
+	for i := range l.plain {
+		if c := &l.plain[i]; c.op == opPropose && len(c.value) < longMessage {
+			short = c
+			break
+		}
+	}
+	require.Equal(t, short, l.proposesShort())
 	for v := range 5 {
 		value := Value(fmt.Sprint(v))
 		offers := slices.ContainsFunc(l.plain, func(c call) bool { return c.op == opPropose && c.value == value })
@@ -71,6 +79,7 @@ func (l *countedCallers) check(t *testing.T) {
 // Whatever comes and goes, callers say what a plain list does.
 func TestCallersAreAList(t *testing.T) {
 	x := rand.New(rand.NewPCG(1, 1))
+	values := []Value{"0", "1", "2", "3", "4", longValue(5)}
 	for range 200 {
 		l := &countedCallers{}
 		grows := x.IntN(100)
@@ -78,7 +87,7 @@ func TestCallersAreAList(t *testing.T) {
 			switch {
 			case len(l.plain) == 0 || x.IntN(100) < grows:
 				op := op(x.IntN(int(opNone)))
-				l.come(op, Value(fmt.Sprint(x.IntN(5))))
+				l.come(op, values[x.IntN(len(values))])
 			case x.IntN(50) == 0:
 				o, most := op(x.IntN(int(opNone))), l.plain[x.IntN(len(l.plain))].seq
 				match := func(c *call) bool { return c.op == o && c.seq <= most }

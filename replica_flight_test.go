@@ -161,6 +161,23 @@ func TestReplicaLongValuesLeaveTheLine(t *testing.T) {
 	checkTables(t, p.replicas[1])
 }
 
+// A call with a short value does not wait behind one of the same instance whose value is long and in line: both get what it decides.
+func TestReplicaShortValueDoesNotWaitInLine(t *testing.T) {
+	p := stuck(t, Limits{})
+	p.propose(1, 100, "x", longValue(0))
+	_, waiting := p.flying()
+	require.Equal(t, 1, waiting)
+	p.propose(1, 101, "x", "short")
+	require.Equal(t, attemptRunning, p.replicas[1].table.byName["x"].attempt.state)
+	b := p.replicas[1].table.byName["x"].attempt.ballot
+	p.hear(1, 2, Message{Kind: KindPromise, Instance: "x", Ballot: b})
+	p.hear(1, 2, Message{Kind: KindAccepted, Instance: "x", Ballot: b})
+	assert.Equal(t, Value("short"), p.value(100))
+	assert.Equal(t, Value("short"), p.value(101))
+	_, waiting = p.flying()
+	assert.Zero(t, waiting, "the line")
+}
+
 // Long values that can't get through keep no others waiting for ever.
 func TestReplicaLongValuesThatAreStuckMakeRoom(t *testing.T) {
 	p := newPump(t, membersOf(3))
