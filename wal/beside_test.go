@@ -186,6 +186,8 @@ func TestSealedWhenQuiet(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.True(t, isSealed(t, fs, l))
+		time.Sleep(restAfter) // the other seal says the same
+		synctest.Wait()
 		calls := len(fs.Ops())
 		time.Sleep(time.Hour)
 		synctest.Wait()
