@@ -155,7 +155,10 @@ func (r *Replica) endTooLarge() {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
-		at := r.calls[id]
+		at, waits := r.calls[id]
+		if !waits {
+			continue // it ended with an earlier one, whose attempt was withdrawn: see endTooLargeIn
+		}
 		if a := &at.instance.attempt; a.running() && len(a.Value()) > r.leastValue {
 			a.resends = 0 // what was silent had dropped it: it is sent again as it is taken, if it is
 			r.timers.set(at.instance, alarmAttempt, max(r.now, 1))

@@ -83,6 +83,30 @@ func TestReplicaValueThatNoQuorumTakes(t *testing.T) {
 	assert.Empty(t, p.replicas[1].Status(p.now).Peers[0].Limits)
 }
 
+// Several calls of one instance end with the attempt of the first of them, whose value had not left.
+func TestReplicaLimitsEndCallsTogether(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged, p.limits = true, Limits{MaxHint: 10}
+	p.start(1)
+	p.run()
+	p.propose(1, 1, "lunch", long(101))
+	p.propose(1, 2, "lunch", long(102))
+	p.propose(1, 3, "lunch", "short")
+	p.propose(1, 4, "lunch", long(103))
+	for from := ServerID(2); from <= 3; from++ {
+		p.hear(1, from, Message{Kind: KindLimits, Value: takes{100, 4 << 20}.text()})
+	}
+	for _, id := range []CallID{1, 2, 4} {
+		err := p.failed(id)
+		require.ErrorIs(t, err, ErrTooLarge)
+		assert.False(t, err.Unknown())
+	}
+	r := p.replicas[1]
+	assert.Equal(t, Value("short"), r.table.byName["lunch"].attempt.own)
+	assert.Len(t, r.calls, 1)
+	checkTables(t, r)
+}
+
 // A call that began before its server heard of the limits ends when it does; others of the instance go on.
 func TestReplicaLimitsAreHeardLate(t *testing.T) {
 	p := newPump(t, membersOf(3))
