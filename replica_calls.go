@@ -63,8 +63,8 @@ type call struct {
 const readyName = "$ready"
 
 // Propose asks for a decision in the instance, and offers v. The call ends with what was chosen, whoever proposed it.
-// Errors: ErrName; ErrTooLarge, of this server's limits, or of so many others' that no quorum takes v; ErrBusy; ErrRounds;
-// *SafetyError; each in an *OpError.
+// Errors: ErrName; ErrTooLarge, of this server's limits, or of so many others' that no quorum takes v, or of what is decided or was
+// accepted there before; ErrBusy; ErrRounds; *SafetyError; each in an *OpError.
 func (r *Replica) Propose(now time.Duration, id CallID, instance string, v Value) {
 	r.input(now)
 	err := checkInstance(instance)

@@ -133,18 +133,19 @@ func (r *Replica) tooLarge(bytes int) error {
 	if r.position >= 0 {
 		takers = takers.With(r.position)
 	}
-	var words []string
 	for i := range r.peers {
-		switch p := &r.peers[i]; {
-		case p.position < 0:
-		case p.takesValue(bytes):
+		if p := &r.peers[i]; p.position >= 0 && p.takesValue(bytes) {
 			takers = takers.With(p.position)
-		default:
-			words = append(words, fmt.Sprintf("server %d takes %d at most", p.id, p.takes.value))
 		}
 	}
 	if r.quorum.Phase2(takers) {
 		return nil
+	}
+	var words []string
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && !p.takesValue(bytes) {
+			words = append(words, fmt.Sprintf("server %d takes %d at most", p.id, p.takes.value))
+		}
 	}
 	return fmt.Errorf("value has %d bytes; by its Limits.MaxValue, %s; %s: %w", bytes, strings.Join(words, ", "), needs(r.quorum, true), ErrTooLarge)
 }
@@ -155,23 +156,31 @@ func (r *Replica) endTooLarge() {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
-		at, waits := r.calls[id]
-		if !waits {
-			continue // it ended with an earlier one, whose attempt was withdrawn: see endTooLargeIn
+		at, ok := r.calls[id]
+		if !ok || at.instance.loading {
+			continue // it ended with another of its instance, see endTooLargeIn, or is looked at when the instance is loaded
 		}
-		if a := &at.instance.attempt; a.running() && len(a.Value()) > r.leastValue {
-			a.resends = 0 // what was silent had dropped it: it is sent again as it is taken, if it is
-			r.timers.set(at.instance, alarmAttempt, max(r.now, 1))
+		if c := at.instance.calls.find(at.seq); c.op == opPropose {
+			if err := r.tooLarge(len(c.value)); err != nil {
+				r.cut(at, err)
+			}
 		}
-		c := at.instance.calls.find(at.seq)
-		if c.op != opPropose || at.instance.loading {
-			continue
-		}
-		if err := r.tooLarge(len(c.value)); err != nil {
-			r.cut(at, err)
-			r.withdraw(at.instance)
-			r.settle(at.instance)
-		}
+		r.askTakers(at.instance)
+		r.settle(at.instance)
+	}
+}
+
+// askTakers has the attempt of inst go on as its value is taken, if it is large: what was silent had dropped it. Where no quorum takes
+// it, and no vote has been seen that demands it, it is given up, and whose call is next has a ballot of its own.
+func (r *Replica) askTakers(inst *instance) {
+	a := &inst.attempt
+	switch {
+	case !a.running() || len(a.Value()) <= r.leastValue:
+	case a.highest.IsZero() && a.purpose != forRead && r.tooLarge(len(a.own)) != nil:
+		r.abandon(inst)
+	default:
+		a.resends = 0
+		r.timers.set(inst, alarmAttempt, max(r.now, 1))
 	}
 }
 
@@ -193,4 +202,16 @@ func (r *Replica) endStuck(inst *instance, why error) {
 	for _, c := range inst.calls.take(stuck) {
 		r.end(inst, c, Decision{}, fmt.Errorf("what was accepted before has to be proposed: %w", why))
 	}
+	r.leaveLine(inst)
+}
+
+// endUnlearned ends the calls of inst, which is decided with a value of so many bytes: more than this server takes.
+func (r *Replica) endUnlearned(inst *instance, bytes int) {
+	if inst.loading || inst.chosen || inst.calls.len() == 0 || inst.name == readyName {
+		return
+	}
+	r.endCalls(inst, fmt.Errorf("what is decided has %d bytes, at most %d are allowed here by Limits.MaxValue: %w", bytes, r.limits.MaxValue, ErrTooLarge))
+	r.leaveLine(inst)
+	r.endAsking(inst)
+	r.endAttempt(inst)
 }

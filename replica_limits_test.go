@@ -109,13 +109,7 @@ func TestReplicaLimitsEndCallsTogether(t *testing.T) {
 
 // A call that began before its server heard of the limits ends when it does; others of the instance go on.
 func TestReplicaLimitsAreHeardLate(t *testing.T) {
-	p := newPump(t, membersOf(3))
-	p.lose = func(_ Packet, m Message) bool { return m.Kind == KindLimits }
-	for id, l := range []Limits{{}, {MaxValue: 100}, {MaxValue: 100}} {
-		p.limits = l
-		p.start(ServerID(id + 1))
-	}
-	p.run()
+	p := newDeaf(t)
 	p.propose(1, 1, "lunch", long(101))
 	p.propose(1, 2, "lunch", "short")
 	require.NotContains(t, p.done, CallID(1))
@@ -123,24 +117,48 @@ func TestReplicaLimitsAreHeardLate(t *testing.T) {
 	p.pass(p.replicas[1].timing.Phase)
 	err := p.failed(1)
 	require.ErrorIs(t, err, ErrTooLarge)
-	assert.True(t, err.Unknown(), "this server has voted for it")
+	assert.True(t, err.Unknown(), "it has left, as a hint")
 	assert.NotContains(t, err.Error(), "no quorum", "nobody was silent")
 	assert.NotContains(t, err.Error(), "silent")
+	assert.Equal(t, Value("short"), p.value(2))
+}
 
-	// This server has voted, and so can propose nothing else there: that is said, too. A server that has not can.
+// newDeaf returns a pump of three servers of which two take short values only, and no server hears of that yet.
+func newDeaf(t *testing.T) *pump {
+	p := newPump(t, membersOf(3))
+	p.lose = func(_ Packet, m Message) bool { return m.Kind == KindLimits }
+	for id, l := range []Limits{{}, {MaxValue: 100}, {MaxValue: 100}} {
+		p.limits = l
+		p.start(ServerID(id + 1))
+	}
+	p.run()
+	return p
+}
+
+// Where a vote demands a value that no quorum takes, that is an error of all calls, and another server goes on.
+func TestReplicaLimitsOfAVote(t *testing.T) {
+	p := newDeaf(t)
+	p.propose(1, 1, "lunch", long(200<<10)) // no hint: the others promise, and drop the Accept
+	p.propose(1, 2, "lunch", "short")
+	require.NotContains(t, p.done, CallID(1))
+	p.lose = nil
+	p.pass(p.replicas[1].timing.Phase)
+	require.ErrorIs(t, p.failed(1), ErrTooLarge)
+	assert.True(t, p.failed(1).Unknown(), "this server has voted for it")
 	p.propose(1, 3, "lunch", "another")
 	p.pass(time.Second)
 	for id := CallID(2); id <= 3; id++ {
 		err := p.failed(id)
 		require.ErrorIs(t, err, ErrTooLarge)
-		assert.ErrorContains(t, err, "what was accepted before has to be proposed: value has 101 bytes; by its Limits.MaxValue, server 2 takes")
+		assert.ErrorContains(t, err, "what was accepted before has to be proposed: value has 204800 bytes; by its Limits.MaxValue, server 2 takes")
 		assert.NotContains(t, err.Error(), "silent")
 	}
 	p.pass(time.Minute)
 	p.propose(2, 5, "lunch", "of another")
-	assert.Equal(t, Value("of another"), p.value(5))
+	assert.Equal(t, Value("short"), p.value(5), "it has left, as a hint")
+	assert.True(t, p.failed(2).Unknown())
 	p.propose(1, 6, "lunch", "late")
-	assert.Equal(t, Value("of another"), p.value(6))
+	assert.Equal(t, Value("short"), p.value(6))
 	assert.Zero(t, p.replicas[1].Status(p.now).NoQuorum, "all answer")
 }
 
@@ -208,4 +226,36 @@ func TestLimitsFitTheTransport(t *testing.T) {
 	small := Limits{MaxValue: 10, MaxPacket: 4 << 10}.withDefaults()
 	assert.EqualError(t, small.fit(64<<10), "Transport: it takes packets of 65536 bytes at most: want 66560 at least")
 	assert.NoError(t, small.fit(65<<10))
+}
+
+// A hint that no quorum takes gets no vote: its server would have to propose it from then on.
+func TestReplicaTakesOverNoLargeHint(t *testing.T) {
+	p := newSolo(t, 3)
+	p.hear(1, 2, Message{Kind: KindPrepare, Instance: "lunch", Ballot: Ballot{1, 2}, Value: long(101)})
+	p.hear(1, 2, Message{Kind: KindLimits, Value: "100 4194304"})
+	p.hear(1, 3, Message{Kind: KindLimits, Value: "100 4194304"})
+	n := len(p.sent)
+	p.pass(time.Minute)
+	assert.Zero(t, p.replicas[1].counters.Takeovers)
+	assert.NotEmpty(t, p.sent[n:], "it asks the others")
+}
+
+// What is decided and too large for this server is an error of its calls there, as nobody is silent.
+func TestReplicaDecisionIsTooLarge(t *testing.T) {
+	p := newLimited(t, Limits{}, Limits{MaxValue: 100}, Limits{})
+	p.propose(1, 1, "lunch", long(101))
+	p.value(1)
+	p.propose(2, 2, "lunch", "v")
+	p.replicas[2].Wait(p.now, 3, "lunch")
+	p.run()
+	p.replicas[2].Read(p.now, 4, "lunch")
+	p.run()
+	p.pass(10 * time.Second)
+	for id := CallID(2); id <= 4; id++ {
+		err := p.failed(id)
+		require.ErrorIs(t, err, ErrTooLarge)
+		assert.ErrorContains(t, err, `"lunch": what is decided has 101 bytes, at most 100 are allowed here by Limits.MaxValue: too large`)
+		assert.NotContains(t, err.Error(), "silent")
+	}
+	assert.Empty(t, p.replicas[2].calls)
 }

@@ -91,6 +91,7 @@ func (r *Replica) passOver(from *peer, inst *instance, m *Message) {
 	}
 	if inst != nil && m.Kind == KindDecided && len(m.Value) > r.limits.MaxValue {
 		r.fetched(inst)
+		r.endUnlearned(inst, len(m.Value))
 		r.settle(inst)
 	}
 }

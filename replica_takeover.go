@@ -67,9 +67,13 @@ func (r *Replica) jitter(most time.Duration) time.Duration {
 }
 
 // takeOver is called when a silence has ended. It proposes what this server accepted, else what the last proposer wanted;
-// with neither it asks the others, once, and leaves the instance alone until somebody begins a ballot (S13).
+// with neither it asks the others, once, and leaves the instance alone until somebody begins a ballot (S13). A hint that no quorum
+// takes is none: with this server's vote it would have to be proposed from then on.
 func (r *Replica) takeOver(inst *instance) {
 	own := inst.hint
+	if r.tooLarge(len(own)) != nil {
+		own = ""
+	}
 	switch {
 	case inst.loading:
 		inst.overdue = true
