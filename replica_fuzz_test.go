@@ -40,7 +40,7 @@ func randomBytes(seed uint64, n int) []byte {
 
 // The same with random bytes, and a proof that they get somewhere.
 func TestReplicaRandomInputs(t *testing.T) {
-	const seeds = 1500
+	const seeds = 1000
 	var total Counters
 	faults, stops, ends := map[string]bool{}, 0, 0
 	for seed := range uint64(seeds) {
@@ -95,8 +95,13 @@ type typer struct {
 	out     Output
 	held    *Batch
 	loads   []string
+	asks    []ListAsk
 	lives   uint64
-	calls   map[CallID]bool // begun; true: ended
+	calls   map[CallID]bool  // begun; true: ended
+	own     map[CallID]Value // of calls whose values no other has
+	left    map[Value]bool   // what was proposed and has left, as a hint or to be voted for
+	unsent  map[Value]bool   // what has not, as its caller was told
+	index   map[ServerID]uint64
 	last    CallID
 	ballots []Ballot // used by the server, to answer them
 	log     []string
@@ -110,15 +115,19 @@ type typer struct {
 func newTyper(t *testing.T, data []byte) *typer {
 	m := membersOf(3)
 	m.Learners = []ServerID{8}
-	y := &typer{ledger: newLedger(t, m), t: t, data: data, calls: map[CallID]bool{}}
+	y := &typer{ledger: newLedger(t, m), t: t, data: data, calls: map[CallID]bool{}, own: map[CallID]Value{}, left: map[Value]bool{},
+		unsent: map[Value]bool{}, index: map[ServerID]uint64{}}
 	y.forged = true
+	if y.next()%2 == 0 {
+		y.state[1].Peers = "" // it meets them now
+	}
 	y.start()
 	return y
 }
 
 func (y *typer) start() {
 	y.lives++
-	y.held, y.loads = nil, nil
+	y.held, y.loads, y.asks = nil, nil, nil
 	for id, ended := range y.calls {
 		if !ended {
 			delete(y.calls, id)
@@ -132,8 +141,9 @@ func (y *typer) start() {
 	}
 	slices.Sort(open)
 	var err error
-	y.r, err = NewReplica(y.now, ReplicaConfig{State: *y.state[1], Nonce: y.lives, Members: y.members, Open: open, Trace: y.next()%2 == 0,
-		Limits: Limits{MaxValue: 8, MaxHint: 4, MaxOpen: 6, MaxCalls: 12, Cache: 2, MaxPacket: 4 << 10, MaxBatch: 4 << 10}})
+	how := y.next()
+	y.r, err = NewReplica(y.now, ReplicaConfig{State: *y.state[1], Nonce: y.lives, Members: y.members, Open: open, Trace: how%2 == 0,
+		Limits: Limits{MaxValue: 8, MaxHint: 4, MaxOpen: []int{1, 2, 6}[how/2%3], MaxCalls: 12, Cache: 2, MaxPacket: 4 << 10, MaxBatch: 4 << 10}})
 	require.NoError(y.t, err)
 }
 
@@ -167,7 +177,7 @@ func (y *typer) run() *typer {
 }
 
 func (y *typer) input(op byte) {
-	switch op % 16 {
+	switch op % 18 {
 	case 0, 1, 2, 3, 4, 5, 6:
 		y.r.Receive(y.now, y.packet())
 	case 7, 8:
@@ -190,6 +200,14 @@ func (y *typer) input(op byte) {
 		}
 	case 13, 14:
 		y.call(y.next())
+	case 16:
+		if len(y.asks) > 0 {
+			ask := y.asks[0]
+			y.asks = y.asks[1:]
+			y.r.Listed(y.now, ask.ID, y.decidedNames(1, ask.After, ask.Max))
+		}
+	case 17:
+		y.until(time.Duration(y.next()%32) * 200 * time.Millisecond)
 	case 15:
 		if y.next()%8 == 0 {
 			addCounters(&y.total, y.r.counters)
@@ -208,15 +226,24 @@ func (y *typer) saved() {
 
 func (y *typer) call(op byte) {
 	name := y.name()
-	switch op % 8 {
-	case 0, 1, 2, 3, 4:
+	switch op % 12 {
+	case 0, 1, 2, 3, 4, 8, 9, 10, 11:
 		y.last++
 		y.calls[y.last] = false
-		switch op % 8 {
+		switch op % 12 {
 		case 3:
 			y.r.Wait(y.now, y.last, name)
 		case 4:
 			y.r.Ready(y.now, y.last)
+		case 8:
+			y.r.Read(y.now, y.last, name)
+		case 9, 10, 11:
+			v := Value(fmt.Sprintf("%03d", y.last))
+			if y.next()%2 == 0 {
+				v += "long" // no hint
+			}
+			y.own[y.last] = v
+			y.r.Propose(y.now, y.last, name, v)
 		default:
 			y.r.Propose(y.now, y.last, name, y.value())
 		}
@@ -272,8 +299,11 @@ func (y *typer) packet() Packet {
 	case 5:
 		p.Members++
 	case 6:
-		p.Index = uint64(y.next())
+		y.index[from] += uint64(y.next()) % 100
+	case 7:
+		y.index[from] = 0
 	}
+	p.Index = y.index[from]
 	for range 1 + y.next()%4 {
 		p.Messages = append(p.Messages, y.message(from))
 	}
@@ -286,7 +316,21 @@ func (y *typer) message(from ServerID) Message {
 	case KindPromise, KindAccepted, KindNack, KindState:
 		m.Ballot = y.ballot(1)
 	case KindLimits:
-		m.Value = takes{1 + int(y.next()), 1 + int(y.next())}.text()
+		m.Value = takes{1 + int(y.next()%16), 1 + int(y.next())}.text()
+		return m
+	case KindPull:
+		m.Value = pullText(y.state[1].Store, uint64(y.next()%8), 1)
+		return m
+	case KindNames:
+		var lines []byte
+		for range y.next() % 8 {
+			lines = append(append(lines, '\n'), y.name()...)
+		}
+		after := uint64(0)
+		if p := y.r.byID[from]; p != nil {
+			after = p.pull.cursor
+		}
+		m.Value = namesPage(100+uint64(from), after, y.state[1].Boot, after+uint64(y.next()), lines)
 		return m
 	case KindRefuse:
 		m.Value = Value(fmt.Sprintf("identity: %d %d", y.state[1].Boot, y.lives-uint64(y.next()%2)))
@@ -320,10 +364,15 @@ func (y *typer) take() {
 				if m.Ballot.Server == 1 {
 					y.ballots = append(y.ballots, m.Ballot)
 				}
+				if m.Kind == KindPrepare || m.Kind == KindAccept {
+					y.left[m.Value] = true
+					require.False(y.t, y.unsent[m.Value], "seed %d: %v leaves, and its caller was told that it never did", y.seed, m)
+				}
 			}
 		}
 		require.LessOrEqual(y.t, out.Index, y.state[1].Last)
 		y.loads = append(y.loads, out.Load...)
+		y.asks = append(y.asks, out.List...)
 		for _, d := range out.Done {
 			ended, known := y.calls[d.ID]
 			require.True(y.t, known && !ended, "call %d ends, which runs: %v", d.ID, known)
@@ -332,6 +381,9 @@ func (y *typer) take() {
 				y.decided++
 			}
 			require.False(y.t, d.OK && d.Err != nil)
+			if own, ok := y.own[d.ID]; ok {
+				y.ownEnded(own, d.Err)
+			}
 		}
 		y.faults = append(y.faults, out.Faults...)
 		if out.Stop != nil {
@@ -344,4 +396,30 @@ func (y *typer) take() {
 		}
 	}
 	checkTables(y.t, y.r)
+}
+
+// ownEnded checks the end of a call that alone proposed v: if it says that v never left, that is so, and stays so.
+func (y *typer) ownEnded(v Value, err error) {
+	var e *OpError
+	if !errors.As(err, &e) || e.Unknown() {
+		return
+	}
+	require.False(y.t, y.left[v], "seed %d: %q had left: %v", y.seed, v, err)
+	y.unsent[v] = true
+}
+
+// until lets time go by, timers and all.
+func (y *typer) until(d time.Duration) {
+	end := y.now + d
+	for spins := 0; ; spins++ {
+		require.Less(y.t, spins, 10_000, "seed %d: timers never end", y.seed)
+		at, ok := y.r.Next()
+		if !ok || at > end {
+			break
+		}
+		y.now = max(y.now, at)
+		y.r.Tick(y.now)
+		y.take()
+	}
+	y.now = end
 }

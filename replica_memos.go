@@ -137,6 +137,7 @@ func (t *memos) grow() {
 
 // reopen makes an instance of a memo again, which it takes out.
 func (r *Replica) reopen(m *memo) *instance {
+	r.makeRoom(1)
 	t := &r.table
 	inst := t.unused()
 	inst.name, inst.save, inst.chosen, inst.index, inst.untold = m.name, save{Acceptor: m.Acceptor}, true, m.index, m.untold

@@ -306,3 +306,19 @@ func TestReplicaAloneIsQuietWithoutRoom(t *testing.T) {
 		checkTables(t, p.replicas[id])
 	}
 }
+
+// What was decided and comes back because two values were makes room for itself like any other.
+func TestReplicaStoppedMakesRoom(t *testing.T) {
+	p := tightPump(t, Limits{MaxOpen: 1}, 1)
+	p.hear(1, 2, msg(t, `decided 1.2 "v" @job`))
+	p.now += lazySave
+	p.replicas[1].Tick(p.now)
+	p.run()
+	for i := range 2 {
+		p.hear(1, 2, msg(t, fmt.Sprintf(`accept 1.2 "v" @other/%d`, i)))
+	}
+	checkTables(t, p.replicas[1])
+	p.hear(1, 3, msg(t, `decided 2.3 "w" @job`))
+	require.Len(t, p.faults, 1)
+	checkTables(t, p.replicas[1])
+}
