@@ -3,6 +3,7 @@ package paxos_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,8 +82,11 @@ func TestNodeAnswersWithFewLargeValuesAtATime(t *testing.T) {
 		time.Sleep(time.Second)
 		require.NoError(t, c.nodes[2].Close())
 
+		var mu sync.Mutex // several Loads run at a time
 		held, most, answered := 0, 0, 0
 		c.store(1).hooks(nil, func(call storageCall) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if call.op == "load" {
 				held += size
 				most = max(most, held)
@@ -90,6 +94,8 @@ func TestNodeAnswersWithFewLargeValuesAtATime(t *testing.T) {
 			return nil
 		})
 		c.net.obey(func(p paxos.Packet, m paxos.Message) []time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
 			if p.From == 1 && m.Kind == paxos.KindDecided {
 				held -= size
 				answered++
