@@ -117,6 +117,14 @@ func (l *callers) clear() {
 	*l = callers{all: l.all[:0]}
 }
 
+// unused returns the list of an instance without calls, for use in another. One that was long would be kept for no use.
+func (l *callers) unused() callers {
+	if cap(l.all) > manyCalls {
+		return callers{}
+	}
+	return callers{all: l.all[:0]}
+}
+
 // proposes returns the first call that proposes, or nil. It is valid until a call comes or goes.
 func (l *callers) proposes() *call {
 	if l.wants[opPropose] == 0 {

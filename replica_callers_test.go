@@ -158,3 +158,16 @@ func TestFewLookAtAllCallers(t *testing.T) {
 		"replica_limits.go":   1, // endStuck, which ends what it looks at
 	}, found)
 }
+
+// A list that was long does not stay with what is free: thousands of such would fill the memory.
+func TestReplicaFreeInstancesKeepNoLongLists(t *testing.T) {
+	p := newPumpOf(t, 1)
+	for i := range CallID(1000) {
+		p.replicas[1].Propose(p.now, i+1, "hot", "v")
+	}
+	p.run()
+	require.Equal(t, Value("v"), p.value(1000))
+	p.pass(lazySave)
+	require.NotEmpty(t, p.replicas[1].table.free)
+	checkTables(t, p.replicas[1])
+}

@@ -63,6 +63,7 @@ func checkTables(t require.TestingT, r *Replica) {
 		seen[inst] = "free"
 		require.Equal(t, instance{arrivals: inst.arrivals, calls: inst.calls}, *inst, "what is free is empty")
 		require.Empty(t, inst.calls.all)
+		require.LessOrEqual(t, cap(inst.calls.all), manyCalls, "a long list of calls is kept for no use")
 		require.Empty(t, inst.arrivals)
 	}
 	for i, w := range r.timers.heap {

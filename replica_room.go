@@ -162,7 +162,7 @@ func (r *Replica) drop(inst *instance) {
 	}
 	t.rooms[inst.room]--
 	r.dropHint(inst)
-	*inst = instance{arrivals: inst.arrivals[:0], calls: callers{all: inst.calls.all[:0]}}
+	*inst = instance{arrivals: inst.arrivals[:0], calls: inst.calls.unused()}
 	if len(t.free) < maxFree {
 		t.free = append(t.free, inst)
 	}

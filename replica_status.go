@@ -107,7 +107,8 @@ func (r *Replica) Status(now time.Duration) Status {
 }
 
 // oldest lists what is open, and known to be: the oldest first, at most so many.
-func (r *Replica) oldest(most int) (open []OpenInstance) {
+func (r *Replica) oldest(most int) []OpenInstance {
+	l := openList{most: most}
 	for _, inst := range r.table.byName {
 		if inst.chosen || inst.loading || inst.name == readyName {
 			continue
@@ -116,15 +117,40 @@ func (r *Replica) oldest(most int) (open []OpenInstance) {
 		if b.Less(inst.attempt.ballot) {
 			b = inst.attempt.ballot
 		}
-		open = append(open, OpenInstance{inst.name, r.now - inst.since, b, inst.calls.len(), inst.alone})
+		l.add(OpenInstance{inst.name, r.now - inst.since, b, inst.calls.len(), inst.alone})
 	}
 	for _, e := range r.table.evicted {
-		open = append(open, OpenInstance{Instance: e.name, Age: r.now - e.since, Ballot: e.promised})
+		l.add(OpenInstance{Instance: e.name, Age: r.now - e.since, Ballot: e.promised})
 	}
-	slices.SortFunc(open, func(a, b OpenInstance) int {
-		return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))
-	})
-	return slices.Clip(open[:min(len(open), most)])
+	l.trim()
+	return slices.Clip(l.all)
+}
+
+// An openList keeps the oldest of what is added to it, and few beside them: there may be a million, and all else waits for a Status.
+type openList struct {
+	all  []OpenInstance
+	most int
+	full bool // all begins with so many, the oldest first: who is younger than the last of them is none of the oldest
+}
+
+func (l *openList) add(o OpenInstance) {
+	if l.full && olderFirst(o, l.all[l.most-1]) > 0 {
+		return
+	}
+	if l.all = append(l.all, o); len(l.all) >= 2*l.most {
+		l.trim()
+	}
+}
+
+// trim puts what there is in order, and forgets what is more than so many.
+func (l *openList) trim() {
+	slices.SortFunc(l.all, olderFirst)
+	l.all = l.all[:min(len(l.all), l.most)]
+	l.full = len(l.all) == l.most
+}
+
+func olderFirst(a, b OpenInstance) int {
+	return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))
 }
 
 // event notes what happened, if anybody wants to know. Where it happens often, the caller asks r.trace first: an Event is

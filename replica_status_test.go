@@ -2,6 +2,8 @@ package paxos
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,6 +34,26 @@ func TestReplicaStatusOfOpenInstances(t *testing.T) {
 	assert.Equal(t, 1500, s.Open-1, "the question of Ready is in memory, too, and is no instance of anybody's")
 	for _, open := range s.Instances {
 		require.NotEqual(t, readyName, open.Instance)
+	}
+}
+
+// Of many that are open the oldest are found without a list of all, in whatever order they are looked at.
+func TestReplicaStatusListsNoMoreThanItShows(t *testing.T) {
+	const many = 20_000
+	src := rand.New(rand.NewPCG(1, 1))
+	for name, age := range map[string]func(i int) int{
+		"any order": func(int) int { return src.IntN(many / 4) }, "the oldest last": func(i int) int { return i }, "the oldest first": func(i int) int { return -i },
+	} {
+		l, all := openList{most: 1000}, []OpenInstance{}
+		for i := range many {
+			o := OpenInstance{Instance: fmt.Sprint("job/", i), Age: time.Duration(age(i))}
+			all = append(all, o)
+			l.add(o)
+			require.LessOrEqual(t, len(l.all), 2000, name)
+		}
+		l.trim()
+		slices.SortFunc(all, olderFirst)
+		assert.Equal(t, all[:1000], l.all, name)
 	}
 }
 
