@@ -329,6 +329,10 @@ func (r *Replica) resend(inst *instance) {
 	switch err := r.tooLarge(len(a.Value())); {
 	case err != nil && a.asking:
 		r.endStuck(inst, err)
+		if a.purpose == forTakeover {
+			r.abandon(inst) // until the next silence ends: what else is to be taken over wants room, too
+			return
+		}
 	case a.resends > 1:
 		r.quorumAnswers(false)
 	}

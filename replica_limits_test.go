@@ -2,6 +2,8 @@ package paxos
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -258,4 +260,40 @@ func TestReplicaDecisionIsTooLarge(t *testing.T) {
 		assert.NotContains(t, err.Error(), "silent")
 	}
 	assert.Empty(t, p.replicas[2].calls)
+}
+
+// What is taken over and too large for the others is left alone for a while, again and again: else there would be no room to take
+// over anything else.
+func TestReplicaTakeoversThatAreTooLargeLeaveRoom(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged, p.limits = true, Limits{MaxOpen: 1}
+	p.start(1)
+	p.run()
+	for from := ServerID(2); from <= 3; from++ {
+		p.hear(1, from, Message{Kind: KindLimits, Value: takes{100, 4 << 20}.text()})
+	}
+	r := p.replicas[1]
+	promise := func() {
+		for _, name := range slices.Sorted(maps.Keys(r.table.byName)) {
+			if a := &r.table.byName[name].attempt; a.running() && !a.asking {
+				p.hear(1, 2, Message{Kind: KindPromise, Instance: name, Ballot: a.ballot, Promised: a.ballot})
+			}
+		}
+	}
+	for i := range r.limits.mostTakeovers() {
+		p.hear(1, 2, Message{Kind: KindAccept, Instance: fmt.Sprint("large/", i), Ballot: Ballot{1, 2}, Value: long(101)})
+	}
+	for range 100 {
+		p.pass(100 * time.Millisecond)
+		promise()
+	}
+	require.NotZero(t, r.counters.Takeovers)
+	p.hear(1, 2, msg(t, `accept 1.2 "v" @lunch`))
+	for range 300 {
+		p.pass(100 * time.Millisecond)
+		promise()
+		checkTables(t, r)
+	}
+	assert.Contains(t, strings.Join(p.sent, "\n"), `"v" @lunch`)
+	assert.Less(t, r.takeovers, r.limits.mostTakeovers())
 }
