@@ -30,6 +30,7 @@ import (
 //	            2–20  index, seq: uvarint each
 //	            1–10  number of messages: uvarint
 //	               …  for each message: the length of its body as a uvarint, the body
+//	             0|8  toStore; left out if it is 0
 //	               …  unknown fields, skipped
 //
 //	Record         1  version = 1
@@ -86,6 +87,9 @@ func (p Packet) AppendBinary(b []byte) ([]byte, error) {
 		m := &p.Messages[i]
 		b = binary.AppendUvarint(b, uint64(m.bodySize()))
 		b = m.appendBody(b)
+	}
+	if p.ToStore != 0 { // it came last: without it the form is that of a version before. A field after it has it always there
+		b = binary.LittleEndian.AppendUint64(b, p.ToStore)
 	}
 	return b, nil
 }

@@ -206,6 +206,12 @@ func decodePacket(data []byte, names *nameCache, spare []Message) (Packet, error
 			return Packet{}, malformed(fmt.Sprintf("packet: message %d of %d", i+1, count), m.wrong)
 		}
 	}
+	if r.pos < len(r.data) { // else its sender had met none, or is of a version that did not say
+		if p.ToStore = r.fixed("store of the receiver"); r.wrong != "" {
+			clear(p.Messages)
+			return Packet{}, r.err("packet")
+		}
+	}
 	return p, nil
 }
 

@@ -42,6 +42,8 @@ func goldenForms() map[string]encoding.BinaryAppender {
 			Promised: Ballot{math.MaxUint64, 1}, Accepted: Ballot{MaxRound, math.MaxUint64}, Value: "x"},
 		"packet": &Packet{From: 1, To: 2, Store: 0x0123456789abcdef, Boot: 3, Nonce: 0xfedcba9876543210,
 			Members: 0x1122334455667788, Index: 1000, Seq: 200, Messages: []Message{*promise, *nack, chosen, query}},
+		"packet-met": &Packet{From: 1, To: 2, Store: 0x0123456789abcdef, Boot: 3, Nonce: 0xfedcba9876543210,
+			Members: 0x1122334455667788, Index: 1000, Seq: 200, ToStore: 0xfedcba9876543211, Messages: []Message{*promise}},
 		"packet-empty":       &Packet{From: 64, To: 1 << 40, Store: 1, Boot: 1, Nonce: 2, Members: 3},
 		"record-promised":    &Record{Instance: "lunch", Acceptor: Acceptor{Promised: Ballot{2, 1}}},
 		"record-accepted":    &Record{Instance: "lunch", Acceptor: Acceptor{Ballot{3, 2}, Ballot{2, 1}, "burger"}},

@@ -32,7 +32,7 @@ func encode(t testing.TB, v encoding.BinaryAppender) []byte {
 // anyPacket, anyRecord and anyServerState return what no server would write, as likely as what some would.
 func anyPacket(rng *rand.Rand) Packet {
 	p := Packet{From: ServerID(anyNumber(rng)), To: ServerID(anyNumber(rng)), Store: anyNumber(rng), Boot: anyNumber(rng),
-		Nonce: anyNumber(rng), Members: anyNumber(rng), Index: anyNumber(rng), Seq: anyNumber(rng)}
+		Nonce: anyNumber(rng), Members: anyNumber(rng), Index: anyNumber(rng), Seq: anyNumber(rng), ToStore: anyNumber(rng)}
 	for range rng.IntN(6) {
 		p.Messages = append(p.Messages, anyMessage(rng))
 	}
@@ -63,10 +63,15 @@ func checkWire[T any, P wireForm[T]](t *testing.T, v, other T, decode func(*Deco
 	t.Helper()
 	data := encode(t, P(&v))
 	before, all := -1, data // before: how many of its bytes are the form of a version before; all: no field at the end is left out
-	if s, ok := any(v).(ServerState); ok && s.Peers == "" {
-		all = append(data[:len(data):len(data)], 0)
-	} else if ok {
-		before = len(data) - textSize(len(s.Peers))
+	switch v := any(v).(type) {
+	case ServerState:
+		if before = len(data) - textSize(len(v.Peers)); v.Peers == "" {
+			before, all = -1, append(data[:len(data):len(data)], 0)
+		}
+	case Packet:
+		if before = len(data) - 8; v.ToStore == 0 {
+			before, all = -1, append(data[:len(data):len(data)], make([]byte, 8)...)
+		}
 	}
 	var d Decoder
 	readers := []func([]byte, P) error{
@@ -104,6 +109,23 @@ func TestServerStateWithoutPeers(t *testing.T) {
 	s := ServerState{Boot: 9, Peers: "2/a"}
 	require.NoError(t, s.UnmarshalBinary([]byte("\x01\x04prod\x03\x10\x11\x12\x13\x14\x15\x16\x17\x05words\x01\x80\x08\x02\x052/a/7")))
 	assert.Equal(t, ServerState{Cluster: "prod", ID: 3, Store: 0x1716151413121110, Members: "words", Boot: 1, Rounds: 1024, Last: 2, Pulled: "2/a/7"}, s)
+}
+
+// A Packet without ToStore is of a version that did not name it, or of a server that has met nobody. A part of it is none.
+func TestPacketWithoutToStore(t *testing.T) {
+	head := "\x01\x01\x02" + "\x10\x11\x12\x13\x14\x15\x16\x17" + "\x03" + "\x20\x21\x22\x23\x24\x25\x26\x27" +
+		"\x30\x31\x32\x33\x34\x35\x36\x37" + "\x81\x01" + "\x07" + "\x00"
+	want := Packet{From: 1, To: 2, Store: 0x1716151413121110, Boot: 3, Nonce: 0x2726252423222120, Members: 0x3736353433323130, Index: 129, Seq: 7}
+	p := Packet{ToStore: 9}
+	require.NoError(t, p.UnmarshalBinary([]byte(head)))
+	assert.Equal(t, want, p)
+	assert.Equal(t, head, string(encode(t, want)), "nothing is written for it")
+	require.NoError(t, p.UnmarshalBinary([]byte(head+"\x40\x41\x42\x43\x44\x45\x46\x47")))
+	want.ToStore = 0x4746454443424140
+	assert.Equal(t, want, p)
+	for n := 1; n < 8; n++ {
+		assert.EqualError(t, p.UnmarshalBinary([]byte(head+strings.Repeat("x", n))), "paxos: packet: store of the receiver is cut short or malformed")
+	}
 }
 
 func TestEveryFormRoundTrips(t *testing.T) {
@@ -196,11 +218,11 @@ func TestFieldsOfLaterVersionsAreSkipped(t *testing.T) {
 	second := "\x02\x07\x05lunch\x83\x80\x01\x02\x04\x03\x01\x01\x06burger" + more
 	packet := "\x01\x01\x02" + "\x10\x11\x12\x13\x14\x15\x16\x17" + "\x03" + "\x20\x21\x22\x23\x24\x25\x26\x27" +
 		"\x30\x31\x32\x33\x34\x35\x36\x37" + "\x81\x01" + "\x07" + "\x02" +
-		string([]byte{byte(len(body))}) + body + string([]byte{byte(len(second))}) + second + more
+		string([]byte{byte(len(body))}) + body + string([]byte{byte(len(second))}) + second + "\x40\x41\x42\x43\x44\x45\x46\x47" + more
 	var p Packet
 	require.NoError(t, p.UnmarshalBinary([]byte(packet)))
 	assert.Equal(t, Packet{From: 1, To: 2, Store: 0x1716151413121110, Boot: 3, Nonce: 0x2726252423222120,
-		Members: 0x3736353433323130, Index: 129, Seq: 7, Messages: []Message{want, {Kind: KindPromise, Instance: "lunch", Ballot: Ballot{16387, 2},
+		Members: 0x3736353433323130, Index: 129, Seq: 7, ToStore: 0x4746454443424140, Messages: []Message{want, {Kind: KindPromise, Instance: "lunch", Ballot: Ballot{16387, 2},
 			Promised: Ballot{4, 3}, Accepted: Ballot{1, 1}, Value: "burger"}}}, p)
 
 	var r Record

@@ -68,6 +68,9 @@ type Packet struct {
 	// Index is the sender's last durable decision.
 	Index uint64
 	// Seq counts the packets of the sender to To, from 1: it joins a send with its receipt in traces.
-	Seq      uint64
+	Seq uint64
+	// ToStore names the storage of To that the sender has met: see ServerState.Peers. A server on any other drops the packet. 0: the
+	// sender has met none, or is of a version that does not say.
+	ToStore  uint64
 	Messages []Message
 }

@@ -183,10 +183,10 @@ func (r *Replica) packet(to *peer, ms []Message) Packet {
 		}
 	}
 	return Packet{From: r.id, To: to.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Nonce: r.nonce,
-		Members: r.print, Index: r.saves.index, Seq: to.seq, Messages: ms}
+		Members: r.print, Index: r.saves.index, Seq: to.seq, ToStore: to.store, Messages: ms}
 }
 
-// check reports whether the packet may be taken: it is for this server, and from a member that agrees on the members,
+// check reports whether the packet may be taken: it is for this server on this storage, and from a member that agrees on the members,
 // whose identity and disk are the ones heard before. It detects what it can of a storage that forgot, a copied directory
 // and a second process; it can't prevent them.
 func (r *Replica) check(p *Packet) (from *peer, ok bool) {
@@ -194,6 +194,9 @@ func (r *Replica) check(p *Packet) (from *peer, ok bool) {
 	if from == nil || p.To != r.id {
 		r.counters.Strangers++
 		r.dropped(nil, p, "it is for another server or from none of Members")
+		return nil, false
+	}
+	if p.ToStore != 0 && p.ToStore != r.saves.state.Store && !r.refusal(from, p) {
 		return nil, false
 	}
 	if p.Members != r.print {
@@ -295,14 +298,20 @@ func (r *Replica) tellRefused(to *peer, words string) {
 func (r *Replica) refusedBy(from *peer, m *Message) {
 	words := string(m.Value)
 	r.refusing(from, refusesUs+clip(words))
-	rest, ok := strings.CutPrefix(words, refusesIdentity)
-	boot, rest, ok1 := strings.Cut(rest, " ")
-	nonce, why, ok2 := strings.Cut(rest, " ")
-	if !ok || !ok1 || !ok2 || boot != strconv.FormatUint(r.saves.state.Boot, 10) || nonce != strconv.FormatUint(r.nonce, 10) {
+	why, ok := r.meantHere(words)
+	if !ok {
 		return
 	}
 	r.stop = fmt.Errorf("paxos: server %d is refused by server %d: %s", r.id, from.id, clip(why))
 	r.Abort(r.now, r.stop)
+}
+
+// meantHere reports whether the words of a Refuse name this very process, and returns why it is refused.
+func (r *Replica) meantHere(words string) (why string, ok bool) {
+	rest, ok := strings.CutPrefix(words, refusesIdentity)
+	boot, rest, ok1 := strings.Cut(rest, " ")
+	nonce, why, ok2 := strings.Cut(rest, " ")
+	return why, ok && ok1 && ok2 && boot == strconv.FormatUint(r.saves.state.Boot, 10) && nonce == strconv.FormatUint(r.nonce, 10)
 }
 
 // clip cuts words from a peer to what fits a log line, and keeps them on it.

@@ -16,6 +16,7 @@ import (
 //	  ── Save: "2/9f03" joins Peers ──►
 //	Saved                                   what was held is taken, and all that follows
 //	another Store, whenever                 refused in words; the process that said so stops
+//	a packet for another Store of ours      dropped: see refusal
 //
 // Nothing comes of a packet before its Store is durable: a server that counted a promise, then crashed before the Save, would not know
 // whose promise that was when a storage made anew says something else.
@@ -56,6 +57,34 @@ func (r *Replica) met(from *peer, p *Packet) bool {
 		r.refuse(from, p, fmt.Sprintf("server %d was met with another storage, Store %x, and this is Store %x: its disk was lost, or made anew, "+
 			"and its ServerID is finished", p.From, from.store, p.Store))
 	}
+	return false
+}
+
+// refusal takes a packet that is meant for another storage of this server: one that was lost, if this is made anew under its old name. Boot
+// and rounds began anew with it, so that an answer to what the lost one asked looks like one to a question of this. Nothing comes of it, but
+// for a Refuse that names this very process: how else would that learn that it has no place here? p has nothing but the Refuse then.
+//
+// The packet proves that some server has met this ServerID on another storage, and yet it is no reason to stop: it may be this storage that
+// was there first, and all others may know it.
+func (r *Replica) refusal(from *peer, p *Packet) bool {
+	why := fmt.Sprintf("server %d has met this server with another storage, Store %x, and this is Store %x", p.From, p.ToStore, r.saves.state.Store)
+	for i := range p.Messages {
+		m := &p.Messages[i]
+		if m.Kind != KindRefuse {
+			continue
+		}
+		if _, ok := r.meantHere(string(m.Value)); !ok {
+			continue
+		}
+		if rest := *p; len(p.Messages) > 1 {
+			rest.Messages = slices.Delete(slices.Clone(p.Messages), i, i+1)
+			r.dropped(from, &rest, why)
+		}
+		p.Messages = p.Messages[i : i+1]
+		return true
+	}
+	r.refusing(from, why)
+	r.dropped(from, p, why)
 	return false
 }
 

@@ -3,6 +3,7 @@ package paxos
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,6 +165,144 @@ func TestReplicaWipedServerIsNotTakenIn(t *testing.T) {
 	p.start(1)
 	p.pass(time.Minute)
 	assert.Equal(t, Value("one"), p.value(3))
+}
+
+// wiped returns server 2 on Store 102, made anew where Store 77 was lost, in its first start as the lost one was.
+func wiped(t *testing.T) (p *pump, late func(store uint64, from ServerID, text string) []string) {
+	p = newPump(t, membersOf(3))
+	p.forged = true
+	p.start(2)
+	p.run()
+	return p, func(store uint64, from ServerID, text string) []string {
+		packet := p.packet(from, 2, msg(t, text))
+		packet.ToStore = store
+		return p.during(func() { p.replicas[2].Receive(p.now, packet); p.run() })
+	}
+}
+
+// A server that was made anew uses the ballots of the lost one again: answers to that are not answers to it, in any round, to a proposal or
+// to a question. The same from servers that have met no other, or do not say, are.
+func TestReplicaTakesNoAnswersToTheLostOne(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		call func(p *pump) // of the server that was made anew
+		late []string
+		ends bool // the call does, if the answers are its
+	}{
+		{"round 1", func(p *pump) { p.propose(2, 1, "job", "mine") }, []string{"promise 1.2 @job", "accepted 1.2 @job"}, true},
+		{"round 1, with a vote", func(p *pump) { p.propose(2, 1, "job", "mine") }, []string{`promise 1.2 (1.1 "other") @job`, "accepted 1.2 @job"}, true},
+		{"round 0", func(p *pump) { p.propose(2, 1, "$2/job", "mine") }, []string{`accepted 0.2 @"$2/job"`}, true},
+		{"round 0, minted", func(p *pump) { p.propose(2, 1, "$2.1.1/job", "mine") }, []string{`accepted 0.2 @"$2.1.1/job"`}, true},
+		{"round 0 is said to be chosen", func(p *pump) { p.propose(2, 1, "$2/job", "mine") }, []string{`chosen 0.2 @"$2/job"`}, true},
+		{"a read", func(p *pump) { p.replicas[2].Read(p.now, 1, "job"); p.run() }, []string{"state 1.2 @job"}, true},
+		{"a refusal", func(p *pump) { p.propose(2, 1, "job", "mine") }, []string{"nack 1.2 above 9.3 @job"}, false},
+	} {
+		for _, store := range []uint64{77, 102, 0} {
+			t.Run(fmt.Sprint(tt.name, ", for Store ", store), func(t *testing.T) {
+				p, late := wiped(t)
+				tt.call(p)
+				sent := 0
+				for _, from := range []ServerID{1, 3} {
+					for _, text := range tt.late {
+						sent += len(late(store, from, text))
+					}
+				}
+				s := p.replicas[2].Status(p.now)
+				if store != 77 {
+					assert.Equal(t, tt.ends, len(p.done) == 1)
+					assert.Zero(t, s.Counters.DroppedPackets)
+					return
+				}
+				assert.Empty(t, p.done)
+				assert.Zero(t, sent)
+				assert.Equal(t, uint64(2*len(tt.late)), s.Counters.DroppedPackets)
+				assert.Empty(t, s.Counters.Received)
+				assert.NoError(t, p.stops[2], "it may be the others that have met an impostor")
+				for _, peer := range s.Peers {
+					assert.Equal(t, fmt.Sprintf("server %d has met this server with another storage, Store 4d, and this is Store 66", peer.ID), peer.Refused)
+					assert.Equal(t, uint64(len(tt.late)), peer.Dropped)
+					assert.Equal(t, time.Duration(-1), peer.Heard)
+				}
+			})
+		}
+	}
+}
+
+// Not even the sender is met by a packet for another storage, and none of what it carries is taken: what it asks, tells or lists.
+func TestReplicaTakesNothingMeantForAnotherStorage(t *testing.T) {
+	p := strangers(t, 3)
+	p.trace = true
+	p.start(1)
+	p.run()
+	p.events = nil
+	packet := p.on(77, msg(t, "prepare 5.2 @a"), msg(t, `accept 5.2 "v" @b`), msg(t, `decided 9.2 "v" @c`), msg(t, "query 6.2 @a"), pullMessage(0, 0, 1),
+		msg(t, `refuse - "members: others"`), msg(t, `refuse - "identity: 2 1 of an earlier life"`))
+	packet.ToStore, packet.Index = 102, 50
+	assert.Empty(t, p.during(func() { p.replicas[1].Receive(p.now, packet); p.run() }))
+	assert.Empty(t, p.state[1].Peers)
+	assert.Empty(t, p.records[1])
+	assert.Zero(t, p.replicas[1].strange)
+	assert.Empty(t, p.replicas[1].counters.Received)
+	assert.NoError(t, p.stops[1])
+	require.Len(t, p.events, len(packet.Messages))
+	for _, e := range p.events {
+		assert.Equal(t, EventDrop, e.Kind)
+		assert.EqualError(t, e.Err, "server 2 has met this server with another storage, Store 66, and this is Store 65")
+	}
+}
+
+// A Refuse that names this very process reaches it, though it comes from a server that knows it on another storage, and alone: of what comes
+// with it nothing is taken.
+func TestReplicaHearsThatItIsRefused(t *testing.T) {
+	for _, met := range []string{"1/65,3/67", ""} {
+		p := newPump(t, membersOf(3))
+		p.forged = true
+		p.state[2].Peers = met
+		p.start(2)
+		p.run()
+		p.propose(2, 1, "$2/job", "mine")
+		packet := p.packet(1, 2, msg(t, `accepted 0.2 @"$2/job"`), msg(t, `refuse - "identity: 1 1 it is finished"`), msg(t, `decided 9.1 "v" @b`))
+		packet.ToStore = 77
+		kept := slices.Clone(packet.Messages)
+		p.replicas[2].Receive(p.now, packet)
+		p.run()
+		require.ErrorContains(t, p.stops[2], "server 2 is refused by server 1: it is finished")
+		assert.Equal(t, kept, packet.Messages, "they are the caller's")
+		assert.ErrorContains(t, p.failed(1), "it is finished")
+		_, ok, _ := p.replicas[2].Peek("b")
+		assert.False(t, ok)
+		s := p.replicas[2].Status(p.now)
+		assert.Equal(t, uint64(1), s.Counters.DroppedPackets)
+		assert.Equal(t, uint64(1), s.Counters.Received[KindRefuse])
+	}
+	// One that is itself on a storage that is not its own is not listened to.
+	p, _ := wiped(t)
+	packet := p.packet(1, 2, msg(t, `refuse - "identity: 1 1 it is finished"`))
+	packet.Store, packet.ToStore = 99, 77
+	p.replicas[2].Receive(p.now, packet)
+	p.run()
+	assert.NoError(t, p.stops[2])
+	assert.Contains(t, p.replicas[2].Status(p.now).Peers[0].Refused, "server 1 was met with another storage, Store 65, and this is Store 63")
+}
+
+// Every packet names the storage of its receiver, from when that is met, over restarts.
+func TestReplicaNamesWhomItMeans(t *testing.T) {
+	p := strangers(t, 3)
+	var named [4]uint64 // by receiver
+	p.lose = func(packet Packet, _ Message) bool { named[packet.To] = packet.ToStore; return false }
+	p.propose(1, 1, "own", "v")
+	assert.Equal(t, [4]uint64{}, named)
+	p.replicas[1].Receive(p.now, p.on(77, msg(t, "prepare 5.2 @a")))
+	p.run()
+	assert.Equal(t, uint64(77), named[2])
+	p.pass(time.Second)
+	assert.Equal(t, [4]uint64{2: 77}, named)
+	p.crash(1)
+	p.start(1)
+	p.run()
+	named = [4]uint64{}
+	p.propose(1, 2, "own", "v")
+	assert.Equal(t, [4]uint64{2: 77}, named)
 }
 
 // What is held of servers that are not stored yet is bounded: by packets, and by bytes.

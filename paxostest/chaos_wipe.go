@@ -1,7 +1,9 @@
 package paxostest
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"github.com/singledecree/paxos"
 )
@@ -18,6 +20,10 @@ func (d *drawing) drawWipe() {
 	}
 	victim, at := d.id(), d.when()
 	back := at + d.between(0, 100*ms)
+	name := d.names[d.IntN(len(d.names))]
+	if d.some(2) {
+		at, back, name = d.drawAnswersToTheDead(victim)
+	}
 	for id := paxos.ServerID(1); int(id) <= d.Servers+d.Learners; id++ {
 		if id == victim || d.some(3) {
 			continue
@@ -30,11 +36,35 @@ func (d *drawing) drawWipe() {
 	d.do(Action{At: at, Act: ActWipe, Server: victim})
 	for range 1 + d.IntN(3) {
 		d.do(Action{At: back, Act: ActRestart, Server: victim})
-		name := d.names[d.IntN(len(d.names))]
 		d.do(Action{At: back + d.between(0, 10*ms), Act: ActPropose, Server: victim, Instance: name, Value: d.values[d.IntN(len(d.values))]})
 		d.do(Action{At: back + d.between(0, 50*ms), Act: ActPropose, Server: d.id(), Instance: name, Value: d.values[d.IntN(len(d.values))]})
 		back += d.between(0, 100*ms)
+		name = d.names[d.IntN(len(d.names))]
 	}
+}
+
+// drawAnswersToTheDead has a server propose or read, and lose its disk before all answers have arrived: they reach the server that is made
+// anew in its place, which asks for something else in the same instance, in the same ballot.
+func (d *drawing) drawAnswersToTheDead(victim paxos.ServerID) (at, back time.Duration, name string) {
+	trip := d.Delay + d.SaveTime
+	asked := d.between(0, d.Ends)
+	at = asked + d.between(trip, 5*trip)
+	back = at + d.between(0, 5*ms)
+	d.Late, d.Twice = max(d.Late, 0.5), max(d.Twice, 0.2)
+	d.Later = max(d.Later, 6*trip+10*ms)
+	name = fmt.Sprint("lost/", victim)
+	a := Action{At: asked, Act: ActPropose, Server: victim, Instance: name, Value: d.values[d.IntN(len(d.values))]}
+	switch d.IntN(4) {
+	case 0:
+	case 1:
+		a.Act, a.Value = ActRead, ""
+		d.do(Action{At: asked + d.between(0, 2*trip), Act: ActPropose, Server: d.id(), Instance: name, Value: d.values[d.IntN(len(d.values))]})
+		d.do(Action{At: back + d.between(trip, 5*trip), Act: ActRead, Server: victim, Instance: name})
+	default:
+		a.Instance = d.ownedName(victim, len(d.names), name)
+	}
+	d.do(a)
+	return at, back, a.Instance
 }
 
 // wipe has the disk of a server be lost and made anew, if all others have met that server and can go on without it: where they have not, or

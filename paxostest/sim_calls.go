@@ -110,7 +110,7 @@ func (w *Sim) done(s *server, d paxos.Done) {
 		c.Decision = d.Decision
 		w.fail(w.check.returned(s, d.Decision))
 	}
-	if c.Op == "read" && !d.OK && d.Err == nil && !w.check.wiped[s.id] {
+	if c.Op == "read" && !d.OK && d.Err == nil {
 		w.fail(w.check.readNothing(c.Instance, c.chosen))
 	}
 	var op *paxos.OpError

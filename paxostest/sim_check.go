@@ -23,6 +23,7 @@ import (
 //	    start that the name says, if it says one, else with its own vote on its disk (I5).
 //	I8  What a server has learned, or says is chosen, has a phase-2 quorum in one ballot.
 //	I9  What calls return never changes; an Index never means another decision.
+//	    I8 and I9 hold for a server, too, that was made anew where one was lost: all else that such a server says is for nobody.
 //	I12 Nothing comes of what a server says before its Store is on the disk here: no answer leaves, and no promise of it counts for I7.
 //	I11 What a disk says of its server's pulls is true: all that the other had decided, up to that Index of that store, is on it.
 //
@@ -35,7 +36,7 @@ type checker struct {
 	instances map[string]*history
 	servers   int
 	indexes   map[uint64]map[uint64]string // by Store: what was saved at each Index
-	wiped     map[paxos.ServerID]bool      // those that forgot, and came back on a storage made anew: see sentWiped
+	wiped     map[paxos.ServerID]bool      // those that forgot, and came back on a storage made anew
 	lenient   bool                         // nothing is checked of instances that a server lied about
 }
 
@@ -179,7 +180,7 @@ func (c *checker) saved(s *server, b paxos.Batch) error {
 			return err
 		}
 	}
-	if b.Server != nil && b.Server.Pulled != s.disk.state.Pulled && !c.wiped[s.id] {
+	if b.Server != nil && b.Server.Pulled != s.disk.state.Pulled {
 		return c.pulled(s, b)
 	}
 	return nil
@@ -224,9 +225,6 @@ func (c *checker) savedDecision(s *server, h *history, rec paxos.Record) error {
 
 // isChosen checks I8: v, which a server says was chosen in b, has a phase-2 quorum.
 func (c *checker) isChosen(s *server, h *history, b paxos.Ballot, v paxos.Value, says string) error {
-	if c.wiped[s.id] {
-		return nil // late answers to the server that it was may have told it so: nobody else takes its word
-	}
 	if !h.chosen {
 		c.votedItself(s, h, b)
 	}
@@ -260,7 +258,7 @@ func (c *checker) learned(s *server, m *paxos.Message) error {
 func (c *checker) votedItself(s *server, h *history, b paxos.Ballot) {
 	known := h.find(b)
 	rec := s.disk.records[h.name]
-	if known != nil && known.asked && b.Server == s.id && s.votes(c) && !rec.Acceptor.Accepted.Less(b) {
+	if known != nil && known.asked && b.Server == s.id && !c.wiped[s.id] && s.votes(c) && !rec.Acceptor.Accepted.Less(b) {
 		_ = c.vote(h, s.id, b)
 	}
 }
@@ -269,9 +267,6 @@ func (s *server) votes(c *checker) bool { return int(s.id) <= c.quorum.Size() }
 
 // returned is told of every decision that a call returns.
 func (c *checker) returned(s *server, d paxos.Decision) error {
-	if c.wiped[s.id] {
-		return nil
-	}
 	h := c.history(d.Instance)
 	if !h.chosen {
 		c.votedItself(s, h, d.Ballot)

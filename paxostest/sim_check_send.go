@@ -13,8 +13,10 @@ import (
 // sent is told of every message that leaves a server, while its disk is as it was when the message left.
 func (c *checker) sent(s *server, to paxos.ServerID, m *paxos.Message) error {
 	switch {
-	case m.Kind == paxos.KindRefuse || m.Kind == paxos.KindPull || m.Kind == paxos.KindLimits || c.wiped[s.id]:
-		return nil // of a server that has forgotten, nothing is to be believed
+	case m.Kind == paxos.KindRefuse || m.Kind == paxos.KindPull || m.Kind == paxos.KindLimits:
+		return nil
+	case c.wiped[s.id] && m.Kind != paxos.KindChosen && m.Kind != paxos.KindDecided:
+		return nil // it uses ballots again, and nobody is to believe it
 	case m.Kind == paxos.KindNames:
 		return c.sentNames(s, m)
 	}

@@ -198,6 +198,24 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 			b.decide(t)
 			return b.returned(b.servers[0], paxos.Decision{Instance: "x", Value: "pizza"})
 		}},
+		{"a server made anew returns another value", "I9", func(t *testing.T, b *bench) error {
+			b.decide(t)
+			b.wiped[1] = true
+			return b.returned(b.servers[0], paxos.Decision{Instance: "x", Value: "pizza", Ballot: b11})
+		}},
+		{"a server made anew learns what is not chosen", "I8", func(t *testing.T, b *bench) error {
+			b.prepare(t)
+			require.NoError(t, b.send(1, 2, paxos.Message{Kind: paxos.KindAccept, Ballot: b11, Value: "burger"}))
+			require.NoError(t, b.save(2, voted(b11, "burger")))
+			b.wiped[1] = true
+			require.NoError(t, b.save(1, voted(b11, "pizza")), "it uses its ballot again")
+			return b.learned(b.servers[0], &paxos.Message{Instance: "x", Ballot: b11, Value: "pizza"})
+		}},
+		{"a server made anew says what is not chosen", "I8", func(t *testing.T, b *bench) error {
+			b.decide(t)
+			b.wiped[1] = true
+			return b.send(1, 2, paxos.Message{Kind: paxos.KindDecided, Ballot: b11, Value: "pizza"})
+		}},
 		{"an Index changes", "I9", func(t *testing.T, b *bench) error {
 			b.decide(t)
 			require.NoError(t, b.saveRecord(1, decision(1, "burger")))

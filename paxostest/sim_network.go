@@ -183,7 +183,7 @@ func (w *Sim) Replay(m Match) {
 // Inject has a message arrive that no server sent: forged, or made up for a test. It looks as if from had sent it now.
 func (w *Sim) Inject(from, to paxos.ServerID, m paxos.Message) {
 	s := w.server(from)
-	w.InjectPacket(paxos.Packet{From: from, To: to, Store: s.disk.state.Store, Boot: s.disk.state.Boot, Nonce: s.life<<8 | uint64(from),
+	w.InjectPacket(paxos.Packet{From: from, To: to, Store: s.disk.state.Store, ToStore: s.stored(to), Boot: s.disk.state.Boot, Nonce: s.life<<8 | uint64(from),
 		Members: w.members.Fingerprint(), Index: s.disk.state.Last, Messages: []paxos.Message{m}})
 }
 

@@ -78,7 +78,10 @@ func (w *Sim) Wipe(id paxos.ServerID) {
 }
 
 // met reports whether the disk of s says that another server has that storage.
-func (s *server) met(other paxos.ServerID, store uint64) bool {
+func (s *server) met(other paxos.ServerID, store uint64) bool { return s.stored(other) == store }
+
+// stored returns the storage that another server has, as the disk of s says; 0: it does not.
+func (s *server) stored(other paxos.ServerID) uint64 {
 	if text := s.disk.state.Peers; text != s.metText {
 		s.metText, s.stores = text, map[paxos.ServerID]uint64{}
 		for part := range strings.SplitSeq(text, ",") {
@@ -87,7 +90,7 @@ func (s *server) met(other paxos.ServerID, store uint64) bool {
 			s.stores[paxos.ServerID(n)], _ = strconv.ParseUint(hex, 16, 64)
 		}
 	}
-	return s.stores[other] == store
+	return s.stores[other]
 }
 
 // introduce has all servers have met.

@@ -206,10 +206,10 @@ func samePacket(sent, got paxos.Packet) error {
 
 // A packetHeader is a Packet without its messages, to be compared.
 type packetHeader struct {
-	From, To                                paxos.ServerID
-	Store, Boot, Nonce, Members, Index, Seq uint64
+	From, To                                         paxos.ServerID
+	Store, Boot, Nonce, Members, Index, Seq, ToStore uint64
 }
 
 func header(p paxos.Packet) packetHeader {
-	return packetHeader{p.From, p.To, p.Store, p.Boot, p.Nonce, p.Members, p.Index, p.Seq}
+	return packetHeader{p.From, p.To, p.Store, p.Boot, p.Nonce, p.Members, p.Index, p.Seq, p.ToStore}
 }

@@ -64,9 +64,10 @@ func ruleIntact(k *transportKit) error {
 	}
 	for seq := range uint64(50) {
 		number := func() uint64 { return rng.Uint64() >> rng.IntN(64) }
-		p := paxos.Packet{From: 1, To: 2, Store: number(), Boot: number(), Nonce: number(), Members: number(), Index: number(), Seq: seq}
+		p := paxos.Packet{From: 1, To: 2, Store: number(), Boot: number(), Nonce: number(), Members: number(), Index: number(), Seq: seq, ToStore: number()}
 		if seq == 0 {
 			p.Store, p.Boot, p.Nonce, p.Members, p.Index, p.Seq = math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64
+			p.ToStore = math.MaxUint64
 		}
 		for range rng.IntN(20) {
 			p.Messages = append(p.Messages, paxos.Message{Kind: paxos.Kind(rng.IntN(256)), Instance: text(), Ballot: ballot(),

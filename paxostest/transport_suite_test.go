@@ -192,6 +192,7 @@ func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 			}
 		}}},
 		{"every field arrives intact", "Index is lost", &brokenNetwork{send: altered(func(p *paxos.Packet) { p.Index = 0 })}},
+		{"every field arrives intact", "ToStore is lost", &brokenNetwork{send: altered(func(p *paxos.Packet) { p.ToStore = 0 })}},
 		{"every field arrives intact", "names become valid UTF-8", &brokenNetwork{send: altered(func(p *paxos.Packet) {
 			for i := range p.Messages {
 				p.Messages[i].Instance = string([]rune(p.Messages[i].Instance))
