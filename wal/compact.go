@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/singledecree/paxos/internal/disk"
@@ -152,7 +153,7 @@ func (l *Log) compact(run []*segment, first bool) error {
 	if err := c.takePlace(run); err != nil {
 		return err
 	}
-	l.options.Logger.Debug("wal: compacted", "dir", l.dir, "segment", number, "bytes", c.out.end)
+	l.lines.Log(slog.LevelDebug, "wal: compacted", "dir", l.dir, "segment", number, "bytes", c.out.end)
 	return nil
 }
 

@@ -14,12 +14,15 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/disk"
+	"github.com/singledecree/paxos/internal/lines"
 )
 
 // Options of Open. The zero value of each means its default.
 type Options struct {
 	// Logger gets what an operator should know: what Open found and dropped, and what failed in the background. Nil:
-	// nothing is logged. Its keys are dir, segment and err.
+	// nothing is logged. Its keys are dir, segment, offset, bytes, lines and err. It is called by a goroutine of its own, so that no Save
+	// and no background work waits for one that is slow or blocks: 1,024 lines wait for it at most, and a line says how many more were
+	// lost. Open and Close give it 1 s to take the last lines.
 	Logger *slog.Logger
 	// SegmentSize is the most bytes of a segment: 32 MiB; 64 KiB to 256 MiB. The first segments are smaller, though of some batches at
 	// least, and a batch that needs it gets a larger one. About two segments' worth of space is ahead of what is used.
@@ -56,9 +59,6 @@ func (o Options) withDefaults() (Options, error) {
 			return o, fmt.Errorf("wal: Options.SegmentSize: %d: want 64 KiB to 256 MiB, or 0 for the default", o.SegmentSize)
 		}
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	if o.fs == nil {
 		o.fs = disk.OS{}
 	}
@@ -88,6 +88,7 @@ type Log struct {
 	dir     string   // for people to read
 	fs      disk.Dir // that directory, whatever becomes of its name
 	options Options
+	lines   *lines.Log // to Options.Logger
 	lock    io.Closer
 	files   *pool     // of the segments
 	short   *shortage // of what the system has to give
@@ -146,10 +147,10 @@ type Log struct {
 var _ paxos.PromptStorage = (*Log)(nil)
 
 func newLog(files disk.Dir, o Options) *Log {
-	l := &Log{dir: files.Path(), fs: files, options: o, index: index{seed: maphash.MakeSeed()}, segments: map[uint32]*segment{},
+	l := &Log{dir: files.Path(), fs: files, options: o, lines: lines.New(o.Logger), index: index{seed: maphash.MakeSeed()}, segments: map[uint32]*segment{},
 		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	l.index.byName.Remember()
-	l.short = &shortage{logger: o.Logger, dir: l.dir, inline: o.inline, ended: make(chan struct{})}
+	l.short = &shortage{lines: l.lines, dir: l.dir, inline: o.inline, ended: make(chan struct{})}
 	l.files = &pool{fs: files, most: o.maxOpen, short: l.short}
 	l.short.spare = l.files.shrink
 	l.ready = sync.NewCond(&l.plan)
@@ -363,9 +364,13 @@ func (l *Log) alive() error {
 	return nil
 }
 
+// linesGrace is how long Open and Close wait for the Logger.
+const linesGrace = time.Second
+
 // Close seals the log, and gives the directory free for the next. It waits for a Save that runs, and may be called more than
 // once. All other methods fail from then on.
 func (l *Log) Close() error {
+	defer l.lines.Wait(linesGrace) // when it holds no lock any more
 	l.short.end()
 	l.writing.Lock()
 	defer l.writing.Unlock()

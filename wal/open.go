@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ func Open(dir string, o Options) (*Log, error) {
 		return nil, fmt.Errorf("wal: open: %w", err)
 	}
 	l := newLog(files, o)
+	defer l.lines.Wait(linesGrace)
 	l.quiet.Store(true) // until the first Save
 	if l.lock, err = l.lockDir(); err != nil {
 		files.Close()
@@ -61,7 +63,7 @@ func (l *Log) lockDir() (closer io.Closer, err error) {
 	closer, err = lock(l.fs, l.options.ReadOnly)
 	switch {
 	case l.options.ReadOnly && errors.Is(err, disk.ErrNoLock):
-		l.options.Logger.Warn("wal: nothing says whether a server has this storage open: what is read may change meanwhile", "dir", l.dir)
+		l.lines.Log(slog.LevelWarn, "wal: nothing says whether a server has this storage open: what is read may change meanwhile", "dir", l.dir)
 		return unlocked{}, nil
 	case err != nil:
 		return nil, fmt.Errorf("wal: open: %w", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 
 	"github.com/singledecree/paxos/internal/disk"
@@ -126,7 +127,7 @@ func (l *Log) settleRow(tails []tail, active int) {
 func (l *Log) clean(t tail) error {
 	s := t.segment
 	if t.garbage > 0 {
-		l.options.Logger.Warn("wal: a batch that was being saved when the server stopped is dropped", "dir", l.dir, "segment", s.number,
+		l.lines.Log(slog.LevelWarn, "wal: a batch that was being saved when the server stopped is dropped", "dir", l.dir, "segment", s.number,
 			"offset", s.end, "bytes", t.garbage-s.end)
 	}
 	if t.garbage == 0 && (s.batches == 0 || s.sealed == s.end) {

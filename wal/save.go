@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -264,7 +265,7 @@ func (l *Log) sealDue() {
 		return
 	}
 	if err := l.seal(); err != nil {
-		l.options.Logger.Error("wal: the log is dead", "dir", l.dir, "err", l.die(err))
+		l.lines.Log(slog.LevelError, "wal: the log is dead", "dir", l.dir, "err", l.die(err))
 		return
 	}
 	if since < restAfter {
@@ -272,7 +273,7 @@ func (l *Log) sealDue() {
 		return
 	}
 	if err := l.sealAgain(); err != nil {
-		l.options.Logger.Error("wal: the log is dead", "dir", l.dir, "err", l.die(err))
+		l.lines.Log(slog.LevelError, "wal: the log is dead", "dir", l.dir, "err", l.die(err))
 		return
 	}
 	l.armed = false

@@ -6,12 +6,14 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/singledecree/paxos/internal/lines"
 )
 
 // A shortage is that the process or the machine has no file descriptor or no memory left for a moment. What fails because of that has
 // changed nothing. So it is tried again until it works, and one line in the log says so.
 type shortage struct {
-	logger *slog.Logger
+	lines  *lines.Log
 	dir    string
 	spare  func() bool   // gives back what can be spared, and reports whether there was any
 	opened bool          // Open has ended: it does not wait
@@ -81,6 +83,6 @@ func (s *shortage) tell(err error) {
 	}
 	s.mu.Unlock()
 	if !told {
-		s.logger.Warn("wal: no file descriptor or memory is left: waiting for some", "dir", s.dir, "err", err)
+		s.lines.Log(slog.LevelWarn, "wal: no file descriptor or memory is left: waiting for some", "dir", s.dir, "err", err)
 	}
 }

@@ -20,19 +20,19 @@ import (
 	"github.com/singledecree/paxos/internal/disk/disktest"
 )
 
-// lines is where a log writes its lines to.
-type lines struct {
+// A book is where a log writes its lines to.
+type book struct {
 	mu  sync.Mutex
 	out bytes.Buffer
 }
 
-func (l *lines) Write(b []byte) (int, error) {
+func (l *book) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.out.Write(b)
 }
 
-func (l *lines) String() string {
+func (l *book) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.out.String()
@@ -60,7 +60,7 @@ func newShort(t *testing.T) *short {
 func TestShortageIsWaitedOut(t *testing.T) {
 	for _, why := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
 		synctest.Test(t, func(t *testing.T) {
-			fs, out := newShort(t), &lines{}
+			fs, out := newShort(t), &book{}
 			l, err := Open(dir, Options{fs: fs, least: 4 << 10, SegmentSize: 32 << 10, eager: true, sealAfter: 1000 * time.Hour, Logger: slog.New(slog.NewTextHandler(out, nil))})
 			require.NoError(t, err)
 			m := modelOf(l)

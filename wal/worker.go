@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"syscall"
 
 	"github.com/singledecree/paxos/internal/disk"
@@ -40,10 +41,10 @@ func (l *Log) workOnce() {
 	case isShortage(err): // and the log is being closed
 		l.fail(err)
 	case outOfSpace(err):
-		l.options.Logger.Warn("wal: no space for what is done in the background", "dir", l.dir, "err", err)
+		l.lines.Log(slog.LevelWarn, "wal: no space for what is done in the background", "dir", l.dir, "err", err)
 	default:
 		l.fail(err)
-		l.options.Logger.Error("wal: the log is dead", "dir", l.dir, "err", l.die(err))
+		l.lines.Log(slog.LevelError, "wal: the log is dead", "dir", l.dir, "err", l.die(err))
 	}
 }
 
