@@ -273,7 +273,7 @@ func TestStartContextEndsWhileAReadHangs(t *testing.T) {
 type ownLoads struct {
 	*paxos.MemoryStorage
 	loads *atomic.Int64
-	extra []int // so that it can't be compared
+	_     []int // so that it can't be compared
 }
 
 func (s ownLoads) Load(instance string) (paxos.Record, error) {
