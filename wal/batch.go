@@ -9,10 +9,10 @@ import (
 )
 
 // formatVersion is of the manifest, and of segments and hints. A change that this version could not read gets the next number. All
-// earlier ones are read. Version 2 brought marks: a segment of version 1 gets none. Batches and seals have a version of
-// their own.
+// earlier ones are read. Version 2 brought marks: a segment of version 1 gets none. Version 3 brought SEAL. Batches, seals, and the slots of
+// SEAL have a version of their own.
 const (
-	formatVersion = 2
+	formatVersion = 3
 	withMarks     = 2 // the first
 	batchVersion  = 1
 	sealVersion   = 1

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/disk"
@@ -106,7 +105,7 @@ func absent(files disk.Dir) error {
 		return fmt.Errorf("wal: open: %w", err)
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, ".log") {
+		if _, ok := segmentOf(name); ok {
 			return &CorruptionError{filepath.Join(files.Path(), manifestName), 0, "the file is missing, though there are segments"}
 		}
 	}

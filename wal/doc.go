@@ -22,7 +22,9 @@
 // that all before it was durable when it was written. So a batch that can't be read is damage if anything later can be, and
 // else the last one, which was being written when power was lost, and which nobody was told of. That goes, whole. When no
 // Save follows within 5 ms, and at Close, a seal in the head of the segment says that the last batch, too, is durable. Under load a seal
-// goes with a Save after 64 batches or 20 ms, so that what is not proven to have been durable stays that little. Damage
+// goes with a Save after 64 batches or 20 ms, so that what is not proven to have been durable stays that little. The file SEAL
+// says the same beside all segments, after a rest, at Close and at least each second, without a Save that waits for it: a
+// segment that was put back to an earlier time is found out by that. Damage
 // is a *CorruptionError, which names file and offset; nothing is skipped or repaired.
 //
 // After the first write or fsync that fails the Log is dead: see Save. What Open finds after the last point that is known to be durable
@@ -31,7 +33,8 @@
 // # Files
 //
 //	MANIFEST               whose storage it is, and which segments there are: text, replaced as a whole
-//	0000000000000007.log   a segment
+//	SEAL                   up to where the log was durable
+//	0000000000000007.wal   a segment; one made before version 3 ends in .log
 //	0000000000000007.hint  what lives in it
 //	RESCUE                 the last batch, while Open writes it again
 //	LOCK                   which process has the directory open; locked meanwhile, like the directory itself

@@ -280,7 +280,7 @@ func TestNoRoomForCompaction(t *testing.T) {
 	m := modelOf(l)
 	noRoom := 0
 	fs.Fail = func(op disktest.Op, _ int) error {
-		if op.Kind == disktest.OpWrite && strings.HasSuffix(op.Name, ".log.tmp") && op.At >= dataStart && len(op.Data)%pageSize != 0 {
+		if op.Kind == disktest.OpWrite && strings.HasSuffix(op.Name, segmentSuffix+".tmp") && op.At >= dataStart && len(op.Data)%pageSize != 0 {
 			noRoom++ // a batch of a copy; what is prepared are whole pages
 			return syscall.ENOSPC
 		}
@@ -356,7 +356,7 @@ func TestCompactionEndsInTheMiddle(t *testing.T) {
 		m := modelOf(l)
 		copies := 0
 		fs.Fail = func(op disktest.Op, _ int) error {
-			if op.Kind == disktest.OpWrite && strings.HasSuffix(op.Name, ".log.tmp") && op.At >= dataStart && len(op.Data)%pageSize != 0 {
+			if op.Kind == disktest.OpWrite && strings.HasSuffix(op.Name, segmentSuffix+".tmp") && op.At >= dataStart && len(op.Data)%pageSize != 0 {
 				if copies++; copies == 1 { // there are two of each segment
 					return why
 				}

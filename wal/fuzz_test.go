@@ -39,8 +39,8 @@ func resum(name string, b []byte, store uint64) {
 		if len(b) > hintHead+4 {
 			le.PutUint32(b[len(b)-4:], checksum(b[:len(b)-4]))
 		}
-	case ".log":
-		number, _ := segmentNumber(filepath.Base(name), ".log")
+	case segmentSuffix, oldSuffix:
+		number, _ := segmentOf(filepath.Base(name))
 		if len(b) > segmentHead {
 			le.PutUint32(b[32:], checksum(b[:32]))
 		}

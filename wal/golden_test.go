@@ -210,24 +210,24 @@ func TestNoMarksInOldSegment(t *testing.T) {
 func TestOtherFormatVersions(t *testing.T) {
 	files, _ := goldenStore(t, formatVersion)
 	name := filepath.Join(dir, manifestName)
-	for _, version := range []string{"0", "3", "-1", "x"} {
-		b := bytes.Replace(files[name], []byte("paxos wal 2"), []byte("paxos wal "+version), 1)
+	for _, version := range []string{"0", "4", "-1", "x"} {
+		b := bytes.Replace(files[name], []byte("paxos wal 3"), []byte("paxos wal "+version), 1)
 		_, err := files.with(name, b).open()
 		require.ErrorContains(t, err, "its checksum does not match")
 		require.NotErrorIs(t, err, ErrNewer, "a bit was flipped, perhaps")
 		b = bytes.Clone(b[:bytes.LastIndex(b, []byte("sum "))])
 		_, err = files.with(name, fmt.Appendf(b, "sum %08x\n", checksum(b))).open()
-		require.ErrorContains(t, err, "this program knows those up to 2 only")
+		require.ErrorContains(t, err, "this program knows those up to 3 only")
 		var damaged *CorruptionError
-		require.Equal(t, version == "3", errors.Is(err, ErrNewer))
-		require.Equal(t, version != "3", errors.As(err, &damaged), "%v", err)
+		require.Equal(t, version == "4", errors.Is(err, ErrNewer))
+		require.Equal(t, version != "4", errors.As(err, &damaged), "%v", err)
 	}
 	for _, name := range files.names() {
-		if !strings.HasSuffix(name, ".log") {
+		if !strings.HasSuffix(name, segmentSuffix) {
 			continue
 		}
 		b := bytes.Clone(files[name])
-		b[8] = 3
+		b[8] = 4
 		b[32], b[33], b[34], b[35] = 0, 0, 0, 0
 		sum := checksum(b[:32])
 		b[32], b[33], b[34], b[35] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
@@ -235,7 +235,7 @@ func TestOtherFormatVersions(t *testing.T) {
 		if err == nil { // it has a hint
 			err = l.Verify()
 		}
-		require.ErrorContains(t, err, "format version 3: this program knows those up to 2 only")
+		require.ErrorContains(t, err, "format version 4: this program knows those up to 3 only")
 		require.ErrorIs(t, err, ErrNewer)
 	}
 }

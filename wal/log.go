@@ -100,6 +100,7 @@ type Log struct {
 	active   *segment
 	sequence uint64 // of the next batch
 	encoder  encoder
+	latest   proof     // of the last batch; its sequence is zero if no open segment has one
 	votes    votes     // in the active segment
 	marks    []vote    // of the records of a batch
 	name     []byte    // of a record, for the index
@@ -109,6 +110,8 @@ type Log struct {
 	quiet    atomic.Bool
 	sealing  *time.Timer
 	head     [pageSize]byte // of a seal
+
+	proofs proofs // the file SEAL
 
 	// mu guards the index. A Save holds it for as long as it takes to enter what is durable.
 	mu       sync.RWMutex
@@ -388,6 +391,9 @@ func (l *Log) Close() error {
 		if l.alive() == nil {
 			err = l.seal()
 		}
+		if l.alive() == nil && err == nil {
+			err = l.prove(l.latest, true)
+		}
 	}
 	l.closeFiles()
 	return err
@@ -395,6 +401,7 @@ func (l *Log) Close() error {
 
 // closeFiles gives back what Open took.
 func (l *Log) closeFiles() {
+	l.closeProofs()
 	for _, s := range l.row {
 		s.release(l.fs)
 	}

@@ -90,7 +90,7 @@ func hintedMarks(t testing.TB, b []byte) (n int) {
 // marksWritten counts the marks in the batches that were written by calls.
 func marksWritten(ops []disktest.Op) (n int) {
 	for _, op := range ops {
-		if op.Kind == disktest.OpWrite && filepath.Ext(op.Name) == ".log" && op.At >= dataStart {
+		if op.Kind == disktest.OpWrite && filepath.Ext(op.Name) == segmentSuffix && op.At >= dataStart {
 			n += marksIn(op.Data)
 		}
 	}

@@ -83,10 +83,14 @@ func (l *Log) open() (err error) {
 		return err
 	}
 	l.store, l.state = l.manifest.state.Store, l.manifest.state
+	if err := l.readProofs(); err != nil {
+		return err
+	}
 	names, err := l.fs.List()
 	if err != nil {
 		return fmt.Errorf("wal: %s: %w", l.dir, err)
 	}
+	old := oldNames(names)
 	leftovers, err := l.findLeftovers(names)
 	if err != nil {
 		return err
@@ -94,7 +98,7 @@ func (l *Log) open() (err error) {
 	last := uint64(0)
 	var open []*segment
 	for _, e := range l.manifest.segments {
-		s, err := l.openSegment(e)
+		s, err := l.openSegment(e, old[e.number])
 		if err != nil {
 			return err
 		}
@@ -109,6 +113,9 @@ func (l *Log) open() (err error) {
 	}
 	tails, err := l.readOpen(open, last+1)
 	if err != nil {
+		return err
+	}
+	if err := l.checkProof(); err != nil {
 		return err
 	}
 	if err := l.checkDisplaced(); err != nil || l.options.ReadOnly {
@@ -128,6 +135,9 @@ func (l *Log) settle(tails []tail, leftovers []string) error {
 		return err
 	}
 	if err := l.recover(tails); err != nil {
+		return err
+	}
+	if err := l.openProofs(); err != nil { // before what it may tell of is removed, and before the first segment is listed
 		return err
 	}
 	if err := l.remove(leftovers, func(name string) bool { return !isTemporary(name) }); err != nil {
@@ -164,11 +174,11 @@ func (l *Log) findLeftovers(names []string) (leftovers []string, err error) {
 	}
 	unlisted := uint32(0) // the first of those that were prepared
 	for _, name := range names {
-		number, isSegment := segmentNumber(name, ".log")
+		number, isSegment := segmentOf(name)
 		hinted, isHint := segmentNumber(name, ".hint")
 		switch {
 		case isSegment && !listed[number]:
-			if unlisted, err = l.checkLeftover(number, unlisted); err != nil {
+			if unlisted, err = l.checkLeftover(name, number, unlisted); err != nil {
 				return nil, err
 			}
 		case isHint && !listed[hinted], isTemporary(name), name == unfinished:
@@ -182,19 +192,19 @@ func (l *Log) findLeftovers(names []string) (leftovers []string, err error) {
 
 func isTemporary(name string) bool {
 	of, ok := strings.CutSuffix(name, ".tmp")
-	_, log := segmentNumber(of, ".log")
+	_, log := segmentOf(of)
 	_, hint := segmentNumber(of, ".hint")
-	return ok && (log || hint || of == manifestName || of == rescueName)
+	return ok && (log || hint || of == manifestName || of == rescueName || of == proofName)
 }
 
 // checkLeftover returns an error unless the segment, which is not listed, is one that nothing was written to, a copy, or one
 // that a copy has replaced. Nothing is copied before what was prepared is listed, so a copy with a higher number than one that was
 // prepared, and is not listed, says that the manifest is an old one, too. first is the first of those; so is what it returns.
-func (l *Log) checkLeftover(number, first uint32) (uint32, error) {
+func (l *Log) checkLeftover(name string, number, first uint32) (uint32, error) {
 	if number < l.manifest.next {
 		return first, nil
 	}
-	s := l.newSegment(number)
+	s := l.namedSegment(name, number)
 	f, err := l.fs.Open(s.name, false)
 	if err != nil {
 		return first, fmt.Errorf("wal: %w", err)
@@ -215,8 +225,11 @@ func (l *Log) checkLeftover(number, first uint32) (uint32, error) {
 }
 
 // openSegment opens a listed segment, and puts it into the row.
-func (l *Log) openSegment(e listed) (*segment, error) {
+func (l *Log) openSegment(e listed, old bool) (*segment, error) {
 	s := l.newSegment(e.number)
+	if old {
+		s = l.namedSegment(oldName(e.number), e.number)
+	}
 	f, err := l.fs.Open(s.name, !e.closed && !l.options.ReadOnly)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -90,6 +90,8 @@ func (l *Log) recoverSegment(scan, before *scan) error {
 		if !ok {
 			break
 		}
+		l.latest = scan.proof()
+		l.proofs.seen = l.proofs.seen || l.latest == l.proofs.known
 		if err := scan.eachEntry(entries, at, func(e entry) error { return l.enterEntry(s, e, scan.data) }); err != nil {
 			return err
 		}

@@ -85,6 +85,7 @@ func (l *Log) save(b *paxos.Batch) error {
 	if sealed {
 		l.noteSeal(s)
 	}
+	l.latest = proof{s.number, l.sequence, s.end, s.end + int64(len(bytes)), leUint32(bytes[60:])}
 	l.mu.Lock()
 	l.enter(b, s)
 	l.mu.Unlock()
@@ -254,31 +255,63 @@ func (l *Log) takePrepared(n int64) error {
 
 // sealDue seals the log if no Save came for a while, and lets the worker compact if none came for longer.
 func (l *Log) sealDue() {
+	if err := l.sealOnce(); err != nil && !errors.Is(err, errStopping) {
+		l.lines.Log(slog.LevelError, "wal: the log is dead", "dir", l.dir, "err", l.die(err))
+	}
+}
+
+// sealOnce does what is due now. It looks again later, or when the next Save has ended. Nothing that a Save waits for is held while SEAL is
+// written.
+func (l *Log) sealOnce() error {
+	p, rested, err := l.sealRested()
+	if err != nil {
+		return err
+	}
+	if err := l.prove(p, rested); err != nil {
+		return err
+	}
+	return l.sealNext(p, rested)
+}
+
+// sealRested seals the log if no Save came for a while, and returns what is durable, and whether it has rested so long.
+func (l *Log) sealRested() (p proof, rested bool, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if l.writable() != nil {
-		return
+		return p, false, errStopping
+	}
+	if rested = time.Since(l.saved) >= l.options.sealAfter; rested {
+		err = l.seal()
+	}
+	return l.latest, rested, err
+}
+
+// sealNext says when there is something to do next, after what is durable up to p was told in SEAL, if it had rested.
+func (l *Log) sealNext(p proof, rested bool) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if l.writable() != nil {
+		return errStopping
 	}
 	since := time.Since(l.saved)
-	if since < l.options.sealAfter {
+	switch {
+	case since < l.options.sealAfter:
 		l.sealing.Reset(l.options.sealAfter - since)
-		return
-	}
-	if err := l.seal(); err != nil {
-		l.lines.Log(slog.LevelError, "wal: the log is dead", "dir", l.dir, "err", l.die(err))
-		return
-	}
-	if since < restAfter {
+		return nil
+	case !rested || l.latest != p: // time has passed meanwhile
+		l.sealing.Reset(0)
+		return nil
+	case since < restAfter:
 		l.sealing.Reset(restAfter - since)
-		return
+		return nil
 	}
 	if err := l.sealAgain(); err != nil {
-		l.lines.Log(slog.LevelError, "wal: the log is dead", "dir", l.dir, "err", l.die(err))
-		return
+		return err
 	}
 	l.armed = false
 	l.quiet.Store(true)
 	l.work()
+	return nil
 }
 
 // While Saves follow each other, no seal has a sync of its own: one goes with the batch of a Save, and says that all before this batch is

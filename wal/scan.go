@@ -81,6 +81,11 @@ func (s *scan) next() (entries []byte, at int64, ok bool, err error) {
 	return entries, at, true, nil
 }
 
+// proof is that of the last batch.
+func (s *scan) proof() proof {
+	return proof{s.segment.number, s.sequence - 1, s.began, s.at, leUint32(s.data[s.began+60:])}
+}
+
 // header reads the header of a batch at that offset.
 func (s *scan) header(at int64) (h batchHeader, ok bool) {
 	if at < dataStart || at > int64(len(s.data)) {

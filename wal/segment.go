@@ -125,14 +125,50 @@ func (s *segment) release(fs disk.Dir) {
 	}
 }
 
-func segmentName(number uint32) string { return fmt.Sprintf("%016d.log", number) }
+const (
+	segmentSuffix = ".wal"
+	oldSuffix     = ".log" // of segments that were made before version 3; tools rotate what is named so
+)
+
+func segmentName(number uint32) string { return fmt.Sprintf("%016d%s", number, segmentSuffix) }
+
+func oldName(number uint32) string { return fmt.Sprintf("%016d%s", number, oldSuffix) }
+
+// segmentOf is the number of the segment with that name.
+func segmentOf(name string) (number uint32, ok bool) {
+	if number, ok = segmentNumber(name, segmentSuffix); !ok {
+		number, ok = segmentNumber(name, oldSuffix)
+	}
+	return number, ok
+}
+
+// oldNames says which of the segments in a directory have the old name only. No number is used twice: where both names are there, an earlier
+// program has prepared the old one, and not listed it.
+func oldNames(names []string) map[uint32]bool {
+	old := map[uint32]bool{}
+	for _, name := range names {
+		if number, ok := segmentNumber(name, oldSuffix); ok {
+			old[number] = true
+		}
+	}
+	for _, name := range names {
+		if number, ok := segmentNumber(name, segmentSuffix); ok {
+			delete(old, number)
+		}
+	}
+	return old
+}
 
 // hintName is the name, or the path, of the hint of the segment with that name, or path.
-func hintName(segment string) string { return strings.TrimSuffix(segment, ".log") + ".hint" }
+func hintName(segment string) string { return segment[:len(segment)-len(segmentSuffix)] + ".hint" }
 
 // newSegment returns a segment of which nothing is known but its number.
 func (l *Log) newSegment(number uint32) *segment {
-	name := segmentName(number)
+	return l.namedSegment(segmentName(number), number)
+}
+
+// namedSegment is newSegment for a file of that name.
+func (l *Log) namedSegment(name string, number uint32) *segment {
 	return &segment{number: number, name: name, path: l.path(name), end: dataStart}
 }
 

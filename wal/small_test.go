@@ -345,7 +345,7 @@ func TestOldManifestBesideCopy(t *testing.T) {
 func TestForeignSegment(t *testing.T) {
 	s, other := newSpecimen(t, true), newSpecimen(t, true)
 	for _, name := range s.files.names() {
-		if !strings.HasSuffix(name, ".log") {
+		if !strings.HasSuffix(name, segmentSuffix) {
 			continue
 		}
 		require.NotNil(t, other.files[name], "both have it")

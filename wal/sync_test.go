@@ -43,12 +43,14 @@ func sitesOf(ops []disktest.Op, live int) []string {
 
 func fileSite(name string, at int64, isCopy, opening bool) string {
 	switch {
-	case strings.HasSuffix(name, ".log.tmp") && isCopy:
+	case strings.HasSuffix(name, segmentSuffix+".tmp") && isCopy:
 		return "copy"
-	case strings.HasSuffix(name, ".log.tmp"):
+	case strings.HasSuffix(name, segmentSuffix+".tmp"):
 		return "segment"
 	case strings.HasSuffix(name, ".tmp"):
 		return "content" + kindOf(strings.TrimSuffix(name, ".tmp"))
+	case filepath.Base(name) == proofName:
+		return proofName
 	case at < dataStart:
 		return "seal"
 	case opening:
@@ -62,7 +64,7 @@ func kindOf(name string) string {
 	switch {
 	case name == "":
 		return " at Open"
-	case strings.HasSuffix(name, ".log"):
+	case strings.HasSuffix(name, segmentSuffix):
 		return " of a segment"
 	case strings.HasSuffix(name, ".hint"):
 		return " of a hint"
@@ -191,8 +193,11 @@ func TestEachSyncIsNeeded(t *testing.T) {
 		{site: "directory of a segment"},
 		{site: "directory of MANIFEST"},
 		{site: "directory of RESCUE"},
+		{site: "content of SEAL"},
+		{site: proofName}, // else both of its slots are torn in one loss of power
 		{site: "directory at Open"},
 		{"seal", "nothing is lost without it, but damage is taken for a torn batch: TestSealIsDurable"},
+		{"directory of SEAL", "the name of the first segment is synced before it is listed; else TestOlderVersionGetsSeal"},
 		{"content of a hint", "so that Open need not read the segment after a loss of power"},
 		{"directory of a hint", "so that Open need not read the segment after a loss of power"},
 	}

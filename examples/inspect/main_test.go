@@ -78,7 +78,7 @@ func TestInspectIsReadOnly(t *testing.T) {
 	require.NoError(t, os.Chmod(dir, 0o700))
 	assert.Equal(t, before, contents(t, dir))
 
-	segment := filepath.Join(dir, "0000000000000001.log")
+	segment := filepath.Join(dir, "0000000000000001.wal")
 	data, err := os.ReadFile(segment)
 	require.NoError(t, err)
 	data[bytes.Index(data, []byte("tofu"))] ^= 1

@@ -51,6 +51,14 @@ func (h *History) Next() *Op {
 	return &h.ops[h.at-1]
 }
 
+// Last returns the call that was played last; the zero Op: none was.
+func (h *History) Last() (op Op) {
+	if h.at > 0 {
+		op = h.ops[h.at-1]
+	}
+	return op
+}
+
 // Play plays a call.
 func (h *History) Play(op Op) {
 	f := h.fs

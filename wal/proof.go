@@ -1,0 +1,260 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/singledecree/paxos/internal/disk"
+)
+
+// The file SEAL says, beside all segments, how far the log was durable. A segment that was put back to an earlier time does not know
+// better by its own seals; SEAL does. It has two slots, a page apart, which are written in turns, so that one is whole at any time.
+//
+//	 0  8  "paxosend"
+//	 8  4  version of the slot
+//	12  4  which of the two it is
+//	16  8  store
+//	24  8  number of the segment
+//	32  8  sequence of a batch; zero: none yet
+//	40  8  offset of that batch
+//	48  8  offset of its end
+//	56  4  checksum in the head of the batch
+//	60  4  checksum of the 60 bytes before
+//
+// A slot tells only of what was durable before it was written, and compaction keeps the sequence of what it replaces. So an older SEAL is
+// right at any later time, and no crash makes it wrong. No Save waits for it.
+const (
+	proofName    = "SEAL"
+	proofMark    = "paxosend"
+	proofSize    = 64
+	proofVersion = 1
+	withProofs   = 3 // the first format version that has it
+)
+
+// proveWithin is how old SEAL becomes at most while Saves follow each other.
+const proveWithin = time.Second
+
+// A proof names a batch that is durable, as all before it are.
+type proof struct {
+	segment    uint32
+	sequence   uint64 // zero: there is none
+	began, end int64
+	sum        uint32 // in the head of the batch
+}
+
+// Proofs is the file SEAL.
+type proofs struct {
+	known proof // what Open read
+	seen  bool  // that batch is there
+	whole bool  // both slots can be read
+	found bool  // the file is there
+
+	mu   sync.Mutex // held by who writes the file; nobody who holds it waits for a Save
+	file disk.File  // nil: nothing is written
+	turn int        // which slot is written next
+	said uint64     // the highest sequence in the file
+	at   time.Time  // when that was begun
+	page [pageSize]byte
+}
+
+// put writes p as a slot over the first bytes of b.
+func (p proof) put(b []byte, turn int, store uint64) {
+	le := binary.LittleEndian
+	copy(b, proofMark)
+	le.PutUint32(b[8:], proofVersion)
+	le.PutUint32(b[12:], uint32(turn))
+	le.PutUint64(b[16:], store)
+	le.PutUint64(b[24:], uint64(p.segment))
+	le.PutUint64(b[32:], p.sequence)
+	le.PutUint64(b[40:], uint64(p.began))
+	le.PutUint64(b[48:], uint64(p.end))
+	le.PutUint32(b[56:], p.sum)
+	le.PutUint32(b[60:], checksum(b[:60]))
+}
+
+// parseProof reads a slot; false: it can't be read. An error is about one that can.
+func parseProof(b []byte, turn int, store uint64) (p proof, ok bool, err error) {
+	le := binary.LittleEndian
+	if len(b) < proofSize || string(b[:8]) != proofMark || le.Uint32(b[60:]) != checksum(b[:60]) || le.Uint32(b[12:]) != uint32(turn) {
+		return p, false, nil
+	}
+	if v := le.Uint32(b[8:]); v != proofVersion {
+		return p, false, fmt.Errorf("a slot of version %d: this program knows version %d only", v, proofVersion)
+	}
+	if of := le.Uint64(b[16:]); of != store {
+		return p, false, fmt.Errorf("it is of the storage %016x, not of %016x", of, store)
+	}
+	p = proof{uint32(le.Uint64(b[24:])), le.Uint64(b[32:]), int64(le.Uint64(b[40:])), int64(le.Uint64(b[48:])), le.Uint32(b[56:])}
+	if uint64(p.segment) != le.Uint64(b[24:]) || p.sequence != 0 && (p.began < dataStart || p.end < p.began+batchHead || p.end > maxSegment) {
+		return p, false, errors.New("it says something that was never written")
+	}
+	return p, true, nil
+}
+
+// readProofs reads SEAL, and keeps what its better slot says. A log of an earlier version has none, nor one that was just created.
+func (l *Log) readProofs() error {
+	if l.manifest.version < withProofs {
+		return nil
+	}
+	path := l.path(proofName)
+	f, err := l.fs.Open(proofName, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		if l.manifest.next == 1 && len(l.manifest.segments) == 0 {
+			return nil
+		}
+		return &CorruptionError{path, 0, "the file is missing"}
+	}
+	if err != nil {
+		return fmt.Errorf("wal: %w", err)
+	}
+	defer f.Close()
+	b := make([]byte, 2*pageSize)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("wal: %s: %w", path, err)
+	}
+	return l.proofs.parse(b[:n], l.store, path)
+}
+
+// parse reads both slots. One that can't be read was perhaps being written when power was lost: the other counts then.
+func (s *proofs) parse(b []byte, store uint64, path string) error {
+	var slots [2]proof
+	var whole [2]bool
+	for turn := range slots {
+		at := min(turn*pageSize, len(b))
+		var err error
+		if slots[turn], whole[turn], err = parseProof(b[at:], turn, store); err != nil {
+			return &CorruptionError{path, int64(at), err.Error()}
+		}
+	}
+	if !whole[0] && !whole[1] {
+		return &CorruptionError{path, 0, "neither of its two slots can be read"}
+	}
+	if s.turn = 0; whole[0] && (!whole[1] || slots[1].sequence < slots[0].sequence) {
+		s.turn = 1
+	}
+	s.found, s.whole = true, whole[0] && whole[1]
+	s.known = slots[1-s.turn]
+	return nil
+}
+
+// checkProof returns an error unless the log holds the batch that SEAL tells of, or what has taken its place.
+func (l *Log) checkProof() error {
+	p, last := l.proofs.known, l.sequence-1
+	if p.sequence == 0 {
+		return nil
+	}
+	s := l.segments[p.segment]
+	switch {
+	case s == nil && (p.segment >= l.manifest.next || p.sequence > last):
+		return &CorruptionError{l.path(manifestName), 0, fmt.Sprintf("it does not list segment %d, in which batch %d was saved, as %s says: it is an old one",
+			p.segment, p.sequence, proofName)}
+	case s == nil: // a copy has taken its place
+		return nil
+	case p.sequence > last || p.end > s.end:
+		return &CorruptionError{s.path, s.end, fmt.Sprintf("the file ends here, and the log with batch %d; it should hold all up to batch %d, which ends at "+
+			"offset %d, as %s says: it is an older copy, or was cut back", last, p.sequence, p.end, proofName)}
+	case s.closed:
+		return l.checkProven(s)
+	case !l.proofs.seen:
+		return l.unproven(s)
+	}
+	return nil
+}
+
+// unproven is what is wrong with a segment that holds another batch in the place of the one that SEAL tells of.
+func (l *Log) unproven(s *segment) error {
+	return &CorruptionError{s.path, l.proofs.known.began, fmt.Sprintf("the batch %d that was saved here, as %s says, is not here: it is another copy of the file",
+		l.proofs.known.sequence, proofName)}
+}
+
+// checkProven looks for the batch that SEAL tells of in a closed segment, which may not have been read.
+func (l *Log) checkProven(s *segment) error {
+	p, b := l.proofs.known, make([]byte, batchHead)
+	if n, err := s.file.ReadAt(b, p.began); n < len(b) && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	h, ok := parseBatch(b)
+	if !ok || h.store != l.store || h.segment != uint64(s.number) || h.offset != uint64(p.began) || h.sequence != p.sequence || leUint32(b[60:]) != p.sum {
+		return l.unproven(s)
+	}
+	return nil
+}
+
+// openProofs makes SEAL if there is none, has it say how far the log is durable now, and opens it to be written. A log of an earlier version
+// becomes one of this: SEAL is durable before a manifest is that asks for it.
+func (l *Log) openProofs() (err error) {
+	s := &l.proofs
+	if !s.found {
+		err := makeFile(l.fs, proofName, func(f disk.File) error {
+			for turn := range 2 {
+				l.latest.put(s.page[:], turn, l.store)
+				if _, err := f.WriteAt(s.page[:], int64(turn)*pageSize); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("wal: %s: %w", l.path(proofName), err)
+		}
+		s.known, s.whole = l.latest, true
+	}
+	if s.file, err = l.fs.Open(proofName, true); err != nil {
+		return fmt.Errorf("wal: %w", err)
+	}
+	s.at = time.Now()
+	if s.whole { // else what is there is written again, over the slot that can't be read
+		s.said = s.known.sequence
+	}
+	if err := l.prove(l.latest, true); err != nil {
+		return err
+	}
+	if s.said = max(s.said, s.known.sequence); l.manifest.version >= withProofs || len(l.row) == 0 {
+		return nil
+	}
+	m := l.listing()
+	if err := writeManifest(l.fs, &m); err != nil {
+		return fmt.Errorf("wal: %s: %w", l.dir, err)
+	}
+	return nil
+}
+
+// prove has SEAL say that the batch p is durable, and syncs that. While Saves follow each other, it does so once in a while.
+func (l *Log) prove(p proof, rested bool) error {
+	s := &l.proofs
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil || p.sequence <= s.said || !rested && time.Since(s.at) < proveWithin {
+		return nil
+	}
+	begun := time.Now()
+	p.put(s.page[:], s.turn, l.store)
+	if _, err := s.file.WriteAt(s.page[:], int64(s.turn)*pageSize); isHarmless(err) {
+		l.lines.Log(slog.LevelWarn, "wal: no space for what is done in the background", "dir", l.dir, "err", err)
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("wal: %s: %w", l.path(proofName), err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("wal: %s: %w", l.path(proofName), err)
+	}
+	s.turn, s.said, s.at = 1-s.turn, p.sequence, begun
+	return nil
+}
+
+// closeProofs closes SEAL, when it is not being written any more.
+func (l *Log) closeProofs() {
+	l.proofs.mu.Lock()
+	defer l.proofs.mu.Unlock()
+	if l.proofs.file != nil {
+		l.proofs.file.Close()
+		l.proofs.file = nil
+	}
+}
