@@ -153,3 +153,14 @@ func quoteShort(v Value) string {
 	}
 	return fmt.Sprintf("%q… (%d bytes)", string(v[:most]), len(v))
 }
+
+// clip cuts words from a peer to what fits a log line, and keeps them on it.
+func clip(s string) string {
+	const most = 512
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(s[:min(len(s), most)], "?"))
+}

@@ -253,13 +253,6 @@ func (n *Node) Status() Status {
 	return c.status
 }
 
-// A Learned is a decision with its place in this server's own order of decisions.
-type Learned struct {
-	Decision
-	// Index rises, with gaps. It means this decision for ever, also after a restart; on another server it means another.
-	Index uint64
-}
-
 // Decisions returns every decision of this server with an Index above after: those that the storage holds, then those to
 // come, each when its record is durable, in the order of Index. It ends with an error, when ctx ends or the Node stops,
 // never without one. It is used once. A slow consumer delays nobody: it is read from the storage, at its own speed. To go

@@ -35,14 +35,6 @@ type Done struct {
 	Err      error // an *OpError, or nil
 }
 
-// A Decision is what was chosen in an instance, whoever proposed it. It is comparable.
-type Decision struct {
-	Instance string
-	Value    Value
-	// Ballot is for diagnosis: the one in which this server learned of the decision. Servers may differ.
-	Ballot Ballot
-}
-
 // Output is what a Replica wants done.
 type Output struct {
 	// Send holds packets that may leave now, in any order, or be lost. Their Messages are valid until the next Take.
@@ -78,37 +70,6 @@ type ListAsk struct {
 	ID    uint64
 	After uint64
 	Max   int
-}
-
-// An EventKind says what an Event is about.
-type EventKind uint8
-
-// The kinds of events.
-const (
-	EventCall    EventKind = iota + 1 // a call began: Call, Message.Instance, Message.Value
-	EventDone                         // a call ended: Call, Message.Instance, Message.Value, Err
-	EventSend                         // Message leaves for Peer in its packet number Packet
-	EventReceive                      // Message came from Peer in its packet number Packet
-	EventDrop                         // a packet, or Message in it, from Peer was not taken: Err says why
-	EventSave                         // Save number Save began
-	EventSaved                        // Save number Save is durable
-	EventLearned                      // this server learned Message.Value of Message.Instance
-	EventFault                        // Err is the proof that some server broke the protocol
-)
-
-// An Event is one thing that happened on a server: enough to draw arrows, saves and spans. A send and its receipt share
-// the sender, the receiver and Packet.
-type Event struct {
-	Kind    EventKind
-	At      time.Duration // the now of the input that caused it
-	Server  ServerID      // where it happened
-	Peer    ServerID      // the other server; zero: none
-	Boot    uint64        // which start of Server
-	Call    uint64        // zero: none
-	Save    uint64        // zero: none
-	Packet  uint64        // zero: none
-	Message Message
-	Err     error
 }
 
 // A Replica is all instances of one server as one state machine without clock, goroutine, randomness of its own or I/O.
@@ -213,22 +174,6 @@ func (c ReplicaConfig) check() error {
 		return err
 	}
 	return c.State.check(c.Members)
-}
-
-// check returns an error that says what differs, unless s is the state of a formatted storage of a server of m that
-// votes under exactly m. A server that was stopped under 3 acceptors and started under 5 would decide twice.
-func (s ServerState) check(m Members) error {
-	switch {
-	case s == (ServerState{}):
-		return fmt.Errorf("storage is not formatted: call Format once in a server's life; if this server has run before, its storage is lost and its ServerID is finished")
-	case s.Cluster != m.Cluster:
-		return fmt.Errorf("storage belongs to cluster %q, Members.Cluster is %q", s.Cluster, m.Cluster)
-	case !m.has(s.ID):
-		return fmt.Errorf("storage belongs to server %d, which is not in Members", s.ID)
-	case s.Members != m.voters():
-		return fmt.Errorf("storage votes under acceptors %s, Members says %s: a change of members needs a new cluster", s.Members, m.voters())
-	}
-	return nil
 }
 
 // Tick does what is due: see Next.

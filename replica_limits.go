@@ -14,11 +14,6 @@ import (
 // takes is an error of the call that proposes it, and no packet is longer than its receiver takes. What was not said is unknown,
 // and nothing is refused for it.
 
-const (
-	minPacket   = 4 << 10 // of Limits.MaxPacket
-	packetExtra = 1 << 10 // what a packet holds at most beside the values and names that sizeOf counts
-)
-
 // fit returns an error if packets of so many bytes are too small for what a server with these limits sends.
 func (l Limits) fit(most int) error {
 	for _, d := range []struct {

@@ -313,14 +313,3 @@ func (r *Replica) meantHere(words string) (why string, ok bool) {
 	nonce, why, ok2 := strings.Cut(rest, " ")
 	return why, ok && ok1 && ok2 && boot == strconv.FormatUint(r.saves.state.Boot, 10) && nonce == strconv.FormatUint(r.nonce, 10)
 }
-
-// clip cuts words from a peer to what fits a log line, and keeps them on it.
-func clip(s string) string {
-	const most = 512
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
-			return ' '
-		}
-		return c
-	}, strings.ToValidUTF8(s[:min(len(s), most)], "?"))
-}

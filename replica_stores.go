@@ -1,11 +1,8 @@
 package paxos
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 )
 
 // A ServerID is one storage for all time: a server whose storage was lost, or made anew, has forgotten its promises and votes, and must
@@ -133,80 +130,4 @@ func (r *Replica) storesSaved() {
 			r.Receive(r.now, held[j])
 		}
 	}
-}
-
-// The text form of ServerState.Peers: "2/9f03,3/1c2", a server and its Store in hexadecimal, in the order of ServerIDs.
-
-// errPeers says what is wrong with such a text.
-var errPeers = errors.New("want server/store,server/store in the order of servers, each Store in hexadecimal and not 0")
-
-// nextPeer reads the first part of such a text. It allocates nothing.
-func nextPeer(text string) (id ServerID, store uint64, rest string, err error) {
-	part, rest, more := strings.Cut(text, ",")
-	word, hex, _ := strings.Cut(part, "/")
-	n, err1 := strconv.ParseUint(word, 10, 64)
-	store, err2 := strconv.ParseUint(hex, 16, 64)
-	if err1 != nil || err2 != nil || n == 0 || store == 0 || more && rest == "" {
-		return 0, 0, "", errPeers
-	}
-	return ServerID(n), store, rest, nil
-}
-
-// parsePeers reads ServerState.Peers.
-func parsePeers(text string) (map[ServerID]uint64, error) {
-	stores := map[ServerID]uint64{}
-	for last, rest := ServerID(0), text; rest != ""; {
-		id, store, next, err := nextPeer(rest)
-		if err != nil || id <= last {
-			return nil, fmt.Errorf("ServerState.Peers: %q: %w", clip(text), errPeers)
-		}
-		stores[id] = store
-		last, rest = id, next
-	}
-	return stores, nil
-}
-
-// checkPeers returns an error that says what of next takes back something of last, or contradicts itself. It allocates nothing else.
-func checkPeers(last, next string) error {
-	if next == last {
-		return nil
-	}
-	for before, rest := ServerID(0), next; rest != ""; {
-		id, store, after, err := nextPeer(rest)
-		if err != nil || id <= before {
-			return fmt.Errorf("ServerState.Peers: %q: %w", clip(next), errPeers)
-		}
-		before, rest = id, after
-		if was, stored, left, err := nextPeer(last); last != "" && err == nil && was <= id {
-			if was != id || stored != store {
-				return fmt.Errorf("ServerState.Peers: %q after %q: the Store of a server is never taken back nor changed", clip(next), clip(last))
-			}
-			last = left
-		}
-	}
-	if last != "" {
-		return fmt.Errorf("ServerState.Peers: %q lacks %q: the Store of a server is never taken back nor changed", clip(next), clip(last))
-	}
-	return nil
-}
-
-// withPeer returns text with the Store of one more server.
-func withPeer(text string, id ServerID, store uint64) string {
-	part := strconv.FormatUint(uint64(id), 10) + "/" + strconv.FormatUint(store, 16)
-	at := len(text)
-	for rest := text; rest != ""; {
-		other, _, next, err := nextPeer(rest)
-		if err != nil || other > id {
-			at = len(text) - len(rest)
-			break
-		}
-		rest = next
-	}
-	switch {
-	case text == "":
-		return part
-	case at == len(text):
-		return text + "," + part
-	}
-	return text[:at] + part + "," + text[at:]
 }

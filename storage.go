@@ -43,6 +43,22 @@ type ServerState struct {
 	Peers string
 }
 
+// check returns an error that says what differs, unless s is the state of a formatted storage of a server of m that
+// votes under exactly m. A server that was stopped under 3 acceptors and started under 5 would decide twice.
+func (s ServerState) check(m Members) error {
+	switch {
+	case s == (ServerState{}):
+		return fmt.Errorf("storage is not formatted: call Format once in a server's life; if this server has run before, its storage is lost and its ServerID is finished")
+	case s.Cluster != m.Cluster:
+		return fmt.Errorf("storage belongs to cluster %q, Members.Cluster is %q", s.Cluster, m.Cluster)
+	case !m.has(s.ID):
+		return fmt.Errorf("storage belongs to server %d, which is not in Members", s.ID)
+	case s.Members != m.voters():
+		return fmt.Errorf("storage votes under acceptors %s, Members says %s: a change of members needs a new cluster", s.Members, m.voters())
+	}
+	return nil
+}
+
 // A NameRange is the instance names From <= name < To, in byte order.
 type NameRange struct{ From, To string }
 
