@@ -8,7 +8,7 @@ import (
 
 // What the explorer knows of the roles is here: tables of every step that they can take, each made by calling the code
 // that ships, once for every state and every message, before the space is explored. Nothing in them is worked out by
-// other means, so a change of acceptor.go or save.go changes the tables.
+// other means, so a change of acceptor.go or replica_stage.go changes the tables.
 
 // An exReply is something that an acceptor said. Nacks are left out: they assert nothing and no proposer gains by one.
 type exReply struct {

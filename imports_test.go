@@ -26,7 +26,7 @@ const modulePath = "github.com/singledecree/paxos"
 
 // pureFiles are the vocabulary and the roles: nothing but data.
 var pureFiles = []string{"ballot.go", "owned.go", "message.go", "message_text.go", "quorum.go",
-	"acceptor.go", "proposer.go", "learner.go", "save.go"}
+	"acceptor.go", "proposer.go", "learner.go", "replica_stage.go"}
 
 // A sourceFile is one Go file of the repository. Its path is relative and has slashes.
 type sourceFile struct {
@@ -362,7 +362,7 @@ func TestSourceRulesSeeBadCode(t *testing.T) {
 	}{
 		{pureImports, "acceptor.go", `import "time"`, "acceptor.go imports time"},
 		{pureImports, "message_text.go", `import slog "log/slog"`, "message_text.go imports log/slog"},
-		{pureImports, "save.go", `import _ "math/rand/v2"`, "save.go imports math/rand/v2"},
+		{pureImports, "replica_stage.go", `import _ "math/rand/v2"`, "replica_stage.go imports math/rand/v2"},
 		{pureImports, "quorum.go", `import "sync/atomic"`, "quorum.go imports sync/atomic"},
 		{pureImports, "learner.go", `import . "crypto/rand"`, "learner.go imports crypto/rand"},
 		{pureImports, "quorum.go", `import ("fmt"; "math/bits")`, ""},
@@ -370,12 +370,12 @@ func TestSourceRulesSeeBadCode(t *testing.T) {
 		{pureImports, "wal/save.go", `import "os"`, ""},
 		{pureStatements, "acceptor.go", `func f() { go f() }`, "acceptor.go:2:12 has a go statement"},
 		{pureStatements, "learner.go", `type l struct { c chan int }`, "has a channel type"},
-		{pureStatements, "save.go", `func f(c c) { c <- 1 }`, "has a send"},
-		{pureStatements, "save.go", `func f(c c) { <-c }`, "has a receive"},
+		{pureStatements, "replica_stage.go", `func f(c c) { c <- 1 }`, "has a send"},
+		{pureStatements, "replica_stage.go", `func f(c c) { <-c }`, "has a receive"},
 		{pureStatements, "proposer.go", `func f() { select {} }`, "has a select"},
 		{pureStatements, "proposer.go", `func f() int { return -1 }`, ""},
 		{pureStatements, "node.go", `func f(c chan int) { go f(c); c <- 1 }`, ""},
-		{replicaIsPure, "replica_save.go", `func f() { go f() }`, "replica_save.go:2:12 has a go statement"},
+		{replicaIsPure, "replica_commit.go", `func f() { go f() }`, "replica_commit.go:2:12 has a go statement"},
 		{replicaIsPure, "replica.go", `import "log/slog"`, "replica.go imports log/slog"},
 		{replicaIsPure, "replica.go", `import "crypto/rand"`, "replica.go imports crypto/rand"},
 		{replicaIsPure, "replica.go", `import "hash/maphash"`, "replica.go imports hash/maphash"},

@@ -1,133 +1,12 @@
 package paxos
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
-
-// A ReplicaConfig says which server a Replica is.
-type ReplicaConfig struct {
-	// State is exactly what Storage.Server returned. The first Output is the Save that raises its Boot and Rounds, and
-	// nothing else leaves before that Save is done.
-	State ServerState
-	// Nonce is a random number that no other start of any server has: it tells two processes on copies of one storage
-	// apart. A Node takes it from crypto/rand.
-	Nonce   uint64
-	Members Members
-	// Open lists the instances that the storage holds undecided: see Storage.Undecided. They are finished, as far as this
-	// server can, in this order, as there is room for them. The Replica keeps the slice.
-	Open   []string
-	Limits Limits
-	Timing Timing
-	Seed   uint64 // of the randomness in waits between attempts; the same inputs give the same outputs
-	Trace  bool   // fill Output.Events
-}
-
-// A CallID names one call to a Replica. The host chooses it, and never uses one twice.
-type CallID uint64
-
-// Done is the end of a call.
-type Done struct {
-	ID       CallID
-	Decision Decision
-	OK       bool  // Decision is valid
-	Err      error // an *OpError, or nil
-}
-
-// Output is what a Replica wants done.
-type Output struct {
-	// Send holds packets that may leave now, in any order, or be lost. Their Messages are valid until the next Take.
-	Send []Packet
-	// Save, if not nil, is to be made durable, and Saved called when it is. At most one is out; what comes meanwhile
-	// gathers for the next. The Batch is valid until Saved.
-	Save *Batch
-	// Load names instances to look up with Storage.Load; each is answered by Loaded. They may be looked up beside each other and beside
-	// Saves, and answered in any order and at any time. From Load to Loaded an instance is not asked for again, and no Batch holds a record
-	// of it: it has nothing in memory to save before, and leaves memory only when all of it is durable. So what a Load finds is never older
-	// than what this server has saved.
-	Load []string
-	// List holds pages of this server's decisions to look up with Storage.Decided; each is answered by Listed, with its ID. They may be
-	// looked up beside each other and beside Saves, and answered in any order and at any time.
-	List []ListAsk
-	// Done holds the calls that ended.
-	Done []Done
-	// Index is the highest Index whose record is durable: subscribers may read up to it.
-	Index uint64
-	// Faults holds the proofs met since the last Take that some server broke the protocol.
-	Faults []*SafetyError
-	// Stop, once not nil, says why this server must stop: its identity was refused. The Replica takes nothing more.
-	Stop error
-	// Events is what happened since the last Take, in order, if ReplicaConfig.Trace is set.
-	Events []Event
-}
-
-// A ListAsk asks for the page of decisions that Storage.Decided(After, Max) returns from now on: the page holds at least what was durable
-// when the Output was taken. What became durable later may be in it or not.
-type ListAsk struct {
-	// ID names this question, from 1. A Replica uses none twice. A page answers the question it was read for and no other: one that was
-	// read earlier lacks later decisions, though After is the same.
-	ID    uint64
-	After uint64
-	Max   int
-}
-
-// A Replica is all instances of one server as one state machine without clock, goroutine, randomness of its own or I/O.
-// The same inputs give the same outputs. It is not safe for concurrent use.
-//
-// Inputs never block and never fail; what comes of them is in the next Output, which Take returns. What depends on a Save
-// stays inside until Saved, so no host can send too early. now is a monotonic time from any fixed origin.
-//
-// A host does, in any order and for ever: hand in what arrives; call Tick when Next is due; call Take until it returns
-// false, and carry out each Output. If a Save fails, it drops the Replica and starts a new one on the reopened storage,
-// if ever.
-type Replica struct {
-	id       ServerID
-	members  Members
-	quorum   Quorum
-	position int // of this server among the acceptors; -1: it does not vote
-	print    uint64
-	nonce    uint64
-	limits   Limits
-	timing   Timing
-	rand     *rand.Rand
-	trace    bool
-	gathers  bool // no Save begins: the host is about to hand in more
-	patient  bool // what only says what was chosen waits for a packet that leaves anyway: see takePackets
-	now      time.Duration
-	stop     error // why the server must stop; nil: it need not
-	stopSaid bool
-
-	peers     []peer // all other servers: acceptors by position, then learners
-	strange   strange
-	byID      map[ServerID]*peer
-	rounds    rounds
-	table     table
-	backlog   []string // undecided in the storage when this life began, and there was no room for them yet
-	timers    timers
-	pulls     pulls
-	flight    flight
-	takeovers int // attempts that run for nobody here
-	hints     int // bytes of the hints kept
-	quorums   quorumWatch
-	saves     saves
-	calls     map[CallID]calling
-	called    uint64 // calls so far
-	indexSaid uint64
-	rtt       time.Duration // how long the first phase of an attempt took lately
-	mints     uint64        // names minted in this life
-
-	loads    []string
-	done     []Done
-	faults   []*SafetyError
-	broken   []*SafetyError // the last of all: see Status.Broken
-	events   []Event
-	counters Counters
-	refusals uint64 // counts the changes of peer.refused and peer.limits
-
-	unusual    bool // Limits.MaxValue or MaxPacket is not the default
-	leastValue int  // the least MaxValue, of all servers as far as they have said
-}
 
 // NewReplica returns the Replica of a server that starts now. It fails if the configuration is wrong, with an error that
 // names the field, or if the storage's state belongs to another server, cluster or member list than c.Members.
@@ -157,23 +36,15 @@ func newReplica(now time.Duration, c ReplicaConfig) *Replica {
 	return r
 }
 
-func (c ReplicaConfig) check() error {
-	if err := c.Members.check(); err != nil {
-		return err
-	}
-	if err := c.Limits.check(); err != nil {
-		return err
-	}
-	if err := c.Timing.check(); err != nil {
-		return err
-	}
-	if _, err := parsePulled(c.State.Pulled); err != nil {
-		return err
-	}
-	if _, err := parsePeers(c.State.Peers); err != nil {
-		return err
-	}
-	return c.State.check(c.Members)
+// begin raises Boot and reserves the first block: the first Save, before which nothing leaves.
+func (r *Replica) begin(s ServerState) {
+	r.rounds.floor = s.Rounds
+	r.saves.index = s.Last
+	s.Boot++
+	s.Rounds = min(s.Rounds+roundBlock, MaxRound)
+	r.meet(&s)
+	r.saves.state, r.saves.stateChanged, r.saves.urgent = s, true, true
+	r.pullFrom(s)
 }
 
 // Tick does what is due: see Next.
@@ -198,6 +69,24 @@ func (r *Replica) Tick(now time.Duration) {
 	}
 }
 
+// due is called when an alarm of inst is due.
+func (r *Replica) due(inst *instance) {
+	for which, at := range inst.alarms {
+		if at == 0 || at > r.now || inst.alarms[which] != at {
+			continue // the last: what another alarm brought about has changed it
+		}
+		r.timers.stop(inst, alarm(which))
+		switch alarm(which) {
+		case alarmAttempt:
+			r.attemptDue(inst)
+		case alarmAsk:
+			r.askDue(inst)
+		case alarmWatch:
+			r.takeOver(inst)
+		}
+	}
+}
+
 // Next returns when Tick is due; ok is false when nothing is.
 func (r *Replica) Next() (at time.Duration, ok bool) {
 	if r.stop != nil {
@@ -215,9 +104,6 @@ func (r *Replica) Next() (at time.Duration, ok bool) {
 	}
 	return at, ok
 }
-
-// input notes the time of an input. A clock that went back is ignored.
-func (r *Replica) input(now time.Duration) { r.now = max(r.now, now) }
 
 // Take fills out, reusing its slices, and reports whether there is anything to do. The host calls it after inputs until
 // it returns false.
@@ -266,4 +152,123 @@ func (r *Replica) Take(out *Output) bool {
 		some, r.stopSaid = true, true
 	}
 	return some
+}
+
+// Saved says that the Save that is out is durable. If it failed instead, the host drops the Replica: the storage is dead.
+// Saved panics if no Save is out.
+func (r *Replica) Saved(now time.Duration) {
+	r.input(now)
+	s := &r.saves
+	if s.begun == s.ended {
+		panic("paxos: Saved without a Save")
+	}
+	s.ended++
+	s.kept = s.taken
+	clear(s.batch.Records) // what the next one does not write over would keep its values alive
+	s.batch.Records = s.batch.Records[:0]
+	if r.stop != nil {
+		return
+	}
+	r.event(Event{Kind: EventSaved, Save: s.ended})
+	for _, inst := range s.running {
+		inst.save = inst.save.end()
+	}
+	// The lists are taken off first: what is released can change instances and hold new replies.
+	replies, instances := s.waitRun, s.running
+	s.waitRun, s.running = nil, nil
+	if s.batch.Server != nil {
+		if !s.booted {
+			s.booted = true
+			r.beginWatch()
+		}
+		s.index = s.stateSaved.Last
+		if r.rounds.usable < s.stateSaved.Rounds {
+			r.reserved(s.stateSaved)
+		}
+	}
+	r.storePulled()
+	r.decidedMany()
+	for _, h := range replies {
+		r.release(h)
+	}
+	for _, inst := range instances {
+		if inst.saving = false; !inst.gathered {
+			s.unsaved -= inst.unsaved
+			inst.unsaved = 0
+		}
+		r.settle(inst)
+	}
+	clear(replies)
+	clear(instances)
+	s.waitRun, s.running = replies[:0], instances[:0]
+	r.storesSaved()
+}
+
+// Status returns how the server is now.
+func (r *Replica) Status(now time.Duration) Status {
+	r.input(now)
+	s := Status{ID: r.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Members: r.members.String(), Calls: len(r.calls),
+		Open: r.table.open + len(r.table.evicted), Index: r.saves.index, Counters: r.counters, Broken: slices.Clone(r.broken), Err: r.stop}
+	s.StorageWait = r.saveWait()
+	if r.quorums.lost {
+		s.NoQuorum = max(r.now-r.quorums.since, 1)
+	}
+	s.Instances = r.oldest(1000)
+	for i := range r.peers {
+		p := &r.peers[i]
+		heard := time.Duration(-1)
+		if p.heard {
+			heard = r.now - p.heardAt
+		}
+		s.Peers = append(s.Peers, PeerStatus{ID: p.id, Votes: p.position >= 0, Heard: heard, Store: p.store, Boot: p.boot,
+			Index: p.index, Refused: p.refused, Dropped: p.dropped, Limits: p.limits})
+	}
+	return s
+}
+
+// oldest lists what is open, and known to be: the oldest first, at most so many.
+func (r *Replica) oldest(most int) []OpenInstance {
+	l := openList{most: most}
+	for _, inst := range r.table.byName {
+		if inst.chosen || inst.loading || inst.name == readyName {
+			continue
+		}
+		b := inst.save.Promised
+		if b.Less(inst.attempt.ballot) {
+			b = inst.attempt.ballot
+		}
+		l.add(OpenInstance{inst.name, r.now - inst.since, b, inst.calls.len(), inst.alone})
+	}
+	for _, e := range r.table.evicted {
+		l.add(OpenInstance{Instance: e.name, Age: r.now - e.since, Ballot: e.promised})
+	}
+	l.trim()
+	return slices.Clip(l.all)
+}
+
+// An openList keeps the oldest of what is added to it, and few beside them: there may be a million, and all else waits for a Status.
+type openList struct {
+	all  []OpenInstance
+	most int
+	full bool // all begins with so many, the oldest first: who is younger than the last of them is none of the oldest
+}
+
+func (l *openList) add(o OpenInstance) {
+	if l.full && olderFirst(o, l.all[l.most-1]) > 0 {
+		return
+	}
+	if l.all = append(l.all, o); len(l.all) >= 2*l.most {
+		l.trim()
+	}
+}
+
+// trim puts what there is in order, and forgets what is more than so many.
+func (l *openList) trim() {
+	slices.SortFunc(l.all, olderFirst)
+	l.all = l.all[:min(len(l.all), l.most)]
+	l.full = len(l.all) == l.most
+}
+
+func olderFirst(a, b OpenInstance) int {
+	return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))
 }

@@ -2,56 +2,6 @@ package paxos
 
 import "time"
 
-// An attemptState says where an instance stands in getting its value chosen.
-type attemptState uint8
-
-const (
-	attemptNone    attemptState = iota
-	attemptRunning              // a ballot is out
-	attemptBackoff              // the last ballot met a higher one; the next begins when the timer is due
-)
-
-// A purpose says for whom an attempt is.
-type purpose uint8
-
-const (
-	forCalls    purpose = iota // a call offers its value
-	forTakeover                // nobody here: it finishes what another server began
-	forRead                    // a Read met votes that decide nothing yet: it finishes what they began
-)
-
-// An attempt is the one Proposer that this server has in an instance, and what is needed to try again. In a backoff the
-// Proposer is the one that was given up: it takes no more answers, and says how far it came.
-type attempt struct {
-	Proposer
-	state   attemptState
-	purpose purpose
-	exposed bool          // the own value may have left, as a hint or in an Accept
-	began   time.Duration // when the ballot began
-	asked   time.Duration // when the Accept left first
-	flies   int           // bytes that flight counts for it
-	holds   bool          // the Accept has not left: it waits for the own vote, see beginOwned
-	resends int           // of the phase that runs
-	tries   int           // ballots that met a higher one, one after the other
-}
-
-func (a *attempt) running() bool { return a.state == attemptRunning }
-
-// promised returns who has promised to the ballot that runs.
-func (a *attempt) promised() Set {
-	if !a.running() {
-		return 0
-	}
-	return a.Answered() &^ a.Refused()
-}
-
-func (a *attempt) phase() string {
-	if a.asking {
-		return "accept"
-	}
-	return "prepare"
-}
-
 // proceed has inst do next what its calls need: an attempt for those that propose, questions for the others. It does
 // nothing while that runs already.
 func (r *Replica) proceed(inst *instance) {
@@ -85,14 +35,6 @@ func (r *Replica) offer(inst *instance) {
 	} else {
 		r.begun(inst, c.value, forCalls)
 	}
-}
-
-// wantsAnswer reports whether a call needs a question to be asked. Whoever only waits is served by an attempt, and a Read
-// by the one that it brought about; it needs an answer of its own beside the attempts of others, which may take long.
-func (inst *instance) wantsAnswer() bool {
-	l := &inst.calls
-	return l.wants[opWait] > 0 && inst.attempt.state == attemptNone || l.wants[opReady] > 0 ||
-		l.reads() && (inst.attempt.state == attemptNone || inst.attempt.purpose != forRead)
 }
 
 // begun begins a new ballot for own, and reports whether it could: it is always a new Proposer, so no count of an earlier
@@ -143,14 +85,34 @@ func (r *Replica) prepareOf(inst *instance) Message {
 	return m
 }
 
-// exposed notes that the attempt's own value is about to leave: for all calls that offer it.
-func (r *Replica) exposed(inst *instance) {
-	inst.attempt.exposed = true
-	for i := range inst.calls.all {
-		if c := &inst.calls.all[i]; c.op == opPropose && c.value == inst.attempt.own {
-			c.exposed = true
-		}
+// beginOwned begins round 0 of inst, see ownsRound, for own. The own acceptor votes at once, so that in this life nobody
+// finds the round unused a second time: what it has accepted stays in memory at least until it is saved.
+//
+// Under a minted name no other life uses that round, so the Accept leaves with the Save, as it does after a phase 1. Else it
+// leaves when the vote is durable: a later life that found no vote could ask for votes for another value.
+//
+// A hint is not needed, as the Accept has the value, nor is a round that was reserved.
+func (r *Replica) beginOwned(inst *instance, own Value, o ownership) {
+	r.enter(inst, Ballot{0, r.id}, own, forCalls)
+	r.counters.Owned++
+	r.exposed(inst)
+	accept := inst.attempt.Accept()
+	accept.Instance = inst.name
+	if inst.attempt.holds = o.boot == 0; !inst.attempt.holds {
+		r.toAcceptors(accept, 0)
 	}
+	r.ownStep(inst, accept)
+}
+
+// letGo sends the Accept that waited for the own vote, which is durable now.
+func (r *Replica) letGo(inst *instance) {
+	a := &inst.attempt
+	a.holds = false
+	a.asked = r.now
+	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
+	accept := a.Accept()
+	accept.Instance = inst.name
+	r.toAcceptors(accept, 0)
 }
 
 // ownStep gives m to this server's own acceptor, if it votes. Prepare and Accept have left already: the ballot is reserved,
@@ -159,6 +121,60 @@ func (r *Replica) ownStep(inst *instance, m Message) {
 	if r.position >= 0 {
 		r.step(inst, nil, m)
 	}
+}
+
+// step gives m to the instance's acceptor. The answer goes to the peer, or to the own proposer if to is nil, when all that
+// it rests on is durable.
+func (r *Replica) step(inst *instance, to *peer, m Message) {
+	next, answer, wait, err := inst.save.step(m)
+	if err != nil {
+		r.fault(inst, to, err)
+		return
+	}
+	risen := inst.save.Promised.Less(next.Promised)
+	if next.Accepted != inst.save.Accepted {
+		inst.alone = false // now there is something to finish it with
+	}
+	fresh := next.Value != inst.save.Value
+	inst.save = next
+	if next.stage == gathering {
+		r.gatherNow(inst)
+		if fresh {
+			r.saves.count(inst)
+		}
+	}
+	inst.saw(next.Promised)
+	if risen {
+		r.heard(inst, to)
+	}
+	if answer.Kind != 0 {
+		r.hold(inst, to, answer, wait)
+	}
+}
+
+// hold lets m go when the stage it waits for is past.
+func (r *Replica) hold(inst *instance, to *peer, m Message, wait stage) {
+	s := &r.saves
+	switch {
+	case wait == saved:
+		r.release(reply{inst, to, m})
+	case len(s.waitRun)+len(s.waitNew) >= maxHeld:
+		r.counters.Dropped++
+	case wait == running:
+		s.waitRun = append(s.waitRun, reply{inst, to, m})
+	default:
+		s.waitNew = append(s.waitNew, reply{inst, to, m})
+	}
+}
+
+// release lets a reply go: to its peer, or, without any message, to this server's own proposer, which counts its own
+// acceptor like any other, and only now (S10: no message is sent to oneself).
+func (r *Replica) release(h reply) {
+	if h.to != nil {
+		r.send(h.to, h.m)
+		return
+	}
+	r.answer(h.from, r.position, nil, h.m)
 }
 
 // answer gives a Promise, an Accepted or a Nack from the acceptor at that position to the attempt it belongs to.
@@ -207,72 +223,146 @@ func (r *Replica) askVotes(inst *instance, accept Message) {
 	r.ownStep(inst, accept)
 }
 
-// measure notes how long the first phase of a took, which ends now.
-func (r *Replica) measure(a *attempt) {
-	r.rtt += (min(r.now-a.began, r.timing.MaxSilence) - r.rtt) / 8
-}
-
-// chosen is called when this server has counted a phase-2 quorum of votes: it tells the others. An acceptor has the value,
-// in its vote; a learner that does not vote has not. An Accept that is long may still be on its way, and be overtaken: whose vote
-// has not come is told when it does, or would ask for what is about to arrive.
-func (r *Replica) chosen(inst *instance) {
-	r.quorumAnswers(true)
-	b, v := inst.attempt.ballot, inst.attempt.Value()
-	if b.Round == 0 {
-		r.measure(&inst.attempt) // its only one
-	}
-	r.voted(&inst.attempt)
-	for i := range r.peers {
-		switch to := &r.peers[i]; {
-		case to.position < 0:
-			r.send(to, Message{Kind: KindDecided, Instance: inst.name, Ballot: b, Value: v})
-		case len(v) >= longMessage && !inst.attempt.accepted.Has(to.position):
-			inst.owed = inst.owed.With(to.position)
-		default:
-			r.send(to, Message{Kind: KindChosen, Instance: inst.name, Ballot: b})
-		}
-	}
-	r.decide(inst, nil, b, v)
-}
-
-// giveUp ends an attempt that can no longer reach a quorum. The next begins after a random time, within a bound that
-// doubles with each try in a row (full jitter), so that of two that duel one comes through (2.4).
-func (r *Replica) giveUp(inst *instance) {
-	a := &inst.attempt
-	r.counters.Superseded++
-	if a.purpose == forTakeover && inst.calls.proposes() == nil {
-		r.endAttempt(inst) // somebody else works on it; the silence that runs says when to look again
+// ask asks all acceptors. A server that knows the decision says so instead.
+func (r *Replica) ask(inst *instance) {
+	b, ok := r.ballot(inst)
+	if !ok {
+		r.endWithoutRounds(inst)
 		return
 	}
-	a.state = attemptBackoff
-	r.land(a)
-	a.tries = min(a.tries+1, 20) // more would overflow, and MaxBackoff is reached
-	rtt := max(r.rtt, 50*time.Microsecond)
-	most := min(rtt<<a.tries, max(r.timing.MaxBackoff, 8*rtt)) // less would end no duel
-	r.timers.set(inst, alarmAttempt, r.now+1+time.Duration(r.rand.Int64N(int64(most))))
-}
-
-// due is called when an alarm of inst is due.
-func (r *Replica) due(inst *instance) {
-	for which, at := range inst.alarms {
-		if at == 0 || at > r.now || inst.alarms[which] != at {
-			continue // the last: what another alarm brought about has changed it
+	q := &inst.asking
+	if q.learner.quorum == nil {
+		q.learner = NewLearner(r.quorum)
+	}
+	*q = asking{on: true, ballot: b, at: r.now, learner: q.learner, times: q.times + 1}
+	pause, most := r.timing.Silence, r.timing.MaxSilence
+	if inst.calls.asks() {
+		pause, most = r.timing.Phase, r.timing.MaxBackoff
+		if q.times > 2 {
+			r.quorumAnswers(false)
 		}
-		r.timers.stop(inst, alarm(which))
-		switch alarm(which) {
-		case alarmAttempt:
-			r.attemptDue(inst)
-		case alarmAsk:
-			r.askDue(inst)
-		case alarmWatch:
-			r.takeOver(inst)
-		}
+	}
+	r.timers.set(inst, alarmAsk, r.now+min(pause<<min(q.times-1, 20), max(pause, most)))
+	m := Message{Kind: KindQuery, Instance: inst.name, Ballot: b}
+	r.toAcceptors(m, 0)
+	if r.position >= 0 {
+		r.tell(inst, nil, m)
 	}
 }
 
-// wanted reports whether the attempt of inst is of use to anybody.
-func (inst *instance) wanted() bool {
-	return inst.attempt.purpose == forTakeover || inst.calls.proposes() != nil || inst.attempt.purpose == forRead && inst.calls.reads()
+// askDue is called when the answers had their time.
+func (r *Replica) askDue(inst *instance) {
+	q := &inst.asking
+	open := q.closing && inst.calls.reads()
+	q.on, q.closing = false, false
+	switch {
+	case open && inst.attempt.state == attemptNone:
+		r.finish(inst)
+	case open: // the attempt that runs may finish it
+		r.timers.set(inst, alarmAsk, r.now+min(r.timing.Phase<<min(q.times-1, 20), max(r.timing.Phase, r.timing.MaxBackoff)))
+	default:
+		r.proceed(inst)
+	}
+}
+
+// tell answers a Query with a State: what the acceptor has promised and accepted, once it is durable.
+func (r *Replica) tell(inst *instance, to *peer, m Message) {
+	a := inst.save.Acceptor
+	r.hold(inst, to, Message{Kind: KindState, Instance: inst.name, Ballot: m.Ballot, Promised: a.Promised,
+		Accepted: a.Accepted, Value: a.Value}, inst.save.stage)
+}
+
+// state takes the answer to a question.
+func (r *Replica) state(inst *instance, position int, from *peer, m Message) {
+	inst.saw(m.Promised)
+	q := &inst.asking
+	if !q.on || inst.stopped != nil || inst.chosen {
+		return
+	}
+	next, err := q.learner.Step(position, m.Accepted, m.Value)
+	if err != nil {
+		r.fault(inst, from, err)
+		return
+	}
+	q.learner = next
+	if v, ok := q.learner.Chosen(); ok {
+		r.decide(inst, from, m.Accepted, v)
+		inst.teller = teller{} // who told of a vote may not know what became of it
+		return
+	}
+	if m.Ballot != q.ballot {
+		return
+	}
+	q.answered = q.answered.With(position)
+	if m.Accepted.IsZero() {
+		q.none = q.none.With(position)
+	}
+	if inst.name == readyName {
+		r.ready(inst)
+	} else if inst.calls.reads() {
+		r.readAnswered(inst)
+	}
+}
+
+// readAnswered ends the Reads that came before the question was asked, if its answers say that nothing was chosen then: a
+// phase-1 quorum had accepted nothing, and no phase-2 quorum is without one of them. If the answers leave it open, those
+// that have not answered get about a round trip more, and so does the proposer that may be at work; then the instance is
+// finished, by an attempt for the highest vote that was seen.
+func (r *Replica) readAnswered(inst *instance) {
+	q := &inst.asking
+	switch {
+	case r.quorum.Phase1(q.none):
+		asked := q.ballot
+		r.quorumAnswers(true)
+		r.endAsking(inst)
+		r.endAsked(inst, opRead, asked)
+		r.proceed(inst) // those that came after the question was asked need another
+	case q.answered == All(r.quorum.Size()):
+		q.closing = true
+		r.timers.stop(inst, alarmAsk)
+		r.askDue(inst)
+	case !q.closing && r.quorum.Phase1(q.answered):
+		q.closing = true
+		r.timers.set(inst, alarmAsk, r.now+max(r.rtt, time.Millisecond))
+	}
+}
+
+// finish begins an attempt for the highest vote that the answers told of.
+func (r *Replica) finish(inst *instance) {
+	highest := vote{}
+	for _, v := range inst.asking.learner.votes {
+		if highest.ballot.Less(v.ballot) {
+			highest = v
+		}
+	}
+	r.begun(inst, highest.value, forRead)
+}
+
+// ready ends the Ready calls if a quorum of both phases has answered, and this server has what the others had decided when
+// it heard of them first.
+func (r *Replica) ready(inst *instance) {
+	q := &inst.asking
+	if !q.on || !r.quorum.Phase1(q.answered) || !r.quorum.Phase2(q.answered) {
+		return
+	}
+	r.quorumAnswers(true)
+	if !r.caughtUp() {
+		return
+	}
+	asked := q.ballot
+	r.endAsking(inst)
+	r.endAsked(inst, opReady, asked)
+	r.proceed(inst)
+}
+
+// askInformant asks the server that said Chosen for the value, which this one has not accepted.
+func (r *Replica) askInformant(inst *instance) {
+	b, ok := r.ballot(inst)
+	if !ok {
+		return // it is asked when a round is reserved
+	}
+	r.send(inst.informant, Message{Kind: KindQuery, Instance: inst.name, Ballot: b})
+	inst.informant = nil
 }
 
 func (r *Replica) attemptDue(inst *instance) {
@@ -289,28 +379,6 @@ func (r *Replica) attemptDue(inst *instance) {
 		a.state = attemptNone
 		r.leave(a)
 		r.proceed(inst)
-	}
-}
-
-// abandon ends an attempt that nobody wants any more.
-func (r *Replica) abandon(inst *instance) {
-	r.endAttempt(inst)
-	r.proceed(inst)
-}
-
-// endAttempt forgets the attempt of inst.
-func (r *Replica) endAttempt(inst *instance) {
-	r.leave(&inst.attempt)
-	inst.attempt = attempt{}
-	r.timers.stop(inst, alarmAttempt)
-}
-
-// leave takes an attempt that is over, or goes on as that of a call, out of what is counted.
-func (r *Replica) leave(a *attempt) {
-	r.land(a)
-	if a.purpose == forTakeover {
-		a.purpose = forCalls
-		r.takeovers--
 	}
 }
 
@@ -347,18 +415,8 @@ func (r *Replica) resend(inst *instance) {
 	}
 }
 
-// toAcceptors sends m to every other acceptor but those in except, and those that have said that its value is too large: of a Prepare
-// it is but a hint, and left out.
-func (r *Replica) toAcceptors(m Message, except Set) {
-	for i := range r.peers {
-		switch to := &r.peers[i]; {
-		case to.position < 0 || except.Has(to.position):
-		case to.takesValue(len(m.Value)):
-			r.send(to, m)
-		case m.Kind == KindPrepare:
-			bare := m
-			bare.Value = ""
-			r.send(to, bare)
-		}
-	}
+// abandon ends an attempt that nobody wants any more.
+func (r *Replica) abandon(inst *instance) {
+	r.endAttempt(inst)
+	r.proceed(inst)
 }

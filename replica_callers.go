@@ -5,6 +5,26 @@ import (
 	"slices"
 )
 
+// A call waits for the end of an instance.
+type call struct {
+	id    CallID
+	seq   uint64 // rises with each call of the Replica
+	op    op
+	value Value
+	// exposed: the value may have been handed to an acceptor or a transport. Such a call can fail and its value be
+	// chosen all the same.
+	exposed bool
+	// since is the last round used when a Read or a Ready began: only an answer to a later question proves anything.
+	since uint64
+}
+
+// longMessage is from how many bytes on a message travels alone, after those that are shorter: so that no Transport need have what is
+// short wait for all that is long.
+const longMessage = 64 << 10
+
+// short reports whether c proposes a value that is not long: see flight.
+func (c *call) short() bool { return c.op == opPropose && len(c.value) < longMessage }
+
 // callers are the calls of one instance, in the order in which they came. Nothing that is done for one of them looks at all: whatever
 // many of them do, and in whatever order they end, it takes time in proportion to their number.
 type callers struct {
@@ -48,9 +68,6 @@ func (l *callers) count(c *call, by int32) {
 		l.shorts += by
 	}
 }
-
-// short reports whether c proposes a value that is not long: see flight.
-func (c *call) short() bool { return c.op == opPropose && len(c.value) < longMessage }
 
 func (l *callers) countValue(c *call, by int) {
 	if l.values == nil || c.op != opPropose {

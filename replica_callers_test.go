@@ -151,11 +151,9 @@ func TestFewLookAtAllCallers(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]int{
-		"replica_ask.go":      1, // endAsked, once for each question that was answered
-		"replica_attempt.go":  1, // exposed, once for each attempt
-		"replica_calls.go":    1, // endCalls
-		"replica_instance.go": 1, // endDecided
-		"replica_limits.go":   1, // endStuck, which ends what it looks at
+		"replica_ending.go": 3, // endDecided; endCalls; endAsked, once for each question that was answered
+		"replica_limits.go": 1, // endStuck, which ends what it looks at
+		"replica_state.go":  1, // exposed, once for each attempt
 	}, found)
 }
 

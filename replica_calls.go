@@ -1,66 +1,11 @@
 package paxos
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 )
-
-// An op is what a call wants.
-type op uint8
-
-const (
-	opPropose op = iota
-	opWait
-	opRead
-	opReady
-	opNone // what is no call any more
-	opPeek // what follows is of a Node alone
-	opStatus
-	opDecisions
-	opMint
-	opStart
-)
-
-func (o op) String() string {
-	switch o {
-	case opPropose:
-		return "propose"
-	case opWait:
-		return "wait"
-	case opRead:
-		return "read"
-	case opReady:
-		return "ready"
-	case opPeek:
-		return "peek"
-	case opDecisions:
-		return "decisions"
-	case opMint:
-		return "mint"
-	case opStart:
-		return "start"
-	}
-	return "status"
-}
-
-// A call waits for the end of an instance.
-type call struct {
-	id    CallID
-	seq   uint64 // rises with each call of the Replica
-	op    op
-	value Value
-	// exposed: the value may have been handed to an acceptor or a transport. Such a call can fail and its value be
-	// chosen all the same.
-	exposed bool
-	// since is the last round used when a Read or a Ready began: only an answer to a later question proves anything.
-	since uint64
-}
-
-// readyName is the instance that Ready asks about. Nobody proposes in it.
-const readyName = "$ready"
 
 // Propose asks for a decision in the instance, and offers v. The call ends with what was chosen, whoever proposed it.
 // Errors: ErrName; ErrTooLarge, of this server's limits, or of so many others' that no quorum takes v, or of what is decided or was
@@ -179,12 +124,19 @@ func (r *Replica) call(c call, name string, err error) {
 	r.settle(inst)
 }
 
-// shownName is the name for an error: Ready has none, and a bad name is cut to what is readable.
-func shownName(name string) string {
-	if name == readyName {
-		return ""
+// takeOff has those go on for which there is room now.
+func (r *Replica) takeOff() {
+	f := &r.flight
+	defer func() { f.next, f.freed = nil, false }()
+	for inst := f.line.first; inst != nil; inst = f.line.first {
+		if first := inst.calls.proposes(); first != nil && !f.fits(len(first.value)) {
+			return
+		}
+		r.leaveLine(inst)
+		f.next = inst
+		r.proceed(inst)
+		r.settle(inst)
 	}
-	return name[:min(len(name), MaxName)]
 }
 
 // Cancel ends a call that waits with context.Canceled, in an *OpError that says how far it came. It does nothing if the
@@ -202,21 +154,6 @@ func (r *Replica) Cancel(now time.Duration, id CallID) {
 		r.endAsking(inst)
 	}
 	r.settle(inst)
-}
-
-// A calling says where a call is.
-type calling struct {
-	*instance
-	seq uint64
-}
-
-// cut ends one call with err, before the others of its instance.
-func (r *Replica) cut(at calling, err error) {
-	inst := at.instance
-	r.end(inst, inst.calls.remove(at.seq), Decision{}, err)
-	if inst.calls.proposes() == nil {
-		r.leaveLine(inst)
-	}
 }
 
 // withdraw ends the attempt of inst if its value has not left and no call offers it any more. Its caller has heard that
@@ -250,94 +187,36 @@ func (r *Replica) lastBatch() *Batch {
 	return nil
 }
 
-// endCalls ends all calls of inst with err.
-func (r *Replica) endCalls(inst *instance, err error) {
-	for _, c := range inst.calls.all {
-		if c.op != opNone {
-			r.end(inst, c, Decision{}, err)
+// endTooLarge ends the calls that propose what can get no quorum any more, in the order of their IDs.
+func (r *Replica) endTooLarge() {
+	if r.leastValue >= r.limits.MaxValue {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
+		at, ok := r.calls[id]
+		if !ok || at.instance.loading {
+			continue // it ended with another of its instance, see endTooLargeIn, or is looked at when the instance is loaded
 		}
-	}
-	inst.calls.clear()
-}
-
-// endWithoutRounds ends the calls of inst if no round is left. If some are being reserved, they wait.
-func (r *Replica) endWithoutRounds(inst *instance) {
-	if !inst.wantsRound {
-		r.endCalls(inst, ErrRounds)
-	}
-}
-
-// end ends one call, which is or was in inst.calls.
-func (r *Replica) end(inst *instance, c call, d Decision, err error) {
-	delete(r.calls, c.id)
-	if err != nil {
-		err = r.opError(inst, c, err)
-	}
-	r.ended(c.id, inst.name, d, err)
-}
-
-func (r *Replica) ended(id CallID, name string, d Decision, err error) {
-	r.done = append(r.done, Done{ID: id, Decision: d, OK: err == nil && d != Decision{}, Err: err})
-	if r.trace {
-		r.event(Event{Kind: EventDone, Call: uint64(id), Message: Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})
+		if c := at.instance.calls.find(at.seq); c.op == opPropose {
+			if err := r.tooLarge(len(c.value)); err != nil {
+				r.cut(at, err)
+			}
+		}
+		r.askTakers(at.instance)
+		r.settle(at.instance)
 	}
 }
 
-// opError says how far call c of inst came.
-func (r *Replica) opError(inst *instance, c call, err error) *OpError {
-	e := unsent(c.op, inst.name, err)
-	e.unsent = !c.exposed
-	if errors.Is(err, ErrTooLarge) {
-		return e // no acceptor was waited for
-	}
-	var answered, refused Set
-	switch a := inst.attempt; {
-	case inst.loading:
-		e.Phase, e.Storage = "load", r.late(inst.since)
-		return e
-	case c.op == opRead && inst.asking.on:
-		e.Phase, e.Ballot = "query", inst.asking.ballot
-		answered = inst.asking.answered
-		e.Quorum = needs(r.quorum, false)
-	case a.running():
-		e.Phase, e.Ballot = a.phase(), a.Ballot()
-		answered, refused = a.Answered(), a.Refused()
-		e.Quorum = needs(r.quorum, a.asking)
-	case a.state == attemptBackoff:
-		e.Phase, e.Ballot = "backoff", a.ballot
-		answered, refused = a.Answered(), a.Refused()
-		e.Quorum = needs(r.quorum, false)
-	case inst.asking.on:
-		e.Phase, e.Ballot = "query", inst.asking.ballot
-		answered = inst.asking.answered
-		e.Quorum = needs(r.quorum, false)
+// askTakers has the attempt of inst go on as its value is taken, if it is large: what was silent had dropped it. Where no quorum takes
+// it, and no vote has been seen that demands it, it is given up, and whose call is next has a ballot of its own.
+func (r *Replica) askTakers(inst *instance) {
+	a := &inst.attempt
+	switch {
+	case !a.running() || len(a.Value()) <= r.leastValue:
+	case a.highest.IsZero() && a.purpose != forRead && r.tooLarge(len(a.own)) != nil:
+		r.abandon(inst)
 	default:
-		if inst.wantsRound {
-			e.Storage = r.late(r.now - r.saveWait())
-		}
-		return e
+		a.resends = 0
+		r.timers.set(inst, alarmAttempt, max(r.now, 1))
 	}
-	if r.position >= 0 && !answered.Has(r.position) {
-		e.Storage = r.late(r.now - r.saveWait())
-	}
-	for i, id := range r.members.Acceptors {
-		switch {
-		case !answered.Has(i):
-			e.Silent = append(e.Silent, id)
-		case refused.Has(i):
-			e.Refused = append(e.Refused, id)
-			fallthrough
-		default:
-			e.Answered = append(e.Answered, id)
-		}
-	}
-	return e
-}
-
-// late returns for how long the storage has not answered what it was asked then, if that is longer than it should take; else 0.
-func (r *Replica) late(since time.Duration) time.Duration {
-	if d := r.now - since; d >= r.timing.Phase {
-		return d
-	}
-	return 0
 }

@@ -2,20 +2,6 @@ package paxos
 
 import "time"
 
-// maxFlight is about how many bytes of long values this server's own attempts have under way. More would not be decided any earlier:
-// it would fill the queues of transports, be dropped there and be sent again, and wait for the acceptors' disks.
-const maxFlight = 8 << 20
-
-// A flight is the long values under way from this server: those that its calls propose, from the ballot's begin to the end of the
-// attempt. Those for which there is no room wait in line, and have sent nothing.
-type flight struct {
-	bytes int
-	line  list          // waits for room
-	next  *instance     // has left the line, and goes before who is in it
-	freed bool          // there is room since takeOff looked last
-	took  time.Duration // how long the votes for a long value took lately
-}
-
 // hasRoom reports whether inst may begin an attempt for v. If it may not, it waits in line, and goes on when there is room.
 func (r *Replica) hasRoom(inst *instance, v Value) bool {
 	f := &r.flight
@@ -41,9 +27,6 @@ func (r *Replica) leaveLine(inst *instance) {
 	}
 }
 
-// fits reports whether there is room for n bytes: for one value there always is.
-func (f *flight) fits(n int) bool { return f.bytes == 0 || f.bytes+n <= maxFlight }
-
 // fly counts the value of an attempt that begins.
 func (r *Replica) fly(a *attempt) {
 	if len(a.own) >= longMessage {
@@ -57,21 +40,6 @@ func (r *Replica) land(a *attempt) {
 	if a.flies > 0 {
 		r.flight.bytes -= a.flies
 		a.flies, r.flight.freed = 0, true
-	}
-}
-
-// takeOff has those go on for which there is room now.
-func (r *Replica) takeOff() {
-	f := &r.flight
-	defer func() { f.next, f.freed = nil, false }()
-	for inst := f.line.first; inst != nil; inst = f.line.first {
-		if first := inst.calls.proposes(); first != nil && !f.fits(len(first.value)) {
-			return
-		}
-		r.leaveLine(inst)
-		f.next = inst
-		r.proceed(inst)
-		r.settle(inst)
 	}
 }
 

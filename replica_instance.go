@@ -1,7 +1,7 @@
 package paxos
 
 import (
-	"slices"
+	"strconv"
 	"time"
 )
 
@@ -49,16 +49,6 @@ type instance struct {
 	asking    asking
 }
 
-// An arrival is a message that came before its instance was loaded.
-type arrival struct {
-	teller // whose it is, and of which start
-	m      Message
-}
-
-// maxArrivals bounds the messages that wait for one instance to be loaded. Beyond it messages are lost, as they may be on
-// any network.
-const maxArrivals = 64
-
 // saw notes that ballot b exists in this instance.
 func (inst *instance) saw(b Ballot) { inst.seen = max(inst.seen, b.Round) }
 
@@ -77,6 +67,71 @@ func (inst *instance) unsettled() bool {
 func (inst *instance) busy() bool {
 	return inst.unsettled() || inst.wantsRoom || inst.fetching != 0 || len(inst.calls.all) > 0 || inst.stopped != nil ||
 		inst.attempt.purpose == forTakeover
+}
+
+// wanted reports whether the attempt of inst is of use to anybody.
+func (inst *instance) wanted() bool {
+	return inst.attempt.purpose == forTakeover || inst.calls.proposes() != nil || inst.attempt.purpose == forRead && inst.calls.reads()
+}
+
+// wantsAnswer reports whether a call needs a question to be asked. Whoever only waits is served by an attempt, and a Read
+// by the one that it brought about; it needs an answer of its own beside the attempts of others, which may take long.
+func (inst *instance) wantsAnswer() bool {
+	l := &inst.calls
+	return l.wants[opWait] > 0 && inst.attempt.state == attemptNone || l.wants[opReady] > 0 ||
+		l.reads() && (inst.attempt.state == attemptNone || inst.attempt.purpose != forRead)
+}
+
+// An arrival is a message that came before its instance was loaded.
+type arrival struct {
+	teller // whose it is, and of which start
+	m      Message
+}
+
+// maxArrivals bounds the messages that wait for one instance to be loaded. Beyond it messages are lost, as they may be on
+// any network.
+const maxArrivals = 64
+
+// Room. An instance in memory is in one of these rooms, or in none. No room can be filled by what is in another: servers whose own
+// calls took the room for those of the others, each in other instances, would wait for each other for ever.
+//
+//	calls     calls wait in it                                       Limits.MaxOpen; beyond, calls get ErrBusy
+//	own       its calls have ended, and the disk has not all of it   MaxOpen or minOwn; beyond, calls get ErrBusy
+//	work      others ask about it, and the disk is at work           MaxOpen or minWork; beyond, messages are dropped
+//	fetching  its decision was asked for                             see fetch
+//	none      it is being taken over                                 see mostTakeovers
+//	none      it waits for a silence to end, or for nothing          what is left of 2 x MaxOpen in all
+//
+// What is in the rooms own and work leaves them as the disk goes on, whatever other servers do. An acceptor needs no more room than that
+// to answer. So with a quorum of acceptors that go on, every call ends, at however many servers and however small MaxOpen is.
+//
+// What waits for a silence leaves memory when there is more than 2 x MaxOpen in it: see evicted.
+type room uint8
+
+const (
+	roomNone room = iota
+	roomCalls
+	roomOwn
+	roomWork
+	roomFetching
+	rooms
+)
+
+// roomNow returns the room that inst is in.
+func (inst *instance) roomNow() room {
+	switch {
+	case inst.name == readyName: // there is one
+		return roomNone
+	case len(inst.calls.all) > 0:
+		return roomCalls
+	case inst.fetching != 0:
+		return roomFetching
+	case !inst.unsettled():
+		return roomNone
+	case inst.called:
+		return roomOwn
+	}
+	return roomWork
 }
 
 // A list is of instances, the one that came first at the front. An instance is in one at most.
@@ -111,144 +166,210 @@ func (l *list) remove(inst *instance) {
 	l.len--
 }
 
-// A table holds the instances in memory. Of a decided one, a memo stays; of an undecided one that left and that this server has to see
-// finished, the silence. How many there are is in replica_room.go.
-type table struct {
-	byName  map[string]*instance
-	evicted map[string]*evicted
-	decided memos
-	recents recents
-	quiet   list        // may leave memory: nothing will happen there by itself
-	watched list        // may leave memory: timers are set
-	rooms   [rooms]int  // instances in each
-	open    int         // instances that are not decided
-	free    []*instance // for use again
+// An alarm is what an instance wants to be woken for.
+type alarm uint8
+
+const (
+	alarmAttempt alarm = iota // the attempt goes on
+	alarmAsk                  // the question is asked again, or what its answers leave open is finished
+	alarmWatch                // nobody has finished the instance: see takeOver
+	alarms
+)
+
+// A timer is when something is due: the first alarm of an instance in memory, or the silence of one that has left it. It knows its
+// place, so setting it anew moves it.
+type timer struct {
+	place   int // among the timers, from 1; 0: it is not set
+	at      time.Duration
+	inst    *instance
+	evicted *evicted // inst is nil then
 }
 
-func (t *table) init() {
-	t.byName, t.evicted = map[string]*instance{}, map[string]*evicted{}
-	t.decided.init()
+// An evicted is what stays of an instance that left memory because there was no room for it, and that this server has to see finished:
+// its silence, and what is known of it but not stored. The instance comes back when somebody asks about it, or when the silence ends.
+type evicted struct {
+	timer
+	name       string
+	hint       Value
+	hintBallot Ballot
+	promised   Ballot // for Status
+	since      time.Duration
+	ballots    int
 }
 
-// maxFree bounds the instances kept for use again.
-const maxFree = 4096
+// An attemptState says where an instance stands in getting its value chosen.
+type attemptState uint8
 
-// unused returns an empty instance.
-func (t *table) unused() (inst *instance) {
-	if n := len(t.free); n > 0 {
-		inst, t.free = t.free[n-1], t.free[:n-1]
-		return inst
-	}
-	return new(instance)
+const (
+	attemptNone    attemptState = iota
+	attemptRunning              // a ballot is out
+	attemptBackoff              // the last ballot met a higher one; the next begins when the timer is due
+)
+
+// A purpose says for whom an attempt is.
+type purpose uint8
+
+const (
+	forCalls    purpose = iota // a call offers its value
+	forTakeover                // nobody here: it finishes what another server began
+	forRead                    // a Read met votes that decide nothing yet: it finishes what they began
+)
+
+// An attempt is the one Proposer that this server has in an instance, and what is needed to try again. In a backoff the
+// Proposer is the one that was given up: it takes no more answers, and says how far it came.
+type attempt struct {
+	Proposer
+	state   attemptState
+	purpose purpose
+	exposed bool          // the own value may have left, as a hint or in an Accept
+	began   time.Duration // when the ballot began
+	asked   time.Duration // when the Accept left first
+	flies   int           // bytes that flight counts for it
+	holds   bool          // the Accept has not left: it waits for the own vote, see beginOwned
+	resends int           // of the phase that runs
+	tries   int           // ballots that met a higher one, one after the other
 }
 
-// Loaded answers Output.Load with what Storage.Load returned. rec.Instance is the name asked for, also if there is no
-// record.
-func (r *Replica) Loaded(now time.Duration, rec Record) {
-	r.input(now)
-	inst := r.table.byName[rec.Instance]
-	if inst == nil || !inst.loading || r.stop != nil {
-		return
+func (a *attempt) running() bool { return a.state == attemptRunning }
+
+// promised returns who has promised to the ballot that runs.
+func (a *attempt) promised() Set {
+	if !a.running() {
+		return 0
 	}
-	inst.loading = false
-	inst.save = save{Acceptor: rec.Acceptor}
-	inst.saw(rec.Acceptor.Promised)
-	inst.alone = inst.alone && rec.Acceptor.Accepted.IsZero()
-	if rec.Chosen {
-		inst.chosen, inst.index = true, rec.Index
-		r.table.open--
-		r.endDecided(inst)
-	}
-	arrivals := inst.arrivals
-	inst.arrivals = nil
-	for _, a := range arrivals {
-		r.saves.arrived -= len(a.m.Value)
-		if a.boot != a.peer.boot {
-			r.counters.Dropped++ // its sender has started anew since, and may have forgotten what it said
-			continue
-		}
-		r.deliver(inst, a.peer, a.m)
-	}
-	clear(arrivals)
-	inst.arrivals = arrivals[:0]
-	if inst.fetching != 0 && !inst.chosen {
-		r.fetchLoaded(inst)
-	}
-	r.proceed(inst)
-	if inst.overdue {
-		inst.overdue = false
-		r.takeOver(inst)
-	}
-	r.settle(inst)
+	return a.Answered() &^ a.Refused()
 }
 
-// decide makes b and v the decision of inst, which is loaded and has none yet. from said so; nil: this server counted the
-// votes itself.
-func (r *Replica) decide(inst *instance, from *peer, b Ballot, v Value) {
-	a := inst.save.Acceptor
-	if !a.Accepted.IsZero() && !a.Accepted.Less(b) && a.Value != v {
-		r.fault(inst, from, &SafetyError{Instance: inst.name, Ballot: a.Accepted, Values: [2]Value{v, a.Value},
-			Reason: "a value was chosen in ballot " + b.String() + ", and a later vote is for another"})
-		return
+func (a *attempt) phase() string {
+	if a.asking {
+		return "accept"
 	}
-	if a.Promised.Less(b) {
-		a.Promised = b
-	}
-	fresh := v != a.Value
-	a.Accepted, a.Value = b, v
-	inst.save = save{a, gathering}
-	inst.chosen = true
-	if from != nil {
-		inst.teller = teller{from, from.boot}
-	}
-	r.table.open--
-	r.counters.Decided++
-	r.gatherLater(inst)
-	if fresh {
-		r.saves.count(inst)
-	}
-	if r.trace {
-		r.event(Event{Kind: EventLearned, Message: Message{Kind: KindDecided, Instance: inst.name, Ballot: b, Value: v}})
-	}
-	r.endDecided(inst)
+	return "prepare"
 }
 
-// endDecided ends all that waited for the decision of inst.
-func (r *Replica) endDecided(inst *instance) {
-	r.rest(inst)
-	for _, c := range inst.calls.all {
-		if c.op != opNone {
-			r.end(inst, c, inst.decision(), nil)
-		}
-	}
-	inst.calls.clear()
+// outlived reports whether an attempt in round 0 has had its time: the own disk has not saved the vote, and those of the
+// others may be enough, or the acceptors did not answer twice, and may be of a version that knows of no owners. A ballot
+// with a phase 1 needs neither. For the same reason, none but the first attempt is in round 0.
+func (a *attempt) outlived() bool {
+	return a.running() && a.ballot.Round == 0 && (a.holds || a.resends > 0)
 }
 
-// rest ends all that was under way for inst: it is decided, or has stopped.
-func (r *Replica) rest(inst *instance) {
-	r.dropHint(inst)
-	r.leave(&inst.attempt)
-	r.leaveLine(inst)
-	inst.attempt, inst.asking, inst.informant = attempt{}, asking{}, nil
-	r.timers.stopAll(inst)
-	r.fetched(inst)
+// asking is a question to all acceptors about one instance: what have you promised and accepted? Its ballot is fresh and
+// is never prepared, so an answer belongs to exactly one question. Votes are for ever, so the learner counts them whatever
+// question they answer; who is there to answer, and who had accepted nothing, is asked anew each time.
+type asking struct {
+	on       bool
+	closing  bool // its answers leave open what is chosen: who has not answered has a little time left
+	ballot   Ballot
+	at       time.Duration // when it was asked
+	answered Set
+	none     Set // those of them that had accepted nothing
+	learner  Learner
+	times    int // how often it was asked
 }
 
-// fault stops inst for good: err proves that some server broke the protocol, so whatever would be decided here could not
-// be trusted.
-func (r *Replica) fault(inst *instance, from *peer, err error) {
-	se := err.(*SafetyError)
-	if se.Instance = inst.name; from != nil {
-		se.Server = from.id
+// untold says which acceptors are told of a decision only when they answer what they were asked before.
+type untold struct {
+	overtaken Ballot // the own ballot that ran when another told of the decision: who promises to it is told. See decidedBy
+	owed      Set    // acceptors whose votes are on their way. See chosen
+}
+
+// due reports whether the acceptor at that position, which answers, is to be told now.
+func (u *untold) due(position int, m *Message) bool {
+	switch {
+	case m.Kind == KindPromise:
+		return m.Ballot == u.overtaken
+	case m.Kind == KindAccepted && u.owed.Has(position):
+		u.owed &^= Set(0).With(position)
+		return true
 	}
-	inst.stopped = se
-	r.faults = append(r.faults, se)
-	if len(r.broken) == maxBroken {
-		r.broken = slices.Delete(r.broken, 0, 1)
-	}
-	r.broken = append(r.broken, se)
-	r.counters.Faults++
-	r.event(Event{Kind: EventFault, Message: Message{Instance: inst.name, Ballot: se.Ballot}, Err: se})
-	r.rest(inst)
-	r.endCalls(inst, se)
+	return false
+}
+
+// A reply waits for a Save. Its content is as of its Step; from is the instance it is about.
+type reply struct {
+	from *instance
+	to   *peer // nil: this server's own proposer
+	m    Message
+}
+
+// A peer is another server, and what this one remembers of it. Its Store is stored; of the rest, what no peer remembers, nobody detects
+// (docs/assumptions.md).
+type peer struct {
+	id       ServerID
+	position int // among the acceptors; -1: it does not vote
+	seq      uint64
+	out      []Message // for the next packet
+	sent     []Message // those of the last Output
+	outBytes int
+	long     int // how many of out are long
+	news     int // how many of out are Chosen
+
+	pull           pull
+	again          bool     // a packet was the first for a while: see notice
+	newer          bool     // the latest packet taken was later than all before it
+	store          uint64   // its storage, for ever; 0: it was not met yet. See meet
+	storing        uint64   // the Save that makes store durable here; 0: it is
+	held           []Packet // that came before
+	heard          bool     // in this life of ours; what follows is of the latest packet taken
+	heardAt        time.Duration
+	boot, nonce    uint64
+	lastSeq, index uint64
+
+	refused   string        // why its packets are refused, or why it refuses ours; empty: it isn't so
+	refusedAt time.Duration // when it was last told
+	told      bool          // it was ever told
+	dropped   uint64        // its packets that were not taken
+
+	takes      takes         // what it has said that it takes
+	maxPacket  int           // bytes of a packet to it
+	limits     string        // how its limits differ from those here, in words; empty: they don't, or it has said nothing
+	limitsTold bool          // its process was told of ours
+	limitsAt   time.Duration // when it was last
+}
+
+// patient reports whether nobody waits for what the peer is to hear.
+func (p *peer) patient(most int) bool { return p.news == len(p.out) && p.outBytes < most/2 }
+
+// takesValue reports whether the peer takes a value of so many bytes, as far as it has said.
+func (p *peer) takesValue(bytes int) bool { return p.takes.value == 0 || bytes <= p.takes.value }
+
+// takes is what a server takes of another. It is comparable.
+type takes struct{ value, packet int } // Limits.MaxValue and Limits.MaxPacket; zero: it has not said
+
+// text is the text of a Limits.
+func (t takes) text() Value {
+	return Value(strconv.Itoa(t.value) + " " + strconv.Itoa(t.packet))
+}
+
+// A teller is who told this server of a decision: a peer, and which process of it.
+type teller struct {
+	*peer
+	boot uint64
+}
+
+// A pull is what a server has of the decisions of one acceptor.
+type pull struct {
+	store  uint64        // whose decisions
+	cursor uint64        // all up to this Index of that store are known here, in memory at least
+	goal   uint64        // where the acceptor stood when it was heard first in this life
+	at     time.Duration // when the next Pull is due
+	asked  time.Duration // when the last one left; 0: none has, or it was answered
+	own    uint64        // what was decided here then
+	active bool          // a page was asked for, or its decisions are being fetched
+	tries  int           // Pulls that came to nothing, one after the other
+	turn   bool          // it has sent a Pull since the last one that left
+	urged  bool          // the last one that left was out of turn
+
+	to       uint64      // the page ends at this Index; 0: it has not come
+	page     []string    // its names
+	names    []string    // those of them not looked at yet
+	fetching []*instance // those of the page that are not known here; stale ones have lost their bit in fetching
+	open     int         // how many of them are not
+
+	stored pulled // what ServerState.Pulled says of it, or is about to
+	added  uint64 // see saves.added, as of the last page's end
+	ask    uint64 // the ListAsk that our own storage was sent for that server; 0: none is out
+	from   uint64 // the page is of what came after this Index
+	top    uint64 // the durable Index when the question was put: a page that is not full lists all up to here, and no more is claimed
 }

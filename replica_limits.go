@@ -2,8 +2,6 @@ package paxos
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,33 +12,8 @@ import (
 // takes is an error of the call that proposes it, and no packet is longer than its receiver takes. What was not said is unknown,
 // and nothing is refused for it.
 
-// fit returns an error if packets of so many bytes are too small for what a server with these limits sends.
-func (l Limits) fit(most int) error {
-	for _, d := range []struct {
-		name  string
-		value int
-	}{{"MaxValue", l.MaxValue}, {"MaxPacket", l.MaxPacket}, {"MaxHint", min(l.MaxHint, l.MaxValue)}} {
-		if most < d.value+packetExtra {
-			return fmt.Errorf("Limits.%s: %d, but the Transport takes packets of %d bytes at most: want %d at most here, or %d there at least",
-				d.name, d.value, most, max(most-packetExtra, 0), d.value+packetExtra)
-		}
-	}
-	if most < pullBytes+packetExtra {
-		return fmt.Errorf("Transport: it takes packets of %d bytes at most: want %d at least", most, pullBytes+packetExtra)
-	}
-	return nil
-}
-
-// takes is what a server takes of another. It is comparable.
-type takes struct{ value, packet int } // Limits.MaxValue and Limits.MaxPacket; zero: it has not said
-
 // takes is what a server with these limits takes.
 func (l Limits) takes() takes { return takes{l.MaxValue, l.MaxPacket} }
-
-// text is the text of a Limits.
-func (t takes) text() Value {
-	return Value(strconv.Itoa(t.value) + " " + strconv.Itoa(t.packet))
-}
 
 // parseTakes reads the text of a Limits; a later version may have appended to it.
 func parseTakes(v Value) (t takes, ok bool) {
@@ -74,22 +47,6 @@ func (r *Replica) tellLimits(to *peer, within time.Duration) {
 	r.send(to, Message{Kind: KindLimits, Value: r.limits.takes().text()})
 }
 
-// limitsOf takes a Limits.
-func (r *Replica) limitsOf(from *peer, m *Message) {
-	t, ok := parseTakes(m.Value)
-	if !ok {
-		r.counters.Dropped++
-		return
-	}
-	if t == from.takes {
-		return
-	}
-	from.takes = t
-	r.noteLimits(from)
-	r.exchangeLimits(from, false)
-	r.endTooLarge()
-}
-
 // noteLimits works out what follows from what a peer takes.
 func (r *Replica) noteLimits(p *peer) {
 	own := r.limits.takes()
@@ -116,9 +73,6 @@ func (r *Replica) noteLimits(p *peer) {
 	}
 }
 
-// takesValue reports whether the peer takes a value of so many bytes, as far as it has said.
-func (p *peer) takesValue(bytes int) bool { return p.takes.value == 0 || bytes <= p.takes.value }
-
 // tooLarge returns an error that says who does not take a value of so many bytes, if it can get no quorum for that.
 func (r *Replica) tooLarge(bytes int) error {
 	if bytes <= r.leastValue {
@@ -143,40 +97,6 @@ func (r *Replica) tooLarge(bytes int) error {
 		}
 	}
 	return fmt.Errorf("value has %d bytes; by its Limits.MaxValue, %s; %s: %w", bytes, strings.Join(words, ", "), needs(r.quorum, true), ErrTooLarge)
-}
-
-// endTooLarge ends the calls that propose what can get no quorum any more, in the order of their IDs.
-func (r *Replica) endTooLarge() {
-	if r.leastValue >= r.limits.MaxValue {
-		return
-	}
-	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
-		at, ok := r.calls[id]
-		if !ok || at.instance.loading {
-			continue // it ended with another of its instance, see endTooLargeIn, or is looked at when the instance is loaded
-		}
-		if c := at.instance.calls.find(at.seq); c.op == opPropose {
-			if err := r.tooLarge(len(c.value)); err != nil {
-				r.cut(at, err)
-			}
-		}
-		r.askTakers(at.instance)
-		r.settle(at.instance)
-	}
-}
-
-// askTakers has the attempt of inst go on as its value is taken, if it is large: what was silent had dropped it. Where no quorum takes
-// it, and no vote has been seen that demands it, it is given up, and whose call is next has a ballot of its own.
-func (r *Replica) askTakers(inst *instance) {
-	a := &inst.attempt
-	switch {
-	case !a.running() || len(a.Value()) <= r.leastValue:
-	case a.highest.IsZero() && a.purpose != forRead && r.tooLarge(len(a.own)) != nil:
-		r.abandon(inst)
-	default:
-		a.resends = 0
-		r.timers.set(inst, alarmAttempt, max(r.now, 1))
-	}
 }
 
 // endTooLargeIn ends the calls of inst whose turn it is to be proposed, and that can get no quorum. Those behind another wait for
@@ -210,3 +130,44 @@ func (r *Replica) endUnlearned(inst *instance, bytes int) {
 	r.endAsking(inst)
 	r.endAttempt(inst)
 }
+
+// fit returns an error if packets of so many bytes are too small for what a server with these limits sends.
+func (l Limits) fit(most int) error {
+	for _, d := range []struct {
+		name  string
+		value int
+	}{{"MaxValue", l.MaxValue}, {"MaxPacket", l.MaxPacket}, {"MaxHint", min(l.MaxHint, l.MaxValue)}} {
+		if most < d.value+packetExtra {
+			return fmt.Errorf("Limits.%s: %d, but the Transport takes packets of %d bytes at most: want %d at most here, or %d there at least",
+				d.name, d.value, most, max(most-packetExtra, 0), d.value+packetExtra)
+		}
+	}
+	if most < pullBytes+packetExtra {
+		return fmt.Errorf("Transport: it takes packets of %d bytes at most: want %d at least", most, pullBytes+packetExtra)
+	}
+	return nil
+}
+
+// maxTakeovers bounds the instances that a server takes over at a time, so that a start with many undecided ones, or the
+// end of a long pause, is no flood.
+const maxTakeovers = 1024
+
+// The least room for what ends by itself, however small Limits.MaxOpen is.
+const (
+	minOwn       = 64
+	minWork      = 1024
+	minTakeovers = 64
+)
+
+// mostWork is how many instances may be in the room work.
+func (l Limits) mostWork() int { return max(l.MaxOpen, minWork) }
+
+// mostOwn is how many instances may be in the room own.
+func (l Limits) mostOwn() int { return max(l.MaxOpen, minOwn) }
+
+// mostTakeovers is how many instances may be taken over at a time.
+func (l Limits) mostTakeovers() int { return min(maxTakeovers, max(l.MaxOpen, minTakeovers)) }
+
+// mostLater is how many instances are remembered that are to be finished later: of those that the storage held undecided at the start,
+// and of those that have left memory.
+func (l Limits) mostLater() int { return 16 * max(l.MaxOpen, 256) }

@@ -18,24 +18,6 @@ type memo struct {
 
 func (m *memo) decision() Decision { return Decision{m.name, m.Value, m.Accepted} }
 
-// untold says which acceptors are told of a decision only when they answer what they were asked before.
-type untold struct {
-	overtaken Ballot // the own ballot that ran when another told of the decision: who promises to it is told. See decidedBy
-	owed      Set    // acceptors whose votes are on their way. See chosen
-}
-
-// due reports whether the acceptor at that position, which answers, is to be told now.
-func (u *untold) due(position int, m *Message) bool {
-	switch {
-	case m.Kind == KindPromise:
-		return m.Ballot == u.overtaken
-	case m.Kind == KindAccepted && u.owed.Has(position):
-		u.owed &^= Set(0).With(position)
-		return true
-	}
-	return false
-}
-
 // memos holds those of the decisions that came last, in a ring: no more than Limits.Cache of them, nor, if there are two or more,
 // than maxCacheBytes of values. It is apart from the instances that are worked on, which are few and used again at once,
 // so that both stay in the processor's caches.
@@ -133,43 +115,4 @@ func (t *memos) grow() {
 		number := (old.first() + i) % memoNumbers
 		*t.at(number) = *old.at(number)
 	}
-}
-
-// reopen makes an instance of a memo again, which it takes out.
-func (r *Replica) reopen(m *memo) *instance {
-	r.makeRoom(1)
-	t := &r.table
-	inst := t.unused()
-	inst.name, inst.save, inst.chosen, inst.index, inst.untold = m.name, save{Acceptor: m.Acceptor}, true, m.index, m.untold
-	number, _ := t.decided.names.Find(m.hash, func(number uint32) bool { return t.decided.at(number) == m })
-	t.decided.forget(number)
-	t.byName[inst.name] = inst
-	return inst
-}
-
-// deliverMemo gives a Prepare, Accept, Query, Chosen or Decided to an instance of which there is but a memo.
-func (r *Replica) deliverMemo(known *memo, from *peer, m *Message) {
-	if m.Kind == KindDecided && m.Value != known.Value {
-		inst := r.reopen(known)
-		r.deliverDecided(inst, from, *m) // which stops it
-		r.settle(inst)
-		return
-	}
-	r.answerDecided(known.decision(), from, m.Kind)
-}
-
-// answeredMemo takes an answer about an instance that is not in memory, or of which there is but a memo.
-func (r *Replica) answeredMemo(from *peer, m *Message) {
-	t := &r.table.decided
-	if t.late == 0 {
-		return
-	}
-	known := t.find(m.Instance)
-	if known == nil || known.untold == (untold{}) || !known.due(from.position, m) {
-		return
-	}
-	if known.untold == (untold{}) {
-		t.late--
-	}
-	r.tellChosen(from, known.name, known.Accepted)
 }

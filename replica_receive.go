@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -196,11 +197,6 @@ func (r *Replica) decidedBy(inst *instance, from *peer, m Message) {
 	}
 }
 
-// tellChosen tells an acceptor that what it has accepted in b, or above, was chosen.
-func (r *Replica) tellChosen(to *peer, name string, b Ballot) {
-	r.send(to, Message{Kind: KindChosen, Instance: name, Ballot: b})
-}
-
 // deliverDecided answers whoever still asks in a decided instance.
 func (r *Replica) deliverDecided(inst *instance, from *peer, m Message) {
 	if m.Kind == KindDecided && m.Value != inst.save.Value {
@@ -209,15 +205,6 @@ func (r *Replica) deliverDecided(inst *instance, from *peer, m Message) {
 		return
 	}
 	r.answerDecided(inst.decision(), from, m.Kind)
-}
-
-// answerDecided answers a question about what is decided with the decision, and nothing else: two servers that know must not
-// answer each other.
-func (r *Replica) answerDecided(d Decision, from *peer, question Kind) {
-	switch question {
-	case KindPrepare, KindAccept, KindQuery:
-		r.send(from, Message{Kind: KindDecided, Instance: d.Instance, Ballot: d.Ballot, Value: d.Value})
-	}
 }
 
 // deliverChosen learns from "what you accepted in this ballot, or above, is chosen". A vote in a higher ballot is for the
@@ -229,4 +216,121 @@ func (r *Replica) deliverChosen(inst *instance, from *peer, m Message) {
 	}
 	inst.informant = from
 	r.proceed(inst)
+}
+
+// deliverMemo gives a Prepare, Accept, Query, Chosen or Decided to an instance of which there is but a memo.
+func (r *Replica) deliverMemo(known *memo, from *peer, m *Message) {
+	if m.Kind == KindDecided && m.Value != known.Value {
+		inst := r.reopen(known)
+		r.deliverDecided(inst, from, *m) // which stops it
+		r.settle(inst)
+		return
+	}
+	r.answerDecided(known.decision(), from, m.Kind)
+}
+
+// answeredMemo takes an answer about an instance that is not in memory, or of which there is but a memo.
+func (r *Replica) answeredMemo(from *peer, m *Message) {
+	t := &r.table.decided
+	if t.late == 0 {
+		return
+	}
+	known := t.find(m.Instance)
+	if known == nil || known.untold == (untold{}) || !known.due(from.position, m) {
+		return
+	}
+	if known.untold == (untold{}) {
+		t.late--
+	}
+	r.tellChosen(from, known.name, known.Accepted)
+}
+
+// limitsOf takes a Limits.
+func (r *Replica) limitsOf(from *peer, m *Message) {
+	t, ok := parseTakes(m.Value)
+	if !ok {
+		r.counters.Dropped++
+		return
+	}
+	if t == from.takes {
+		return
+	}
+	from.takes = t
+	r.noteLimits(from)
+	r.exchangeLimits(from, false)
+	r.endTooLarge()
+}
+
+// refusedBy takes a Refuse. Only the process whose Boot and Nonce it names has to stop: a late one may be about an
+// earlier life.
+func (r *Replica) refusedBy(from *peer, m *Message) {
+	words := string(m.Value)
+	r.refusing(from, refusesUs+clip(words))
+	why, ok := r.meantHere(words)
+	if !ok {
+		return
+	}
+	r.stop = fmt.Errorf("paxos: server %d is refused by server %d: %s", r.id, from.id, clip(why))
+	r.Abort(r.now, r.stop)
+}
+
+// storesSaved is called when a Save is done: what was held of those whose Stores it held is taken, in order.
+func (r *Replica) storesSaved() {
+	if r.strange.peers == 0 {
+		return
+	}
+	for i := range r.peers {
+		p := &r.peers[i]
+		if p.storing == 0 || p.storing > r.saves.ended {
+			continue
+		}
+		p.storing = 0
+		r.strange.peers--
+		held := p.held
+		p.held = nil
+		for j := range held {
+			r.strange.bytes -= sizeOfPacket(&held[j])
+			r.Receive(r.now, held[j])
+		}
+	}
+}
+
+// Loaded answers Output.Load with what Storage.Load returned. rec.Instance is the name asked for, also if there is no
+// record.
+func (r *Replica) Loaded(now time.Duration, rec Record) {
+	r.input(now)
+	inst := r.table.byName[rec.Instance]
+	if inst == nil || !inst.loading || r.stop != nil {
+		return
+	}
+	inst.loading = false
+	inst.save = save{Acceptor: rec.Acceptor}
+	inst.saw(rec.Acceptor.Promised)
+	inst.alone = inst.alone && rec.Acceptor.Accepted.IsZero()
+	if rec.Chosen {
+		inst.chosen, inst.index = true, rec.Index
+		r.table.open--
+		r.endDecided(inst)
+	}
+	arrivals := inst.arrivals
+	inst.arrivals = nil
+	for _, a := range arrivals {
+		r.saves.arrived -= len(a.m.Value)
+		if a.boot != a.peer.boot {
+			r.counters.Dropped++ // its sender has started anew since, and may have forgotten what it said
+			continue
+		}
+		r.deliver(inst, a.peer, a.m)
+	}
+	clear(arrivals)
+	inst.arrivals = arrivals[:0]
+	if inst.fetching != 0 && !inst.chosen {
+		r.fetchLoaded(inst)
+	}
+	r.proceed(inst)
+	if inst.overdue {
+		inst.overdue = false
+		r.takeOver(inst)
+	}
+	r.settle(inst)
 }

@@ -1,33 +1,5 @@
 package paxos
 
-// roundBlock is how many rounds a server reserves at once. A restart skips what is left of a block.
-const roundBlock = 10_000
-
-// rounds hands out ballots, none of them twice, over attempts and restarts: "different proposers choose their numbers
-// from disjoint sets of numbers, so two different proposers never issue a proposal with the same number. Each proposer
-// remembers (in stable storage) the highest-numbered proposal it has tried to issue, and begins phase 1 with a higher
-// proposal number than any it has already used." (Paxos Made Simple, 2.5; S6)
-//
-// So that this costs no Save per ballot, rounds are reserved in blocks: no round above usable is used, and usable is what
-// a finished Save holds.
-type rounds struct {
-	floor   uint64      // ServerState.Rounds as stored before this start: all up to it may have been used
-	last    uint64      // the last round used in this life, in any instance
-	usable  uint64      // reserved by a Save that is done
-	waiting []*instance // want a ballot, and there was no usable round
-}
-
-// begin raises Boot and reserves the first block: the first Save, before which nothing leaves.
-func (r *Replica) begin(s ServerState) {
-	r.rounds.floor = s.Rounds
-	r.saves.index = s.Last
-	s.Boot++
-	s.Rounds = min(s.Rounds+roundBlock, MaxRound)
-	r.meet(&s)
-	r.saves.state, r.saves.stateChanged, r.saves.urgent = s, true, true
-	r.pullFrom(s)
-}
-
 // ballot returns a ballot that no attempt used before, above every one seen in inst. If ok is false there is no usable
 // round now: more are being reserved, and the instance goes on when they are; or there is none left at all, and its
 // calls have ended with ErrRounds.
@@ -61,18 +33,16 @@ func (r *Replica) reserve(next uint64) {
 	}
 }
 
-// reserved is called when the Save that holds s is done: who waited for a round goes on.
-func (r *Replica) reserved(s ServerState) {
-	r.rounds.usable = s.Rounds
-	waiting := r.rounds.waiting
-	r.rounds.waiting = nil
-	for _, inst := range waiting {
-		inst.wantsRound = false
-		r.proceed(inst)
-		if inst.overdue {
-			inst.overdue = false
-			r.takeOver(inst)
-		}
-		r.settle(inst)
+// ownsRound reports whether inst is this server's own, and it may use round 0 of it now. Each condition is one without
+// which that round could get two values:
+//
+//   - It is an acceptor: its own vote is what remembers that the round was used, in this life and after it.
+//   - Its acceptor has promised and accepted nothing. Before, its record was loaded: proceed does nothing until it is.
+//   - A minted name is of this very start. In an earlier one the round may have been used and the vote not been saved.
+func (r *Replica) ownsRound(inst *instance) (o ownership, ok bool) {
+	if r.position < 0 || inst.save.Acceptor != (Acceptor{}) {
+		return ownership{}, false
 	}
+	o, ok = ownerOf(inst.name)
+	return o, ok && o.server == r.id && (o.boot == 0 || o.boot == r.saves.state.Boot)
 }

@@ -2,25 +2,6 @@ package paxos
 
 import "time"
 
-// An alarm is what an instance wants to be woken for.
-type alarm uint8
-
-const (
-	alarmAttempt alarm = iota // the attempt goes on
-	alarmAsk                  // the question is asked again, or what its answers leave open is finished
-	alarmWatch                // nobody has finished the instance: see takeOver
-	alarms
-)
-
-// A timer is when something is due: the first alarm of an instance in memory, or the silence of one that has left it. It knows its
-// place, so setting it anew moves it.
-type timer struct {
-	place   int // among the timers, from 1; 0: it is not set
-	at      time.Duration
-	inst    *instance
-	evicted *evicted // inst is nil then
-}
-
 // timers holds the timers that are set, as a heap by time.
 type timers struct{ heap []*timer }
 

@@ -6,6 +6,14 @@ import (
 	"strings"
 )
 
+// Bounds of a pull.
+const (
+	pullNames  = 1024     // of a page
+	pullBytes  = 64 << 10 // of a page
+	pullWindow = 1024     // decisions that are asked for at a time, at most
+	pullFlight = 4 << 20  // about their bytes
+)
+
 // The text forms of a pull: instance names have no control characters, so lines are enough.
 
 // pulled is how far the decisions of a store are known.
@@ -63,24 +71,6 @@ func parseNames(v Value, names []string) (store, from, boot, to uint64, all []st
 		names = append(names, name)
 	}
 	return store, from, boot, to, names, true
-}
-
-// pulledText is ServerState.Pulled.
-func (r *Replica) pulledText() string {
-	b := make([]byte, 0, 256)
-	for i := range r.peers {
-		p := &r.peers[i]
-		if p.pull.stored == (pulled{}) {
-			continue
-		}
-		if len(b) > 0 {
-			b = append(b, ',')
-		}
-		b = append(strconv.AppendUint(b, uint64(p.id), 10), '/')
-		b = append(strconv.AppendUint(b, p.pull.stored.store, 16), '/')
-		b = strconv.AppendUint(b, p.pull.stored.index, 10)
-	}
-	return string(b)
 }
 
 // parsePulled reads ServerState.Pulled.

@@ -2,68 +2,6 @@ package paxos
 
 import "time"
 
-// Room. An instance in memory is in one of these rooms, or in none. No room can be filled by what is in another: servers whose own
-// calls took the room for those of the others, each in other instances, would wait for each other for ever.
-//
-//	calls     calls wait in it                                       Limits.MaxOpen; beyond, calls get ErrBusy
-//	own       its calls have ended, and the disk has not all of it   MaxOpen or minOwn; beyond, calls get ErrBusy
-//	work      others ask about it, and the disk is at work           MaxOpen or minWork; beyond, messages are dropped
-//	fetching  its decision was asked for                             see fetch
-//	none      it is being taken over                                 see mostTakeovers
-//	none      it waits for a silence to end, or for nothing          what is left of 2 x MaxOpen in all
-//
-// What is in the rooms own and work leaves them as the disk goes on, whatever other servers do. An acceptor needs no more room than that
-// to answer. So with a quorum of acceptors that go on, every call ends, at however many servers and however small MaxOpen is.
-//
-// What waits for a silence leaves memory when there is more than 2 x MaxOpen in it: see evicted.
-type room uint8
-
-const (
-	roomNone room = iota
-	roomCalls
-	roomOwn
-	roomWork
-	roomFetching
-	rooms
-)
-
-// The least room for what ends by itself, however small Limits.MaxOpen is.
-const (
-	minOwn       = 64
-	minWork      = 1024
-	minTakeovers = 64
-)
-
-// mostWork is how many instances may be in the room work.
-func (l Limits) mostWork() int { return max(l.MaxOpen, minWork) }
-
-// mostOwn is how many instances may be in the room own.
-func (l Limits) mostOwn() int { return max(l.MaxOpen, minOwn) }
-
-// mostTakeovers is how many instances may be taken over at a time.
-func (l Limits) mostTakeovers() int { return min(maxTakeovers, max(l.MaxOpen, minTakeovers)) }
-
-// mostLater is how many instances are remembered that are to be finished later: of those that the storage held undecided at the start,
-// and of those that have left memory.
-func (l Limits) mostLater() int { return 16 * max(l.MaxOpen, 256) }
-
-// roomNow returns the room that inst is in.
-func (inst *instance) roomNow() room {
-	switch {
-	case inst.name == readyName: // there is one
-		return roomNone
-	case len(inst.calls.all) > 0:
-		return roomCalls
-	case inst.fetching != 0:
-		return roomFetching
-	case !inst.unsettled():
-		return roomNone
-	case inst.called:
-		return roomOwn
-	}
-	return roomWork
-}
-
 // openForCall returns the instance of that name, of which there is no memo, for a call. It returns nil if there is no room.
 func (r *Replica) openForCall(name string) *instance {
 	t := &r.table
@@ -112,6 +50,18 @@ func (r *Replica) open(name string) *instance {
 	r.loads = append(r.loads, name)
 	r.comeBack(inst)
 	r.count(inst)
+	return inst
+}
+
+// reopen makes an instance of a memo again, which it takes out.
+func (r *Replica) reopen(m *memo) *instance {
+	r.makeRoom(1)
+	t := &r.table
+	inst := t.unused()
+	inst.name, inst.save, inst.chosen, inst.index, inst.untold = m.name, save{Acceptor: m.Acceptor}, true, m.index, m.untold
+	number, _ := t.decided.names.Find(m.hash, func(number uint32) bool { return t.decided.at(number) == m })
+	t.decided.forget(number)
+	t.byName[inst.name] = inst
 	return inst
 }
 
@@ -212,18 +162,6 @@ func (r *Replica) settle(inst *instance) {
 	}
 }
 
-// An evicted is what stays of an instance that left memory because there was no room for it, and that this server has to see finished:
-// its silence, and what is known of it but not stored. The instance comes back when somebody asks about it, or when the silence ends.
-type evicted struct {
-	timer
-	name       string
-	hint       Value
-	hintBallot Ballot
-	promised   Ballot // for Status
-	since      time.Duration
-	ballots    int
-}
-
 // evict has inst leave memory, which is in table.watched. An attempt or a question that is under way is given up.
 func (r *Replica) evict(inst *instance) {
 	r.endAttempt(inst)
@@ -264,13 +202,4 @@ func (r *Replica) comeBack(inst *instance) {
 	r.timers.remove(&e.timer)
 	inst.hint, inst.hintBallot, inst.since, inst.ballots = e.hint, e.hintBallot, e.since, e.ballots
 	r.timers.set(inst, alarmWatch, e.at)
-}
-
-// silent is called when the silence of an instance has ended that is not in memory: it comes back, to be taken over, if that may begin.
-func (r *Replica) silent(e *evicted) {
-	if r.takeovers >= r.limits.mostTakeovers() || !r.roomForWork() {
-		r.timers.put(&e.timer, r.anotherTime())
-		return
-	}
-	r.open(e.name) // whose silence has ended
 }

@@ -1,0 +1,135 @@
+package paxos
+
+// A ReplicaConfig says which server a Replica is.
+type ReplicaConfig struct {
+	// State is exactly what Storage.Server returned. The first Output is the Save that raises its Boot and Rounds, and
+	// nothing else leaves before that Save is done.
+	State ServerState
+	// Nonce is a random number that no other start of any server has: it tells two processes on copies of one storage
+	// apart. A Node takes it from crypto/rand.
+	Nonce   uint64
+	Members Members
+	// Open lists the instances that the storage holds undecided: see Storage.Undecided. They are finished, as far as this
+	// server can, in this order, as there is room for them. The Replica keeps the slice.
+	Open   []string
+	Limits Limits
+	Timing Timing
+	Seed   uint64 // of the randomness in waits between attempts; the same inputs give the same outputs
+	Trace  bool   // fill Output.Events
+}
+
+func (c ReplicaConfig) check() error {
+	if err := c.Members.check(); err != nil {
+		return err
+	}
+	if err := c.Limits.check(); err != nil {
+		return err
+	}
+	if err := c.Timing.check(); err != nil {
+		return err
+	}
+	if _, err := parsePulled(c.State.Pulled); err != nil {
+		return err
+	}
+	if _, err := parsePeers(c.State.Peers); err != nil {
+		return err
+	}
+	return c.State.check(c.Members)
+}
+
+// A CallID names one call to a Replica. The host chooses it, and never uses one twice.
+type CallID uint64
+
+// Done is the end of a call.
+type Done struct {
+	ID       CallID
+	Decision Decision
+	OK       bool  // Decision is valid
+	Err      error // an *OpError, or nil
+}
+
+// Output is what a Replica wants done.
+type Output struct {
+	// Send holds packets that may leave now, in any order, or be lost. Their Messages are valid until the next Take.
+	Send []Packet
+	// Save, if not nil, is to be made durable, and Saved called when it is. At most one is out; what comes meanwhile
+	// gathers for the next. The Batch is valid until Saved.
+	Save *Batch
+	// Load names instances to look up with Storage.Load; each is answered by Loaded. They may be looked up beside each other and beside
+	// Saves, and answered in any order and at any time. From Load to Loaded an instance is not asked for again, and no Batch holds a record
+	// of it: it has nothing in memory to save before, and leaves memory only when all of it is durable. So what a Load finds is never older
+	// than what this server has saved.
+	Load []string
+	// List holds pages of this server's decisions to look up with Storage.Decided; each is answered by Listed, with its ID. They may be
+	// looked up beside each other and beside Saves, and answered in any order and at any time.
+	List []ListAsk
+	// Done holds the calls that ended.
+	Done []Done
+	// Index is the highest Index whose record is durable: subscribers may read up to it.
+	Index uint64
+	// Faults holds the proofs met since the last Take that some server broke the protocol.
+	Faults []*SafetyError
+	// Stop, once not nil, says why this server must stop: its identity was refused. The Replica takes nothing more.
+	Stop error
+	// Events is what happened since the last Take, in order, if ReplicaConfig.Trace is set.
+	Events []Event
+}
+
+// A ListAsk asks for the page of decisions that Storage.Decided(After, Max) returns from now on: the page holds at least what was durable
+// when the Output was taken. What became durable later may be in it or not.
+type ListAsk struct {
+	// ID names this question, from 1. A Replica uses none twice. A page answers the question it was read for and no other: one that was
+	// read earlier lacks later decisions, though After is the same.
+	ID    uint64
+	After uint64
+	Max   int
+}
+
+// An op is what a call wants.
+type op uint8
+
+const (
+	opPropose op = iota
+	opWait
+	opRead
+	opReady
+	opNone // what is no call any more
+	opPeek // what follows is of a Node alone
+	opStatus
+	opDecisions
+	opMint
+	opStart
+)
+
+func (o op) String() string {
+	switch o {
+	case opPropose:
+		return "propose"
+	case opWait:
+		return "wait"
+	case opRead:
+		return "read"
+	case opReady:
+		return "ready"
+	case opPeek:
+		return "peek"
+	case opDecisions:
+		return "decisions"
+	case opMint:
+		return "mint"
+	case opStart:
+		return "start"
+	}
+	return "status"
+}
+
+// readyName is the instance that Ready asks about. Nobody proposes in it.
+const readyName = "$ready"
+
+// shownName is the name for an error: Ready has none, and a bad name is cut to what is readable.
+func shownName(name string) string {
+	if name == readyName {
+		return ""
+	}
+	return name[:min(len(name), MaxName)]
+}
