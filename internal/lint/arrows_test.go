@@ -87,13 +87,14 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestRooms(t *testing.T) {
-	rooms, err := Rooms("# a comment\n\npackage straight\na.go\nb.go\nown line\nc.go\npackage back\nfirst.go\n")
+	rooms, err := Rooms("# a comment\n\npackage straight\na.go\nb.go\nown line\nc.go\npackage back\nfirst.go\npackage . replica\nreplica.go\n")
 	require.NoError(t, err)
 	assert.Equal(t, []Room{
 		{Folder: "straight", Order: []string{"a.go", "b.go", "c.go"}, Own: []string{"line"}},
 		{Folder: "back", Order: []string{"first.go"}},
+		{Folder: ".", Prefix: "replica", Order: []string{"replica.go"}},
 	}, rooms)
-	for _, wrong := range []string{"a.go\n", "package a b\n", "package a\nown b c\n", "own a\n"} {
+	for _, wrong := range []string{"a.go\n", "package a b c\n", "package a\nown b c\n", "own a\n"} {
 		_, err := Rooms(wrong)
 		assert.ErrorContains(t, err, "is no rule", wrong)
 	}
@@ -107,12 +108,15 @@ func TestRoomCheck(t *testing.T) {
 		wrong []string
 		err   string
 	}{
-		{name: "good", room: Room{"straight", []string{"a.go", "b.go", "c.go"}, []string{"line"}}},
-		{name: "an arrow back", room: Room{"straight", []string{"a.go", "c.go", "b.go"}, nil}, wrong: []string{"c.go b.go line"}},
-		{name: "a field", room: Room{"straight", []string{"a.go", "b.go", "c.go"}, []string{"heap"}}, wrong: []string{"b.go a.go heap.Count"}},
-		{name: "no such type", room: Room{"straight", []string{"a.go", "b.go", "c.go"}, []string{"queue"}}, err: "there is no type queue"},
-		{name: "a file too few", room: Room{"straight", []string{"a.go", "c.go"}, nil}, err: "b.go is not in the order of straight"},
-		{name: "a file too many", room: Room{"straight", []string{"a.go", "b.go", "c.go", "d.go"}, nil}, err: "d.go is in the order of straight, and no file"},
+		{name: "good", room: Room{Folder: "straight", Order: []string{"a.go", "b.go", "c.go"}, Own: []string{"line"}}},
+		{name: "an arrow back", room: Room{Folder: "straight", Order: []string{"a.go", "c.go", "b.go"}}, wrong: []string{"c.go b.go line"}},
+		{name: "a field", room: Room{Folder: "straight", Order: []string{"a.go", "b.go", "c.go"}, Own: []string{"heap"}}, wrong: []string{"b.go a.go heap.Count"}},
+		{name: "no such type", room: Room{Folder: "straight", Order: []string{"a.go", "b.go", "c.go"}, Own: []string{"queue"}}, err: "there is no type queue"},
+		{name: "a file too few", room: Room{Folder: "straight", Order: []string{"a.go", "c.go"}}, err: "b.go is not in the order of straight"},
+		{name: "those of a prefix, and what others use is free", room: Room{Folder: "straight", Prefix: "b", Order: []string{"b.go"}}},
+		{name: "of a prefix one too few", room: Room{Folder: "straight", Prefix: "b"}, err: "b.go is not in the order of straight"},
+		{name: "one without the prefix", room: Room{Folder: "straight", Prefix: "b", Order: []string{"b.go", "a.go"}}, err: "a.go is in the order of straight, and does not begin with b"},
+		{name: "a file too many", room: Room{Folder: "straight", Order: []string{"a.go", "b.go", "c.go", "d.go"}}, err: "d.go is in the order of straight, and no file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			wrong, err := c.room.Check(straight)
