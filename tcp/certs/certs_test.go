@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,9 +252,10 @@ func TestWhatHangsHoldsUpNothing(t *testing.T) {
 		f, err := Open(d.config(slog.New(blocked{slog.DiscardHandler, never})))
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
-		taken, done, hangs := 0, make(chan struct{}), false
+		taken, done := 0, make(chan struct{})
+		var hangs atomic.Bool
 		f.read = func(file string) (string, error) {
-			if hangs {
+			if hangs.Load() {
 				<-never
 			}
 			return readFile(file)
@@ -268,7 +270,7 @@ func TestWhatHangsHoldsUpNothing(t *testing.T) {
 			synctest.Wait()
 			assert.Equal(t, i+1, taken)
 		}
-		hangs = true
+		hangs.Store(true)
 		time.Sleep(time.Minute)
 		began := time.Now()
 		cancel()
