@@ -320,6 +320,9 @@ func (c *compaction) takePlace(run []*segment) error {
 		c.plan.Unlock()
 		return c.giveUp(err)
 	}
+	c.plan.Lock()
+	c.replaced = run
+	c.plan.Unlock()
 	c.mu.Lock()
 	c.segments[c.out.number] = c.out
 	c.mu.Unlock()
@@ -335,6 +338,9 @@ func (c *compaction) takePlace(run []*segment) error {
 		delete(c.segments, s.number)
 	}
 	c.mu.Unlock()
+	c.plan.Lock()
+	c.replaced = nil
+	c.plan.Unlock()
 	for _, s := range run {
 		s.obsolete.Store(true)
 		s.release(c.fs)

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,6 +127,7 @@ type Log struct {
 	// plan guards which segments there are. It may be taken under writing, and mu under it.
 	plan     sync.Mutex
 	row      []*segment // in the order of their batches; the active one, then what was prepared, stand at the end
+	replaced []*segment // are no longer in row, and are still read: the compaction that puts another in their place has not ended
 	manifest manifest
 	ready    *sync.Cond // a segment was prepared, or can't be
 	prepared *segment   // nil: not yet
@@ -402,7 +404,7 @@ func (l *Log) Close() error {
 // closeFiles gives back what Open took.
 func (l *Log) closeFiles() {
 	l.closeProofs()
-	for _, s := range l.row {
+	for _, s := range slices.Concat(l.row, l.replaced) {
 		s.release(l.fs)
 	}
 	l.lock.Close()

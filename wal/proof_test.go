@@ -103,7 +103,7 @@ func TestOlderFileAmongNewer(t *testing.T) {
 			}
 			return nil
 		}))
-		require.Greater(t, moments, 3)
+		require.Positive(t, moments, "SEAL is synced at Close")
 	}
 	t.Logf("%d older files, %d refused, %d of them are written to", tried, refused, active)
 	require.Positive(t, active)
