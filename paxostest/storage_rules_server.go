@@ -48,7 +48,7 @@ func manyPeers(before string, n int) string {
 	text := strings.Builder{}
 	text.WriteString(before)
 	for i := strings.Count(before, "/"); i < n; i++ {
-		fmt.Fprintf(&text, ",%d/%x", math.MaxUint32+i, math.MaxUint64-uint64(i))
+		fmt.Fprintf(&text, ",%d/%x", math.MaxUint32+uint64(i), math.MaxUint64-uint64(i))
 	}
 	return text.String()
 }
