@@ -82,6 +82,9 @@ func (c *syncCounter) Save(b paxos.Batch) error {
 	return c.Log.Save(b)
 }
 
+// Self returns c, as the reads that a Log answers at once are c's, too: see paxos.PromptStorage.
+func (c *syncCounter) Self() paxos.Storage { return c }
+
 func (w way) start(s setup) (cluster, error) {
 	c := &paxosCluster{way: w}
 	c.stopped.Store(-1)
