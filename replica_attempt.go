@@ -15,7 +15,7 @@ func (r *Replica) proceed(inst *instance) {
 	if inst.attempt.state == attemptNone && !inst.wantsRound {
 		r.offer(inst)
 	}
-	if !inst.asking.on && !inst.wantsRound && inst.wantsAnswer() {
+	if !inst.asked() && !inst.wantsRound && inst.wantsAnswer() {
 		r.ask(inst)
 	}
 }
@@ -230,7 +230,7 @@ func (r *Replica) ask(inst *instance) {
 		r.endWithoutRounds(inst)
 		return
 	}
-	q := &inst.asking
+	q := inst.question()
 	if q.learner.quorum == nil {
 		q.learner = NewLearner(r.quorum)
 	}
@@ -252,7 +252,7 @@ func (r *Replica) ask(inst *instance) {
 
 // askDue is called when the answers had their time.
 func (r *Replica) askDue(inst *instance) {
-	q := &inst.asking
+	q := inst.question()
 	open := q.closing && inst.calls.reads()
 	q.on, q.closing = false, false
 	switch {
@@ -275,8 +275,8 @@ func (r *Replica) tell(inst *instance, to *peer, m Message) {
 // state takes the answer to a question.
 func (r *Replica) state(inst *instance, position int, from *peer, m Message) {
 	inst.saw(m.Promised)
-	q := &inst.asking
-	if !q.on || inst.stopped != nil || inst.chosen {
+	q := inst.asking
+	if !inst.asked() || inst.stopped != nil || inst.chosen {
 		return
 	}
 	next, err := q.learner.Step(position, m.Accepted, m.Value)
@@ -309,7 +309,7 @@ func (r *Replica) state(inst *instance, position int, from *peer, m Message) {
 // that have not answered get about a round trip more, and so does the proposer that may be at work; then the instance is
 // finished, by an attempt for the highest vote that was seen.
 func (r *Replica) readAnswered(inst *instance) {
-	q := &inst.asking
+	q := inst.asking
 	switch {
 	case r.quorum.Phase1(q.none):
 		asked := q.ballot
@@ -341,8 +341,8 @@ func (r *Replica) finish(inst *instance) {
 // ready ends the Ready calls if a quorum of both phases has answered, and this server has what the others had decided when
 // it heard of them first.
 func (r *Replica) ready(inst *instance) {
-	q := &inst.asking
-	if !q.on || !r.quorum.Phase1(q.answered) || !r.quorum.Phase2(q.answered) {
+	q := inst.asking
+	if !inst.asked() || !r.quorum.Phase1(q.answered) || !r.quorum.Phase2(q.answered) {
 		return
 	}
 	r.quorumAnswers(true)

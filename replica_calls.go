@@ -104,7 +104,7 @@ func (r *Replica) call(c call, name string, err error) {
 	r.calls[c.id] = calling{inst, c.seq}
 	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.own == c.value
 	c.since = r.rounds.last
-	if q := &inst.asking; q.on && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
+	if q := inst.asking; inst.asked() && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
 		*q = asking{learner: q.learner} // what was answered may have changed since: ask at once
 	}
 	if a := &inst.attempt; c.op == opPropose && a.running() && inst.calls.proposes() == nil {
@@ -150,7 +150,7 @@ func (r *Replica) Cancel(now time.Duration, id CallID) {
 	inst := c.instance
 	r.cut(c, errCancelled)
 	r.withdraw(inst)
-	if inst.asking.on && inst.calls.len() == 0 {
+	if inst.asked() && inst.calls.len() == 0 {
 		r.endAsking(inst)
 	}
 	r.settle(inst)

@@ -81,7 +81,8 @@ func (r *Replica) rest(inst *instance) {
 	r.dropHint(inst)
 	r.leave(&inst.attempt)
 	r.leaveLine(inst)
-	inst.attempt, inst.asking, inst.informant = attempt{}, asking{}, nil
+	inst.attempt, inst.informant = attempt{}, nil
+	inst.forgetQuestion()
 	r.timers.stopAll(inst)
 	r.fetched(inst)
 }
@@ -166,7 +167,7 @@ func (r *Replica) leave(a *attempt) {
 
 // endAsking forgets the question.
 func (r *Replica) endAsking(inst *instance) {
-	inst.asking = asking{}
+	inst.forgetQuestion()
 	r.timers.stop(inst, alarmAsk)
 }
 
@@ -232,7 +233,7 @@ func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 	case inst.loading:
 		e.Phase, e.Storage = "load", r.late(inst.since)
 		return e
-	case c.op == opRead && inst.asking.on:
+	case c.op == opRead && inst.asked():
 		e.Phase, e.Ballot = "query", inst.asking.ballot
 		answered = inst.asking.answered
 		e.Quorum = needs(r.quorum, false)
@@ -244,7 +245,7 @@ func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 		e.Phase, e.Ballot = "backoff", a.ballot
 		answered, refused = a.Answered(), a.Refused()
 		e.Quorum = needs(r.quorum, false)
-	case inst.asking.on:
+	case inst.asked():
 		e.Phase, e.Ballot = "query", inst.asking.ballot
 		answered = inst.asking.answered
 		e.Quorum = needs(r.quorum, false)

@@ -8,27 +8,27 @@ import (
 // An instance is what a server holds in memory of one instance that is not decided, or whose decision is not saved yet. What is looked
 // at most stands first, together. Of others see memo.
 type instance struct {
-	name     string
-	save     save         // the acceptor; of a decided instance, the decision
-	stopped  *SafetyError // proof that the protocol was broken here: nothing more is said or believed
-	chosen   bool         // decided: save.Value was chosen, in save.Accepted as far as this server knows
-	gathered bool         // in saves.gather
-	saving   bool         // in saves.running
-	unsaved  int          // bytes that saves.unsaved counts for it
-	loading  bool         // the storage has been asked for it; messages wait in arrivals
+	name    string
+	save    save         // the acceptor; of a decided instance, the decision
+	stopped *SafetyError // proof that the protocol was broken here: nothing more is said or believed
 
+	chosen     bool // decided: save.Value was chosen, in save.Accepted as far as this server knows
+	gathered   bool // in saves.gather
+	saving     bool // in saves.running
+	loading    bool // the storage has been asked for it; messages wait in arrivals
 	wantsRound bool // in rounds.waiting
 	wantsRoom  bool // in flight.line
 	alone      bool // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
 	overdue    bool // its silence ended, and there was no round to take over with: it is taken over when there is
+	called     bool // a call was made in it since it was last without anything to do
+	room       room // in which it is counted
 
 	timer    timer                 // when the first alarm is due
 	alarms   [alarms]time.Duration // when each is; 0: it is not set
+	unsaved  int                   // bytes that saves.unsaved counts for it
 	fetching Set                   // acceptors whose pulled names wait for its decision
 	calls    callers
 	list     *list // table.quiet or table.watched, from where it may leave memory, or flight.line; nil: none
-	room     room  // in which it is counted
-	called   bool  // a call was made in it since it was last without anything to do
 	index    uint64
 	seen     uint64 // the highest round seen here
 	attempt  attempt
@@ -46,7 +46,25 @@ type instance struct {
 	since     time.Duration // when it came into memory
 	ballots   int           // new ones that were promised, in this life
 	informant *peer         // said Chosen, and is to be asked what; nil: none
-	asking    asking
+	asking    *asking       // nil: as an empty one; few instances ever ask
+}
+
+// asked reports whether a question is out.
+func (inst *instance) asked() bool { return inst.asking != nil && inst.asking.on }
+
+// question returns inst.asking, and makes it if there is none.
+func (inst *instance) question() *asking {
+	if inst.asking == nil {
+		inst.asking = &asking{}
+	}
+	return inst.asking
+}
+
+// forgetQuestion empties inst.asking.
+func (inst *instance) forgetQuestion() {
+	if inst.asking != nil {
+		*inst.asking = asking{}
+	}
 }
 
 // saw notes that ballot b exists in this instance.

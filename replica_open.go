@@ -112,7 +112,8 @@ func (r *Replica) drop(inst *instance) {
 	}
 	t.rooms[inst.room]--
 	r.dropHint(inst)
-	*inst = instance{arrivals: inst.arrivals[:0], calls: inst.calls.unused()}
+	inst.forgetQuestion()
+	*inst = instance{arrivals: inst.arrivals[:0], calls: inst.calls.unused(), asking: inst.asking}
 	if len(t.free) < maxFree {
 		t.free = append(t.free, inst)
 	}

@@ -26,7 +26,7 @@ func (r *Replica) takeOver(inst *instance) {
 		own = inst.save.Value
 	case own == "":
 		inst.alone = true
-		if !inst.asking.on {
+		if !inst.asked() {
 			r.ask(inst)
 		}
 		inst.overdue = inst.wantsRound
