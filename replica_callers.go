@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -22,27 +23,44 @@ type call struct {
 // short wait for all that is long.
 const longMessage = 64 << 10
 
-// short reports whether c proposes a value that is not long: see flight.
-func (c *call) short() bool { return c.op == opPropose && len(c.value) < longMessage }
-
 // callers are the calls of one instance, in the order in which they came. Nothing that is done for one of them looks at all: whatever
 // many of them do, and in whatever order they end, it takes time in proportion to their number.
 type callers struct {
-	all    []call        // with holes where calls have ended, if there are manyCalls or more: opNone
-	wants  [opNone]int32 // how many of them want what
-	first  int32         // no call before it proposes
-	short  int32         // no call before it proposes a value that is not long
-	shorts int32         // how many of them do
-	values map[Value]int // how many of them propose what; nil: there were never manyCalls
+	all   []call // with holes where calls of a crowd have ended: opNone
+	crowd *crowd // nil: there were never manyCalls
 }
 
 // manyCalls is from how many calls on an instance has more than a list of them.
 const manyCalls = 32
 
+// A crowd knows of many calls what else a look at all of them would tell.
+type crowd struct {
+	wants  [opNone]int   // how many of them want what
+	first  int           // no call before it proposes
+	short  int           // no call before it proposes a value that is not long
+	values map[Value]int // how many of them propose what
+}
+
+// count counts a call that comes, or one that goes.
+func (w *crowd) count(c *call, by int) {
+	w.wants[c.op] += by
+	if c.op != opPropose {
+		return
+	}
+	if n := w.values[c.value] + by; n > 0 {
+		w.values[c.value] = n
+	} else {
+		delete(w.values, c.value)
+	}
+}
+
 // len returns how many calls there are.
 func (l *callers) len() (n int) {
-	for _, w := range l.wants {
-		n += int(w)
+	if l.crowd == nil {
+		return len(l.all)
+	}
+	for _, w := range l.crowd.wants {
+		n += w
 	}
 	return n
 }
@@ -50,62 +68,38 @@ func (l *callers) len() (n int) {
 // add adds a call, whose seq is above all others.
 func (l *callers) add(c call) {
 	l.all = append(l.all, c)
-	l.count(&c, 1)
-	if l.values == nil && len(l.all) >= manyCalls {
-		l.values = map[Value]int{}
+	switch {
+	case l.crowd != nil:
+		l.crowd.count(&c, 1)
+	case len(l.all) >= manyCalls:
+		l.crowd = &crowd{values: map[Value]int{}}
 		for i := range l.all {
-			l.countValue(&l.all[i], 1)
+			l.crowd.count(&l.all[i], 1)
 		}
-	} else {
-		l.countValue(&c, 1)
-	}
-}
-
-// count counts a call that comes, or one that goes.
-func (l *callers) count(c *call, by int32) {
-	l.wants[c.op] += by
-	if c.short() {
-		l.shorts += by
-	}
-}
-
-func (l *callers) countValue(c *call, by int) {
-	if l.values == nil || c.op != opPropose {
-		return
-	}
-	if n := l.values[c.value] + by; n > 0 {
-		l.values[c.value] = n
-	} else {
-		delete(l.values, c.value)
 	}
 }
 
 // find returns the call with that seq, which is there. It is valid until a call comes or goes.
-func (l *callers) find(seq uint64) *call {
+func (l *callers) find(seq uint64) *call { return &l.all[l.place(seq)] }
+
+func (l *callers) place(seq uint64) int {
 	i, _ := slices.BinarySearchFunc(l.all, seq, func(c call, seq uint64) int { return cmp.Compare(c.seq, seq) })
-	return &l.all[i]
+	return i
 }
 
 // remove takes out the call with that seq, which is there.
 func (l *callers) remove(seq uint64) call {
-	i, _ := slices.BinarySearchFunc(l.all, seq, func(c call, seq uint64) int { return cmp.Compare(c.seq, seq) })
+	i := l.place(seq)
 	c := l.all[i]
-	l.count(&c, -1)
-	l.countValue(&c, -1)
-	if len(l.all) < manyCalls {
+	if l.crowd == nil {
 		l.all = slices.Delete(l.all, i, i+1)
-		if i < int(l.first) {
-			l.first--
-		}
-		if i < int(l.short) {
-			l.short--
-		}
 		return c
 	}
+	l.crowd.count(&c, -1)
 	l.all[i] = call{op: opNone, seq: seq}
 	if 2*l.len() < len(l.all) {
 		l.all = slices.DeleteFunc(l.all, func(c call) bool { return c.op == opNone })
-		l.first, l.short = 0, 0
+		l.shrunk()
 	}
 	return c
 }
@@ -119,13 +113,25 @@ func (l *callers) take(match func(*call) bool) (taken []call) {
 		if !match(&c) {
 			return false
 		}
-		l.count(&c, -1)
-		l.countValue(&c, -1)
+		if l.crowd != nil {
+			l.crowd.count(&c, -1)
+		}
 		taken = append(taken, c)
 		return true
 	})
-	l.first, l.short = 0, 0
+	l.shrunk()
 	return taken
+}
+
+// shrunk is called when calls have moved to the front.
+func (l *callers) shrunk() {
+	if l.crowd == nil {
+		return
+	}
+	l.crowd.first, l.crowd.short = 0, 0
+	if len(l.all) == 0 {
+		l.crowd = nil
+	}
 }
 
 // clear takes out all.
@@ -144,36 +150,53 @@ func (l *callers) unused() callers {
 
 // proposes returns the first call that proposes, or nil. It is valid until a call comes or goes.
 func (l *callers) proposes() *call {
-	if l.wants[opPropose] == 0 {
-		return nil
+	if l.crowd != nil {
+		return l.from(&l.crowd.first, math.MaxInt)
 	}
-	for l.all[l.first].op != opPropose {
-		l.first++
-	}
-	return &l.all[l.first]
+	return l.from(new(int), math.MaxInt)
 }
 
 // proposesShort returns the first call that proposes a value that is not long, or nil. It is valid until a call comes or goes.
 func (l *callers) proposesShort() *call {
-	if l.shorts == 0 {
-		return nil
+	if l.crowd != nil {
+		return l.from(&l.crowd.short, longMessage)
 	}
-	for !l.all[l.short].short() {
-		l.short++
+	return l.from(new(int), longMessage)
+}
+
+// from returns the first call that proposes a value below so many bytes, or nil. None stands before at, which moves there.
+func (l *callers) from(at *int, bytes int) *call {
+	for ; *at < len(l.all); *at++ {
+		if c := &l.all[*at]; c.op == opPropose && len(c.value) < bytes {
+			return c
+		}
 	}
-	return &l.all[l.short]
+	return nil
 }
 
 // offers reports whether a call proposes v.
 func (l *callers) offers(v Value) bool {
-	if l.values != nil {
-		return l.values[v] > 0
+	if l.crowd != nil {
+		return l.crowd.values[v] > 0
 	}
 	return slices.ContainsFunc(l.all, func(c call) bool { return c.op == opPropose && c.value == v })
 }
 
 // reads reports whether a call reads.
-func (l *callers) reads() bool { return l.wants[opRead] > 0 }
+func (l *callers) reads() bool { return l.want(opRead) }
 
 // asks reports whether a call needs answers of its own, whatever attempt runs.
-func (l *callers) asks() bool { return l.wants[opRead]+l.wants[opReady] > 0 }
+func (l *callers) asks() bool { return l.want(opRead) || l.want(opReady) }
+
+// want reports whether a call is of that kind.
+func (l *callers) want(o op) bool {
+	if l.crowd != nil {
+		return l.crowd.wants[o] > 0
+	}
+	for i := range l.all {
+		if l.all[i].op == o {
+			return true
+		}
+	}
+	return false
+}

@@ -39,9 +39,13 @@ func (l *countedCallers) leave(t *testing.T, i int) {
 
 // firstPropose counts how far proposes has to look.
 func (l *countedCallers) firstPropose() *call {
-	before := l.first
+	crowd := l.crowd
+	if crowd == nil {
+		return l.proposes()
+	}
+	before := crowd.first
 	c := l.proposes()
-	l.work += int(l.first - before)
+	l.work += crowd.first - before
 	return c
 }
 

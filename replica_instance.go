@@ -96,8 +96,8 @@ func (inst *instance) wanted() bool {
 // by the one that it brought about; it needs an answer of its own beside the attempts of others, which may take long.
 func (inst *instance) wantsAnswer() bool {
 	l := &inst.calls
-	return l.wants[opWait] > 0 && inst.attempt.state == attemptNone || l.wants[opReady] > 0 ||
-		l.reads() && (inst.attempt.state == attemptNone || inst.attempt.purpose != forRead)
+	return l.want(opWait) && inst.attempt.state == attemptNone || l.want(opReady) ||
+		l.want(opRead) && (inst.attempt.state == attemptNone || inst.attempt.purpose != forRead)
 }
 
 // An arrival is a message that came before its instance was loaded.

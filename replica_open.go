@@ -113,7 +113,9 @@ func (r *Replica) drop(inst *instance) {
 	t.rooms[inst.room]--
 	r.dropHint(inst)
 	inst.forgetQuestion()
-	*inst = instance{arrivals: inst.arrivals[:0], calls: inst.calls.unused(), asking: inst.asking}
+	arrivals, calls, question := inst.arrivals[:0], inst.calls.unused(), inst.asking
+	*inst = instance{}
+	inst.arrivals, inst.calls, inst.asking = arrivals, calls, question
 	if len(t.free) < maxFree {
 		t.free = append(t.free, inst)
 	}

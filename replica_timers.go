@@ -29,14 +29,16 @@ func (t *timers) set(inst *instance, which alarm, at time.Duration) {
 
 // stop ends that alarm of inst, if it is set.
 func (t *timers) stop(inst *instance, which alarm) {
-	inst.alarms[which] = 0
-	t.plan(inst)
+	if inst.alarms[which] != 0 {
+		inst.alarms[which] = 0
+		t.plan(inst)
+	}
 }
 
 // stopAll ends all alarms of inst.
 func (t *timers) stopAll(inst *instance) {
 	inst.alarms = [alarms]time.Duration{}
-	t.plan(inst)
+	t.remove(&inst.timer)
 }
 
 // plan gives inst the place that its first alarm asks for.
@@ -51,7 +53,9 @@ func (t *timers) plan(inst *instance) {
 		t.remove(&inst.timer)
 		return
 	}
-	inst.timer.inst = inst
+	if inst.timer.inst == nil {
+		inst.timer.inst = inst
+	}
 	t.put(&inst.timer, first)
 }
 
