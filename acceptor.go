@@ -56,7 +56,7 @@ func (a Acceptor) accept(m Message) (Acceptor, Message, error) {
 		return a, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Ballot, Values: [2]Value{a.Value, m.Value},
 			Reason: "an acceptor was asked to accept two values in one ballot"}
 	}
-	if m.Ballot.Less(a.Promised) || m.Ballot.Round == 0 && !owns(m.Ballot, m.Instance) {
+	if m.Ballot.Less(a.Promised) || m.Ballot.Round == 0 && !OwnsRound(m.Ballot, m.Instance) {
 		return a, a.nack(m), nil
 	}
 	next := Acceptor{Promised: m.Ballot, Accepted: m.Ballot, Value: m.Value}

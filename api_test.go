@@ -198,12 +198,42 @@ var (
 	_ func(*paxos.Replica) (at time.Duration, ok bool)                       = (*paxos.Replica).Next
 	_ func(*paxos.Replica, *paxos.Output) bool                               = (*paxos.Replica).Take
 
-	_ = paxos.ReplicaConfig{State: paxos.ServerState{}, Nonce: uint64(0), Members: paxos.Members{}, Open: []string{}, Limits: paxos.Limits{},
+	_ = paxos.ReplicaConfig{ID: paxos.ServerID(0), State: paxos.ServerState{}, Nonce: uint64(0), Members: paxos.Members{}, Open: []string{}, Limits: paxos.Limits{},
 		Timing: paxos.Timing{}, Seed: uint64(0), Trace: false}
 	_ = paxos.CallID(uint64(0))
 	_ = paxos.Output{Send: []paxos.Packet{}, Save: &paxos.Batch{}, Load: []string{}, List: []paxos.ListAsk{{ID: uint64(0), After: uint64(0), Max: 0}}, Done: []paxos.Done{}, Index: uint64(0),
 		Faults: []*paxos.SafetyError{}, Events: []paxos.Event{}}
 	_ = paxos.Done{ID: paxos.CallID(0), Decision: paxos.Decision{}, OK: false, Err: error(nil)}
+)
+
+// What a host or a Storage of one's own needs of the words.
+var (
+	_ func(paxos.Limits) paxos.Limits                                   = paxos.Limits.WithDefaults
+	_ func(paxos.Limits) error                                          = paxos.Limits.Check
+	_ func(paxos.Timing) paxos.Timing                                   = paxos.Timing.WithDefaults
+	_ func(paxos.Timing) error                                          = paxos.Timing.Check
+	_ func(paxos.Members) error                                         = paxos.Members.Check
+	_ func(paxos.Members) paxos.Members                                 = paxos.Members.Clone
+	_ func(paxos.Members, paxos.ServerID) int                           = paxos.Members.Position
+	_ func(paxos.Members, paxos.ServerID) bool                          = paxos.Members.Has
+	_ func(paxos.Members) string                                        = paxos.Members.Voters
+	_ func(paxos.ServerState, paxos.ServerID, paxos.Members) error      = paxos.ServerState.Check
+	_ func(paxos.ServerState) (map[paxos.ServerID]uint64, error)        = paxos.ServerState.Stores
+	_ func(paxos.ServerState, paxos.ServerID, uint64) paxos.ServerState = paxos.ServerState.WithStore
+	_ func(paxos.Record, string) paxos.Decision                         = paxos.Record.Decision
+	_ func(string) error                                                = paxos.CheckName
+	_ func(string) error                                                = paxos.CheckInstance
+	_ func(string) (paxos.Owner, bool)                                  = paxos.OwnerOf
+	_ func(paxos.Ballot, string) bool                                   = paxos.OwnsRound
+	_ func(paxos.ServerID, uint64, uint64, string) (string, error)      = paxos.Minted
+	_ func(paxos.Quorum, bool) string                                   = paxos.QuorumNeeds
+	_ func(*paxos.Proposer) paxos.Value                                 = (*paxos.Proposer).Own
+	_ func(*paxos.Proposer) bool                                        = (*paxos.Proposer).Asking
+	_ func(*paxos.Proposer) paxos.Set                                   = (*paxos.Proposer).Accepted
+	_ func(*paxos.Proposer) paxos.Ballot                                = (*paxos.Proposer).Highest
+	_ func(paxos.Learner) (paxos.Ballot, paxos.Value)                   = paxos.Learner.Highest
+	_ func(paxos.Learner) bool                                          = paxos.Learner.IsZero
+	_                                                                   = paxos.Owner{Server: paxos.ServerID(0), Boot: uint64(0)}
 )
 
 // What the design calls comparable is: these are map keys.

@@ -45,7 +45,7 @@ func newMiniature(b testing.TB) *miniature {
 		require.NoError(b, paxos.Format(m.storages[i], id, members))
 		state, err := m.storages[i].Server()
 		require.NoError(b, err)
-		m.replicas[i], err = paxos.NewReplica(0, paxos.ReplicaConfig{State: state, Nonce: uint64(id), Members: members})
+		m.replicas[i], err = paxos.NewReplica(0, paxos.ReplicaConfig{ID: id, State: state, Nonce: uint64(id), Members: members})
 		require.NoError(b, err)
 	}
 	m.run(b)

@@ -23,9 +23,6 @@ var (
 	ErrIndex = errors.New("not an Index of this storage")
 )
 
-// errCancelled is what a Replica says of a call that its host cancelled. A Node puts the context's cause in its place.
-var errCancelled = context.Canceled
-
 // An OpError says how a call failed: which acceptors answered, which were silent, and how many were needed. It reads like
 //
 //	paxos: propose "lunch": no quorum in prepare: 1 of 3 acceptors answered, majority(3) needs 2 (silent: 2, 3): context deadline exceeded
@@ -47,7 +44,8 @@ type OpError struct {
 	// Save of the own vote. 0: it waits for neither, or for no longer than Timing.Phase.
 	Storage time.Duration
 
-	unsent bool // certain: no value of this call has left
+	// Unsent says that no value of this call has left this server, which is certain then: see Unknown.
+	Unsent bool
 }
 
 // Error reads as shown at OpError.
@@ -90,14 +88,8 @@ func (e *OpError) Error() string {
 func (e *OpError) Unwrap() error { return e.Err }
 
 // Unknown reports whether the call's value may still be chosen, or may have been chosen already. False: it is certain
-// that this call's value was never handed to any acceptor or transport, as a hint or in an Accept. An OpError that was made
-// outside this package is not certain of anything.
-func (e *OpError) Unknown() bool { return !e.unsent }
-
-// unsent returns the error of a call of which nothing has left.
-func unsent(o op, instance string, err error) *OpError {
-	return &OpError{Op: o.String(), Instance: shownName(instance), Err: err, unsent: true}
-}
+// that this call's value was never handed to any acceptor or transport, as a hint or in an Accept.
+func (e *OpError) Unknown() bool { return !e.Unsent }
 
 // Unknown reports whether a call that failed with err may have had an effect. It is false for nil and for an *OpError
 // that says so, and true for an error that this package knows nothing of.

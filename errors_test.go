@@ -19,16 +19,16 @@ func TestOpErrorText(t *testing.T) {
 		want string
 	}{
 		{"as in DESIGN", OpError{Op: "propose", Instance: "lunch", Phase: "prepare", Ballot: Ballot{1, 1},
-			Answered: []ServerID{1}, Silent: []ServerID{2, 3}, Quorum: needs(Majority(3), false), Err: context.DeadlineExceeded},
+			Answered: []ServerID{1}, Silent: []ServerID{2, 3}, Quorum: QuorumNeeds(Majority(3), false), Err: context.DeadlineExceeded},
 			`paxos: propose "lunch": no quorum in prepare: 1 of 3 acceptors answered, majority(3) needs 2 (silent: 2, 3): context deadline exceeded`},
 		{"refused and silent", OpError{Op: "propose", Instance: "lunch", Phase: "accept",
-			Answered: []ServerID{1, 4}, Refused: []ServerID{4}, Silent: []ServerID{9}, Quorum: needs(Majority(3), true), Err: context.Canceled},
+			Answered: []ServerID{1, 4}, Refused: []ServerID{4}, Silent: []ServerID{9}, Quorum: QuorumNeeds(Majority(3), true), Err: context.Canceled},
 			`paxos: propose "lunch": no quorum in accept: 2 of 3 acceptors answered, majority(3) needs 2 (refused: 4; silent: 9): context canceled`},
 		{"nobody is missing", OpError{Op: "read", Instance: "lunch", Phase: "query",
 			Answered: []ServerID{1, 2}, Quorum: "q", Err: ErrRounds},
 			`paxos: read "lunch": no rounds are left (in query: 2 of 2 acceptors answered, q)`},
 		{"the cause comes first", OpError{Op: "propose", Instance: "lunch", Phase: "prepare",
-			Answered: []ServerID{1, 4}, Refused: []ServerID{4}, Silent: []ServerID{9}, Quorum: needs(Majority(3), false), Err: fmt.Errorf("storage: %w", io.ErrShortWrite)},
+			Answered: []ServerID{1, 4}, Refused: []ServerID{4}, Silent: []ServerID{9}, Quorum: QuorumNeeds(Majority(3), false), Err: fmt.Errorf("storage: %w", io.ErrShortWrite)},
 			`paxos: propose "lunch": storage: short write (in prepare: 2 of 3 acceptors answered, majority(3) needs 2; refused: 4; silent: 9)`},
 		{"an end of the context with a cause", OpError{Op: "propose", Instance: "lunch", Phase: "prepare",
 			Silent: []ServerID{1}, Quorum: "q", Err: fmt.Errorf("%w: %w", context.Canceled, io.EOF)},
@@ -105,7 +105,7 @@ func TestOpErrorUnwraps(t *testing.T) {
 }
 
 func TestUnknown(t *testing.T) {
-	safe, exposed := &OpError{Op: "propose", Err: ErrBusy, unsent: true}, &OpError{Op: "propose", Err: ErrBusy}
+	safe, exposed := &OpError{Op: "propose", Err: ErrBusy, Unsent: true}, &OpError{Op: "propose", Err: ErrBusy}
 	assert.False(t, safe.Unknown())
 	assert.True(t, exposed.Unknown())
 	for _, c := range []struct {

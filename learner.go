@@ -65,5 +65,18 @@ func (l Learner) voters(b Ballot) (s Set) {
 	return s
 }
 
+// Highest returns the latest vote of all that were heard: that of the highest ballot. The ballot is zero if none was.
+func (l Learner) Highest() (b Ballot, v Value) {
+	for _, other := range l.votes {
+		if b.Less(other.ballot) {
+			b, v = other.ballot, other.value
+		}
+	}
+	return b, v
+}
+
+// IsZero reports whether l is the zero Learner, which is not usable.
+func (l Learner) IsZero() bool { return l.quorum == nil }
+
 // Chosen returns the chosen value; ok is false while none is known to be chosen.
 func (l Learner) Chosen() (v Value, ok bool) { return l.value, l.chosen }

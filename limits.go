@@ -18,12 +18,11 @@ type Limits struct {
 	Cache     int // decisions kept in memory for late questions: 4,096, and no more than 64 MiB of values
 }
 
-const (
-	minPacket   = 4 << 10 // of Limits.MaxPacket
-	packetExtra = 1 << 10 // what a packet holds at most beside the values and names that sizeOf counts
-)
+// minPacket is the least Limits.MaxPacket.
+const minPacket = 4 << 10
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults returns l with the default in place of each zero field.
+func (l Limits) WithDefaults() Limits {
 	for _, d := range []struct {
 		field *int
 		value int
@@ -38,7 +37,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-func (l Limits) check() error {
+// Check returns an error that names the first field that is out of range. It takes no zero field for its default: see WithDefaults.
+func (l Limits) Check() error {
 	for _, d := range []struct {
 		name             string
 		value, low, high int
@@ -69,7 +69,8 @@ type Timing struct {
 	Pull time.Duration
 }
 
-func (t Timing) withDefaults() Timing {
+// WithDefaults returns t with the default in place of each zero field.
+func (t Timing) WithDefaults() Timing {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
@@ -84,7 +85,9 @@ func (t Timing) withDefaults() Timing {
 	return t
 }
 
-func (t Timing) check() error {
+// Check returns an error that names the first field that is out of range: below 1 ms or above 1 hour. It takes no zero field for its
+// default: see WithDefaults.
+func (t Timing) Check() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration

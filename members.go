@@ -24,9 +24,9 @@ type Members struct {
 	Quorum Quorum
 }
 
-// check returns an error that names the field that is wrong.
-func (m Members) check() error {
-	if err := checkName(m.Cluster); err != nil {
+// Check returns an error that names the field that is wrong, or nil.
+func (m Members) Check() error {
+	if err := CheckName(m.Cluster); err != nil {
 		return fmt.Errorf("Members.Cluster: %w", err)
 	}
 	if n := len(m.Acceptors); n < 1 || n > MaxAcceptors {
@@ -42,7 +42,7 @@ func (m Members) check() error {
 		return fmt.Errorf("Members.Learners: %w", err)
 	}
 	for _, id := range m.Learners {
-		if m.position(id) >= 0 {
+		if m.Position(id) >= 0 {
 			return fmt.Errorf("Members.Learners: server %d is an acceptor too: acceptors learn anyway", id)
 		}
 	}
@@ -77,8 +77,8 @@ func (m Members) quorum() Quorum {
 	return m.Quorum
 }
 
-// position returns the acceptor's position, or -1.
-func (m Members) position(id ServerID) int {
+// Position returns the place of id in Acceptors, from 0, or -1 if it is no acceptor.
+func (m Members) Position(id ServerID) int {
 	i, ok := slices.BinarySearch(m.Acceptors, id)
 	if !ok {
 		return -1
@@ -86,13 +86,14 @@ func (m Members) position(id ServerID) int {
 	return i
 }
 
-// has reports whether id is a server of the cluster.
-func (m Members) has(id ServerID) bool {
-	return m.position(id) >= 0 || slices.Contains(m.Learners, id)
+// Has reports whether id is a server of the cluster.
+func (m Members) Has(id ServerID) bool {
+	return m.Position(id) >= 0 || slices.Contains(m.Learners, id)
 }
 
-// voters is the canonical text of the acceptors and the quorum, as a storage keeps it: "1,2,3 majority(3)".
-func (m Members) voters() string {
+// Voters returns the acceptors and the quorum in words, as [ServerState.Members] holds them: "1,2,3 majority(3)". Members that vote alike
+// have the same words.
+func (m Members) Voters() string {
 	var b strings.Builder
 	for i, id := range m.Acceptors {
 		if i > 0 {
@@ -105,7 +106,7 @@ func (m Members) voters() string {
 
 // String says in words what servers must agree on: the cluster, the acceptors and the quorum.
 func (m Members) String() string {
-	return fmt.Sprintf("cluster %q, acceptors %s", m.Cluster, m.voters())
+	return fmt.Sprintf("cluster %q, acceptors %s", m.Cluster, m.Voters())
 }
 
 // Fingerprint returns the number by which servers check, in every Packet, that they agree on cluster, acceptors and
@@ -115,8 +116,8 @@ func (m Members) Fingerprint() uint64 {
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
-// clone returns m with slices of its own and the default quorum filled in.
-func (m Members) clone() Members {
+// Clone returns m with slices of its own, and with the default in place of a nil Quorum.
+func (m Members) Clone() Members {
 	m.Acceptors, m.Learners, m.Quorum = slices.Clone(m.Acceptors), slices.Clone(m.Learners), m.quorum()
 	return m
 }

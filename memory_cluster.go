@@ -17,7 +17,7 @@ func MemoryCluster(n int) (nodes []*Node, stop func(), err error) {
 			node.Close()
 		}
 	}
-	if err := members.check(); err != nil {
+	if err := members.Check(); err != nil {
 		return nil, stop, fmt.Errorf("paxos: memory cluster of %d: %w", n, err)
 	}
 	network := NewMemoryNetwork()

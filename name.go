@@ -10,8 +10,8 @@ import (
 // "$" are reserved, but for those that Owned and Mint make.
 const MaxName = 255
 
-// checkName returns an error that says what is wrong with the name of an instance or a cluster.
-func checkName(name string) error {
+// CheckName returns an error that says what is wrong with the name of an instance or a cluster, or nil. For errors.Is it is ErrName.
+func CheckName(name string) error {
 	switch {
 	case name == "":
 		return nameError("name is empty")
@@ -47,12 +47,12 @@ func printable(name string) bool {
 	return true
 }
 
-// checkInstance is checkName for names that users give.
-func checkInstance(name string) error {
+// CheckInstance is CheckName for the name of an instance that a call may use: it refuses reserved names, too.
+func CheckInstance(name string) error {
 	if len(name) > 0 && name[0] == '$' {
-		if _, ok := ownerOf(name); !ok {
+		if _, ok := OwnerOf(name); !ok {
 			return nameError(fmt.Sprintf("name %q begins with $, which is reserved", name))
 		}
 	}
-	return checkName(name)
+	return CheckName(name)
 }

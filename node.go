@@ -122,15 +122,15 @@ type inbox struct {
 // to another server, or the storage to other members; the storage can't be read or written; ctx ended. Start never panics.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if t, ok := cfg.Transport.(SizedTransport); ok && cfg.Limits.MaxPacket == 0 {
-		cfg.Limits.MaxPacket = max(min(Limits{}.withDefaults().MaxPacket, t.MaxPacket()-packetExtra), minPacket)
+		cfg.Limits.MaxPacket = max(min(Limits{}.WithDefaults().MaxPacket, t.MaxPacket()-packetExtra), minPacket)
 	}
-	cfg.Limits, cfg.Timing = cfg.Limits.withDefaults(), cfg.Timing.withDefaults()
+	cfg.Limits, cfg.Timing = cfg.Limits.WithDefaults(), cfg.Timing.WithDefaults()
 	if err := cfg.check(); err != nil {
-		return nil, unsent(opStart, "", err)
+		return nil, failure(callStart, "", err)
 	}
 	stored, err := readStart(ctx, cfg)
 	if err != nil {
-		return nil, unsent(opStart, "", err)
+		return nil, failure(callStart, "", err)
 	}
 	n := newNode(cfg, stored)
 	n.run()
@@ -139,10 +139,10 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return n, nil
 	case <-n.stopped:
 		<-n.done
-		return nil, unsent(opStart, "", n.err)
+		return nil, failure(callStart, "", n.err)
 	case <-ctx.Done():
 		n.Close()
-		return nil, unsent(opStart, "", fmt.Errorf("the storage has not saved yet: %w", ctxError(ctx)))
+		return nil, failure(callStart, "", fmt.Errorf("the storage has not saved yet: %w", ctxError(ctx)))
 	}
 }
 
@@ -179,13 +179,13 @@ func readStorage(ctx context.Context, cfg Config) (r startRead, err error) {
 	if r.state.ID != cfg.ID && r.state != (ServerState{}) {
 		return r, fmt.Errorf("Config.ID: %d, but the storage belongs to server %d", cfg.ID, r.state.ID)
 	}
-	if err := r.state.check(cfg.Members); err != nil {
+	if err := r.state.Check(cfg.ID, cfg.Members); err != nil {
 		return r, err
 	}
 	if err := checkLast(cfg.Storage, r.state.Last); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
-	if r.open, err = undecided(ctx, cfg.Storage, cfg.Limits.mostLater()); err != nil {
+	if r.open, err = undecided(ctx, cfg.Storage, mostLater(cfg.Limits)); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
 	return r, nil
@@ -198,7 +198,7 @@ func newNode(cfg Config, stored startRead) *Node {
 	if cfg.Seed == 0 {
 		cfg.Seed = binary.LittleEndian.Uint64(random[8:])
 	}
-	r := newReplica(0, ReplicaConfig{State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
+	r := newReplica(0, ReplicaConfig{ID: cfg.ID, State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
 		Open: stored.open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
 	n := &Node{config: cfg, replica: r, boot: r.saves.state.Boot, origin: time.Now(), yield: runtime.Gosched, wake: make(chan struct{}, 1), booted: make(chan struct{}),
 		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers)), limits: make([]string, len(r.peers))}
@@ -228,20 +228,20 @@ func (c Config) check() error {
 	if t, ok := c.Transport.(IDTransport); ok && t.ID() != c.ID {
 		return fmt.Errorf("Config.Transport: it is server %d's, but Config.ID is %d", t.ID(), c.ID)
 	}
-	if err := c.Members.check(); err != nil {
+	if err := c.Members.Check(); err != nil {
 		return fmt.Errorf("Config.%w", err)
 	}
-	if !c.Members.has(c.ID) {
+	if !c.Members.Has(c.ID) {
 		return fmt.Errorf("Config.ID: server %d is not in Config.Members", c.ID)
 	}
-	if err := c.Limits.check(); err != nil {
+	if err := c.Limits.Check(); err != nil {
 		return fmt.Errorf("Config.%w", err)
 	}
-	if err := c.Timing.check(); err != nil {
+	if err := c.Timing.Check(); err != nil {
 		return fmt.Errorf("Config.%w", err)
 	}
 	if t, ok := c.Transport.(SizedTransport); ok {
-		if err := c.Limits.fit(t.MaxPacket()); err != nil {
+		if err := fit(c.Limits, t.MaxPacket()); err != nil {
 			return fmt.Errorf("Config.%w", err)
 		}
 	}

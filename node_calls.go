@@ -10,7 +10,7 @@ import (
 
 // A nodeCall is a caller who waits.
 type nodeCall struct {
-	op       op
+	op       string // one of those below
 	instance string
 	value    Value
 	id       CallID
@@ -18,6 +18,24 @@ type nodeCall struct {
 	status   Status
 	late     bool      // it was cancelled: the loop may still hold it
 	done     chan Done // holds one
+}
+
+// What calls are called in an OpError.
+const (
+	callPropose   = "propose"
+	callWait      = "wait"
+	callRead      = "read"
+	callReady     = "ready"
+	callPeek      = "peek"
+	callStatus    = "status"
+	callDecisions = "decisions"
+	callMint      = "mint"
+	callStart     = "start"
+)
+
+// failure returns the error of a call of which nothing has left.
+func failure(op, instance string, err error) *OpError {
+	return &OpError{Op: op, Instance: instance[:min(len(instance), MaxName)], Err: err, Unsent: true}
 }
 
 // slots gives each call that runs an ID that names its place, so that no map is needed to find it again.
@@ -58,12 +76,12 @@ func (s *slots) end(d Done) {
 // begin hands a call to the Replica, or answers it.
 func (n *Node) begin(now time.Duration, c *nodeCall) {
 	switch c.op {
-	case opPeek:
+	case callPeek:
 		var d Done
 		d.Decision, d.OK, c.known = n.replica.Peek(c.instance)
 		c.done <- d
 		return
-	case opStatus:
+	case callStatus:
 		c.status = n.replica.Status(now)
 		c.status.StorageWait, _ = n.storageWait()
 		c.done <- Done{}
@@ -71,13 +89,13 @@ func (n *Node) begin(now time.Duration, c *nodeCall) {
 	}
 	n.calls.add(c)
 	switch c.op {
-	case opPropose:
+	case callPropose:
 		n.replica.Propose(now, c.id, c.instance, c.value)
-	case opWait:
+	case callWait:
 		n.replica.Wait(now, c.id, c.instance)
-	case opRead:
+	case callRead:
 		n.replica.Read(now, c.id, c.instance)
-	case opReady:
+	case callReady:
 		n.replica.Ready(now, c.id)
 	}
 }
@@ -85,14 +103,14 @@ func (n *Node) begin(now time.Duration, c *nodeCall) {
 // do has the loop carry out a call, and waits for its end or for the end of ctx.
 func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 	if ctx.Err() != nil {
-		return Done{}, unsent(c.op, c.instance, ctxError(ctx))
+		return Done{}, failure(c.op, c.instance, ctxError(ctx))
 	}
 	n.mu.Lock()
 	var refused error
 	switch {
 	case n.closed:
 		refused = closedBy(n.err)
-	case c.op != opStatus && len(n.inbox.begin) >= n.config.Limits.MaxCalls:
+	case c.op != callStatus && len(n.inbox.begin) >= n.config.Limits.MaxCalls:
 		refused = fmt.Errorf("%d calls have not begun: %w", len(n.inbox.begin), ErrBusy)
 	default:
 		n.inbox.begin = append(n.inbox.begin, c)
@@ -100,7 +118,7 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 	}
 	n.mu.Unlock()
 	if refused != nil {
-		return Done{}, unsent(c.op, c.instance, refused)
+		return Done{}, failure(c.op, c.instance, refused)
 	}
 	signal(n.wake)
 	ended := ctx.Done()
@@ -124,7 +142,7 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (Done, error) {
 	signal(n.wake)
 	d := <-c.done
 	var failed *OpError
-	if errors.As(d.Err, &failed) && failed.Err == errCancelled {
+	if errors.As(d.Err, &failed) && failed.Err == context.Canceled {
 		own := *failed // Trace may hold the other
 		own.Err = ctxError(ctx)
 		d.Err = &own
@@ -141,12 +159,12 @@ func closedBy(own error) error {
 }
 
 // call is do with a nodeCall that is used again, unless the loop may still hold it.
-func (n *Node) call(ctx context.Context, o op, instance string, v Value) (d Done, known bool, err error) {
+func (n *Node) call(ctx context.Context, op, instance string, v Value) (d Done, known bool, err error) {
 	c, _ := n.spares.Get().(*nodeCall)
 	if c == nil {
 		c = &nodeCall{done: make(chan Done, 1)}
 	}
-	c.op, c.instance, c.value, c.id, c.known = o, instance, v, 0, false
+	c.op, c.instance, c.value, c.id, c.known = op, instance, v, 0, false
 	d, err = n.do(ctx, c)
 	known = c.known
 	if !c.late {
@@ -169,7 +187,7 @@ func (n *Node) call(ctx context.Context, o op, instance string, v Value) (d Done
 // Errors: ctx ended first; ErrClosed; ErrBusy; ErrTooLarge; ErrRounds; *SafetyError; ErrName; the storage's. After an
 // error with Unknown true the value may still be chosen, or may have been: propose again, or Wait, to learn.
 func (n *Node) Propose(ctx context.Context, instance string, v Value) (Decision, error) {
-	d, _, err := n.call(ctx, opPropose, instance, v)
+	d, _, err := n.call(ctx, callPropose, instance, v)
 	return d.Decision, err
 }
 
@@ -184,9 +202,9 @@ func (n *Node) Propose(ctx context.Context, instance string, v Value) (Decision,
 // It asks nobody and does not wait. Error: ErrName, as the result would be too long, or name is not valid UTF-8 or has control
 // characters.
 func (n *Node) Mint(name string) (string, error) {
-	minted, err := mint(n.config.ID, n.boot, n.mints.Add(1), name)
+	minted, err := Minted(n.config.ID, n.boot, n.mints.Add(1), name)
 	if err != nil {
-		return "", unsent(opMint, name, err)
+		return "", failure(callMint, name, err)
 	}
 	return minted, nil
 }
@@ -202,14 +220,14 @@ func (n *Node) Mint(name string) (string, error) {
 // Errors: ctx ended first, and the error says who was silent; ErrClosed; ErrBusy; ErrRounds; *SafetyError; ErrName; the
 // storage's. None of them is Unknown.
 func (n *Node) Read(ctx context.Context, instance string) (d Decision, ok bool, err error) {
-	done, _, err := n.call(ctx, opRead, instance, "")
+	done, _, err := n.call(ctx, callRead, instance, "")
 	return done.Decision, done.OK, err
 }
 
 // Wait returns the decision of the instance as soon as this server learns it, also if it was down when that was decided. It
 // proposes nothing, and so may wait for ever; ctx bounds it. Errors as for Propose; none of them is Unknown.
 func (n *Node) Wait(ctx context.Context, instance string) (Decision, error) {
-	d, _, err := n.call(ctx, opWait, instance, "")
+	d, _, err := n.call(ctx, callWait, instance, "")
 	return d.Decision, err
 }
 
@@ -218,34 +236,34 @@ func (n *Node) Wait(ctx context.Context, instance string) (Decision, error) {
 //
 // Errors: ErrName; ctx ended; ErrClosed; ErrBusy; the storage's.
 func (n *Node) Peek(ctx context.Context, instance string) (d Decision, ok bool, err error) {
-	if err := checkInstance(instance); err != nil {
-		return Decision{}, false, unsent(opPeek, instance, err)
+	if err := CheckInstance(instance); err != nil {
+		return Decision{}, false, failure(callPeek, instance, err)
 	}
-	done, known, err := n.call(ctx, opPeek, instance, "")
+	done, known, err := n.call(ctx, callPeek, instance, "")
 	if err != nil || known {
 		return done.Decision, done.OK, err
 	}
 	rec, err := n.lookUp(ctx, instance)
 	if err != nil {
-		return Decision{}, false, unsent(opPeek, instance, err)
+		return Decision{}, false, failure(callPeek, instance, err)
 	}
 	if !rec.Chosen {
 		return Decision{}, false, nil
 	}
-	return rec.decision(instance), true, nil
+	return rec.Decision(instance), true, nil
 }
 
 // Ready returns when a quorum of acceptors, enough for both phases, has answered this server since the call began, and the
 // start-up catch-up is done: this server has the decisions that the servers of a quorum had when it heard of them first. Errors:
 // ctx ended, and the error says who was silent; ErrClosed; ErrBusy.
 func (n *Node) Ready(ctx context.Context) error {
-	_, _, err := n.call(ctx, opReady, "", "")
+	_, _, err := n.call(ctx, callReady, "", "")
 	return err
 }
 
 // Status returns how the server is. After it stopped it returns how it was at the end.
 func (n *Node) Status() Status {
-	c := &nodeCall{op: opStatus, done: make(chan Done, 1)}
+	c := &nodeCall{op: callStatus, done: make(chan Done, 1)}
 	if _, err := n.do(context.Background(), c); err != nil {
 		<-n.stopped
 		return n.last
@@ -265,7 +283,7 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 			if err == nil {
 				err = fmt.Errorf("after is %d, and the last Index of this storage is %d: %w", after, shown, ErrIndex)
 			}
-			yield(Learned{}, unsent(opDecisions, "", err))
+			yield(Learned{}, failure(callDecisions, "", err))
 			return
 		}
 		for {
@@ -274,7 +292,7 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 				read, err := n.stretch(ctx, after, shown)
 				for _, learned := range read.learned {
 					if err := n.ended(ctx); err != nil {
-						yield(Learned{}, unsent(opDecisions, "", err))
+						yield(Learned{}, failure(callDecisions, "", err))
 						return
 					}
 					if !yield(learned, nil) {
@@ -282,7 +300,7 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 					}
 				}
 				if err != nil {
-					yield(Learned{}, unsent(opDecisions, "", err))
+					yield(Learned{}, failure(callDecisions, "", err))
 					return
 				}
 				after = read.end
@@ -293,10 +311,10 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[Learned, e
 			select {
 			case <-more:
 			case <-ctx.Done():
-				yield(Learned{}, unsent(opDecisions, "", ctxError(ctx)))
+				yield(Learned{}, failure(callDecisions, "", ctxError(ctx)))
 				return
 			case <-n.stopped:
-				yield(Learned{}, unsent(opDecisions, "", closedBy(n.err)))
+				yield(Learned{}, failure(callDecisions, "", closedBy(n.err)))
 				return
 			}
 		}

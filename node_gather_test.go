@@ -21,8 +21,8 @@ func TestNodeGathersBeforeASave(t *testing.T) {
 			m.Cluster = "test"
 			storage := NewMemoryStorage()
 			require.NoError(t, Format(storage, 1, m))
-			cfg := Config{ID: 1, Members: m, Storage: storage, Transport: quietTransport{}, Limits: Limits{}.withDefaults(),
-				Timing: Timing{}.withDefaults()}
+			cfg := Config{ID: 1, Members: m, Storage: storage, Transport: quietTransport{}, Limits: Limits{}.WithDefaults(),
+				Timing: Timing{}.WithDefaults()}
 			stored, err := readStart(t.Context(), cfg)
 			require.NoError(t, err)
 			n := newNode(cfg, stored)

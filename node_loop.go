@@ -472,7 +472,7 @@ func (n *Node) stop(err error) {
 		n.reportAll(&n.out)
 	}
 	for _, c := range in.begin {
-		c.done <- Done{Err: unsent(c.op, c.instance, err)}
+		c.done <- Done{Err: failure(c.op, c.instance, err)}
 	}
 	if !own {
 		n.saveLast()

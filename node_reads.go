@@ -252,7 +252,7 @@ func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64) (
 		case !rec.Chosen:
 			return s, fmt.Errorf("storage: load %q: its decision %d is missing", named.Instance, named.Index)
 		}
-		s.learned, s.end = append(s.learned, Learned{rec.decision(named.Instance), named.Index}), named.Index
+		s.learned, s.end = append(s.learned, Learned{rec.Decision(named.Instance), named.Index}), named.Index
 		if bytes += len(rec.Acceptor.Value); bytes >= stretchBytes {
 			return s, nil
 		}

@@ -1,7 +1,6 @@
 package paxos
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -36,7 +35,7 @@ func Owned(server ServerID, name string) string {
 	return "$" + strconv.FormatUint(uint64(server), 10) + "/" + name
 }
 
-// mintedName returns the name that Mint makes.
+// mintedName returns the name that Minted makes.
 func mintedName(server ServerID, boot, count uint64, name string) string {
 	var buf [3*20 + 4 + MaxName]byte // on the stack
 	b := append(buf[:0], '$')
@@ -49,36 +48,36 @@ func mintedName(server ServerID, boot, count uint64, name string) string {
 	return string(append(b, name...))
 }
 
-// An ownership is what the name of an owned instance says.
-type ownership struct {
-	server ServerID
-	boot   uint64 // the start of server that minted the name; 0: it was made by Owned
+// An Owner is what the name of an owned instance says: whose it is. See [Owned].
+type Owner struct {
+	Server ServerID
+	Boot   uint64 // which start of Server minted the name; 0: Owned made it
 }
 
-// ownerOf reads the name of an instance; ok is false if it names no owner.
-func ownerOf(name string) (o ownership, ok bool) {
+// OwnerOf reads the name of an instance. ok is false if it names no owner.
+func OwnerOf(name string) (o Owner, ok bool) {
 	if len(name) == 0 || name[0] != '$' {
-		return ownership{}, false
+		return Owner{}, false
 	}
 	server, rest, ok := cutNumber(name[1:])
 	if !ok || rest == "" || rest == "/" {
-		return ownership{}, false
+		return Owner{}, false
 	}
 	if rest[0] == '/' {
-		return ownership{ServerID(server), 0}, true
+		return Owner{ServerID(server), 0}, true
 	}
 	boot, rest, ok1 := cutPoint(rest)
 	_, rest, ok2 := cutPoint(rest)
 	if !ok1 || !ok2 || !strings.HasPrefix(rest, "/") {
-		return ownership{}, false
+		return Owner{}, false
 	}
-	return ownership{ServerID(server), boot}, true
+	return Owner{ServerID(server), boot}, true
 }
 
-// owns reports whether b is the round 0 that the owner of that instance may use.
-func owns(b Ballot, instance string) bool {
-	o, ok := ownerOf(instance)
-	return ok && b == Ballot{0, o.server}
+// OwnsRound reports whether b is the ballot of round 0 that the owner of that instance may use.
+func OwnsRound(b Ballot, instance string) bool {
+	o, ok := OwnerOf(instance)
+	return ok && b == Ballot{0, o.Server}
 }
 
 // cutPoint is cutNumber after a point.
@@ -102,13 +101,12 @@ func cutNumber(s string) (n uint64, rest string, ok bool) {
 	return n, s[end:], err == nil
 }
 
-// mint returns the name, unless it is none that a call would take.
-func mint(server ServerID, boot, count uint64, name string) (string, error) {
+// Minted returns the count-th name that a server mints in one of its starts, boot: see Node.Mint. name is its end, and may be empty.
+// The error is ErrName if no call would take the result: it is too long, or name is not valid UTF-8 or has control characters.
+func Minted(server ServerID, boot, count uint64, name string) (string, error) {
 	minted := mintedName(server, boot, count, name)
-	if err := checkName(minted); err != nil {
+	if err := CheckName(minted); err != nil {
 		return "", fmt.Errorf("minted %w", err)
 	}
 	return minted, nil
 }
-
-var errNotBooted = errors.New("the first Save, which counts this start, is not done")

@@ -12,7 +12,7 @@ import (
 func TestOwnedNames(t *testing.T) {
 	assert.Equal(t, "$1/lunch", Owned(1, "lunch"))
 	assert.Equal(t, "$18446744073709551615/a/b", Owned(math.MaxUint64, "a/b"))
-	for name, want := range map[string]ownership{
+	for name, want := range map[string]Owner{
 		"$1/lunch":       {1, 0},
 		"$10/lunch":      {10, 0},
 		"$1/$2/x":        {1, 0},
@@ -23,13 +23,13 @@ func TestOwnedNames(t *testing.T) {
 		"$3.10.100/$1/x": {3, 10},
 		"$18446744073709551615.18446744073709551615.18446744073709551615/x": {math.MaxUint64, math.MaxUint64},
 	} {
-		got, ok := ownerOf(name)
+		got, ok := OwnerOf(name)
 		assert.True(t, ok, name)
 		assert.Equal(t, want, got, name)
-		assert.NoError(t, checkInstance(name), name)
-		assert.True(t, owns(Ballot{0, want.server}, name), name)
-		for _, b := range []Ballot{{0, want.server - 1}, {0, want.server + 1}, {1, want.server}, {0, ServerID(want.boot)}} {
-			assert.Equal(t, b == Ballot{0, want.server}, owns(b, name), "%s %s", b, name)
+		assert.NoError(t, CheckInstance(name), name)
+		assert.True(t, OwnsRound(Ballot{0, want.Server}, name), name)
+		for _, b := range []Ballot{{0, want.Server - 1}, {0, want.Server + 1}, {1, want.Server}, {0, ServerID(want.Boot)}} {
+			assert.Equal(t, b == Ballot{0, want.Server}, OwnsRound(b, name), "%s %s", b, name)
 		}
 	}
 }
@@ -42,20 +42,20 @@ func TestOwnedNamesHaveOneSpelling(t *testing.T) {
 		"$1.5/x", "$1.5.7", "$1.5./x", "$1..7/x", "$.5.7/x", "$0.5.7/x", "$1.0.7/x", "$1.5.0/x", "$1.05.7/x", "$1.5.07/x", "$1.5.7.9/x",
 		"$1.5.7x/x", "$1.5.18446744073709551616/x", "$1,5,7/x", "$1.5.7 /x", "$$1/x", "$ready", "$conf/1",
 	} {
-		_, ok := ownerOf(name)
+		_, ok := OwnerOf(name)
 		assert.False(t, ok, name)
-		assert.ErrorContains(t, checkInstance(name), "begins with $, which is reserved", name)
-		assert.False(t, owns(Ballot{0, 1}, name), name)
+		assert.ErrorContains(t, CheckInstance(name), "begins with $, which is reserved", name)
+		assert.False(t, OwnsRound(Ballot{0, 1}, name), name)
 	}
 	for _, name := range []string{"", "1/x", "a$1/x", " $1/x", "x"} {
-		_, ok := ownerOf(name)
+		_, ok := OwnerOf(name)
 		assert.False(t, ok, name)
 	}
-	assert.ErrorIs(t, checkInstance(Owned(1, strings.Repeat("x", MaxName))), ErrTooLarge)
-	assert.ErrorContains(t, checkInstance(Owned(1, "a\nb")), "control character")
-	assert.ErrorContains(t, checkInstance(Owned(1, "\xff")), "not valid UTF-8")
-	assert.ErrorContains(t, checkInstance(Owned(0, "x")), "reserved")
-	assert.ErrorContains(t, checkInstance(Owned(1, "")), "reserved")
+	assert.ErrorIs(t, CheckInstance(Owned(1, strings.Repeat("x", MaxName))), ErrTooLarge)
+	assert.ErrorContains(t, CheckInstance(Owned(1, "a\nb")), "control character")
+	assert.ErrorContains(t, CheckInstance(Owned(1, "\xff")), "not valid UTF-8")
+	assert.ErrorContains(t, CheckInstance(Owned(0, "x")), "reserved")
+	assert.ErrorContains(t, CheckInstance(Owned(1, "")), "reserved")
 }
 
 // FuzzOwnerOf: what is read as an owner's name is written again just so, and as no other kind of name.
@@ -64,22 +64,22 @@ func FuzzOwnerOf(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		o, ok := ownerOf(name)
+		o, ok := OwnerOf(name)
 		if !ok {
 			require.Zero(t, o)
 			return
 		}
 		head, rest, _ := strings.Cut(name, "/")
-		require.NotZero(t, o.server)
-		if o.boot == 0 {
-			require.Equal(t, Owned(o.server, rest), name)
+		require.NotZero(t, o.Server)
+		if o.Boot == 0 {
+			require.Equal(t, Owned(o.Server, rest), name)
 			return
 		}
 		parts := strings.Split(head, ".")
 		require.Len(t, parts, 3)
 		count, _, ok := cutNumber(parts[2])
 		require.True(t, ok)
-		require.Equal(t, mintedName(o.server, o.boot, count, rest), name)
+		require.Equal(t, mintedName(o.Server, o.Boot, count, rest), name)
 	})
 }
 

@@ -110,7 +110,19 @@ func (p Proposer) promise(acceptor int, m Message) (Proposer, Message, error) {
 }
 
 // Ballot returns the attempt's ballot.
-func (p Proposer) Ballot() Ballot { return p.ballot }
+func (p *Proposer) Ballot() Ballot { return p.ballot }
+
+// Own returns the value that the attempt was made for: see [NewProposer].
+func (p *Proposer) Own() Value { return p.own }
+
+// Asking reports whether the Accept is out, so that the value is fixed.
+func (p *Proposer) Asking() bool { return p.asking }
+
+// Accepted returns which acceptors have voted in this ballot.
+func (p *Proposer) Accepted() Set { return p.accepted }
+
+// Highest returns the highest ballot in which the Promises so far report a vote, or the zero Ballot.
+func (p *Proposer) Highest() Ballot { return p.highest }
 
 // Value returns what the attempt asks the acceptors to accept, or would ask them if the Accept came out now.
 func (p Proposer) Value() Value {

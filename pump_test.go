@@ -115,7 +115,7 @@ func (p *pump) start(id ServerID) {
 		}
 	}
 	slices.Sort(open)
-	r, err := NewReplica(p.now, ReplicaConfig{State: *p.state[id], Nonce: p.lives, Members: p.members, Open: open,
+	r, err := NewReplica(p.now, ReplicaConfig{ID: id, State: *p.state[id], Nonce: p.lives, Members: p.members, Open: open,
 		Limits: p.limits, Timing: p.timing, Seed: p.seed, Trace: p.trace})
 	require.NoError(p.t, err)
 	p.replicas[id] = r
@@ -364,16 +364,16 @@ func newLedger(t require.TestingT, m Members) *ledger {
 	if m.Cluster == "" {
 		m.Cluster = "pump"
 	}
-	l := &ledger{t: t, members: m.clone(), state: map[ServerID]*ServerState{}, records: map[ServerID]map[string]Record{},
+	l := &ledger{t: t, members: m.Clone(), state: map[ServerID]*ServerState{}, records: map[ServerID]map[string]Record{},
 		values: map[ballotOf]Value{}, votes: map[ballotOf]Set{}, chosen: map[string]Value{}, used: map[ballotOf]ballotOf{}, index: map[[2]uint64]string{}}
 	for _, id := range l.ids() {
-		l.state[id] = &ServerState{Cluster: m.Cluster, ID: id, Store: 100 + uint64(id), Members: l.members.voters()}
+		l.state[id] = &ServerState{Cluster: m.Cluster, ID: id, Store: 100 + uint64(id), Members: l.members.Voters()}
 		l.records[id] = map[string]Record{}
 	}
 	for _, id := range l.ids() { // they have met
 		for _, other := range l.ids() {
 			if other != id {
-				l.state[id].Peers = withPeer(l.state[id].Peers, other, 100+uint64(other))
+				*l.state[id] = l.state[id].WithStore(other, 100+uint64(other))
 			}
 		}
 	}
@@ -415,7 +415,7 @@ func (l *ledger) putRecord(id ServerID, rec Record) {
 		require.False(l.t, a.Accepted.Less(old.Acceptor.Accepted), "%v: %+v after %+v", id, rec, old)
 	}
 	l.records[id][rec.Instance] = rec
-	if pos := l.members.position(id); pos >= 0 && !rec.Chosen && !a.Accepted.IsZero() {
+	if pos := l.members.Position(id); pos >= 0 && !rec.Chosen && !a.Accepted.IsZero() {
 		l.vote(pos, rec.Instance, a.Accepted, a.Value)
 	}
 }
@@ -434,7 +434,7 @@ func (l *ledger) leaves(p Packet) {
 			require.False(l.t, a.Promised.Less(m.Ballot), "I5: server %d: %v leaves, %+v is saved", p.From, m, rec)
 		case KindAccepted:
 			require.False(l.t, a.Promised.Less(m.Ballot) || !rec.Chosen && a.Accepted.Less(m.Ballot), "I5: server %d: %v leaves, %+v is saved", p.From, m, rec)
-			l.vote(l.members.position(p.From), m.Instance, m.Ballot, l.values[ballotOf{m.Instance, m.Ballot}])
+			l.vote(l.members.Position(p.From), m.Instance, m.Ballot, l.values[ballotOf{m.Instance, m.Ballot}])
 		case KindState:
 			require.False(l.t, a.Promised.Less(m.Promised) || !rec.Chosen && a.Accepted.Less(m.Accepted), "I5: server %d: %v leaves, %+v is saved", p.From, m, rec)
 		case KindPrepare, KindAccept:
@@ -467,13 +467,13 @@ func (l *ledger) use(b Ballot, what string, s *ServerState) {
 
 // useOwned checks an Accept of round 0: it is the owner's, who votes, and either of its very start or voted for on its disk.
 func (l *ledger) useOwned(b Ballot, instance string, s *ServerState) {
-	o, ok := ownerOf(instance)
-	require.True(l.t, ok && b == Ballot{0, o.server} && o.server == s.ID, "server %d uses round 0 of %q", s.ID, instance)
-	require.GreaterOrEqual(l.t, l.members.position(s.ID), 0, "server %d does not vote, and uses round 0 of %q", s.ID, instance)
-	if o.boot == 0 {
+	o, ok := OwnerOf(instance)
+	require.True(l.t, ok && b == Ballot{0, o.Server} && o.Server == s.ID, "server %d uses round 0 of %q", s.ID, instance)
+	require.GreaterOrEqual(l.t, l.members.Position(s.ID), 0, "server %d does not vote, and uses round 0 of %q", s.ID, instance)
+	if o.Boot == 0 {
 		require.False(l.t, l.records[s.ID][instance].Acceptor.Accepted.Less(b), "round 0 of %q leaves before the own vote is saved", instance)
 	} else {
-		require.Equal(l.t, s.Boot, o.boot, "round 0 of %q", instance)
+		require.Equal(l.t, s.Boot, o.Boot, "round 0 of %q", instance)
 	}
 }
 

@@ -273,8 +273,8 @@ func disjoint(q Quorum, s1, s2 Set) error {
 	return fmt.Errorf("paxos: quorum %s: phase-1 quorum %v and phase-2 quorum %v do not meet, so two values could be chosen", q, s1, s2)
 }
 
-// needs says in words what a phase of q wants, for errors: "majority(3) needs 2".
-func needs(q Quorum, phase2 bool) string {
+// QuorumNeeds says in words how many acceptors a phase of q needs, for errors: "majority(3) needs 2".
+func QuorumNeeds(q Quorum, phase2 bool) string {
 	counted, ok := q.(interface{ needs() (phase1, phase2 int) })
 	if !ok {
 		return q.String() + " is not reached"

@@ -208,7 +208,7 @@ func TestMajorityOfEverySize(t *testing.T) {
 		}
 		assert.Greater(t, 2*need, n, "%s: two that do not meet", q)
 		assert.LessOrEqual(t, 2*(need-1), n, "%s: needs more than it must", q)
-		assert.Equal(t, fmt.Sprintf("majority(%d) needs %d", n, need), needs(q, false))
+		assert.Equal(t, fmt.Sprintf("majority(%d) needs %d", n, need), QuorumNeeds(q, false))
 	}
 	for n, need := range map[int]int{1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 6: 4, 7: 4, 9: 5, 64: 33} {
 		assert.True(t, Majority(n).Phase1(All(need)), "%d of %d", need, n)
@@ -239,9 +239,9 @@ func TestQuorumText(t *testing.T) {
 		"majority(5) needs 3": Majority(5), "flexible(4,3,2) needs 3": flexible,
 		"weighted(3,0,65535) is not reached": weighted, "grid(2,3) is not reached": grid,
 	} {
-		assert.Equal(t, want, needs(q, false))
+		assert.Equal(t, want, QuorumNeeds(q, false))
 	}
-	assert.Equal(t, "flexible(4,3,2) needs 2", needs(flexible, true))
+	assert.Equal(t, "flexible(4,3,2) needs 2", QuorumNeeds(flexible, true))
 }
 
 // A foreignQuorum is one that the package does not know: counts, with a say in what CheckQuorum must find.

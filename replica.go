@@ -11,7 +11,7 @@ import (
 // NewReplica returns the Replica of a server that starts now. It fails if the configuration is wrong, with an error that
 // names the field, or if the storage's state belongs to another server, cluster or member list than c.Members.
 func NewReplica(now time.Duration, c ReplicaConfig) (*Replica, error) {
-	c.Limits, c.Timing = c.Limits.withDefaults(), c.Timing.withDefaults()
+	c.Limits, c.Timing = c.Limits.WithDefaults(), c.Timing.WithDefaults()
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("paxos: %w", err)
 	}
@@ -21,12 +21,12 @@ func NewReplica(now time.Duration, c ReplicaConfig) (*Replica, error) {
 // newReplica is NewReplica of a configuration that was checked, with its defaults filled in.
 func newReplica(now time.Duration, c ReplicaConfig) *Replica {
 	r := &Replica{
-		id: c.State.ID, members: c.Members.clone(), position: c.Members.position(c.State.ID), nonce: c.Nonce,
+		id: c.State.ID, members: c.Members.Clone(), position: c.Members.Position(c.State.ID), nonce: c.Nonce,
 		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), trace: c.Trace,
 		now: now, indexSaid: c.State.Last, byID: map[ServerID]*peer{}, calls: map[CallID]calling{}, rtt: c.Timing.Phase / 10,
 	}
 	r.quorum, r.print = r.members.Quorum, r.members.Fingerprint()
-	r.leastValue, r.unusual = r.limits.MaxValue, r.limits.takes() != Limits{}.withDefaults().takes()
+	r.leastValue, r.unusual = r.limits.MaxValue, takesOf(r.limits) != takesOf(Limits{}.WithDefaults())
 	r.addPeers()
 	r.table.init()
 	r.table.recents.room = uint64(r.limits.Cache)
@@ -234,8 +234,8 @@ func (r *Replica) oldest(most int) []OpenInstance {
 			continue
 		}
 		b := inst.save.Promised
-		if b.Less(inst.attempt.ballot) {
-			b = inst.attempt.ballot
+		if b.Less(inst.attempt.Ballot()) {
+			b = inst.attempt.Ballot()
 		}
 		l.add(OpenInstance{inst.name, r.now - inst.since, b, inst.calls.len(), inst.alone})
 	}

@@ -61,7 +61,7 @@ func (r *Replica) enter(inst *instance, b Ballot, own Value, why purpose) {
 		r.endAsking(inst)
 	}
 	a := &inst.attempt
-	a.exposed = a.exposed && a.own == own // what left in an earlier ballot has left
+	a.exposed = a.exposed && a.Own() == own // what left in an earlier ballot has left
 	a.Proposer = NewProposer(b, own, r.quorum)
 	a.state, a.purpose, a.began, a.asked, a.resends, a.holds = attemptRunning, why, r.now, r.now, 0, false
 	switch why {
@@ -92,13 +92,13 @@ func (r *Replica) prepareOf(inst *instance) Message {
 // leaves when the vote is durable: a later life that found no vote could ask for votes for another value.
 //
 // A hint is not needed, as the Accept has the value, nor is a round that was reserved.
-func (r *Replica) beginOwned(inst *instance, own Value, o ownership) {
+func (r *Replica) beginOwned(inst *instance, own Value, o Owner) {
 	r.enter(inst, Ballot{0, r.id}, own, forCalls)
 	r.counters.Owned++
 	r.exposed(inst)
 	accept := inst.attempt.Accept()
 	accept.Instance = inst.name
-	if inst.attempt.holds = o.boot == 0; !inst.attempt.holds {
+	if inst.attempt.holds = o.Boot == 0; !inst.attempt.holds {
 		r.toAcceptors(accept, 0)
 	}
 	r.ownStep(inst, accept)
@@ -185,7 +185,7 @@ func (r *Replica) answer(inst *instance, position int, from *peer, m Message) {
 	}
 	inst.saw(m.Promised)
 	a := &inst.attempt
-	if !a.running() || m.Ballot != a.ballot || inst.stopped != nil {
+	if !a.running() || m.Ballot != a.Ballot() || inst.stopped != nil {
 		return
 	}
 	next, accept, err := a.Step(position, m)
@@ -194,7 +194,7 @@ func (r *Replica) answer(inst *instance, position int, from *peer, m Message) {
 		return
 	}
 	a.Proposer = next
-	if a.holds && a.accepted.Has(r.position) {
+	if a.holds && a.Accepted().Has(r.position) {
 		r.letGo(inst)
 	}
 	switch {
@@ -215,7 +215,7 @@ func (r *Replica) askVotes(inst *instance, accept Message) {
 	r.measure(a)
 	a.asked = r.now
 	a.resends = 0
-	if accept.Value == a.own {
+	if accept.Value == a.Own() {
 		r.exposed(inst)
 	}
 	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
@@ -231,7 +231,7 @@ func (r *Replica) ask(inst *instance) {
 		return
 	}
 	q := inst.question()
-	if q.learner.quorum == nil {
+	if q.learner.IsZero() {
 		q.learner = NewLearner(r.quorum)
 	}
 	*q = asking{on: true, ballot: b, at: r.now, learner: q.learner, times: q.times + 1}
@@ -329,13 +329,8 @@ func (r *Replica) readAnswered(inst *instance) {
 
 // finish begins an attempt for the highest vote that the answers told of.
 func (r *Replica) finish(inst *instance) {
-	highest := vote{}
-	for _, v := range inst.asking.learner.votes {
-		if highest.ballot.Less(v.ballot) {
-			highest = v
-		}
-	}
-	r.begun(inst, highest.value, forRead)
+	_, v := inst.asking.learner.Highest()
+	r.begun(inst, v, forRead)
 }
 
 // ready ends the Ready calls if a quorum of both phases has answered, and this server has what the others had decided when
@@ -387,7 +382,7 @@ func (r *Replica) resend(inst *instance) {
 	a := &inst.attempt
 	m := a.Accept()
 	m.Instance = inst.name
-	if !a.asking {
+	if !a.Asking() {
 		m = r.prepareOf(inst)
 	}
 	if a.resends++; a.resends > 1 {
@@ -395,7 +390,7 @@ func (r *Replica) resend(inst *instance) {
 	}
 	r.counters.Resends++
 	switch err := r.tooLarge(len(a.Value())); {
-	case err != nil && a.asking:
+	case err != nil && a.Asking():
 		r.endStuck(inst, err)
 		if a.purpose == forTakeover {
 			r.abandon(inst) // until the next silence ends: what else is to be taken over wants room, too

@@ -422,7 +422,7 @@ func TestReplicaLongDecisionIsToldToWhoHasVoted(t *testing.T) {
 			}
 		}
 		p.propose(1, 1, "a", Value(strings.Repeat("x", c.size)))
-		b := p.replicas[1].table.byName["a"].attempt.ballot
+		b := p.replicas[1].table.byName["a"].attempt.Ballot()
 		hear(2, fmt.Sprintf("promise %s @a", b))
 		hear(2, fmt.Sprintf("accepted %s @a", b))
 		require.Len(t, p.done, 1)

@@ -1,6 +1,8 @@
 package paxos
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,7 +14,7 @@ import (
 // accepted there before; ErrBusy; ErrRounds; *SafetyError; each in an *OpError.
 func (r *Replica) Propose(now time.Duration, id CallID, instance string, v Value) {
 	r.input(now)
-	err := checkInstance(instance)
+	err := CheckInstance(instance)
 	if err == nil && len(v) > r.limits.MaxValue {
 		err = fmt.Errorf("value has %d bytes, at most %d are allowed: %w", len(v), r.limits.MaxValue, ErrTooLarge)
 	}
@@ -23,7 +25,7 @@ func (r *Replica) Propose(now time.Duration, id CallID, instance string, v Value
 // know, at once and then again after each Timing.Silence, but proposes nothing. Errors as for Propose.
 func (r *Replica) Wait(now time.Duration, id CallID, instance string) {
 	r.input(now)
-	r.call(call{id: id, op: opWait}, instance, checkInstance(instance))
+	r.call(call{id: id, op: opWait}, instance, CheckInstance(instance))
 }
 
 // Read asks whether the instance was decided when the call began. The call ends with the decision, or, with OK false and
@@ -31,7 +33,7 @@ func (r *Replica) Wait(now time.Duration, id CallID, instance string) {
 // decide nothing yet, it finishes the instance first. Errors as for Propose; none of them is Unknown.
 func (r *Replica) Read(now time.Duration, id CallID, instance string) {
 	r.input(now)
-	r.call(call{id: id, op: opRead}, instance, checkInstance(instance))
+	r.call(call{id: id, op: opRead}, instance, CheckInstance(instance))
 }
 
 // Ready asks for proof that a quorum of both phases answers, and for what the servers of one had decided when this one
@@ -66,13 +68,15 @@ func (r *Replica) Mint(name string) (string, error) {
 	if !r.saves.booted {
 		return "", unsent(opMint, name, errNotBooted)
 	}
-	minted, err := mint(r.id, r.saves.state.Boot, r.mints+1, name)
+	minted, err := Minted(r.id, r.saves.state.Boot, r.mints+1, name)
 	if err != nil {
 		return "", unsent(opMint, name, err)
 	}
 	r.mints++
 	return minted, nil
 }
+
+var errNotBooted = errors.New("the first Save, which counts this start, is not done")
 
 // call begins a call, or ends it at once.
 func (r *Replica) call(c call, name string, err error) {
@@ -102,7 +106,7 @@ func (r *Replica) call(c call, name string, err error) {
 	r.called++
 	c.seq = r.called
 	r.calls[c.id] = calling{inst, c.seq}
-	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.own == c.value
+	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.Own() == c.value
 	c.since = r.rounds.last
 	if q := inst.asking; inst.asked() && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
 		*q = asking{learner: q.learner} // what was answered may have changed since: ask at once
@@ -148,7 +152,7 @@ func (r *Replica) Cancel(now time.Duration, id CallID) {
 		return
 	}
 	inst := c.instance
-	r.cut(c, errCancelled)
+	r.cut(c, context.Canceled)
 	r.withdraw(inst)
 	if inst.asked() && inst.calls.len() == 0 {
 		r.endAsking(inst)
@@ -159,7 +163,7 @@ func (r *Replica) Cancel(now time.Duration, id CallID) {
 // withdraw ends the attempt of inst if its value has not left and no call offers it any more. Its caller has heard that
 // the value never left, so it must not leave from now on either.
 func (r *Replica) withdraw(inst *instance) {
-	if a := &inst.attempt; a.running() && a.purpose == forCalls && !a.asking && !a.exposed && !inst.calls.offers(a.own) {
+	if a := &inst.attempt; a.running() && a.purpose == forCalls && !a.Asking() && !a.exposed && !inst.calls.offers(a.Own()) {
 		r.abandon(inst)
 	}
 }
@@ -213,7 +217,7 @@ func (r *Replica) askTakers(inst *instance) {
 	a := &inst.attempt
 	switch {
 	case !a.running() || len(a.Value()) <= r.leastValue:
-	case a.highest.IsZero() && a.purpose != forRead && r.tooLarge(len(a.own)) != nil:
+	case a.Highest().IsZero() && a.purpose != forRead && r.tooLarge(len(a.Own())) != nil:
 		r.abandon(inst)
 	default:
 		a.resends = 0

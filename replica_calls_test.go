@@ -411,7 +411,7 @@ func TestReplicaUnknownOverBallots(t *testing.T) {
 	p.hear(1, 2, msg(t, "nack 1.1 above 5.2 @lunch"))
 	p.hear(1, 3, msg(t, "nack 1.1 above 5.2 @lunch"))
 	p.pass(time.Minute)
-	require.Equal(t, Ballot{6, 1}, p.replicas[1].table.byName["lunch"].attempt.ballot, "a ballot that has handed out nothing")
+	require.Equal(t, Ballot{6, 1}, p.replicas[1].table.byName["lunch"].attempt.Ballot(), "a ballot that has handed out nothing")
 	p.propose(1, 2, "lunch", "burger")
 	p.replicas[1].Cancel(p.now, 2)
 	p.run()

@@ -235,7 +235,7 @@ func (c *chaos) start(id ServerID) {
 		}
 	}
 	slices.Sort(open)
-	r, err := NewReplica(c.now, ReplicaConfig{State: *c.state[id], Nonce: c.lives[id], Members: c.members, Open: open, Limits: c.limits, Seed: 7})
+	r, err := NewReplica(c.now, ReplicaConfig{ID: id, State: *c.state[id], Nonce: c.lives[id], Members: c.members, Open: open, Limits: c.limits, Seed: 7})
 	require.NoError(c.t, err)
 	c.replicas[id] = r
 	c.take(id)

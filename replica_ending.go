@@ -11,7 +11,7 @@ import (
 // has not come is told when it does, or would ask for what is about to arrive.
 func (r *Replica) chosen(inst *instance) {
 	r.quorumAnswers(true)
-	b, v := inst.attempt.ballot, inst.attempt.Value()
+	b, v := inst.attempt.Ballot(), inst.attempt.Value()
 	if b.Round == 0 {
 		r.measure(&inst.attempt) // its only one
 	}
@@ -20,7 +20,7 @@ func (r *Replica) chosen(inst *instance) {
 		switch to := &r.peers[i]; {
 		case to.position < 0:
 			r.send(to, Message{Kind: KindDecided, Instance: inst.name, Ballot: b, Value: v})
-		case len(v) >= longMessage && !inst.attempt.accepted.Has(to.position):
+		case len(v) >= longMessage && !inst.attempt.Accepted().Has(to.position):
 			inst.owed = inst.owed.With(to.position)
 		default:
 			r.send(to, Message{Kind: KindChosen, Instance: inst.name, Ballot: b})
@@ -224,7 +224,7 @@ func (r *Replica) ended(id CallID, name string, d Decision, err error) {
 // opError says how far call c of inst came.
 func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 	e := unsent(c.op, inst.name, err)
-	e.unsent = !c.exposed
+	e.Unsent = !c.exposed
 	if errors.Is(err, ErrTooLarge) {
 		return e // no acceptor was waited for
 	}
@@ -236,19 +236,19 @@ func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 	case c.op == opRead && inst.asked():
 		e.Phase, e.Ballot = "query", inst.asking.ballot
 		answered = inst.asking.answered
-		e.Quorum = needs(r.quorum, false)
+		e.Quorum = QuorumNeeds(r.quorum, false)
 	case a.running():
 		e.Phase, e.Ballot = a.phase(), a.Ballot()
 		answered, refused = a.Answered(), a.Refused()
-		e.Quorum = needs(r.quorum, a.asking)
+		e.Quorum = QuorumNeeds(r.quorum, a.Asking())
 	case a.state == attemptBackoff:
-		e.Phase, e.Ballot = "backoff", a.ballot
+		e.Phase, e.Ballot = "backoff", a.Ballot()
 		answered, refused = a.Answered(), a.Refused()
-		e.Quorum = needs(r.quorum, false)
+		e.Quorum = QuorumNeeds(r.quorum, false)
 	case inst.asked():
 		e.Phase, e.Ballot = "query", inst.asking.ballot
 		answered = inst.asking.answered
-		e.Quorum = needs(r.quorum, false)
+		e.Quorum = QuorumNeeds(r.quorum, false)
 	default:
 		if inst.wantsRound {
 			e.Storage = r.late(r.now - r.saveWait())

@@ -29,8 +29,8 @@ func (r *Replica) leaveLine(inst *instance) {
 
 // fly counts the value of an attempt that begins.
 func (r *Replica) fly(a *attempt) {
-	if len(a.own) >= longMessage {
-		a.flies = len(a.own)
+	if len(a.Own()) >= longMessage {
+		a.flies = len(a.Own())
 		r.flight.bytes += a.flies
 	}
 }
@@ -46,7 +46,7 @@ func (r *Replica) land(a *attempt) {
 // patience is how long an attempt waits for the answers of a phase before it asks again: longer where its value is long, and such
 // values take long.
 func (r *Replica) patience(a *attempt) time.Duration {
-	if len(a.own) < longMessage && len(a.value) < longMessage {
+	if len(a.Own()) < longMessage && len(a.Value()) < longMessage {
 		return r.timing.Phase
 	}
 	return max(r.timing.Phase, min(4*r.flight.took, r.timing.MaxBackoff))

@@ -43,7 +43,7 @@ func TestReplicaLongValuesWaitInLine(t *testing.T) {
 		require.Len(t, names, min(8, waiting+len(names)))
 		first := names[0]
 		order = append(order, first)
-		b := p.replicas[1].table.byName[first].attempt.ballot
+		b := p.replicas[1].table.byName[first].attempt.Ballot()
 		p.hear(1, 2, Message{Kind: KindPromise, Instance: first, Ballot: b})
 		p.hear(1, 2, Message{Kind: KindAccepted, Instance: first, Ballot: b})
 	}
@@ -169,7 +169,7 @@ func TestReplicaShortValueDoesNotWaitInLine(t *testing.T) {
 	require.Equal(t, 1, waiting)
 	p.propose(1, 101, "x", "short")
 	require.Equal(t, attemptRunning, p.replicas[1].table.byName["x"].attempt.state)
-	b := p.replicas[1].table.byName["x"].attempt.ballot
+	b := p.replicas[1].table.byName["x"].attempt.Ballot()
 	p.hear(1, 2, Message{Kind: KindPromise, Instance: "x", Ballot: b})
 	p.hear(1, 2, Message{Kind: KindAccepted, Instance: "x", Ballot: b})
 	assert.Equal(t, Value("short"), p.value(100))
@@ -195,8 +195,8 @@ func TestReplicaLongValuesThatAreStuckMakeRoom(t *testing.T) {
 
 // One vote that came late does not make a server patient for long.
 func TestReplicaPatienceForgets(t *testing.T) {
-	r := &Replica{timing: Timing{}.withDefaults()}
-	a := attempt{Proposer: Proposer{own: longValue(0)}}
+	r := &Replica{timing: Timing{}.WithDefaults()}
+	a := attempt{Proposer: NewProposer(Ballot{1, 1}, longValue(0), Majority(3))}
 	r.now = time.Hour
 	r.voted(&a)
 	n := 0
@@ -224,7 +224,7 @@ func TestReplicaPatienceWithLongValues(t *testing.T) {
 		before := r.counters.Resends
 		id := CallID(p.now + 1)
 		p.propose(1, id, name, v)
-		b := r.table.byName[name].attempt.ballot
+		b := r.table.byName[name].attempt.Ballot()
 		p.hear(1, 2, Message{Kind: KindPromise, Instance: name, Ballot: b})
 		p.pass(votes)
 		p.hear(1, 2, Message{Kind: KindAccepted, Instance: name, Ballot: b})
@@ -239,6 +239,6 @@ func TestReplicaPatienceWithLongValues(t *testing.T) {
 	assert.Zero(t, resends("c", longValue(0), slow))
 	assert.Equal(t, uint64(1), resends("d", "short", slow))
 	r.flight.took = time.Hour
-	a := attempt{Proposer: Proposer{own: longValue(0)}}
+	a := attempt{Proposer: NewProposer(Ballot{1, 1}, longValue(0), Majority(3))}
 	assert.Equal(t, r.timing.MaxBackoff, r.patience(&a))
 }

@@ -142,7 +142,7 @@ func (y *typer) start() {
 	slices.Sort(open)
 	var err error
 	how := y.next()
-	y.r, err = NewReplica(y.now, ReplicaConfig{State: *y.state[1], Nonce: y.lives, Members: y.members, Open: open, Trace: how%2 == 0,
+	y.r, err = NewReplica(y.now, ReplicaConfig{ID: y.state[1].ID, State: *y.state[1], Nonce: y.lives, Members: y.members, Open: open, Trace: how%2 == 0,
 		Limits: Limits{MaxValue: 8, MaxHint: 4, MaxOpen: []int{1, 2, 6}[how/2%3], MaxCalls: 12, Cache: 2, MaxPacket: 4 << 10, MaxBatch: 4 << 10}})
 	require.NoError(y.t, err)
 }

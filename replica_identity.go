@@ -33,13 +33,13 @@ const (
 
 // meet notes the Stores of the peers that s names. What s says of pulls names Stores too: of a version that stored no more than that.
 func (r *Replica) meet(s *ServerState) {
-	stores, _ := parsePeers(s.Peers) // they were checked
+	stores, _ := s.Stores() // they were checked
 	pulls, _ := parsePulled(s.Pulled)
 	for i := range r.peers {
 		p := &r.peers[i]
 		if p.store = stores[p.id]; p.store == 0 && pulls[p.id].store != 0 {
 			p.store = pulls[p.id].store
-			s.Peers = withPeer(s.Peers, p.id, p.store)
+			*s = s.WithStore(p.id, p.store)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func (r *Replica) met(from *peer, p *Packet) bool {
 		return true
 	case from.store == 0:
 		from.store, from.storing = p.Store, r.saves.begun+1 // the next Save holds it
-		r.saves.state.Peers = withPeer(r.saves.state.Peers, from.id, p.Store)
+		r.saves.state = r.saves.state.WithStore(from.id, p.Store)
 		r.saves.stateChanged, r.saves.urgent = true, true
 		r.strange.peers++
 		r.holdPacket(from, p)

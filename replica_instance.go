@@ -259,7 +259,7 @@ func (a *attempt) promised() Set {
 }
 
 func (a *attempt) phase() string {
-	if a.asking {
+	if a.Asking() {
 		return "accept"
 	}
 	return "prepare"
@@ -269,7 +269,7 @@ func (a *attempt) phase() string {
 // others may be enough, or the acceptors did not answer twice, and may be of a version that knows of no owners. A ballot
 // with a phase 1 needs neither. For the same reason, none but the first attempt is in round 0.
 func (a *attempt) outlived() bool {
-	return a.running() && a.ballot.Round == 0 && (a.holds || a.resends > 0)
+	return a.running() && a.Ballot().Round == 0 && (a.holds || a.resends > 0)
 }
 
 // asking is a question to all acceptors about one instance: what have you promised and accepted? Its ballot is fresh and

@@ -12,8 +12,8 @@ import (
 // takes is an error of the call that proposes it, and no packet is longer than its receiver takes. What was not said is unknown,
 // and nothing is refused for it.
 
-// takes is what a server with these limits takes.
-func (l Limits) takes() takes { return takes{l.MaxValue, l.MaxPacket} }
+// takesOf returns what a server with these limits takes.
+func takesOf(l Limits) takes { return takes{l.MaxValue, l.MaxPacket} }
 
 // parseTakes reads the text of a Limits; a later version may have appended to it.
 func parseTakes(v Value) (t takes, ok bool) {
@@ -33,7 +33,7 @@ func (r *Replica) exchangeLimits(p *peer, first bool) {
 		p.takes, p.limitsTold = takes{}, false
 		r.noteLimits(p)
 	}
-	if own := r.limits.takes(); r.unusual || p.takes != own && p.takes != (takes{}) {
+	if own := takesOf(r.limits); r.unusual || p.takes != own && p.takes != (takes{}) {
 		r.tellLimits(p, r.timing.Pull)
 	}
 }
@@ -44,12 +44,12 @@ func (r *Replica) tellLimits(to *peer, within time.Duration) {
 		return
 	}
 	to.limitsTold, to.limitsAt = true, r.now
-	r.send(to, Message{Kind: KindLimits, Value: r.limits.takes().text()})
+	r.send(to, Message{Kind: KindLimits, Value: takesOf(r.limits).text()})
 }
 
 // noteLimits works out what follows from what a peer takes.
 func (r *Replica) noteLimits(p *peer) {
-	own := r.limits.takes()
+	own := takesOf(r.limits)
 	p.maxPacket = own.packet
 	if p.takes.packet > 0 {
 		p.maxPacket = min(p.maxPacket, p.takes.packet)
@@ -96,7 +96,7 @@ func (r *Replica) tooLarge(bytes int) error {
 			words = append(words, fmt.Sprintf("server %d takes %d at most", p.id, p.takes.value))
 		}
 	}
-	return fmt.Errorf("value has %d bytes; by its Limits.MaxValue, %s; %s: %w", bytes, strings.Join(words, ", "), needs(r.quorum, true), ErrTooLarge)
+	return fmt.Errorf("value has %d bytes; by its Limits.MaxValue, %s; %s: %w", bytes, strings.Join(words, ", "), QuorumNeeds(r.quorum, true), ErrTooLarge)
 }
 
 // endTooLargeIn ends the calls of inst whose turn it is to be proposed, and that can get no quorum. Those behind another wait for
@@ -131,8 +131,11 @@ func (r *Replica) endUnlearned(inst *instance, bytes int) {
 	r.endAttempt(inst)
 }
 
+// packetExtra is what a packet holds at most beside the values and names that sizeOf counts.
+const packetExtra = 1 << 10
+
 // fit returns an error if packets of so many bytes are too small for what a server with these limits sends.
-func (l Limits) fit(most int) error {
+func fit(l Limits, most int) error {
 	for _, d := range []struct {
 		name  string
 		value int
@@ -160,14 +163,14 @@ const (
 )
 
 // mostWork is how many instances may be in the room work.
-func (l Limits) mostWork() int { return max(l.MaxOpen, minWork) }
+func mostWork(l Limits) int { return max(l.MaxOpen, minWork) }
 
 // mostOwn is how many instances may be in the room own.
-func (l Limits) mostOwn() int { return max(l.MaxOpen, minOwn) }
+func mostOwn(l Limits) int { return max(l.MaxOpen, minOwn) }
 
 // mostTakeovers is how many instances may be taken over at a time.
-func (l Limits) mostTakeovers() int { return min(maxTakeovers, max(l.MaxOpen, minTakeovers)) }
+func mostTakeovers(l Limits) int { return min(maxTakeovers, max(l.MaxOpen, minTakeovers)) }
 
 // mostLater is how many instances are remembered that are to be finished later: of those that the storage held undecided at the start,
 // and of those that have left memory.
-func (l Limits) mostLater() int { return 16 * max(l.MaxOpen, 256) }
+func mostLater(l Limits) int { return 16 * max(l.MaxOpen, 256) }

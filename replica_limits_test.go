@@ -104,7 +104,7 @@ func TestReplicaLimitsEndCallsTogether(t *testing.T) {
 		assert.False(t, err.Unknown())
 	}
 	r := p.replicas[1]
-	assert.Equal(t, Value("short"), r.table.byName["lunch"].attempt.own)
+	assert.Equal(t, Value("short"), r.table.byName["lunch"].attempt.Own())
 	assert.Len(t, r.calls, 1)
 	checkTables(t, r)
 }
@@ -221,13 +221,13 @@ func TestReplicaBadLimits(t *testing.T) {
 
 // Limits that its Transport can't carry are an error of Start, with both values; the default gives way.
 func TestLimitsFitTheTransport(t *testing.T) {
-	l := Limits{}.withDefaults()
-	assert.NoError(t, l.fit(4<<20+64<<10))
-	assert.EqualError(t, l.fit(1<<20), "Limits.MaxValue: 1048576, but the Transport takes packets of 1048576 bytes at most: want 1047552 at most here, or 1049600 there at least")
-	assert.ErrorContains(t, l.fit(2<<20), "Limits.MaxPacket: 4194304, but")
-	small := Limits{MaxValue: 10, MaxPacket: 4 << 10}.withDefaults()
-	assert.EqualError(t, small.fit(64<<10), "Transport: it takes packets of 65536 bytes at most: want 66560 at least")
-	assert.NoError(t, small.fit(65<<10))
+	l := Limits{}.WithDefaults()
+	assert.NoError(t, fit(l, 4<<20+64<<10))
+	assert.EqualError(t, fit(l, 1<<20), "Limits.MaxValue: 1048576, but the Transport takes packets of 1048576 bytes at most: want 1047552 at most here, or 1049600 there at least")
+	assert.ErrorContains(t, fit(l, 2<<20), "Limits.MaxPacket: 4194304, but")
+	small := Limits{MaxValue: 10, MaxPacket: 4 << 10}.WithDefaults()
+	assert.EqualError(t, fit(small, 64<<10), "Transport: it takes packets of 65536 bytes at most: want 66560 at least")
+	assert.NoError(t, fit(small, 65<<10))
 }
 
 // A hint that no quorum takes gets no vote: its server would have to propose it from then on.
@@ -275,12 +275,12 @@ func TestReplicaTakeoversThatAreTooLargeLeaveRoom(t *testing.T) {
 	r := p.replicas[1]
 	promise := func() {
 		for _, name := range slices.Sorted(maps.Keys(r.table.byName)) {
-			if a := &r.table.byName[name].attempt; a.running() && !a.asking {
-				p.hear(1, 2, Message{Kind: KindPromise, Instance: name, Ballot: a.ballot, Promised: a.ballot})
+			if a := &r.table.byName[name].attempt; a.running() && !a.Asking() {
+				p.hear(1, 2, Message{Kind: KindPromise, Instance: name, Ballot: a.Ballot(), Promised: a.Ballot()})
 			}
 		}
 	}
-	for i := range r.limits.mostTakeovers() {
+	for i := range mostTakeovers(r.limits) {
 		p.hear(1, 2, Message{Kind: KindAccept, Instance: fmt.Sprint("large/", i), Ballot: Ballot{1, 2}, Value: long(101)})
 	}
 	for range 100 {
@@ -295,5 +295,5 @@ func TestReplicaTakeoversThatAreTooLargeLeaveRoom(t *testing.T) {
 		checkTables(t, r)
 	}
 	assert.Contains(t, strings.Join(p.sent, "\n"), `"v" @lunch`)
-	assert.Less(t, r.takeovers, r.limits.mostTakeovers())
+	assert.Less(t, r.takeovers, mostTakeovers(r.limits))
 }

@@ -140,7 +140,7 @@ func checkTables(t require.TestingT, r *Replica) {
 
 // checkEvicted checks what stays of instances that left memory: each has a silence, which ends.
 func checkEvicted(t require.TestingT, r *Replica) {
-	require.LessOrEqual(t, len(r.table.evicted), r.limits.mostLater())
+	require.LessOrEqual(t, len(r.table.evicted), mostLater(r.limits))
 	for name, e := range r.table.evicted {
 		require.Equal(t, name, e.name)
 		require.Same(t, e, e.timer.evicted)

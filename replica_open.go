@@ -9,7 +9,7 @@ func (r *Replica) openForCall(name string) *instance {
 	switch {
 	case name == readyName:
 	case inst != nil && (inst.room == roomCalls || inst.chosen || inst.stopped != nil):
-	case t.rooms[roomCalls] >= r.limits.MaxOpen, t.rooms[roomOwn] >= r.limits.mostOwn(), r.full():
+	case t.rooms[roomCalls] >= r.limits.MaxOpen, t.rooms[roomOwn] >= mostOwn(r.limits), r.full():
 		return nil
 	}
 	if inst == nil {
@@ -32,12 +32,12 @@ func (r *Replica) openForWork(name string) *instance {
 }
 
 func (r *Replica) roomForWork() bool {
-	return r.table.rooms[roomWork] < r.limits.mostWork() && !r.full()
+	return r.table.rooms[roomWork] < mostWork(r.limits) && !r.full()
 }
 
 // full reports whether there are so many instances in memory that no other may come. It takes instances that have stopped, of which the
 // proof stays.
-func (r *Replica) full() bool { return len(r.table.byName) >= 8*r.limits.mostWork() }
+func (r *Replica) full() bool { return len(r.table.byName) >= 8*mostWork(r.limits) }
 
 // open brings an instance into memory that is not there, and has it loaded.
 func (r *Replica) open(name string) *instance {
@@ -180,7 +180,7 @@ func (r *Replica) evict(inst *instance) {
 // keep keeps what is needed to see to it that inst, which leaves memory, is finished: at that time, if nobody has until then.
 func (r *Replica) keep(inst *instance, at time.Duration) {
 	t := &r.table
-	if len(t.evicted) >= r.limits.mostLater() {
+	if len(t.evicted) >= mostLater(r.limits) {
 		r.counters.Unwatched++
 		return
 	}

@@ -2,6 +2,8 @@ package paxos
 
 // A ReplicaConfig says which server a Replica is.
 type ReplicaConfig struct {
+	// ID is the server, which the storage was formatted for.
+	ID ServerID
 	// State is exactly what Storage.Server returned. The first Output is the Save that raises its Boot and Rounds, and
 	// nothing else leaves before that Save is done.
 	State ServerState
@@ -19,22 +21,22 @@ type ReplicaConfig struct {
 }
 
 func (c ReplicaConfig) check() error {
-	if err := c.Members.check(); err != nil {
+	if err := c.Members.Check(); err != nil {
 		return err
 	}
-	if err := c.Limits.check(); err != nil {
+	if err := c.Limits.Check(); err != nil {
 		return err
 	}
-	if err := c.Timing.check(); err != nil {
+	if err := c.Timing.Check(); err != nil {
 		return err
 	}
 	if _, err := parsePulled(c.State.Pulled); err != nil {
 		return err
 	}
-	if _, err := parsePeers(c.State.Peers); err != nil {
+	if _, err := c.State.Stores(); err != nil {
 		return err
 	}
-	return c.State.check(c.Members)
+	return c.State.Check(c.ID, c.Members)
 }
 
 // A CallID names one call to a Replica. The host chooses it, and never uses one twice.
@@ -94,11 +96,7 @@ const (
 	opRead
 	opReady
 	opNone // what is no call any more
-	opPeek // what follows is of a Node alone
-	opStatus
-	opDecisions
-	opMint
-	opStart
+	opMint // what is no call either, but can fail
 )
 
 func (o op) String() string {
@@ -111,16 +109,13 @@ func (o op) String() string {
 		return "read"
 	case opReady:
 		return "ready"
-	case opPeek:
-		return "peek"
-	case opDecisions:
-		return "decisions"
-	case opMint:
-		return "mint"
-	case opStart:
-		return "start"
 	}
-	return "status"
+	return "mint"
+}
+
+// unsent returns the error of a call of which nothing has left.
+func unsent(o op, instance string, err error) *OpError {
+	return &OpError{Op: o.String(), Instance: shownName(instance), Err: err, Unsent: true}
 }
 
 // readyName is the instance that Ready asks about. Nobody proposes in it.

@@ -65,7 +65,7 @@ func parseNames(v Value, names []string) (store, from, boot, to uint64, all []st
 	for more {
 		var name string
 		name, lines, more = strings.Cut(lines, "\n")
-		if checkInstance(name) != nil {
+		if CheckInstance(name) != nil {
 			return 0, 0, 0, 0, names, false
 		}
 		names = append(names, name)

@@ -165,7 +165,7 @@ func TestReplicaSecondProcessStops(t *testing.T) {
 	// A copy of its directory as of before its start is started elsewhere: the same Boot, another process.
 	state := *p.state[3]
 	state.Boot--
-	second, err := NewReplica(p.now, ReplicaConfig{State: state, Nonce: 999, Members: p.members})
+	second, err := NewReplica(p.now, ReplicaConfig{ID: state.ID, State: state, Nonce: 999, Members: p.members})
 	require.NoError(t, err)
 	var out Output
 	require.True(t, second.Take(&out))
@@ -351,7 +351,7 @@ func TestReplicaStateOfAnotherServerIsRefused(t *testing.T) {
 	good := func() ReplicaConfig {
 		m := membersOf(3)
 		m.Cluster = "c"
-		return ReplicaConfig{Members: m, State: ServerState{Cluster: "c", ID: 1, Store: 9, Members: m.voters()}}
+		return ReplicaConfig{ID: 1, Members: m, State: ServerState{Cluster: "c", ID: 1, Store: 9, Members: m.Voters()}}
 	}
 	_, err := NewReplica(0, good())
 	require.NoError(t, err)
@@ -366,7 +366,7 @@ func TestReplicaStateOfAnotherServerIsRefused(t *testing.T) {
 		{"another cluster", func(c *ReplicaConfig) { c.Members.Cluster = "d" }, `storage belongs to cluster "c", Members.Cluster is "d"`},
 		{"3 acceptors edited into 5", func(c *ReplicaConfig) { c.Members = five }, "storage votes under acceptors 1,2,3 majority(3), Members says 1,2,3,4,5 majority(5)"},
 		{"another quorum", func(c *ReplicaConfig) { c.Members.Quorum, _ = Flexible(3, 3, 1) }, "storage votes under"},
-		{"no member", func(c *ReplicaConfig) { c.State.ID = 4 }, "server 4, which is not in Members"},
+		{"no member", func(c *ReplicaConfig) { c.ID, c.State.ID = 4, 4 }, "server 4, which is not in Members"},
 		{"no acceptors", func(c *ReplicaConfig) { c.Members.Acceptors = nil }, "Members.Acceptors"},
 		{"a limit", func(c *ReplicaConfig) { c.Limits.Cache = -1 }, "Limits.Cache: -1"},
 		{"a time", func(c *ReplicaConfig) { c.Timing.Phase = 1 }, "Timing.Phase: 1ns"},

@@ -218,7 +218,7 @@ func FuzzPullText(f *testing.F) {
 		store, from, boot, to, names, ok := parseNames(Value(text), nil)
 		if ok {
 			for _, name := range names {
-				require.NoError(t, checkInstance(name))
+				require.NoError(t, CheckInstance(name))
 			}
 			require.LessOrEqual(t, len(names), pullNames)
 			s, f, b, e, n, ok := parseNames(namesMessage(store, from, boot, to, names...).Value, nil)

@@ -54,7 +54,7 @@ func (r *Replica) invalid(from *peer, m *Message, inst *instance) string {
 		if m.Ballot.Server != from.id {
 			return "its ballot is another server's"
 		}
-		if m.Ballot.Round == 0 && (m.Kind != KindAccept || !owns(m.Ballot, m.Instance)) {
+		if m.Ballot.Round == 0 && (m.Kind != KindAccept || !OwnsRound(m.Ballot, m.Instance)) {
 			return "its ballot has round 0"
 		}
 	case KindPromise, KindAccepted, KindNack, KindState:
@@ -78,7 +78,7 @@ func (r *Replica) invalid(from *peer, m *Message, inst *instance) string {
 		return "a round is above MaxRound"
 	case len(m.Value) > r.limits.MaxValue:
 		return "its value is too large"
-	case inst == nil && checkName(m.Instance) != nil:
+	case inst == nil && CheckName(m.Instance) != nil:
 		return "its instance has no valid name"
 	}
 	return ""
@@ -187,7 +187,7 @@ func (r *Replica) deliver(inst *instance, from *peer, m Message) {
 func (r *Replica) decidedBy(inst *instance, from *peer, m Message) {
 	promised := inst.attempt.promised()
 	if inst.attempt.running() {
-		inst.overtaken = inst.attempt.ballot
+		inst.overtaken = inst.attempt.Ballot()
 	}
 	r.decide(inst, from, m.Ballot, m.Value)
 	for i := range r.peers {

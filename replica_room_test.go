@@ -91,7 +91,7 @@ func TestReplicaEvictedSilenceGoesOn(t *testing.T) {
 func TestReplicaEvictedIsBounded(t *testing.T) {
 	p := tightPump(t, Limits{MaxOpen: 1}, 1)
 	r := p.replicas[1]
-	most := r.limits.mostLater()
+	most := mostLater(r.limits)
 	for i := range most + 2 + 5 {
 		p.hear(1, 2, msg(t, fmt.Sprintf(`prepare 1.2 "v" @job/%d`, i)))
 	}

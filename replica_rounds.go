@@ -39,10 +39,10 @@ func (r *Replica) reserve(next uint64) {
 //   - It is an acceptor: its own vote is what remembers that the round was used, in this life and after it.
 //   - Its acceptor has promised and accepted nothing. Before, its record was loaded: proceed does nothing until it is.
 //   - A minted name is of this very start. In an earlier one the round may have been used and the vote not been saved.
-func (r *Replica) ownsRound(inst *instance) (o ownership, ok bool) {
+func (r *Replica) ownsRound(inst *instance) (o Owner, ok bool) {
 	if r.position < 0 || inst.save.Acceptor != (Acceptor{}) {
-		return ownership{}, false
+		return Owner{}, false
 	}
-	o, ok = ownerOf(inst.name)
-	return o, ok && o.server == r.id && (o.boot == 0 || o.boot == r.saves.state.Boot)
+	o, ok = OwnerOf(inst.name)
+	return o, ok && o.Server == r.id && (o.Boot == 0 || o.Boot == r.saves.state.Boot)
 }

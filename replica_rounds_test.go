@@ -13,7 +13,7 @@ import (
 func TestReplicaNothingLeavesBeforeTheFirstSave(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.forged = true
-	*p.state[1] = ServerState{Cluster: "pump", ID: 1, Store: 9, Members: p.members.voters(), Boot: 4, Rounds: 70, Last: 3, Peers: "2/66"}
+	*p.state[1] = ServerState{Cluster: "pump", ID: 1, Store: 9, Members: p.members.Voters(), Boot: 4, Rounds: 70, Last: 3, Peers: "2/66"}
 	p.records[1]["old"] = Record{Instance: "old", Acceptor: Acceptor{Promised: Ballot{3, 2}}}
 	p.hold = func(ServerID) bool { return true }
 	p.start(1)

@@ -81,7 +81,7 @@ func TestReplicaOwnAnswersCountWhenSaved(t *testing.T) {
 		p.propose(1, 1, "lunch", "burger")
 		p.pass(lazySave)
 		require.Equal(t, Record{Instance: "lunch", Acceptor: Acceptor{Promised: Ballot{1, 1}}}, p.held[1].Records[0])
-		assert.False(t, p.replicas[1].table.byName["lunch"].attempt.asking, "its promise is not saved")
+		assert.False(t, p.replicas[1].table.byName["lunch"].attempt.Asking(), "its promise is not saved")
 		p.ends(1)
 		require.Equal(t, Acceptor{Ballot{1, 1}, Ballot{1, 1}, "burger"}, p.held[1].Records[0].Acceptor)
 		assert.Empty(t, p.done, "its vote is not saved")

@@ -84,7 +84,7 @@ func (r *Replica) jitter(most time.Duration) time.Duration {
 func (r *Replica) exposed(inst *instance) {
 	inst.attempt.exposed = true
 	for i := range inst.calls.all {
-		if c := &inst.calls.all[i]; c.op == opPropose && c.value == inst.attempt.own {
+		if c := &inst.calls.all[i]; c.op == opPropose && c.value == inst.attempt.Own() {
 			c.exposed = true
 		}
 	}

@@ -19,7 +19,7 @@ func (r *Replica) takeOver(inst *instance) {
 	case inst.save.stage != saved:
 		r.watch(inst) // the own disk is slower than the silence: another ballot would wait for it, too
 		return
-	case r.takeovers >= r.limits.mostTakeovers():
+	case r.takeovers >= mostTakeovers(r.limits):
 		r.timers.set(inst, alarmWatch, r.anotherTime())
 		return
 	case !inst.save.Accepted.IsZero():
@@ -42,12 +42,12 @@ func (r *Replica) takeOver(inst *instance) {
 // more often.
 func (r *Replica) anotherTime() time.Duration {
 	wait := r.timing.Phase / 2
-	return r.now + wait + r.jitter(wait*time.Duration(1+(r.table.open+len(r.table.evicted))/r.limits.mostTakeovers()))
+	return r.now + wait + r.jitter(wait*time.Duration(1+(r.table.open+len(r.table.evicted))/mostTakeovers(r.limits)))
 }
 
 // silent is called when the silence of an instance has ended that is not in memory: it comes back, to be taken over, if that may begin.
 func (r *Replica) silent(e *evicted) {
-	if r.takeovers >= r.limits.mostTakeovers() || !r.roomForWork() {
+	if r.takeovers >= mostTakeovers(r.limits) || !r.roomForWork() {
 		r.timers.put(&e.timer, r.anotherTime())
 		return
 	}

@@ -20,8 +20,8 @@ type Record struct {
 	Index uint64
 }
 
-// decision returns the decision of the instance whose record this is; Chosen must hold.
-func (r Record) decision(instance string) Decision {
+// Decision returns the decision of r; Chosen must hold. instance is the name, which r may lack.
+func (r Record) Decision(instance string) Decision {
 	return Decision{instance, r.Acceptor.Value, r.Acceptor.Accepted}
 }
 
@@ -43,18 +43,20 @@ type ServerState struct {
 	Peers string
 }
 
-// check returns an error that says what differs, unless s is the state of a formatted storage of a server of m that
-// votes under exactly m. A server that was stopped under 3 acceptors and started under 5 would decide twice.
-func (s ServerState) check(m Members) error {
+// Check returns an error that says what differs, unless s is the state of a formatted storage of server id, which votes under exactly
+// the Members m. A server that was stopped under 3 acceptors and started under 5 would decide twice.
+func (s ServerState) Check(id ServerID, m Members) error {
 	switch {
 	case s == (ServerState{}):
 		return fmt.Errorf("storage is not formatted: call Format once in a server's life; if this server has run before, its storage is lost and its ServerID is finished")
 	case s.Cluster != m.Cluster:
 		return fmt.Errorf("storage belongs to cluster %q, Members.Cluster is %q", s.Cluster, m.Cluster)
-	case !m.has(s.ID):
+	case s.ID != id:
+		return fmt.Errorf("storage belongs to server %d, not to server %d", s.ID, id)
+	case !m.Has(s.ID):
 		return fmt.Errorf("storage belongs to server %d, which is not in Members", s.ID)
-	case s.Members != m.voters():
-		return fmt.Errorf("storage votes under acceptors %s, Members says %s: a change of members needs a new cluster", s.Members, m.voters())
+	case s.Members != m.Voters():
+		return fmt.Errorf("storage votes under acceptors %s, Members says %s: a change of members needs a new cluster", s.Members, m.Voters())
 	}
 	return nil
 }
@@ -134,10 +136,10 @@ func Format(s Storage, id ServerID, m Members) error {
 	if s == nil {
 		return errors.New("paxos: format: storage is nil")
 	}
-	if err := m.check(); err != nil {
+	if err := m.Check(); err != nil {
 		return fmt.Errorf("paxos: format: %w", err)
 	}
-	if !m.has(id) {
+	if !m.Has(id) {
 		return fmt.Errorf("paxos: format: server %d is not a member of %s", id, m)
 	}
 	if err := checkEmpty(s); err != nil {
@@ -145,7 +147,7 @@ func Format(s Storage, id ServerID, m Members) error {
 	}
 	var store [8]byte
 	rand.Read(store[:])
-	state := ServerState{Cluster: m.Cluster, ID: id, Store: binary.LittleEndian.Uint64(store[:]) | 1, Members: m.voters()}
+	state := ServerState{Cluster: m.Cluster, ID: id, Store: binary.LittleEndian.Uint64(store[:]) | 1, Members: m.Voters()}
 	if err := s.Save(Batch{Server: &state}); err != nil {
 		return fmt.Errorf("paxos: format: %w", err)
 	}

@@ -24,13 +24,13 @@ func nextPeer(text string) (id ServerID, store uint64, rest string, err error) {
 	return ServerID(n), store, rest, nil
 }
 
-// parsePeers reads ServerState.Peers.
-func parsePeers(text string) (map[ServerID]uint64, error) {
+// Stores returns which storage each other server has that this one has met: what Peers says. The error says what is wrong with Peers.
+func (s ServerState) Stores() (map[ServerID]uint64, error) {
 	stores := map[ServerID]uint64{}
-	for last, rest := ServerID(0), text; rest != ""; {
+	for last, rest := ServerID(0), s.Peers; rest != ""; {
 		id, store, next, err := nextPeer(rest)
 		if err != nil || id <= last {
-			return nil, fmt.Errorf("ServerState.Peers: %q: %w", clip(text), errPeers)
+			return nil, fmt.Errorf("ServerState.Peers: %q: %w", clip(s.Peers), errPeers)
 		}
 		stores[id] = store
 		last, rest = id, next
@@ -62,23 +62,25 @@ func checkPeers(last, next string) error {
 	return nil
 }
 
-// withPeer returns text with the Store of one more server.
-func withPeer(text string, id ServerID, store uint64) string {
+// WithStore returns s with the storage of one more server in Peers. That server must not be there yet, and neither number is 0.
+func (s ServerState) WithStore(id ServerID, store uint64) ServerState {
 	part := strconv.FormatUint(uint64(id), 10) + "/" + strconv.FormatUint(store, 16)
-	at := len(text)
-	for rest := text; rest != ""; {
+	at := len(s.Peers)
+	for rest := s.Peers; rest != ""; {
 		other, _, next, err := nextPeer(rest)
 		if err != nil || other > id {
-			at = len(text) - len(rest)
+			at = len(s.Peers) - len(rest)
 			break
 		}
 		rest = next
 	}
 	switch {
-	case text == "":
-		return part
-	case at == len(text):
-		return text + "," + part
+	case s.Peers == "":
+		s.Peers = part
+	case at == len(s.Peers):
+		s.Peers += "," + part
+	default:
+		s.Peers = s.Peers[:at] + part + "," + s.Peers[at:]
 	}
-	return text[:at] + part + "," + text[at:]
+	return s
 }

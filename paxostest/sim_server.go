@@ -130,7 +130,7 @@ func (w *Sim) start(s *server) {
 	}
 	s.life++
 	s.saves, s.inbox, s.paused, s.failing, s.hung, s.loading = 0, nil, false, saveWell, false, map[string]bool{}
-	r, err := paxos.NewReplica(w.now, paxos.ReplicaConfig{State: s.disk.state, Nonce: s.life<<8 | uint64(s.id), Members: w.members,
+	r, err := paxos.NewReplica(w.now, paxos.ReplicaConfig{ID: s.id, State: s.disk.state, Nonce: s.life<<8 | uint64(s.id), Members: w.members,
 		Open: open, Limits: w.config.Limits, Timing: w.config.Timing, Seed: w.config.Seed<<16 + s.life, Trace: !w.config.noLog})
 	if err != nil {
 		w.fail(err)
