@@ -27,6 +27,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/singledecree/paxos"
 )
@@ -64,8 +65,11 @@ type Storage struct {
 
 var errClosed = errors.New("the storage is closed")
 
+// ErrLocked is in the error of Open when another process has the file open, or another Open in this one. bbolt does not say which.
+var ErrLocked = errors.New("it is in use by another process, or by another Open in this one")
+
 // Open opens the database in the file, or makes an empty one, which paxos.Format makes a server's storage. The directory must
-// exist. It waits for whoever has the file open for as long as options.Timeout says, by default 1 second.
+// exist. If the file is in use, Open waits for options.Timeout, by default 1 second, and fails with ErrLocked.
 //
 // options may be nil and is not changed. Options that give up durability are refused: NoSync, NoGrowSync. So is ReadOnly.
 func Open(file string, options *bolt.Options) (*Storage, error) {
@@ -78,6 +82,9 @@ func Open(file string, options *bolt.Options) (*Storage, error) {
 		s.db, err = bolt.Open(file, 0o600, o)
 		return err
 	})
+	if errors.Is(err, berrors.ErrTimeout) { // bbolt waits for nothing but the lock
+		return nil, fmt.Errorf("bbolt: open %s: %w (waited %s for the lock: %w)", file, ErrLocked, o.Timeout, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("bbolt: open %s: %w", file, err)
 	}

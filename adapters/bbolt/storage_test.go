@@ -63,7 +63,9 @@ func TestOneProcessAtATime(t *testing.T) {
 	dir := t.TempDir()
 	opened(t, dir)
 	_, err := Open(filepath.Join(dir, "paxos.db"), &bolt.Options{Timeout: time.Millisecond})
+	require.ErrorIs(t, err, ErrLocked)
 	require.ErrorIs(t, err, berrors.ErrTimeout)
+	require.ErrorContains(t, err, "paxos.db: it is in use by another process, or by another Open in this one")
 }
 
 func TestOpenNamesTheFile(t *testing.T) {

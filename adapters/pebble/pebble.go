@@ -65,8 +65,12 @@ type Storage struct {
 
 var errClosed = errors.New("the storage is closed")
 
+// ErrLocked is in the error of Open when another process has dir open, or another Open in this one; the error says which, where it is
+// known. With an Options.FS other than the machine's, pebble's own lock refuses, with an error of its own.
+var ErrLocked = disk.ErrLocked
+
 // Open opens the database in dir, or makes an empty one, and dir if it is missing; paxos.Format makes it a server's storage. It locks the
-// directory itself; who has it locked already is told, also if that is this very process. Neither another working directory nor a symbolic
+// directory itself; who has it locked already is told, as ErrLocked, also if that is this very process. Neither another working directory nor a symbolic
 // link that is set anew leads it elsewhere later.
 //
 // options may be nil, which stands for pebble's own, a filter on each level, so that it is cheap to find that a name is unknown,

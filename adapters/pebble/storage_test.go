@@ -19,7 +19,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/internal/disk"
 	"github.com/singledecree/paxos/paxostest"
 )
 
@@ -71,6 +70,7 @@ func TestOneProcessAtATime(t *testing.T) {
 	dir := t.TempDir()
 	opened(t, dir)
 	_, err := Open(dir, nil)
+	require.ErrorIs(t, err, ErrLocked)
 	require.ErrorContains(t, err, "pebble: open "+dir)
 }
 
@@ -86,7 +86,7 @@ func TestLockFilesRemoved(t *testing.T) {
 		}
 	}
 	_, err = Open(dir, nil)
-	require.ErrorIs(t, err, disk.ErrLocked)
+	require.ErrorIs(t, err, ErrLocked)
 	require.NoError(t, s.Save(batchOf(voted("a", 1, "v"))))
 }
 
