@@ -192,11 +192,23 @@ var (
 	_ func(*paxos.Replica, time.Duration, paxos.CallID)                      = (*paxos.Replica).Cancel
 	_ func(*paxos.Replica, time.Duration, paxos.Packet)                      = (*paxos.Replica).Receive
 	_ func(*paxos.Replica, time.Duration)                                    = (*paxos.Replica).Saved
-	_ func(*paxos.Replica, time.Duration, paxos.Record)                      = (*paxos.Replica).Loaded
-	_ func(*paxos.Replica, time.Duration, uint64, []paxos.Named)             = (*paxos.Replica).Listed
+	_ func(*paxos.Replica, time.Duration, string, paxos.Record) bool         = (*paxos.Replica).Loaded
+	_ func(*paxos.Replica, time.Duration, uint64, []paxos.Named) bool        = (*paxos.Replica).Listed
 	_ func(*paxos.Replica, time.Duration)                                    = (*paxos.Replica).Tick
 	_ func(*paxos.Replica) (at time.Duration, ok bool)                       = (*paxos.Replica).Next
 	_ func(*paxos.Replica, *paxos.Output) bool                               = (*paxos.Replica).Take
+	_ func(*paxos.Replica, bool)                                             = (*paxos.Replica).HoldSaves
+	_ func(*paxos.Replica) bool                                              = (*paxos.Replica).WantsSave
+	_ func(*paxos.Replica, bool)                                             = (*paxos.Replica).DelayNotices
+	_ func(*paxos.Replica) bool                                              = (*paxos.Replica).HasNotices
+	_ func(*paxos.Replica, *paxos.Output)                                    = (*paxos.Replica).Flush
+	_ func(*paxos.Replica, time.Duration, error)                             = (*paxos.Replica).Stop
+	_ func(*paxos.Replica) *paxos.Batch                                      = (*paxos.Replica).LastBatch
+	_ func(*paxos.Replica) uint64                                            = (*paxos.Replica).Boot
+	_ func(*paxos.Replica) uint64                                            = (*paxos.Replica).Changes
+	_ func(*paxos.Replica, time.Duration) time.Duration                      = (*paxos.Replica).NoQuorum
+	_ func(*paxos.Replica, time.Duration) time.Duration                      = (*paxos.Replica).SaveWait
+	_ func(*paxos.Replica, time.Duration) []paxos.PeerStatus                 = (*paxos.Replica).Peers
 
 	_ = paxos.ReplicaConfig{ID: paxos.ServerID(0), State: paxos.ServerState{}, Nonce: uint64(0), Members: paxos.Members{}, Open: []string{}, Limits: paxos.Limits{},
 		Timing: paxos.Timing{}, Seed: uint64(0), Trace: false}
@@ -234,6 +246,13 @@ var (
 	_ func(paxos.Learner) (paxos.Ballot, paxos.Value)                   = paxos.Learner.Highest
 	_ func(paxos.Learner) bool                                          = paxos.Learner.IsZero
 	_                                                                   = paxos.Owner{Server: paxos.ServerID(0), Boot: uint64(0)}
+)
+
+// What a Storage or a Transport may be, besides.
+var (
+	_ paxos.InstantStorage   = (*paxos.MemoryStorage)(nil)
+	_ paxos.ExpectingStorage = (*paxos.MemoryStorage)(nil)
+	_ paxos.DrainTransport   = paxos.NewMemoryNetwork().Join(1).(paxos.DrainTransport)
 )
 
 // What the design calls comparable is: these are map keys.

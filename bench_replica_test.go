@@ -110,7 +110,7 @@ func (m *miniature) carryOut(b testing.TB, i int) {
 			b.Fatal(err)
 		}
 		rec.Instance = name
-		r.Loaded(m.now, rec)
+		r.Loaded(m.now, rec.Instance, rec)
 	}
 	for _, ask := range out.List {
 		names, err := m.storages[i].Decided(ask.After, ask.Max)

@@ -18,9 +18,6 @@ type Limits struct {
 	Cache     int // decisions kept in memory for late questions: 4,096, and no more than 64 MiB of values
 }
 
-// minPacket is the least Limits.MaxPacket.
-const minPacket = 4 << 10
-
 // WithDefaults returns l with the default in place of each zero field.
 func (l Limits) WithDefaults() Limits {
 	for _, d := range []struct {
@@ -44,7 +41,7 @@ func (l Limits) Check() error {
 		value, low, high int
 	}{
 		{"MaxValue", l.MaxValue, 1, 1 << 20}, {"MaxHint", l.MaxHint, 1, 1 << 20},
-		{"MaxPacket", l.MaxPacket, minPacket, 64 << 20}, {"MaxBatch", l.MaxBatch, 4 << 10, 64 << 20},
+		{"MaxPacket", l.MaxPacket, 4 << 10, 64 << 20}, {"MaxBatch", l.MaxBatch, 4 << 10, 64 << 20},
 		{"MaxOpen", l.MaxOpen, 1, 1 << 24}, {"MaxCalls", l.MaxCalls, 1, 1 << 24}, {"Cache", l.Cache, 1, 1 << 24},
 	} {
 		if d.value < d.low || d.value > d.high {

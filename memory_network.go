@@ -46,6 +46,7 @@ func (n *MemoryNetwork) Join(id ServerID) Transport {
 		panic("paxos: MemoryNetwork.Join: server 0 is not a valid ServerID")
 	}
 	e := &memoryEndpoint{network: n, id: id, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	e.notify = e.wake
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	joined := maps.Clone(*n.endpoints.Load())
@@ -65,11 +66,12 @@ func (n *MemoryNetwork) Join(id ServerID) Transport {
 type memoryEndpoint struct {
 	network *MemoryNetwork
 	id      ServerID
-	wake    chan struct{} // holds a signal while there may be something in the queue: who takes it must drain
+	wake    chan struct{} // holds a signal while there may be something in the queue: Receive, which takes it, must drain
 	gone    chan struct{} // closed when the server has joined again: this endpoint receives nothing any more
 
 	mu       sync.Mutex // guards what is below, to the blank line; nothing is waited for, nor woken, under it
 	closed   bool
+	notify   chan<- struct{} // see Wake; wake, if nobody called that
 	queue    []Packet
 	run      []Message // messages of packets in the queue, and room for more
 	messages int       // in the queue; a packet without any counts as one
@@ -91,13 +93,13 @@ func (e *memoryEndpoint) Send(p Packet) {
 		return
 	}
 	p.From = e.id
-	if to.push(p) {
-		signal(to.wake)
+	if wake := to.push(p); wake != nil {
+		signal(wake)
 	}
 }
 
-// push queues a copy of p, and reports whether it did.
-func (e *memoryEndpoint) push(p Packet) bool {
+// push queues a copy of p, and returns whom to wake then; nil: it did not.
+func (e *memoryEndpoint) push(p Packet) chan<- struct{} {
 	messages, bytes := max(1, len(p.Messages)), 0
 	for i := range p.Messages {
 		bytes += memoryMessageBytes + len(p.Messages[i].Instance) + len(p.Messages[i].Value)
@@ -106,7 +108,7 @@ func (e *memoryEndpoint) push(p Packet) bool {
 	defer e.mu.Unlock()
 	full := e.messages+messages > memoryQueueMessages || e.bytes+bytes > memoryQueueBytes
 	if e.closed || full && len(e.queue) > 0 {
-		return false
+		return nil
 	}
 	e.messages += messages
 	e.bytes += bytes
@@ -119,11 +121,34 @@ func (e *memoryEndpoint) push(p Packet) bool {
 	e.run = append(e.run, p.Messages...)
 	p.Messages = e.run[begin:len(e.run):len(e.run)]
 	e.queue = append(e.queue, p)
-	return true
+	return e.notify
 }
 
-// drain appends all queued packets to into, without waiting. They and their Messages are the caller's until the next
-// drain. It is for one goroutine at a time, and not to be mixed with Receive.
+// Wake has c be told of what comes: see DrainTransport.
+func (e *memoryEndpoint) Wake(c chan<- struct{}) {
+	e.mu.Lock()
+	e.notify = c
+	e.mu.Unlock()
+	signal(c)
+}
+
+// Drain appends all queued packets to into, without waiting: see DrainTransport.
+func (e *memoryEndpoint) Drain(into []Packet) ([]Packet, error) {
+	into = e.drain(into)
+	select {
+	case <-e.gone:
+		return into, e.replaced()
+	default:
+		return into, nil
+	}
+}
+
+// replaced is the error of an endpoint in whose place another one is.
+func (e *memoryEndpoint) replaced() error {
+	return fmt.Errorf("paxos: memory network: server %d has joined again: this transport is replaced", e.id)
+}
+
+// drain appends all queued packets to into, without waiting. They and their Messages are the caller's until the next drain.
 func (e *memoryEndpoint) drain(into []Packet) []Packet {
 	run := e.lent
 	clear(run) // it must not keep values alive
@@ -159,7 +184,7 @@ func (e *memoryEndpoint) Receive(ctx context.Context) (Packet, error) {
 		}
 		select {
 		case <-e.gone:
-			return Packet{}, fmt.Errorf("paxos: memory network: server %d has joined again: this transport is replaced", e.id)
+			return Packet{}, e.replaced()
 		default:
 		}
 		if e.next < len(e.pending) {
@@ -183,7 +208,8 @@ func (e *memoryEndpoint) Receive(ctx context.Context) (Packet, error) {
 func (e *memoryEndpoint) close() {
 	e.mu.Lock()
 	e.closed, e.queue, e.run, e.messages, e.bytes = true, nil, nil, 0, 0
+	wake := e.notify
 	e.mu.Unlock()
 	close(e.gone)
-	signal(e.wake)
+	signal(wake)
 }

@@ -78,8 +78,8 @@ func (s *MemoryStorage) Server() (ServerState, error) {
 	return s.state, nil
 }
 
-// expect says which records Load will be asked for next.
-func (s *MemoryStorage) expect(names []string) {
+// Expect has what LoadNow needs for these names come into the processor's caches: see ExpectingStorage.
+func (s *MemoryStorage) Expect(names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fetchNames(names)
@@ -98,6 +98,9 @@ func (s *MemoryStorage) Load(instance string) (Record, error) {
 
 // Self returns s: see PromptStorage.
 func (s *MemoryStorage) Self() Storage { return s }
+
+// SavesAtOnce says that Save waits for nothing: see InstantStorage.
+func (s *MemoryStorage) SavesAtOnce() {}
 
 // LoadNow is Load, and ok.
 func (s *MemoryStorage) LoadNow(instance string) (rec Record, ok bool) {

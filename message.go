@@ -1,5 +1,7 @@
 package paxos
 
+import "slices"
+
 // A Value is what the servers agree on: opaque bytes, held in a string because a string cannot change, so states and
 // messages are comparable and share one copy. The empty Value is a value like any other. Its JSON form loses nothing: a
 // string if the bytes are valid UTF-8, else {"base64": "…"}.
@@ -73,4 +75,10 @@ type Packet struct {
 	// sender has met none, or is of a version that does not say.
 	ToStore  uint64
 	Messages []Message
+}
+
+// Clone returns a copy of p with Messages of its own.
+func (p Packet) Clone() Packet {
+	p.Messages = slices.Clone(p.Messages)
+	return p
 }

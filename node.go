@@ -49,31 +49,33 @@ type Node struct {
 	calls   slots // the loop's alone
 	saving  chan *Batch
 	out     Output
-	ends    int            // calls that the last turn has ended
-	handed  int            // inputs since the last carryOut
-	held    int            // turns since news wait to leave
-	armed   time.Duration  // when the timer is due; 0: it is not set
-	timer   *time.Timer    // pokes
-	booted  chan struct{}  // closed when the first Save is done
-	index   uint64         // as of the last Output
-	spare   inbox          // slices for the next inbox
-	memory  *MemoryStorage // the Storage, if it is one: it saves at once, without a goroutine; else nil
-	prompt  PromptStorage  // the Storage, if it answers some reads at once; else nil
-	loads   *readers       // for the Replica
-	reading int            // loads that have not been handed in
-	looks   *readers       // for Peek
+	flushed Output           // of sendWaiting
+	ends    int              // calls that the last turn has ended
+	handed  int              // inputs since the last carryOut
+	held    int              // turns since news wait to leave
+	armed   time.Duration    // when the timer is due; 0: it is not set
+	timer   *time.Timer      // pokes
+	booted  chan struct{}    // closed when the first Save is done
+	index   uint64           // as of the last Output
+	spare   inbox            // slices for the next inbox
+	instant bool             // the Storage saves at once, and needs no goroutine for it
+	expects ExpectingStorage // the Storage, if it is one; else nil
+	prompt  PromptStorage    // the Storage, if it answers some reads at once; else nil
+	loads   *readers         // for the Replica
+	reading int              // loads that have not been handed in
+	looks   *readers         // for Peek
 	peeks   peeks
-	streams *readers        // for Decisions
-	direct  *memoryEndpoint // the Transport, if it is of a MemoryNetwork: it is drained without a goroutine; else nil
-	packets []Packet        // drained from it
-	taken   chan struct{}   // the inbox was emptied
-	yield   func()          // runtime.Gosched: lets other goroutines go on
+	streams *readers       // for Decisions
+	direct  DrainTransport // the Transport, if it is one: it needs no goroutine that receives; else nil
+	packets []Packet       // drained from it
+	taken   chan struct{}  // the inbox was emptied
+	yield   func()         // runtime.Gosched: lets other goroutines go on
 
 	refused  []string // by peer, what was logged last
 	limits   []string // likewise, of limits that differ
-	refusals uint64   // how many the Replica had counted then
-	hung     bool     // the storage did not answer, and the log says so
-	quorums  uint64   // how many losses and ends of losses, likewise
+	changes  uint64   // Replica.Changes then
+	noQuorum bool     // the log says that no quorum answers
+	hung     bool     // the log says that the storage does not answer
 
 	wake    chan struct{} // there may be something to do
 	stopped chan struct{} // closed when the loop has ended; then err and last are set
@@ -121,18 +123,25 @@ type inbox struct {
 // ends when the first Save is done. Errors: a field of cfg is wrong, and the error names it; the storage or the transport belongs
 // to another server, or the storage to other members; the storage can't be read or written; ctx ended. Start never panics.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
-	if t, ok := cfg.Transport.(SizedTransport); ok && cfg.Limits.MaxPacket == 0 {
-		cfg.Limits.MaxPacket = max(min(Limits{}.WithDefaults().MaxPacket, t.MaxPacket()-packetExtra), minPacket)
+	var misfit error
+	if t, ok := cfg.Transport.(SizedTransport); ok {
+		cfg.Limits, misfit = LimitsFor(cfg.Limits, t.MaxPacket())
 	}
 	cfg.Limits, cfg.Timing = cfg.Limits.WithDefaults(), cfg.Timing.WithDefaults()
 	if err := cfg.check(); err != nil {
 		return nil, failure(callStart, "", err)
 	}
+	if misfit != nil {
+		return nil, failure(callStart, "", fmt.Errorf("Config.%w", misfit))
+	}
 	stored, err := readStart(ctx, cfg)
 	if err != nil {
 		return nil, failure(callStart, "", err)
 	}
-	n := newNode(cfg, stored)
+	n, err := newNode(cfg, stored)
+	if err != nil {
+		return nil, failure(callStart, "", err)
+	}
 	n.run()
 	select {
 	case <-n.booted:
@@ -185,34 +194,40 @@ func readStorage(ctx context.Context, cfg Config) (r startRead, err error) {
 	if err := checkLast(cfg.Storage, r.state.Last); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
-	if r.open, err = undecided(ctx, cfg.Storage, mostLater(cfg.Limits)); err != nil {
+	if r.open, err = undecided(ctx, cfg.Storage, Backlog(cfg.Limits)); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
 	return r, nil
 }
 
 // newNode returns a Node that does not run yet. The fields of cfg are right, and its defaults are filled in.
-func newNode(cfg Config, stored startRead) *Node {
+func newNode(cfg Config, stored startRead) (*Node, error) {
 	var random [16]byte
 	rand.Read(random[:])
 	if cfg.Seed == 0 {
 		cfg.Seed = binary.LittleEndian.Uint64(random[8:])
 	}
-	r := newReplica(0, ReplicaConfig{ID: cfg.ID, State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
+	r, err := NewReplica(0, ReplicaConfig{ID: cfg.ID, State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
 		Open: stored.open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
-	n := &Node{config: cfg, replica: r, boot: r.saves.state.Boot, origin: time.Now(), yield: runtime.Gosched, wake: make(chan struct{}, 1), booted: make(chan struct{}),
-		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, len(r.peers)), limits: make([]string, len(r.peers))}
+	if err != nil {
+		return nil, err
+	}
+	peers := len(r.Peers(0))
+	n := &Node{config: cfg, replica: r, boot: r.Boot(), origin: time.Now(), yield: runtime.Gosched, wake: make(chan struct{}, 1), booted: make(chan struct{}),
+		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, peers), limits: make([]string, peers)}
 	n.shown = stored.state.Last
-	n.memory, _ = cfg.Storage.(*MemoryStorage)
-	n.prompt = promptOf(cfg.Storage)
+	if n.prompt = promptOf(cfg.Storage); n.prompt != nil {
+		_, n.instant = n.prompt.(InstantStorage)
+		n.expects, _ = n.prompt.(ExpectingStorage)
+	}
 	n.loads = newReaders(math.MaxInt) // one for each instance in memory, and one for each peer
 	n.looks, n.streams = newReaders(cfg.Limits.MaxCalls), newReaders(cfg.Limits.MaxCalls)
 	n.peeks.byName = map[string]*look{}
-	if n.direct, _ = cfg.Transport.(*memoryEndpoint); n.direct != nil {
-		n.wake = n.direct.wake
+	if n.direct, _ = cfg.Transport.(DrainTransport); n.direct != nil {
+		n.direct.Wake(n.wake)
 	}
 	n.report.init(cfg)
-	return n
+	return n, nil
 }
 
 // check returns an error that names the field that is wrong; the defaults are filled in.
@@ -239,11 +254,6 @@ func (c Config) check() error {
 	}
 	if err := c.Timing.Check(); err != nil {
 		return fmt.Errorf("Config.%w", err)
-	}
-	if t, ok := c.Transport.(SizedTransport); ok {
-		if err := fit(c.Limits, t.MaxPacket()); err != nil {
-			return fmt.Errorf("Config.%w", err)
-		}
 	}
 	return nil
 }

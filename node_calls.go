@@ -83,7 +83,7 @@ func (n *Node) begin(now time.Duration, c *nodeCall) {
 		return
 	case callStatus:
 		c.status = n.replica.Status(now)
-		c.status.StorageWait, _ = n.storageWait()
+		c.status.StorageWait, _ = n.storageWait(now)
 		c.done <- Done{}
 		return
 	}

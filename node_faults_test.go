@@ -374,7 +374,7 @@ func TestNodeTransportFails(t *testing.T) {
 		c.startAll()
 		c.memory.Join(1)
 		<-c.nodes[1].Done()
-		require.ErrorContains(t, c.nodes[1].Err(), "has joined its network again")
+		require.ErrorContains(t, c.nodes[1].Err(), "has joined again")
 	})
 }
 

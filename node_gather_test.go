@@ -25,13 +25,14 @@ func TestNodeGathersBeforeASave(t *testing.T) {
 				Timing: Timing{}.WithDefaults()}
 			stored, err := readStart(t.Context(), cfg)
 			require.NoError(t, err)
-			n := newNode(cfg, stored)
-			require.NotNil(t, n.memory)
+			n, err := newNode(cfg, stored)
+			require.NoError(t, err)
+			require.True(t, n.instant)
 			require.NoError(t, n.carryOut(n.now())) // boots
 			met := Packet{From: 2, To: 1, Store: 1, Boot: 1, Members: m.Fingerprint()}
 			n.replica.Receive(n.now(), met)
 			require.NoError(t, n.carryOut(n.now()))
-			n.memory, n.saving = nil, make(chan *Batch, 1)
+			n.instant, n.saving = false, make(chan *Batch, 1)
 			seq := uint64(0)
 			come := func() {
 				seq++
@@ -64,13 +65,13 @@ func TestReplicaGathers(t *testing.T) {
 	p.start(1)
 	p.run()
 	r := p.replicas[1]
-	assert.False(t, r.wantsSave())
-	r.gathers = true
+	assert.False(t, r.WantsSave())
+	r.HoldSaves(true)
 	p.hear(1, 2, msg(t, "prepare 5.2 @a"))
-	assert.True(t, r.wantsSave())
+	assert.True(t, r.WantsSave())
 	assert.Empty(t, p.records[1]["a"])
-	r.gathers = false
+	r.HoldSaves(false)
 	p.run()
 	assert.Equal(t, Ballot{5, 2}, p.records[1]["a"].Acceptor.Promised)
-	assert.False(t, r.wantsSave())
+	assert.False(t, r.WantsSave())
 }

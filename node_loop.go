@@ -1,6 +1,7 @@
 package paxos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ func (n *Node) run() {
 	n.saving = make(chan *Batch, 1)
 	saver, receiver := make(chan struct{}), make(chan struct{})
 	go func() {
-		if n.memory == nil {
+		if !n.instant {
 			n.saveLoop()
 		}
 		close(saver)
@@ -86,7 +87,7 @@ func endAll(all []ending) error {
 func (n *Node) loop() {
 	n.timer = time.AfterFunc(time.Hour, func() { signal(n.wake) })
 	defer n.timer.Stop()
-	n.replica.patient = true
+	n.replica.DelayNotices(true)
 	err := n.carryOut(n.now())
 	for err == nil {
 		n.gather()
@@ -123,16 +124,17 @@ func (n *Node) gather() {
 // waited for some turns.
 func (n *Node) flush() error {
 	const most = 8
-	if !n.replica.holds() {
+	if !n.replica.HasNotices() {
 		n.held = 0
 		return nil
 	}
 	if n.held++; n.held < most && n.comes() {
 		return nil
 	}
-	n.held, n.replica.patient = 0, false
+	n.held = 0
+	n.replica.DelayNotices(false)
 	err := n.carryOut(n.now())
-	n.replica.patient = true
+	n.replica.DelayNotices(true)
 	return err
 }
 
@@ -150,12 +152,13 @@ func (n *Node) comes() bool {
 // Who is about to bring something is let go on, and not waited for; so where nothing comes, this adds nothing to the time of a Save.
 func (n *Node) turns() error {
 	const most = 5
-	n.replica.gathers = n.memory == nil
+	n.replica.HoldSaves(!n.instant)
 	err := n.turn()
-	for i := 1; i < most && err == nil && n.replica.wantsSave() && n.more(); i++ {
+	for i := 1; i < most && err == nil && n.replica.WantsSave() && n.more(); i++ {
 		err = n.turn()
 	}
-	if n.replica.gathers = false; err != nil {
+	n.replica.HoldSaves(false)
+	if err != nil {
 		return err
 	}
 	return n.carryOut(n.now())
@@ -226,7 +229,7 @@ func (n *Node) turn() error {
 	if held > 0 {
 		n.loads.release(held) // what it was read for has left
 	}
-	n.reportChanges() // which may be all that came
+	n.reportChanges(now) // which may be all that came
 	return err
 }
 
@@ -244,10 +247,10 @@ func (n *Node) receive(now time.Duration, packets []Packet) error {
 // handful is after how many inputs what comes of them is carried out, where a Save costs next to nothing.
 const handful = 64
 
-// handIn notes so many inputs. Where the storage is memory, nothing is won by many that share a Save; but a handful is still in the
+// handIn notes so many inputs. Where the storage saves at once, nothing is won by many that share a Save; but a handful is still in the
 // processor's caches when what comes of it is carried out, and gives the other servers something to do.
 func (n *Node) handIn(now time.Duration, inputs int) error {
-	if n.handed += inputs; n.memory == nil || n.handed < handful {
+	if n.handed += inputs; !n.instant || n.handed < handful {
 		return nil
 	}
 	return n.carryOut(now)
@@ -263,18 +266,13 @@ func (n *Node) lookIn() (in inbox, closed bool) {
 	return in, n.closed
 }
 
-// drain hands in what a memoryEndpoint holds.
+// drain hands in what a DrainTransport holds.
 func (n *Node) drain(now time.Duration) error {
-	n.packets = n.direct.drain(n.packets[:0])
-	if err := n.receive(now, n.packets); err != nil {
-		return err
+	var err error
+	if n.packets, err = n.direct.Drain(n.packets[:0]); err != nil {
+		err = fmt.Errorf("transport: %w", err)
 	}
-	select {
-	case <-n.direct.gone:
-		return fmt.Errorf("transport: server %d has joined its network again, and this transport is replaced", n.config.ID)
-	default:
-		return nil
-	}
+	return cmp.Or(n.receive(now, n.packets), err)
 }
 
 // recycle makes the slices of an inbox ready for use again, and lets a receiver that found it full go on.
@@ -320,13 +318,13 @@ func (n *Node) carryOut(now time.Duration) error {
 	return nil
 }
 
-// save has b saved: at once if the storage is memory, else by the goroutine that saves, while the next batch gathers.
+// save has b saved: at once if the storage can, else by the goroutine that saves, while the next batch gathers.
 func (n *Node) save(now time.Duration, b *Batch) error {
-	if n.memory == nil {
+	if !n.instant {
 		n.saving <- b // one at most is out, so there is room
 		return nil
 	}
-	if err := n.memory.Save(*b); err != nil {
+	if err := n.config.Storage.Save(*b); err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
 	n.savedOne(now)
@@ -338,7 +336,7 @@ func (n *Node) savedOne(now time.Duration) {
 	select {
 	case <-n.booted:
 	default:
-		n.report.log(slog.LevelInfo, "server started", "boot", n.replica.saves.state.Boot)
+		n.report.log(slog.LevelInfo, "server started", "boot", n.boot)
 		close(n.booted)
 	}
 }
@@ -463,8 +461,7 @@ func (n *Node) stop(err error) {
 	if !own {
 		n.sendWaiting() // after a Close nobody has to find out what was told to a caller here
 	}
-	n.replica.Abort(n.now(), err)
-	n.replica.stop = err
+	n.replica.Stop(n.now(), err)
 	for n.replica.Take(&n.out) {
 		for _, d := range n.out.Done {
 			n.calls.end(d)
@@ -484,7 +481,9 @@ func (n *Node) stop(err error) {
 
 // sendWaiting sends what no Output has held yet.
 func (n *Node) sendWaiting() {
-	for _, p := range n.replica.waiting() {
+	n.flushed.Send = n.flushed.Send[:0]
+	n.replica.Flush(&n.flushed)
+	for _, p := range n.flushed.Send {
 		n.config.Transport.Send(p)
 	}
 }
@@ -492,11 +491,11 @@ func (n *Node) sendWaiting() {
 // saveLast has what waits for a Save that something else needs be saved at last, so that after a Close the storage knows what this
 // server knew. Nothing comes of it, and if a Save is running, it is left.
 func (n *Node) saveLast() {
-	b := n.replica.lastBatch()
+	b := n.replica.LastBatch()
 	switch {
 	case b == nil:
-	case n.memory != nil:
-		n.memory.Save(*b)
+	case n.instant:
+		n.config.Storage.Save(*b)
 	default:
 		n.saving <- b // none is out, so there is room; the saver ends after it
 	}

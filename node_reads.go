@@ -24,15 +24,14 @@ const maxLoaded = 16 << 20
 
 // load answers Output.Load: at once where the storage can, else when a reader has read.
 func (n *Node) load(now time.Duration, names []string) {
-	if n.memory != nil && len(names) > 1 {
-		n.memory.expect(names)
+	if n.expects != nil && len(names) > 1 {
+		n.expects.Expect(names)
 	}
 	bytes := 0
 	for _, name := range names {
 		if n.prompt != nil {
 			if rec, ok := n.prompt.LoadNow(name); ok {
-				rec.Instance = name
-				bytes = n.loaded(now, rec, bytes)
+				bytes = n.loaded(now, name, rec, bytes)
 				continue
 			}
 		}
@@ -53,8 +52,8 @@ func (n *Node) loadLater(name string) {
 }
 
 // loaded hands in one record. bytes is of those before it since sendWaiting; it returns what that is now.
-func (n *Node) loaded(now time.Duration, rec Record, bytes int) int {
-	n.replica.Loaded(now, rec)
+func (n *Node) loaded(now time.Duration, name string, rec Record, bytes int) int {
+	n.replica.Loaded(now, name, rec)
 	if bytes += len(rec.Acceptor.Value); bytes >= maxLoaded {
 		n.sendWaiting()
 		return 0
@@ -103,7 +102,7 @@ func (n *Node) handInRead(now time.Duration, in *inbox) (held int) {
 	bytes := 0
 	for _, rec := range in.loaded {
 		held += len(rec.Acceptor.Value)
-		bytes = n.loaded(now, rec, bytes)
+		bytes = n.loaded(now, rec.Instance, rec, bytes)
 	}
 	n.reading -= len(in.loaded)
 	for _, l := range in.listed {

@@ -178,16 +178,20 @@ func (n *Node) reportAll(out *Output) {
 	}
 }
 
-// reportChanges logs what has changed: whether a quorum answers, and who takes nothing from whom.
-func (n *Node) reportChanges() {
-	n.reportStorage()
-	n.reportQuorum()
-	n.reportRefusals()
+// reportChanges logs what has changed: whether the storage and a quorum answer, and who takes nothing from whom.
+func (n *Node) reportChanges(now time.Duration) {
+	n.reportStorage(now)
+	if c := n.replica.Changes(); c != n.changes {
+		n.changes = c
+		peers := n.replica.Peers(now)
+		n.reportQuorum(now, peers)
+		n.reportRefusals(peers)
+	}
 }
 
 // storageWait returns for how long the storage has not answered, and which call.
-func (n *Node) storageWait() (d time.Duration, call string) {
-	d, call = n.replica.saveWait(), "Save"
+func (n *Node) storageWait(now time.Duration) (d time.Duration, call string) {
+	d, call = n.replica.SaveWait(now), "Save"
 	if n.reading > 0 {
 		if load := n.loads.oldest(); load > d {
 			return load, "Load"
@@ -197,8 +201,8 @@ func (n *Node) storageWait() (d time.Duration, call string) {
 }
 
 // reportStorage logs that the storage does not answer, and that it answers again: one line each.
-func (n *Node) reportStorage() {
-	wait, call := n.storageWait()
+func (n *Node) reportStorage(now time.Duration) {
+	wait, call := n.storageWait(now)
 	hangs := wait >= n.config.Timing.Silence
 	if hangs == n.hung {
 		return
@@ -211,45 +215,39 @@ func (n *Node) reportStorage() {
 }
 
 // reportQuorum logs a loss of the quorum, and its end: one line each, whatever waits for it.
-func (n *Node) reportQuorum() {
-	q := &n.replica.quorums
-	if q.changes == n.quorums {
+func (n *Node) reportQuorum(now time.Duration, peers []PeerStatus) {
+	lost := n.replica.NoQuorum(now) > 0
+	if lost == n.noQuorum {
 		return
 	}
-	n.quorums = q.changes
-	if !q.lost {
+	if n.noQuorum = lost; !lost {
 		n.report.log(slog.LevelInfo, "a quorum answers again")
 		return
 	}
 	var silent []uint64
-	for i := range n.replica.peers {
-		if p := &n.replica.peers[i]; p.position >= 0 && (!p.heard || n.replica.now-p.heardAt >= n.config.Timing.Phase) {
-			silent = append(silent, uint64(p.id))
+	for _, p := range peers {
+		if p.Votes && (p.Heard < 0 || p.Heard >= n.config.Timing.Phase) {
+			silent = append(silent, uint64(p.ID))
 		}
 	}
-	if wait := n.replica.saveWait(); wait >= n.config.Timing.Phase {
+	if wait := n.replica.SaveWait(now); wait >= n.config.Timing.Phase {
 		n.report.log(slog.LevelWarn, "no quorum answers", "storage", wait, "silent", silent)
 		return
 	}
 	n.report.log(slog.LevelWarn, "no quorum answers", "silent", silent)
 }
 
-func (n *Node) reportRefusals() {
-	if n.replica.refusals == n.refusals {
-		return
-	}
-	n.refusals = n.replica.refusals
-	for i := range n.replica.peers {
-		if p := &n.replica.peers[i]; p.refused != n.refused[i] {
-			n.refused[i] = p.refused
-			if p.refused != "" {
-				n.report.log(slog.LevelWarn, "peer refused", "peer", uint64(p.id), "err", p.refused)
+// reportRefusals logs what each peer refuses or is refused for, and limits that differ, where that is new.
+func (n *Node) reportRefusals(peers []PeerStatus) {
+	for i, p := range peers {
+		if p.Refused != n.refused[i] {
+			if n.refused[i] = p.Refused; p.Refused != "" {
+				n.report.log(slog.LevelWarn, "peer refused", "peer", uint64(p.ID), "err", p.Refused)
 			}
 		}
-		if p := &n.replica.peers[i]; p.limits != n.limits[i] {
-			n.limits[i] = p.limits
-			if p.limits != "" {
-				n.report.log(slog.LevelWarn, "limits differ from those of a peer", "peer", uint64(p.id), "err", p.limits)
+		if p.Limits != n.limits[i] {
+			if n.limits[i] = p.Limits; p.Limits != "" {
+				n.report.log(slog.LevelWarn, "limits differ from those of a peer", "peer", uint64(p.ID), "err", p.Limits)
 			}
 		}
 	}

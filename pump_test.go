@@ -236,7 +236,7 @@ func (p *ledger) decidedNames(id ServerID, after uint64, most int) (names []Name
 func (p *pump) load(id ServerID, name string) {
 	rec := p.records[id][name]
 	rec.Instance = name
-	p.replicas[id].Loaded(p.now, rec)
+	p.replicas[id].Loaded(p.now, rec.Instance, rec)
 }
 
 // A page is what a server's storage answers to an Output.List.

@@ -127,18 +127,19 @@ func (r *Replica) Take(out *Output) bool {
 	}
 	out.Index = r.saves.index
 	some := out.Save != nil
+	out.Done = append(out.Done, r.done...) // before the first Save all are errors
+	clear(r.done)
+	r.done = r.done[:0]
 	if r.saves.booted || r.stop != nil {
 		out.Load = append(out.Load, r.loads...)
-		out.Done = append(out.Done, r.done...)
 		clear(r.loads)
-		clear(r.done)
 		out.List = append(out.List, r.pulls.lists...)
-		r.loads, r.done, r.pulls.lists = r.loads[:0], r.done[:0], r.pulls.lists[:0]
+		r.loads, r.pulls.lists = r.loads[:0], r.pulls.lists[:0]
 		if r.stop == nil {
 			r.takePackets(out)
 		}
-		some = some || len(out.Load)+len(out.List)+len(out.Done)+len(out.Send) > 0
 	}
+	some = some || len(out.Load)+len(out.List)+len(out.Done)+len(out.Send) > 0
 	if len(r.faults)+len(r.events) > 0 {
 		out.Faults, out.Events = append(out.Faults, r.faults...), append(out.Events, r.events...)
 		clear(r.events)
@@ -209,21 +210,40 @@ func (r *Replica) Status(now time.Duration) Status {
 	r.input(now)
 	s := Status{ID: r.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Members: r.members.String(), Calls: len(r.calls),
 		Open: r.table.open + len(r.table.evicted), Index: r.saves.index, Counters: r.counters, Broken: slices.Clone(r.broken), Err: r.stop}
-	s.StorageWait = r.saveWait()
-	if r.quorums.lost {
-		s.NoQuorum = max(r.now-r.quorums.since, 1)
-	}
+	s.StorageWait = r.SaveWait(now)
+	s.NoQuorum = r.NoQuorum(now)
 	s.Instances = r.oldest(1000)
+	s.Peers = r.Peers(now)
+	return s
+}
+
+// Boot returns which start of this server this is: ServerState.Boot, from the first Output on.
+func (r *Replica) Boot() uint64 { return r.saves.state.Boot }
+
+// Changes counts what an operator is to be told of: each loss of the quorum and its end, and each change of PeerStatus.Refused and
+// PeerStatus.Limits. A host that sees it rise looks at NoQuorum and Peers.
+func (r *Replica) Changes() uint64 { return r.refusals + r.quorums.changes }
+
+// NoQuorum returns Status.NoQuorum.
+func (r *Replica) NoQuorum(now time.Duration) time.Duration {
+	if !r.quorums.lost {
+		return 0
+	}
+	return max(max(now, r.now)-r.quorums.since, 1)
+}
+
+// Peers returns Status.Peers.
+func (r *Replica) Peers(now time.Duration) (all []PeerStatus) {
 	for i := range r.peers {
 		p := &r.peers[i]
 		heard := time.Duration(-1)
 		if p.heard {
-			heard = r.now - p.heardAt
+			heard = max(now, r.now) - p.heardAt
 		}
-		s.Peers = append(s.Peers, PeerStatus{ID: p.id, Votes: p.position >= 0, Heard: heard, Store: p.store, Boot: p.boot,
+		all = append(all, PeerStatus{ID: p.id, Votes: p.position >= 0, Heard: heard, Store: p.store, Boot: p.boot,
 			Index: p.index, Refused: p.refused, Dropped: p.dropped, Limits: p.limits})
 	}
-	return s
+	return all
 }
 
 // oldest lists what is open, and known to be: the oldest first, at most so many.

@@ -44,7 +44,8 @@ func (r *Replica) Ready(now time.Duration, id CallID) {
 }
 
 // Peek returns what this server holds in memory about the instance. known is false if it holds nothing, and the storage
-// has to be asked; ok is true if the instance is decided.
+// has to be asked; ok is true if the instance is decided. What the Save that is out is about is in memory, so a Load that begins after
+// Peek, and before the next input, misses nothing.
 func (r *Replica) Peek(instance string) (d Decision, ok, known bool) {
 	if known := r.table.decided.find(instance); known != nil {
 		return known.decision(), true, true
@@ -182,8 +183,16 @@ func (r *Replica) Abort(now time.Duration, err error) {
 	}
 }
 
-// lastBatch returns what has gathered, for a host that stops; nil: nothing has, or a Save is out.
-func (r *Replica) lastBatch() *Batch {
+// Stop ends all calls with err, as Abort does, and has the Replica take nothing more: for a host that stops. Take then returns the ends of
+// the calls, with err as Output.Stop. Flush comes before it, LastBatch after it.
+func (r *Replica) Stop(now time.Duration, err error) {
+	r.Abort(now, err)
+	r.stop = err
+}
+
+// LastBatch returns what has gathered for a Save that nobody waits for, such as the records of decisions, for a host that stops. What comes
+// of that Save is not told any more. nil: there is nothing, or a Save is out.
+func (r *Replica) LastBatch() *Batch {
 	if s := &r.saves; s.booted {
 		s.urgent = true
 		return r.beginSave()

@@ -310,7 +310,7 @@ func (c *chaos) take(id ServerID) {
 				if alive() {
 					rec := c.records[id][name]
 					rec.Instance = name
-					r.Loaded(c.now, rec)
+					r.Loaded(c.now, rec.Instance, rec)
 					c.take(id)
 				}
 			})

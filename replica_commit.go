@@ -64,16 +64,20 @@ func (s *saves) hurry(now time.Duration) {
 	}
 }
 
-// wantsSave reports whether something waits for a Save, and none is out.
-func (r *Replica) wantsSave() bool {
+// HoldSaves keeps Take from beginning a Save until HoldSaves(false): for a host that is about to hand in more, which is to be in the same
+// Save. A new Replica holds none.
+func (r *Replica) HoldSaves(hold bool) { r.holdSaves = hold }
+
+// WantsSave reports whether something waits for a Save, and none is out.
+func (r *Replica) WantsSave() bool {
 	s := &r.saves
 	return s.urgent && s.begun == s.ended
 }
 
-// saveWait returns for how long the Save that is out has been; 0: none is.
-func (r *Replica) saveWait() time.Duration {
+// SaveWait returns for how long the Save that is out has been; 0: none is.
+func (r *Replica) SaveWait(now time.Duration) time.Duration {
 	if s := &r.saves; s.begun != s.ended {
-		return r.now - s.begunAt
+		return max(now, r.now) - s.begunAt
 	}
 	return 0
 }
@@ -81,7 +85,7 @@ func (r *Replica) saveWait() time.Duration {
 // beginSave returns the next batch, or nil if one is out already or nobody needs one.
 func (r *Replica) beginSave() *Batch {
 	s := &r.saves
-	if r.gathers || !r.wantsSave() {
+	if r.holdSaves || !r.WantsSave() {
 		return nil
 	}
 	if len(s.gather) == 0 && !s.stateChanged {

@@ -251,12 +251,12 @@ func (r *Replica) opError(inst *instance, c call, err error) *OpError {
 		e.Quorum = QuorumNeeds(r.quorum, false)
 	default:
 		if inst.wantsRound {
-			e.Storage = r.late(r.now - r.saveWait())
+			e.Storage = r.late(r.now - r.SaveWait(r.now))
 		}
 		return e
 	}
 	if r.position >= 0 && !answered.Has(r.position) {
-		e.Storage = r.late(r.now - r.saveWait())
+		e.Storage = r.late(r.now - r.SaveWait(r.now))
 	}
 	for i, id := range r.members.Acceptors {
 		switch {

@@ -188,7 +188,7 @@ func (y *typer) input(op byte) {
 			y.loads = y.loads[1:]
 			rec := y.records[1][name]
 			rec.Instance = name
-			y.r.Loaded(y.now, rec)
+			y.r.Loaded(y.now, rec.Instance, rec)
 		}
 	case 11:
 		y.now += time.Duration(y.next()) * 10 * time.Millisecond

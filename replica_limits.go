@@ -134,22 +134,30 @@ func (r *Replica) endUnlearned(inst *instance, bytes int) {
 // packetExtra is what a packet holds at most beside the values and names that sizeOf counts.
 const packetExtra = 1 << 10
 
-// fit returns an error if packets of so many bytes are too small for what a server with these limits sends.
-func fit(l Limits, most int) error {
+// LimitsFor returns l for a Transport that takes packets of up to so many bytes: where l.MaxPacket is 0, it is the largest that fits, up to
+// the default. The error says what of l, with its defaults, is too large for that Transport, and the limits are to be used all the same.
+func LimitsFor(l Limits, maxPacket int) (Limits, error) {
+	if l.MaxPacket == 0 {
+		l.MaxPacket = max(min(Limits{}.WithDefaults().MaxPacket, maxPacket-packetExtra), minPacket)
+	}
+	full := l.WithDefaults()
 	for _, d := range []struct {
 		name  string
 		value int
-	}{{"MaxValue", l.MaxValue}, {"MaxPacket", l.MaxPacket}, {"MaxHint", min(l.MaxHint, l.MaxValue)}} {
-		if most < d.value+packetExtra {
-			return fmt.Errorf("Limits.%s: %d, but the Transport takes packets of %d bytes at most: want %d at most here, or %d there at least",
-				d.name, d.value, most, max(most-packetExtra, 0), d.value+packetExtra)
+	}{{"MaxValue", full.MaxValue}, {"MaxPacket", full.MaxPacket}, {"MaxHint", min(full.MaxHint, full.MaxValue)}} {
+		if maxPacket < d.value+packetExtra {
+			return l, fmt.Errorf("Limits.%s: %d, but the Transport takes packets of %d bytes at most: want %d at most here, or %d there at least",
+				d.name, d.value, maxPacket, max(maxPacket-packetExtra, 0), d.value+packetExtra)
 		}
 	}
-	if most < pullBytes+packetExtra {
-		return fmt.Errorf("Transport: it takes packets of %d bytes at most: want %d at least", most, pullBytes+packetExtra)
+	if maxPacket < pullBytes+packetExtra {
+		return l, fmt.Errorf("Transport: it takes packets of %d bytes at most: want %d at least", maxPacket, pullBytes+packetExtra)
 	}
-	return nil
+	return l, nil
 }
+
+// minPacket is the least Limits.MaxPacket.
+const minPacket = 4 << 10
 
 // maxTakeovers bounds the instances that a server takes over at a time, so that a start with many undecided ones, or the
 // end of a long pause, is no flood.
@@ -171,6 +179,8 @@ func mostOwn(l Limits) int { return max(l.MaxOpen, minOwn) }
 // mostTakeovers is how many instances may be taken over at a time.
 func mostTakeovers(l Limits) int { return min(maxTakeovers, max(l.MaxOpen, minTakeovers)) }
 
-// mostLater is how many instances are remembered that are to be finished later: of those that the storage held undecided at the start,
-// and of those that have left memory.
+// Backlog returns how many instances a Replica with these Limits remembers that are to be finished later: of those that the storage held
+// undecided at the start, see Config.Open, and of those that have left memory.
+func Backlog(l Limits) int { return mostLater(l.WithDefaults()) }
+
 func mostLater(l Limits) int { return 16 * max(l.MaxOpen, 256) }

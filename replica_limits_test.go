@@ -221,6 +221,10 @@ func TestReplicaBadLimits(t *testing.T) {
 
 // Limits that its Transport can't carry are an error of Start, with both values; the default gives way.
 func TestLimitsFitTheTransport(t *testing.T) {
+	fit := func(l Limits, maxPacket int) error {
+		_, err := LimitsFor(l, maxPacket)
+		return err
+	}
 	l := Limits{}.WithDefaults()
 	assert.NoError(t, fit(l, 4<<20+64<<10))
 	assert.EqualError(t, fit(l, 1<<20), "Limits.MaxValue: 1048576, but the Transport takes packets of 1048576 bytes at most: want 1047552 at most here, or 1049600 there at least")

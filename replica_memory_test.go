@@ -399,7 +399,7 @@ func TestReplicaKeepsNoValuesForTheHost(t *testing.T) {
 		for r.Take(&out) {
 			most = max(most, len(out.Done))
 			for _, name := range out.Load {
-				r.Loaded(p.now, Record{Instance: name})
+				r.Loaded(p.now, name, Record{})
 			}
 		}
 		return most

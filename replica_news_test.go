@@ -28,30 +28,31 @@ func TestReplicaPatience(t *testing.T) {
 		return sent
 	}
 	p.run()
-	require.False(t, r.holds())
+	require.False(t, r.HasNotices())
 
-	r.patient = true
+	r.DelayNotices(true)
 	for i := range r.peers {
 		r.send(&r.peers[i], chosen(1))
 	}
 	assert.Empty(t, take())
-	assert.True(t, r.holds())
+	assert.True(t, r.HasNotices())
 
 	r.send(&r.peers[0], Message{Kind: KindPrepare, Instance: "job/2", Ballot: Ballot{1, 1}})
 	assert.Equal(t, map[ServerID][]Kind{2: {KindChosen, KindPrepare}}, take(), "together, in their order")
-	assert.True(t, r.holds(), "server 3 has not heard it yet")
-	r.patient = false
+	assert.True(t, r.HasNotices(), "server 3 has not heard it yet")
+	r.DelayNotices(false)
 	assert.Equal(t, map[ServerID][]Kind{3: {KindChosen}}, take())
-	assert.False(t, r.holds())
+	assert.False(t, r.HasNotices())
 
-	r.patient = true
+	r.DelayNotices(true)
 	r.send(&r.peers[0], chosen(3))
-	packets := r.waiting()
-	require.Len(t, packets, 1)
-	assert.Equal(t, []Message{chosen(3)}, packets[0].Messages)
-	assert.False(t, r.holds())
+	var out Output
+	r.Flush(&out)
+	require.Len(t, out.Send, 1)
+	assert.Equal(t, []Message{chosen(3)}, out.Send[0].Messages)
+	assert.False(t, r.HasNotices())
 
-	r.patient = true
+	r.DelayNotices(true)
 	n := 0
 	for ; len(take()) == 0; n++ {
 		r.send(&r.peers[0], chosen(n))

@@ -79,12 +79,12 @@ func (r *Replica) answerDecided(d Decision, from *peer, question Kind) {
 	}
 }
 
-// takePackets appends a packet for each peer that has something to hear, or several where one would be too large. If the Replica is
-// patient, it leaves what tells a peer only what was chosen.
+// takePackets appends a packet for each peer that has something to hear, or several where one would be too large. It leaves notices that
+// are delayed: see DelayNotices.
 func (r *Replica) takePackets(out *Output) {
 	for i := range r.peers {
 		p := &r.peers[i]
-		if len(p.out) == 0 || r.patient && p.patient(p.maxPacket) {
+		if len(p.out) == 0 || r.delayNotices && p.patient(p.maxPacket) {
 			continue
 		}
 		clear(p.sent)
@@ -104,8 +104,12 @@ func (r *Replica) takePackets(out *Output) {
 	}
 }
 
-// holds reports whether there is something that takePackets has left.
-func (r *Replica) holds() bool {
+// DelayNotices has a packet that only tells a peer what was chosen wait for other messages to that peer, until DelayNotices(false): fewer
+// packets leave then. It is for a host that looks at HasNotices, and does not let them wait for long. A new Replica delays none.
+func (r *Replica) DelayNotices(delay bool) { r.delayNotices = delay }
+
+// HasNotices reports whether there is something that the last Take has delayed.
+func (r *Replica) HasNotices() bool {
 	for i := range r.peers {
 		if len(r.peers[i].out) > 0 {
 			return true
@@ -114,17 +118,16 @@ func (r *Replica) holds() bool {
 	return false
 }
 
-// waiting returns the packets that would be in the next Output, and those that takePackets has left. Their Messages are valid until the
-// next Take.
-func (r *Replica) waiting() []Packet {
-	var out Output
-	if r.saves.booted {
-		patient := r.patient
-		r.patient = false
-		r.takePackets(&out)
-		r.patient = patient
+// Flush appends to out.Send the packets that would be in the next Output, with those that are delayed, and fills in nothing else: for a
+// host that stops, or that has handed in much and not called Take yet. Their Messages are valid until the next Take.
+func (r *Replica) Flush(out *Output) {
+	if !r.saves.booted || r.stop != nil {
+		return
 	}
-	return out.Send
+	delay := r.delayNotices
+	r.delayNotices = false
+	r.takePackets(out)
+	r.delayNotices = delay
 }
 
 // alone is 1 for a message that travels alone, after all for which it is 0.

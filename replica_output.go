@@ -5,14 +5,14 @@ type ReplicaConfig struct {
 	// ID is the server, which the storage was formatted for.
 	ID ServerID
 	// State is exactly what Storage.Server returned. The first Output is the Save that raises its Boot and Rounds, and
-	// nothing else leaves before that Save is done.
+	// nothing else leaves before that Save is done, but the ends of calls that fail.
 	State ServerState
 	// Nonce is a random number that no other start of any server has: it tells two processes on copies of one storage
 	// apart. A Node takes it from crypto/rand.
 	Nonce   uint64
 	Members Members
 	// Open lists the instances that the storage holds undecided: see Storage.Undecided. They are finished, as far as this
-	// server can, in this order, as there is room for them. The Replica keeps the slice.
+	// server can, in this order, as there is room for them. More than Backlog of them are of no use at a time. The Replica keeps the slice.
 	Open   []string
 	Limits Limits
 	Timing Timing
@@ -50,7 +50,8 @@ type Done struct {
 	Err      error // an *OpError, or nil
 }
 
-// Output is what a Replica wants done.
+// Output is what a Replica wants done. What its slices hold is valid until the next Take, but for the Batch, which is until Saved: a host
+// that hands it on to another goroutine hands on a copy. See [Packet.Clone] and [Batch.Clone].
 type Output struct {
 	// Send holds packets that may leave now, in any order, or be lost. Their Messages are valid until the next Take.
 	Send []Packet

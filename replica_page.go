@@ -40,20 +40,21 @@ func (r *Replica) answerPull(to *peer, after uint64) {
 	r.pulls.lists = append(r.pulls.lists, ListAsk{ID: q.ask, After: after, Max: pullNames})
 }
 
-// Listed answers the ListAsk with that ID with what Storage.Decided returned for it, however late. An ID that was not asked, or was
-// answered already, is ignored. The slice stays the caller's.
-func (r *Replica) Listed(now time.Duration, id uint64, names []Named) {
+// Listed answers the ListAsk with that ID with what Storage.Decided returned for it, however late. It reports whether the answer was still
+// wanted: the ID was asked, and not answered, and the peer that it was asked for has not asked anew since. The slice stays the caller's.
+func (r *Replica) Listed(now time.Duration, id uint64, names []Named) bool {
 	r.input(now)
 	if r.stop != nil || id == 0 {
-		return
+		return false
 	}
 	for i := range r.peers {
 		if p := &r.peers[i]; p.pull.ask == id {
 			p.pull.ask = 0
 			r.sendNames(p, names)
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // recentNames is what Storage.Decided would return for a page, where all of it is in memory still: so it is where servers go on side by

@@ -174,7 +174,7 @@ func TestReplicaSecondProcessStops(t *testing.T) {
 	second.Propose(p.now, 2, "dinner", "w")
 	second.Take(&out)
 	for _, name := range out.Load {
-		second.Loaded(p.now, Record{Instance: name})
+		second.Loaded(p.now, name, Record{})
 	}
 	require.True(t, second.Take(&out))
 	var told []Message

@@ -295,13 +295,16 @@ func (r *Replica) storesSaved() {
 	}
 }
 
-// Loaded answers Output.Load with what Storage.Load returned. rec.Instance is the name asked for, also if there is no
-// record.
-func (r *Replica) Loaded(now time.Duration, rec Record) {
+// Loaded answers one name of Output.Load with the Record that Storage.Load returned for it. It reports whether that name was asked for,
+// and not answered yet; if not, the Record is not looked at.
+func (r *Replica) Loaded(now time.Duration, instance string, rec Record) bool {
 	r.input(now)
-	inst := r.table.byName[rec.Instance]
-	if inst == nil || !inst.loading || r.stop != nil {
-		return
+	inst := r.table.byName[instance]
+	if inst == nil || !inst.loading {
+		return false
+	}
+	if r.stop != nil {
+		return true
 	}
 	inst.loading = false
 	inst.save = save{Acceptor: rec.Acceptor}
@@ -333,4 +336,5 @@ func (r *Replica) Loaded(now time.Duration, rec Record) {
 		r.takeOver(inst)
 	}
 	r.settle(inst)
+	return true
 }

@@ -218,7 +218,7 @@ func TestReplicaUnknownInstanceIsLoadedFirst(t *testing.T) {
 		p.hear(1, 3, msg(t, "query 7.3 @lunch"))
 	}
 	assert.Equal(t, uint64(3), p.replicas[1].counters.Dropped, "beyond 64 they are lost")
-	p.replicas[1].Loaded(p.now, Record{Instance: "nobody asked"})
+	assert.False(t, p.replicas[1].Loaded(p.now, "nobody asked", Record{}))
 	n := len(p.sent)
 	p.load(1, "lunch")
 	p.load(1, "lunch") // a second answer is ignored

@@ -1,6 +1,7 @@
 package paxos
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -34,7 +35,9 @@ func TestReplicaNothingLeavesBeforeTheFirstSave(t *testing.T) {
 	assert.Empty(t, out.Save.Records)
 	assert.Empty(t, out.Load)
 	assert.Empty(t, out.Send)
-	assert.Empty(t, out.Done)
+	require.Len(t, out.Done, 2, "the call with a bad name and the cancelled one have ended, and wait for no disk")
+	assert.ErrorIs(t, out.Done[0].Err, ErrName)
+	assert.ErrorIs(t, out.Done[1].Err, context.Canceled)
 	require.False(t, r.Take(&out), "while the Save runs")
 	p.now += time.Hour
 	r.Tick(p.now)
@@ -45,7 +48,6 @@ func TestReplicaNothingLeavesBeforeTheFirstSave(t *testing.T) {
 	p.run()
 	assert.Contains(t, p.sent, `1 -> 2: prepare 71.1 "burger" @lunch`)
 	assert.Contains(t, p.sent, `1 -> 2: promise 9.2 @old`)
-	assert.Len(t, p.done, 2, "the calls with a bad name and the cancelled one")
 }
 
 // "Different proposers choose their numbers from disjoint sets of numbers, so two different proposers never issue a proposal

@@ -15,21 +15,21 @@ import (
 // false, and carry out each Output. If a Save fails, it drops the Replica and starts a new one on the reopened storage,
 // if ever.
 type Replica struct {
-	id       ServerID
-	members  Members
-	quorum   Quorum
-	position int // of this server among the acceptors; -1: it does not vote
-	print    uint64
-	nonce    uint64
-	limits   Limits
-	timing   Timing
-	rand     *rand.Rand
-	trace    bool
-	gathers  bool // no Save begins: the host is about to hand in more
-	patient  bool // what only says what was chosen waits for a packet that leaves anyway: see takePackets
-	now      time.Duration
-	stop     error // why the server must stop; nil: it need not
-	stopSaid bool
+	id           ServerID
+	members      Members
+	quorum       Quorum
+	position     int // of this server among the acceptors; -1: it does not vote
+	print        uint64
+	nonce        uint64
+	limits       Limits
+	timing       Timing
+	rand         *rand.Rand
+	trace        bool
+	holdSaves    bool // see HoldSaves
+	delayNotices bool // see DelayNotices
+	now          time.Duration
+	stop         error // why the server must stop; nil: it need not
+	stopSaid     bool
 
 	peers     []peer // all other servers: acceptors by position, then learners
 	strange   strange

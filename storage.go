@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 )
 
 // A Record is what a server remembers of one instance on stable storage.
@@ -71,6 +72,16 @@ type Batch struct {
 	Records []Record     // records that replace earlier ones of the same name; a name occurs at most once
 }
 
+// Clone returns a copy of b that shares nothing with it which could change.
+func (b Batch) Clone() Batch {
+	if b.Server != nil {
+		state := *b.Server
+		b.Server = &state
+	}
+	b.Drop, b.Records = slices.Clone(b.Drop), slices.Clone(b.Records)
+	return b
+}
+
 // A Named is a decided instance and its Index.
 type Named struct {
 	Instance string
@@ -129,6 +140,23 @@ type PromptStorage interface {
 	DecidedNow(after uint64, max int) (named []Named, ok bool)
 }
 
+// An InstantStorage is a PromptStorage with a Save that returns at once, as in memory: it waits for no disk, no network and no lock that is
+// held for long. Being one is optional. A Node calls such a Save where it stands, and not in a goroutine of its own.
+type InstantStorage interface {
+	PromptStorage
+	// SavesAtOnce does nothing: it says that Save returns at once. A Node believes it only if Self returns the very Storage that it was
+	// given.
+	SavesAtOnce()
+}
+
+// An ExpectingStorage is a PromptStorage that gains from knowing which records are about to be loaded. Being one is optional.
+type ExpectingStorage interface {
+	PromptStorage
+	// Expect says that LoadNow is about to be called for these names. It changes no answer, and keeps no hold of the slice. A Node calls
+	// it only if Self returns the very Storage that it was given.
+	Expect(names []string)
+}
+
 // Format makes s, which must be empty, the storage of server id of the cluster m. It is done once in a server's life, by
 // an explicit act, since a server whose storage was lost must not vote again under its ServerID: it would have forgotten
 // its promises. A Format that failed left s empty or formatted.
@@ -136,22 +164,34 @@ func Format(s Storage, id ServerID, m Members) error {
 	if s == nil {
 		return errors.New("paxos: format: storage is nil")
 	}
-	if err := m.Check(); err != nil {
-		return fmt.Errorf("paxos: format: %w", err)
-	}
-	if !m.Has(id) {
-		return fmt.Errorf("paxos: format: server %d is not a member of %s", id, m)
+	var store [8]byte
+	rand.Read(store[:])
+	state, err := FirstState(id, m, binary.LittleEndian.Uint64(store[:])|1)
+	if err != nil {
+		return err
 	}
 	if err := checkEmpty(s); err != nil {
 		return fmt.Errorf("paxos: format: %w", err)
 	}
-	var store [8]byte
-	rand.Read(store[:])
-	state := ServerState{Cluster: m.Cluster, ID: id, Store: binary.LittleEndian.Uint64(store[:]) | 1, Members: m.Voters()}
 	if err := s.Save(Batch{Server: &state}); err != nil {
 		return fmt.Errorf("paxos: format: %w", err)
 	}
 	return nil
+}
+
+// FirstState returns the ServerState that Format saves: for a host of a Replica that keeps its state elsewhere than in a Storage. store is
+// a random number that no other storage of the cluster has or had, and not 0.
+func FirstState(id ServerID, m Members, store uint64) (ServerState, error) {
+	if err := m.Check(); err != nil {
+		return ServerState{}, fmt.Errorf("paxos: format: %w", err)
+	}
+	if !m.Has(id) {
+		return ServerState{}, fmt.Errorf("paxos: format: server %d is not a member of %s", id, m)
+	}
+	if store == 0 {
+		return ServerState{}, errors.New("paxos: format: Store: 0 is not a valid one")
+	}
+	return ServerState{Cluster: m.Cluster, ID: id, Store: store, Members: m.Voters()}, nil
 }
 
 // checkEmpty returns an error that says whose storage s is, unless it is empty.

@@ -50,7 +50,7 @@ var notCovered = map[string]string{
 	"replica_state.go: e.At, e.Server, e.Boot = r.now, r.id, r.saves.state.Boot":                                                                         "the swarm traces nothing",
 	"replica_ending.go: r.event(Event{Kind: EventLearned, Message: Message{Kind: KindDecided, Instance: inst.name, Ballot: b, Value: v}})":               "the same",
 	"replica_ending.go: r.event(Event{Kind: EventDone, Call: uint64(id), Message: Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})": "the same",
-	"replica_ending.go: e.Storage = r.late(r.now - r.saveWait())":                                                                                        "it takes a call that ends while the disk is slow",
+	"replica_ending.go: e.Storage = r.late(r.now - r.SaveWait(r.now))":                                                                                   "it takes a call that ends while the disk is slow",
 	"replica_state.go: return d":                                                              "the same",
 	"replica_ending.go: r.endCalls(inst, ErrRounds)":                                          "it takes 2^48 rounds",
 	"replica_ending.go: r.broken = slices.Delete(r.broken, 0, 1)":                             "it takes more than 16 proofs",

@@ -30,3 +30,16 @@ type SizedTransport interface {
 	// safe for concurrent use.
 	MaxPacket() int
 }
+
+// A DrainTransport is a Transport of which a Node takes what has come where it stands, without a goroutine that waits in Receive: for one
+// within a process, where handing a packet to another goroutine costs more than sending it. Being one is optional. Whoever calls Drain
+// does not call Receive.
+type DrainTransport interface {
+	Transport
+	// Wake has the Transport try to send a signal to c, without waiting, whenever a packet has come or the Transport has ended, and once
+	// at first. c has room for one signal. Wake is called once, before Drain.
+	Wake(c chan<- struct{})
+	// Drain appends all packets that have come to into, and returns it. It does not wait. The packets and their Messages belong to the
+	// caller until the next Drain. Its error is that of Receive: nothing comes any more. Drain is for one goroutine at a time.
+	Drain(into []Packet) ([]Packet, error)
+}

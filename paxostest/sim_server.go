@@ -360,7 +360,7 @@ func (w *Sim) load(s *server, name string) {
 	rec := s.disk.records[name]
 	rec.Instance = name
 	delete(s.loading, name)
-	s.replica.Loaded(w.now, rec)
+	s.replica.Loaded(w.now, rec.Instance, rec)
 }
 
 // loaded ends a Load.
