@@ -3,6 +3,7 @@ package paxos_test
 import (
 	"context"
 	"encoding"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -269,6 +270,6 @@ var (
 
 func TestZeroValuesOfErrors(t *testing.T) {
 	assert.False(t, paxos.Unknown(nil))
-	assert.True(t, paxos.Unknown(errTest), "of an error that the package knows nothing of it can't be certain")
-	assert.True(t, paxos.Unknown(&paxos.OpError{Op: "propose", Err: errTest}), "nor of one that somebody else made")
+	assert.True(t, paxos.Unknown(errors.New("test")), "of an error that the package knows nothing of it can't be certain")
+	assert.True(t, paxos.Unknown(&paxos.OpError{Op: "propose", Err: errors.New("test")}), "nor of one that somebody else made")
 }

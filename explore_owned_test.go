@@ -47,7 +47,7 @@ func (c *exConfig) instance(b Ballot) string {
 	case exOwned:
 		return Owned(owner, "x")
 	case exMinted:
-		return mintedName(owner, 1, 1, "x")
+		return minted(owner, 1, 1, "x")
 	}
 	return ""
 }

@@ -15,23 +15,34 @@ func TestExploreQuorums(t *testing.T) {
 	for n := 3; n <= 5; n++ {
 		for q1 := 1; q1 <= n; q1++ {
 			for q2 := 1; q2 <= n; q2++ {
-				q := flexible{n, q1, q2}
-				t.Run(q.String(), func(t *testing.T) {
+				t.Run(counted{n, q1, q2}.String(), func(t *testing.T) {
 					exFits(t, [...]int{3: exTiny, 4: exTiny, 5: exSmall}[n])
-					exQuorum(t, q, q1+q2 > n)
+					exQuorum(t, counted{n, q1, q2})
 				})
 			}
 		}
 	}
 }
 
-func exQuorum(t *testing.T, q flexible, safe bool) {
+// A counted quorum is one of so many of n acceptors in each phase, and may be unsafe, which Flexible refuses.
+type counted struct{ n, phase1, phase2 int }
+
+func (q counted) Size() int         { return q.n }
+func (q counted) Phase1(s Set) bool { return s.Len() >= q.phase1 }
+func (q counted) Phase2(s Set) bool { return s.Len() >= q.phase2 }
+func (q counted) String() string    { return fmt.Sprintf("flexible(%d,%d,%d)", q.n, q.phase1, q.phase2) }
+
+func exQuorum(t *testing.T, q counted) {
 	c := exConfig{quorum: q, wanted: 2, owners: []int{0, 0}, symmetry: true}
-	if safe {
+	flexible, err := Flexible(q.n, q.phase1, q.phase2)
+	if q.phase1+q.phase2 > q.n {
+		require.NoError(t, err)
 		require.NoError(t, CheckQuorum(q))
+		c.quorum = flexible
 		exHolds(t, c, exCount{}, exSeenChosen|exSeenOther)
 		return
 	}
+	require.Error(t, err)
 	require.Error(t, CheckQuorum(q))
 	x, r := exRun(t, c, exCount{})
 	require.NotNil(t, r.Violation, "nothing is wrong, though %s is no safe quorum", q)

@@ -98,7 +98,7 @@ func TestExploreRulesLeftOut(t *testing.T) {
 
 // TestExploreTrace tells how two values come to be chosen, as people read it.
 func TestExploreTrace(t *testing.T) {
-	x, r := exRun(t, exConfig{quorum: flexible{2, 1, 1}, wanted: 2, owners: []int{0, 1}, symmetry: true}, exCount{})
+	x, r := exRun(t, exConfig{quorum: counted{2, 1, 1}, wanted: 2, owners: []int{0, 1}, symmetry: true}, exCount{})
 	require.NotNil(t, r.Violation)
 	assert.Equal(t, `
 2: prepare 2.2

@@ -1,9 +1,7 @@
 package paxos
 
 import (
-	"errors"
 	"fmt"
-	"iter"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -62,11 +60,10 @@ func TestMembersRefused(t *testing.T) {
 			"Members.Quorum: paxos: quorum bad: phase-1 quorum {1} and phase-2 quorum {0} do not meet"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := NewMemoryStorage()
-			err := Format(s, 1, tt.m)
+			state, err := FirstState(1, tt.m, 9)
 			require.ErrorContains(t, err, "paxos: format: ")
 			require.ErrorContains(t, err, tt.want)
-			assert.Zero(t, imageOf(t, s).State, "a Format that failed left s empty")
+			assert.Zero(t, state)
 		})
 	}
 }
@@ -87,10 +84,10 @@ func TestMembersAccepted(t *testing.T) {
 		{"a quorum of the user's own", Members{Cluster: "c", Acceptors: upTo(3), Quorum: threeOf{"all"}}, "1,2,3 all"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := NewMemoryStorage()
-			require.NoError(t, Format(s, tt.m.Acceptors[0], tt.m))
+			state, err := FirstState(tt.m.Acceptors[0], tt.m, 9)
+			require.NoError(t, err)
 			if tt.want != "" {
-				assert.Equal(t, tt.want, imageOf(t, s).State.Members)
+				assert.Equal(t, tt.want, state.Members)
 			}
 		})
 	}
@@ -130,83 +127,5 @@ func TestMembersFingerprint(t *testing.T) {
 	} {
 		assert.NotContains(t, seen, m.Fingerprint(), "%s and %s", name, seen[m.Fingerprint()])
 		seen[m.Fingerprint()] = name
-	}
-}
-
-func TestFormat(t *testing.T) {
-	m := Members{Cluster: "c", Acceptors: []ServerID{1, 2, 3}, Learners: []ServerID{9}}
-	for _, id := range []ServerID{2, 9} {
-		s := NewMemoryStorage()
-		require.NoError(t, Format(s, id, m))
-		state, err := s.Server()
-		require.NoError(t, err)
-		assert.NotZero(t, state.Store)
-		assert.Equal(t, ServerState{Cluster: "c", ID: id, Store: state.Store, Members: "1,2,3 majority(3)"}, state)
-
-		other := NewMemoryStorage()
-		require.NoError(t, Format(other, id, m))
-		again, err := other.Server()
-		require.NoError(t, err)
-		assert.NotEqual(t, state.Store, again.Store, "it names this very storage")
-
-		require.ErrorContains(t, Format(s, id, m), fmt.Sprintf(`belongs to server %d of cluster "c"`, id), "once")
-		require.NoError(t, s.Save(Batch{}), "a refused Format does the storage no harm")
-		assert.Equal(t, state, imageOf(t, s).State)
-	}
-}
-
-// A brokenStorage fails in one of its readers.
-type brokenStorage struct {
-	*MemoryStorage
-	in string
-}
-
-func (s brokenStorage) Server() (ServerState, error) {
-	if s.in == "Server" {
-		return ServerState{}, errors.New("broken in Server")
-	}
-	return s.MemoryStorage.Server()
-}
-
-func (s brokenStorage) Undecided() iter.Seq2[string, error] {
-	if s.in == "Undecided" {
-		return func(yield func(string, error) bool) { yield("", errors.New("broken in Undecided")) }
-	}
-	return s.MemoryStorage.Undecided()
-}
-
-func (s brokenStorage) Decided(after uint64, max int) ([]Named, error) {
-	if s.in == "Decided" {
-		return nil, errors.New("broken in Decided")
-	}
-	return s.MemoryStorage.Decided(after, max)
-}
-
-func TestFormatRefuses(t *testing.T) {
-	m := Members{Cluster: "c", Acceptors: []ServerID{1, 2, 3}}
-	dead := NewMemoryStorage()
-	require.Error(t, dead.Save(Batch{Records: []Record{{}}}))
-	for _, tt := range []struct {
-		name string
-		s    Storage
-		id   ServerID
-		want string
-	}{
-		{"no storage", nil, 1, "storage is nil"},
-		{"not a member", NewMemoryStorage(), 4, "server 4 is not a member"},
-		{"no server", NewMemoryStorage(), 0, "server 0 is not a member"},
-		{"a promise", savedIn(t, Batch{Records: []Record{promised("x", 1)}}), 1, `not empty: it holds "x"`},
-		{"a decision", savedIn(t, Batch{Records: []Record{decided("y", 1, "v", 5)}}), 1, `not empty: it holds "y"`},
-		{"another server's", savedIn(t, Batch{Server: &ServerState{Cluster: "d", ID: 7}}), 1, `belongs to server 7 of cluster "d"`},
-		{"a storage that fails to save", dead, 1, "dead since a Save failed"},
-		{"an error is not none: Server", brokenStorage{NewMemoryStorage(), "Server"}, 1, "broken in Server"},
-		{"an error is not none: Undecided", brokenStorage{NewMemoryStorage(), "Undecided"}, 1, "broken in Undecided"},
-		{"an error is not none: Decided", brokenStorage{NewMemoryStorage(), "Decided"}, 1, "broken in Decided"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			err := Format(tt.s, tt.id, m)
-			require.ErrorContains(t, err, "paxos: format: ")
-			require.ErrorContains(t, err, tt.want)
-		})
 	}
 }

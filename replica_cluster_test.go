@@ -98,7 +98,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		case 1:
 			name = Owned(owner, name)
 		case 2:
-			name = mintedName(owner, 1+uint64(i/3), 1, name)
+			name = minted(owner, 1+uint64(i/3), 1, name)
 		}
 		c.names = append(c.names, name)
 	}
