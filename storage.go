@@ -109,8 +109,8 @@ type Storage interface {
 	Load(instance string) (Record, error)
 	// Save makes b durable, all or nothing: nil means that it survives loss of power. After an error the storage is
 	// dead, and every later Save fails. A Batch whose Server takes something back is an error: Boot, Rounds or Last that
-	// goes down, another Cluster, ID or Store, a Store in Peers that is gone or another: Batch.Check finds these. A server saves no
-	// Index above the Last that b leaves, and Start refuses a storage that holds one.
+	// goes down, another Cluster, ID or Store, a Store in Peers that is gone or another. A server saves no Index above
+	// the Last that b leaves, and Start refuses a storage that holds one. Batch.Check finds these.
 	//
 	// Names, values and numbers come as they are in Records: a name has 1 to MaxName bytes, a value up to Limits.MaxValue and
 	// any bytes, rounds and ServerIDs are any uint64, and so is the Index of a Chosen Record, from 1 to 2^64-1, with gaps. A

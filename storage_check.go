@@ -6,18 +6,23 @@ import (
 )
 
 // Check returns an error unless b is what a correct server may save on a storage whose state is last: each Record is
-// consistent in itself, and b.Server takes nothing back. The error names the field, and the instance. A Storage can call it first in
-// Save; the error is one, so the storage is dead then. It allocates nothing, and can't see what is wrong between two
+// consistent in itself, none has an Index above the Last that b leaves, and b.Server takes nothing back. The error names the field, and
+// the instance. A Storage can call it first in Save; the error is one, so the storage is dead then. It allocates nothing, and can't see what is wrong between two
 // records, such as an Index that two instances have.
 func (b Batch) Check(last ServerState) error {
+	top := last.Last
 	if b.Server != nil {
 		if err := checkState(last, *b.Server); err != nil {
 			return err
 		}
+		top = b.Server.Last
 	}
 	for i := range b.Records {
 		if err := checkRecord(&b.Records[i]); err != nil {
 			return fmt.Errorf("Record %q: %w", b.Records[i].Instance, err)
+		}
+		if b.Records[i].Index > top {
+			return fmt.Errorf("Record %q: Index: %d, above ServerState.Last, %d", b.Records[i].Instance, b.Records[i].Index, top)
 		}
 	}
 	return nil

@@ -17,20 +17,26 @@ func TestBatchCheck(t *testing.T) {
 	assert.NoError(t, Batch{}.Check(last))
 	assert.NoError(t, state(func(s *ServerState) { s.Boot, s.Rounds, s.Last = 4, 30, 10 }).Check(last))
 	assert.NoError(t, state(func(*ServerState) {}).Check(ServerState{}))
+	raised := last
+	raised.Last = 10
+	decided10, above := Record{Instance: "x", Chosen: true, Index: 10}, Record{Instance: "y", Chosen: true, Index: 11}
+	assert.NoError(t, Batch{Server: &raised, Records: []Record{decided10}}.Check(last))
 	assert.NoError(t, state(func(s *ServerState) { s.Peers = "1/5,2/9f,3/1c,4/1" }).Check(last))
 	for want, b := range map[string]Batch{
-		"ServerState.Boot: 2 after 3":            state(func(s *ServerState) { s.Boot = 2 }),
-		"ServerState.Rounds: 19 after 20":        state(func(s *ServerState) { s.Rounds = 19 }),
-		"ServerState.Last: 8 after 9":            state(func(s *ServerState) { s.Last = 8 }),
-		"ServerState.Cluster: \"d\" after":       state(func(s *ServerState) { s.Cluster = "d" }),
-		"ServerState.ID: 2 after 1":              state(func(s *ServerState) { s.ID = 2 }),
-		"ServerState.Store: 8 after 7":           state(func(s *ServerState) { s.Store = 8 }),
-		`ServerState.Peers: "2/9f" lacks "3/1c"`: state(func(s *ServerState) { s.Peers = "2/9f" }),
-		`ServerState.Peers: "2/90,3/1c" after`:   state(func(s *ServerState) { s.Peers = "2/90,3/1c" }),
-		`Record "": Instance: it is empty`:       {Records: []Record{promised("x", 1), {}}},
-		`Record "x": Index: 0`:                   {Records: []Record{{Instance: "x", Chosen: true}}},
-		`Record "x": Index: 5`:                   {Records: []Record{{Instance: "x", Index: 5}}},
-		`Record "x": Promised: 1.1, below Acc`:   {Records: []Record{{Instance: "x", Acceptor: Acceptor{Ballot{1, 1}, Ballot{2, 1}, "v"}}}},
+		"ServerState.Boot: 2 after 3":                       state(func(s *ServerState) { s.Boot = 2 }),
+		"ServerState.Rounds: 19 after 20":                   state(func(s *ServerState) { s.Rounds = 19 }),
+		"ServerState.Last: 8 after 9":                       state(func(s *ServerState) { s.Last = 8 }),
+		"ServerState.Cluster: \"d\" after":                  state(func(s *ServerState) { s.Cluster = "d" }),
+		"ServerState.ID: 2 after 1":                         state(func(s *ServerState) { s.ID = 2 }),
+		"ServerState.Store: 8 after 7":                      state(func(s *ServerState) { s.Store = 8 }),
+		`ServerState.Peers: "2/9f" lacks "3/1c"`:            state(func(s *ServerState) { s.Peers = "2/9f" }),
+		`ServerState.Peers: "2/90,3/1c" after`:              state(func(s *ServerState) { s.Peers = "2/90,3/1c" }),
+		`Record "y": Index: 11, above ServerState.Last, 10`: {Server: &raised, Records: []Record{decided10, above}},
+		`Record "y": Index: 11, above ServerState.Last, 9`:  {Records: []Record{above}},
+		`Record "": Instance: it is empty`:                  {Records: []Record{promised("x", 1), {}}},
+		`Record "x": Index: 0`:                              {Records: []Record{{Instance: "x", Chosen: true}}},
+		`Record "x": Index: 5`:                              {Records: []Record{{Instance: "x", Index: 5}}},
+		`Record "x": Promised: 1.1, below Acc`:              {Records: []Record{{Instance: "x", Acceptor: Acceptor{Ballot{1, 1}, Ballot{2, 1}, "v"}}}},
 	} {
 		assert.ErrorContains(t, b.Check(last), want)
 	}

@@ -65,15 +65,12 @@ func fill(dir string, state paxos.ServerState, n, size int) error {
 	defer log.Close()
 	value := paxos.Value(valuesFor(1, size)[0])
 	ballot := paxos.Ballot{Round: 1, Server: 1}
-	batch := paxos.Batch{}
+	batch := paxos.Batch{Server: &state}
 	for i := 1; i <= n; i++ {
 		// Names of their own: those of the driver begin with a digit.
 		batch.Records = append(batch.Records, paxos.Record{Instance: "x" + nameOf(uint64(i))[1:], Chosen: true, Index: uint64(i),
 			Acceptor: paxos.Acceptor{Promised: ballot, Accepted: ballot, Value: value}})
 		if len(batch.Records) == preloadBatch || i == n {
-			if i == n {
-				batch.Server = &state
-			}
 			if err := log.Save(batch); err != nil {
 				return err
 			}

@@ -96,9 +96,27 @@ func (s *testedStorage) crashed() *testedStorage {
 	return s.kit.opened(s.kit.copied(s.dir), s)
 }
 
-// save saves what a Storage must save, and notes it.
+// counted returns b with a state that has no Index of b above its Last.
+func (s *testedStorage) counted(b paxos.Batch) paxos.Batch {
+	state := s.state
+	if b.Server != nil {
+		state = *b.Server
+	}
+	top := state.Last
+	for _, r := range b.Records {
+		top = max(top, r.Index)
+	}
+	if top > state.Last {
+		state.Last = top
+		b.Server = &state
+	}
+	return b
+}
+
+// save saves what a Storage must save, and notes it. It raises Last where an Index of b asks for that.
 func (s *testedStorage) save(b paxos.Batch) {
 	s.kit.Helper()
+	b = s.counted(b)
 	if err := s.Save(b); err != nil {
 		s.kit.Fatalf("Save of %s: %v", describeBatch(b), err)
 	}

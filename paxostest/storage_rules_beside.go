@@ -40,6 +40,7 @@ func checkSaveInLoop(k *storageKit) {
 			b.Records = append(b.Records, promisedRecord(fmt.Sprintf("open%02d", i), 1))
 		}
 		i++
+		b = s.counted(b)
 		k.soon("Save in a loop over Undecided", func() error { return s.Save(b) })
 		s.note(b)
 		k.soon("Load in a loop over Undecided", func() error { return s.checkLoad(large.Instance, large) })
@@ -206,7 +207,7 @@ func checkSlices(k *storageKit) {
 	records := make([]paxos.Record, 3)
 	drop := make([]paxos.NameRange, 1)
 	for i := range uint64(10) {
-		state.Boot++
+		state.Boot, state.Last = state.Boot+1, i+1
 		records[0], records[1] = votedRecord(fmt.Sprint("v", i), 1, "v"), decidedRecord(fmt.Sprint("d", i), 1, "v", i+1)
 		records[2], drop[0] = promisedRecord("p", i+1), paxos.NameRange{From: "x", To: "y"}
 		s.save(paxos.Batch{Server: &state, Records: records, Drop: drop})

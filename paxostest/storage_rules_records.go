@@ -206,7 +206,7 @@ func checkWholeBatch(k *storageKit) {
 	s.check()
 	s.crashed().check()
 
-	state.Boot++
+	state.Boot, state.Last = state.Boot+1, 600
 	s.save(paxos.Batch{Server: &state, Drop: []paxos.NameRange{{From: "n010", To: "n020"}},
 		Records: []paxos.Record{promisedRecord("n015", 1), decidedRecord("n001", 1, "v", 500), votedRecord("new", 1, "w")}})
 	s.check()

@@ -178,7 +178,7 @@ var besideSabotages = []storageSabotage{
 				return named, err
 			}, save: func(b paxos.Batch) error {
 				for i, r := range b.Records {
-					if err := s.Save(paxos.Batch{Records: []paxos.Record{r}}); err != nil {
+					if err := s.Save(paxos.Batch{Server: b.Server, Records: []paxos.Record{r}}); err != nil {
 						return err
 					}
 					if i == 1 && r.Index == 3 {

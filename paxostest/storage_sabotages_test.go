@@ -94,7 +94,15 @@ var recordSabotages = []storageSabotage{
 		})},
 	{name: "records are saved before the state", rule: "a batch is saved whole", want: `after an error, Load(`,
 		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
-			if err := s.Save(paxos.Batch{Drop: b.Drop, Records: b.Records}); err != nil {
+			if b.Server == nil {
+				return s.Save(b)
+			}
+			old, err := s.Server()
+			if err != nil {
+				return err
+			}
+			old.Last = max(old.Last, b.Server.Last) // the Indexes need it
+			if err := s.Save(paxos.Batch{Server: &old, Drop: b.Drop, Records: b.Records}); err != nil {
 				return err
 			}
 			return s.Save(paxos.Batch{Server: b.Server})

@@ -54,6 +54,7 @@ func TestMarksAllocateNothing(t *testing.T) {
 		votes[i] = voted(fmt.Sprintf("known/%d", i), 1, "a value that is long enough for a mark, and some more")
 		decisions[i] = chosen(votes[i], uint64(i+1))
 	}
+	require.NoError(t, l.Save(counted(l, batchOf(chosen(voted("last", 1, ""), 1<<20)))))
 	marks := 0
 	save := func() {
 		for _, b := range [][]paxos.Record{votes, decisions} {
@@ -83,7 +84,7 @@ func TestLoadAllocates(t *testing.T) {
 	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { l.Load("lunch") }), 3.0)
 	v := voted("marked", 1, "a value that is long enough for a mark, and some more")
 	require.NoError(t, l.Save(batchOf(v)))
-	require.NoError(t, l.Save(batchOf(chosen(v, 1))))
+	require.NoError(t, l.Save(counted(l, batchOf(chosen(v, 1)))))
 	require.NotZero(t, l.marks[0].size)
 	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { l.Load("marked") }), 6.0)
 }

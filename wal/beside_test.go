@@ -51,7 +51,7 @@ func TestReadersBesideEverything(t *testing.T) {
 			case 0:
 				b.Records = append(b.Records, chosen(done, n/3))
 			}
-			if stop(l.Save(b)) {
+			if stop(l.Save(counted(l, b))) {
 				return
 			}
 			if k := len(b.Records) - 1; k > 0 && l.marks[k].size > 0 { // this goroutine saves

@@ -76,9 +76,20 @@ func (l *Log) compactAll() error {
 	}
 }
 
+// outruns reports whether an Index is above ServerState.Last, as an earlier version may have left it. A copy, which is of this version, would
+// be refused for it in the next Open.
+func (l *Log) outruns() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.index.order.Highest() > l.state.Last
+}
+
 // worthwhile returns a run of closed segments of which a quarter at least is garbage, each for itself, or many small ones, and
 // whether it begins with the oldest.
 func (l *Log) worthwhile() (run []*segment, first bool) {
+	if l.outruns() {
+		return nil, false
+	}
 	l.plan.Lock()
 	defer l.plan.Unlock()
 	l.mu.RLock()

@@ -132,7 +132,7 @@ func newSpecimen(t testing.TB, sealed bool) specimen {
 		m.apply(b)
 	}
 	state := m.state
-	state.Boot, state.Rounds = 1, 100
+	state.Boot, state.Rounds, state.Last = 1, 100, 1000
 	save(paxos.Batch{Server: &state})
 	for i := range 8 { // promised, voted on and decided: much of it is garbage soon
 		name := fmt.Sprintf("early/%02d", i)

@@ -23,7 +23,7 @@ func TestDescriptorsOfTheProcess(t *testing.T) {
 	require.NoError(t, err)
 	value := string(make([]byte, 7000))
 	for n := range uint64(150) {
-		require.NoError(t, l.Save(batchOf(decided(fmt.Sprint("i", n), n+1, value))))
+		require.NoError(t, l.Save(counted(l, batchOf(decided(fmt.Sprint("i", n), n+1, value)))))
 		_, err := l.Load(fmt.Sprint("i", n/2))
 		require.NoError(t, err)
 		require.LessOrEqual(t, count()-before, 6+2+2+2*2, "segments, the directory, the lock, what is written to")

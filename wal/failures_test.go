@@ -321,6 +321,7 @@ func TestRefusedSaveKills(t *testing.T) {
 		"chosen without an Index": batchOf(paxos.Record{Instance: "a", Chosen: true}),
 		"another's Index":         batchOf(decided("other", 1, "v")),
 		"one Index twice":         batchOf(decided("one", 9, "v"), decided("other", 9, "v")),
+		"an Index above Last":     batchOf(decided("far", 1<<40, "v")),
 		"another server":          {Server: &paxos.ServerState{Cluster: "lunch", ID: 2}},
 	} {
 		t.Run(name, func(t *testing.T) {

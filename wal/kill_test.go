@@ -76,7 +76,7 @@ func TestKilledChild(t *testing.T) {
 	for {
 		fmt.Printf("saved %d\n", n)
 		n++
-		require.NoError(t, l.Save(killedSave(n)))
+		require.NoError(t, l.Save(counted(l, killedSave(n))))
 	}
 }
 

@@ -70,6 +70,22 @@ func chosen(r paxos.Record, index uint64) paxos.Record {
 	return r
 }
 
+// counted returns b with a state that says that no Index is above its Last. It is raised once, and by a lot.
+func counted(l *Log, b paxos.Batch) paxos.Batch {
+	state, top := l.state, uint64(0)
+	if b.Server != nil {
+		state = *b.Server
+	}
+	for _, r := range b.Records {
+		top = max(top, r.Index)
+	}
+	if top > state.Last {
+		state.Last = max(top, top+1<<20)
+		b.Server = &state
+	}
+	return b
+}
+
 func batchOf(records ...paxos.Record) paxos.Batch { return paxos.Batch{Records: records} }
 
 // A model is what a log should hold.

@@ -105,12 +105,13 @@ func TestMarkLeadsAstray(t *testing.T) {
 			l, err := Open(dir, roomy(fs))
 			require.NoError(t, err)
 			save := func(r paxos.Record) spot {
-				require.NoError(t, l.Save(batchOf(r)))
+				require.NoError(t, l.Save(counted(l, batchOf(r))))
 				i, _ := l.index.findString(r.Instance)
 				return *l.index.spot(i)
 			}
 			first, early, of := save(voted("first", 1, within)), save(voted("lunch", 1, other)), save(voted("lunch", 2, value))
 			decision := chosen(voted("lunch", 2, value), 1)
+			require.NoError(t, l.Save(counted(l, batchOf(decided("before", 2, "v"))))) // it raises Last, so that the mark is alone in its batch
 			mark := save(decision)
 			save(voted("later", 1, value))
 			require.NoError(t, l.Close())
@@ -211,7 +212,7 @@ func TestLongestMark(t *testing.T) {
 		v := voted(strings.Repeat(fmt.Sprint(i), paxos.MaxName), paxos.MaxRound, strings.Repeat("v", size))
 		require.NoError(t, l.Save(batchOf(v)))
 		v.Chosen, v.Index = true, 1<<63+uint64(i)
-		require.NoError(t, l.Save(batchOf(v)))
+		require.NoError(t, l.Save(counted(l, batchOf(v))))
 		require.Equal(t, size == mostMarked, l.marks[0].size > 0)
 		var e encoder
 		require.NoError(t, e.record(&v))

@@ -149,8 +149,7 @@ func TestWhenMarks(t *testing.T) {
 			require.NoError(t, err)
 			m := modelOf(l)
 			for _, b := range c.saves {
-				require.NoError(t, l.Save(b))
-				m.apply(b)
+				saveIn(t, l, m, b)
 			}
 			require.Equal(t, c.marks, marksWritten(fs.Ops()))
 			checkLives(t, fs, l, m)
@@ -268,8 +267,7 @@ func TestMarkStaysInSegment(t *testing.T) {
 		segment := l.active
 		for _, b := range []paxos.Batch{batchOf(v, voted("again", n, "")), batchOf(voted("again", n, strings.Repeat("a", int(n%200))), chosen(v, n))} {
 			voting := l.active
-			require.NoError(t, l.Save(b))
-			m.apply(b)
+			saveIn(t, l, m, b)
 			if b.Records[1].Chosen {
 				require.Equal(t, voting == l.active, l.marks[1].size > 0)
 				if voting != l.active {
@@ -325,7 +323,7 @@ func TestMarksOfLargeValues(t *testing.T) {
 		v := voted(fmt.Sprint("large/", n), 1, strings.Repeat("v", 1<<20))
 		require.NoError(t, l.Save(batchOf(v)))
 		n++
-		require.NoError(t, l.Save(batchOf(chosen(v, n))))
+		require.NoError(t, l.Save(counted(l, batchOf(chosen(v, n)))))
 		if l.marks[0].size > 0 {
 			marks++
 		}
@@ -343,8 +341,7 @@ func TestCrashWhileMarksAreCopied(t *testing.T) {
 	for i := range uint64(20) {
 		v := voted(fmt.Sprint("job/", i), 1, strings.Repeat("v", 60))
 		for _, b := range []paxos.Batch{batchOf(v), batchOf(chosen(v, i+1))} {
-			require.NoError(t, l.Save(b))
-			m.apply(b)
+			saveIn(t, l, m, b)
 		}
 	}
 	for active := l.active; l.active == active; {

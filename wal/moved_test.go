@@ -63,8 +63,7 @@ func TestMovedWhileOpen(t *testing.T) {
 			require.NoError(t, err)
 			for i := range 300 {
 				b := batchOf(decided(fmt.Sprint("i", i), uint64(i+1), string(make([]byte, 1000))))
-				require.NoError(t, l.Save(b))
-				want.apply(b)
+				saveIn(t, l, want, b)
 			}
 			again := batchOf()
 			for i := range 300 { // so what was saved is garbage

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"strings"
 	"time"
 
@@ -118,7 +119,10 @@ func (l *Log) open() (err error) {
 	if err := l.checkProof(); err != nil {
 		return err
 	}
-	if err := l.checkDisplaced(); err != nil || l.options.ReadOnly {
+	if err := l.checkDisplaced(); err != nil {
+		return err
+	}
+	if err := l.checkLast(); err != nil || l.options.ReadOnly {
 		return err
 	}
 	// Who wrote the manifest may not have lived to sync the directory, and what it replaces must not come back.
@@ -329,5 +333,21 @@ func (l *Log) checkDisplaced() error {
 		return &CorruptionError{l.segments[s.segment].path, int64(s.offset), fmt.Sprintf("%q has the Index of another instance, %d", name, s.index)}
 	}
 	l.displaced = nil
+	return nil
+}
+
+// checkLast returns an error if a decision has an Index above ServerState.Last. Save leaves none, so a part of the log is of an earlier time
+// than the rest. In a segment made before version 3 it may stand: Save did not look then.
+func (l *Log) checkLast() error {
+	runs, _ := l.index.order.Above(l.state.Last, math.MaxInt)
+	for _, run := range runs {
+		for _, p := range run {
+			s := l.index.spot(p.At)
+			if from := l.segments[s.segment]; !strings.HasSuffix(from.name, oldSuffix) {
+				return &CorruptionError{from.path, int64(s.offset), fmt.Sprintf("%q has the Index %d, above ServerState.Last, %d: "+
+					"a part of the log is older than the rest", l.index.name(p.At), p.Index, l.state.Last)}
+			}
+		}
+	}
 	return nil
 }

@@ -166,12 +166,12 @@ func TestIndexOfTwo(t *testing.T) {
 	for _, moves := range []bool{false, true} {
 		fs := created(t)
 		l := openIn(t, fs)
-		require.NoError(t, l.Save(batchOf(decided("first", 5, "v"))))
+		require.NoError(t, l.Save(counted(l, batchOf(decided("first", 5, "v")))))
 		at, _ := l.index.findString("first")
 		l.index.remove(at) // so that nothing keeps the next from being saved
-		require.NoError(t, l.Save(batchOf(decided("second", 5, "v"))))
+		require.NoError(t, l.Save(counted(l, batchOf(decided("second", 5, "v")))))
 		if moves {
-			require.NoError(t, l.Save(batchOf(decided("first", 6, "v"))))
+			require.NoError(t, l.Save(counted(l, batchOf(decided("first", 6, "v")))))
 		}
 		require.NoError(t, l.Close())
 		again, err := Open(dir, small(fs))
@@ -184,5 +184,40 @@ func TestIndexOfTwo(t *testing.T) {
 		named, err := again.Decided(0, 9)
 		require.NoError(t, err)
 		require.Equal(t, []paxos.Named{{Instance: "second", Index: 5}, {Instance: "first", Index: 6}}, named)
+	}
+}
+
+// A decision whose Index is above ServerState.Last was never saved so: a part of the log is older than the rest. Open says in which file, with
+// the hints of closed segments and without.
+func TestIndexAboveLast(t *testing.T) {
+	for _, filled := range []bool{false, true} {
+		fs := created(t)
+		l := openIn(t, fs)
+		m := modelOf(l)
+		state := m.state
+		state.Last = 7
+		saveIn(t, l, m, paxos.Batch{Server: &state, Records: []paxos.Record{decided("at", 7, "v")}})
+		saved := l.state
+		l.state.Last = 8 // so that nothing keeps the next from being saved
+		require.NoError(t, l.Save(batchOf(decided("above", 8, "v"))))
+		l.state = saved
+		in := l.active
+		for n := uint64(1); filled && l.active == in; n++ {
+			require.NoError(t, l.Save(batchOf(voted("again", n, strings.Repeat("v", 700)))))
+		}
+		require.NoError(t, l.Close())
+		files := stillOf(fs)
+		for _, without := range append([]string{""}, files.names()...) {
+			if without != "" && !strings.HasSuffix(without, ".hint") {
+				continue
+			}
+			_, err := files.with(without, nil).open()
+			require.NoError(t, told(err))
+			require.ErrorContains(t, err, `.wal, offset `)
+			require.ErrorContains(t, err, `"above" has the Index 8, above ServerState.Last, 7: a part of the log is older than the rest`)
+		}
+		_, err := Open(dir, small(fs))
+		require.NoError(t, told(err))
+		require.Equal(t, files, stillOf(fs), "a refused Open changes nothing")
 	}
 }

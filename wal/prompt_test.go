@@ -66,7 +66,7 @@ func TestKnownAtOnceWaitsForNoDisk(t *testing.T) {
 	fs := hangingFS{gate: new(atomic.Pointer[chan struct{}])}
 	l, err := Open(path, Options{fs: fs})
 	require.NoError(t, err)
-	require.NoError(t, l.Save(batchOf(decided("lunch", 1, "burger"))))
+	require.NoError(t, l.Save(counted(l, batchOf(decided("lunch", 1, "burger")))))
 	gate := make(chan struct{})
 	fs.gate.Store(&gate)
 	saved, loaded := make(chan error, 1), make(chan error, 1)

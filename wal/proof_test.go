@@ -257,7 +257,7 @@ func TestOlderVersionGetsSeal(t *testing.T) {
 		fs.Mark(0)
 		moments := []moment{{saved: m}}
 		for n := range uint64(12) {
-			b := batchOf(decided(fmt.Sprint("carried/", n), 3000+n, strings.Repeat("c", 300)))
+			b := counted(l, batchOf(decided(fmt.Sprint("carried/", n), 3000+n, strings.Repeat("c", 300))))
 			begun := moments[len(moments)-1].saved.clone()
 			begun.apply(b)
 			moments = append(moments, moment{saved: moments[len(moments)-1].saved, begun: begun}, moment{saved: begun})

@@ -23,6 +23,7 @@ func saveSized(t testing.TB, l *Log, m *model, size int) {
 // saveIn saves b in the log and in its model.
 func saveIn(t testing.TB, l *Log, m *model, b paxos.Batch) {
 	t.Helper()
+	b = counted(l, b)
 	require.NoError(t, l.Save(b))
 	m.apply(b)
 }
@@ -165,10 +166,7 @@ func indexChangesHands(t *testing.T, marks bool) {
 	fs := created(t)
 	l := openIn(t, fs)
 	m := modelOf(l)
-	save := func(b paxos.Batch) {
-		require.NoError(t, l.Save(b))
-		m.apply(b)
-	}
+	save := func(b paxos.Batch) { saveIn(t, l, m, b) }
 	fill := func(name string) { // the active segment
 		for n, from := 0, l.active.number; l.active.number == from; n++ {
 			save(batchOf(decided(fmt.Sprint(name, n), uint64(l.sequence*1000), strings.Repeat("f", 900))))

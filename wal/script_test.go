@@ -71,6 +71,14 @@ func (s *script) batch() (b paxos.Batch) {
 		}
 		b.Records = append(b.Records, r)
 	}
+	if s.index > s.model.state.Last {
+		state := s.model.state
+		if b.Server != nil {
+			state = *b.Server
+		}
+		state.Last = s.index + uint64(s.x.IntN(20))
+		b.Server = &state
+	}
 	return b
 }
 

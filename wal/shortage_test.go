@@ -203,8 +203,7 @@ func TestDescriptorsAreBounded(t *testing.T) {
 	m := modelOf(l)
 	for n := range uint64(120) {
 		b := batchOf(decided(fmt.Sprint("i", n), n+1, strings.Repeat("v", 700)))
-		require.NoError(t, l.Save(b))
-		m.apply(b)
+		saveIn(t, l, m, b)
 		require.LessOrEqual(t, fs.Opened(), o.maxOpen+3)
 	}
 	require.Greater(t, len(l.row), 30)
@@ -245,7 +244,7 @@ func TestLoadInShortage(t *testing.T) {
 		l, err := Open(dir, Options{fs: fs, least: 4 << 10, SegmentSize: 4 << 10, sealAfter: time.Hour})
 		require.NoError(t, err)
 		for n := range uint64(60) {
-			require.NoError(t, l.Save(batchOf(decided(fmt.Sprint("i", n), n+1, strings.Repeat("v", 700)))))
+			require.NoError(t, l.Save(counted(l, batchOf(decided(fmt.Sprint("i", n), n+1, strings.Repeat("v", 700))))))
 		}
 		synctest.Wait()
 		_, err = l.Load("i0") // its segment has a descriptor now

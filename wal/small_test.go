@@ -155,7 +155,7 @@ func TestClosed(t *testing.T) {
 		require.NoError(t, Create(path, 1, members))
 		l, err := Open(path, Options{})
 		require.NoError(t, err)
-		require.NoError(t, l.Save(batchOf(voted("a", 1, "v"), decided("b", 1, "v"))))
+		require.NoError(t, l.Save(counted(l, batchOf(voted("a", 1, "v"), decided("b", 1, "v")))))
 		if readOnly {
 			require.NoError(t, l.Close())
 			l, err = Open(path, Options{ReadOnly: true})

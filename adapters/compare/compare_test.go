@@ -47,6 +47,10 @@ type closer interface {
 
 // gathered has writers share the Saves of a storage. A single one saves by itself, as there is nobody to share with.
 func gathered(t testing.TB, s closer, writers int) (func(paxos.Record) error, func()) {
+	state, err := s.Server()
+	require.NoError(t, err)
+	state.Last = 1 << 62 // no Index of a record is above it
+	require.NoError(t, s.Save(paxos.Batch{Server: &state}))
 	if writers == 1 {
 		records := make([]paxos.Record, 1)
 		return func(r paxos.Record) error {
