@@ -63,6 +63,9 @@ func fillSome(t testing.TB, l *Log, from, n, batch int, value paxos.Value) {
 // file of zeros, and syncs: what the disk can do. Saves and appends take turns, since a machine is never the same twice.
 func BenchmarkSaveOne(b *testing.B) {
 	l, _ := openNew(b, Options{})
+	state := l.state
+	state.Last = 1 << 40 // no Index is above it
+	require.NoError(b, l.Save(paxos.Batch{Server: &state}))
 	raw, err := l.fs.Create("raw")
 	require.NoError(b, err)
 	defer raw.Close()
