@@ -182,10 +182,8 @@ func (s *MemoryStorage) Decided(after uint64, max int) ([]Named, error) {
 
 // apply does what b asks for, and notes in undo how to take it back. On an error it stops half-way.
 func (s *MemoryStorage) apply(b Batch) error {
-	if b.Server != nil {
-		if err := checkState(s.state, *b.Server); err != nil {
-			return err
-		}
+	if err := b.Check(s.state); err != nil {
+		return err
 	}
 	for _, r := range b.Drop {
 		s.drop(r)
@@ -218,9 +216,6 @@ func (s *MemoryStorage) drop(r NameRange) {
 
 // put adds or replaces one record.
 func (s *MemoryStorage) put(hash uint64, r *Record) error {
-	if err := checkRecord(r); err != nil {
-		return err
-	}
 	step := uint32(len(s.undo))
 	at, known := s.find(hash, r.Instance)
 	if !known {
