@@ -28,20 +28,6 @@ func (b Batch) Check(last ServerState) error {
 	return nil
 }
 
-// checkLast returns an error if s holds a decision whose Index is above ServerState.Last. No server saves that, so a part of s is of an
-// earlier time than the rest.
-func checkLast(s Storage, last uint64) error {
-	above, err := s.Decided(last, 1)
-	if err != nil {
-		return err
-	}
-	if len(above) > 0 {
-		return fmt.Errorf("Record %q: Index: %d, above ServerState.Last, %d: a part of the storage is older than the rest",
-			above[0].Instance, above[0].Index, last)
-	}
-	return nil
-}
-
 // checkState returns an error that says what of next takes back something of the saved state.
 func checkState(last, next ServerState) error {
 	for _, n := range []struct {

@@ -12,7 +12,7 @@ func TestBatchCheck(t *testing.T) {
 	state := func(change func(*ServerState)) Batch {
 		s := last
 		change(&s)
-		return Batch{Server: &s, Records: []Record{promised("x", 1)}}
+		return Batch{Server: &s, Records: []Record{{Instance: "x", Acceptor: Acceptor{Promised: Ballot{1, 1}}}}}
 	}
 	assert.NoError(t, Batch{}.Check(last))
 	assert.NoError(t, state(func(s *ServerState) { s.Boot, s.Rounds, s.Last = 4, 30, 10 }).Check(last))
@@ -33,7 +33,7 @@ func TestBatchCheck(t *testing.T) {
 		`ServerState.Peers: "2/90,3/1c" after`:              state(func(s *ServerState) { s.Peers = "2/90,3/1c" }),
 		`Record "y": Index: 11, above ServerState.Last, 10`: {Server: &raised, Records: []Record{decided10, above}},
 		`Record "y": Index: 11, above ServerState.Last, 9`:  {Records: []Record{above}},
-		`Record "": Instance: it is empty`:                  {Records: []Record{promised("x", 1), {}}},
+		`Record "": Instance: it is empty`:                  {Records: []Record{{Instance: "x", Acceptor: Acceptor{Promised: Ballot{1, 1}}}, {}}},
 		`Record "x": Index: 0`:                              {Records: []Record{{Instance: "x", Chosen: true}}},
 		`Record "x": Index: 5`:                              {Records: []Record{{Instance: "x", Index: 5}}},
 		`Record "x": Promised: 1.1, below Acc`:              {Records: []Record{{Instance: "x", Acceptor: Acceptor{Ballot{1, 1}, Ballot{2, 1}, "v"}}}},
