@@ -82,7 +82,7 @@ func TestMemoryStorageAgainstModel(t *testing.T) {
 			b.Records = append(b.Records, r)
 			model[name] = r
 		}
-		require.NoError(t, s.Save(b), "step %d", step)
+		require.NoError(t, s.Save(reaching(s, b)), "step %d", step)
 		if step%10 > 0 && step%20 != 9 {
 			continue
 		}
@@ -91,17 +91,19 @@ func TestMemoryStorageAgainstModel(t *testing.T) {
 	}
 	// The last Save is one that fails at its end.
 	var b Batch
+	used := uint64(0)
 	for _, name := range slices.Sorted(maps.Keys(model)) {
 		r := model[name]
 		if !r.Chosen {
-			r.Chosen, r.Index, free = true, uint64(free[0]+1), free[1:]
+			used = uint64(free[0] + 1)
+			r.Chosen, r.Index, free = true, used, free[1:]
 			b.Records = append(b.Records, r)
 		}
 		b.Records = append(b.Records, promised(name+"+", 1))
 	}
 	b.Drop = []NameRange{{"n5", "n7"}}
-	b.Records = append(b.Records, Record{})
-	require.ErrorContains(t, s.Save(b), `Record ""`)
+	b.Records = append(b.Records, decided("twice", 1, "v", used))
+	require.ErrorContains(t, s.Save(reaching(s, b)), `Record "twice": Index: `)
 	checkMemory(t, s)
 	checkAgainst(t, s, model)
 }
@@ -148,7 +150,7 @@ func BenchmarkMemoryStorageSave(b *testing.B) {
 				names = fmt.Appendf(names, "%016x", uint64(i)*0x9E3779B97F4A7C15)
 			}
 			text, value := string(names), Value(strings.Repeat("v", 64))
-			s, batch := NewMemoryStorage(), Batch{Records: make([]Record, size)}
+			s, batch := NewMemoryStorage(), Batch{Server: &ServerState{}, Records: make([]Record, size)}
 			b.ReportAllocs()
 			b.ResetTimer()
 			for put := 0; put < b.N; put += size {
@@ -165,6 +167,7 @@ func BenchmarkMemoryStorageSave(b *testing.B) {
 						r.Index = uint64(k) + 1
 					}
 				}
+				batch.Server.Last = uint64(first + open)
 				if err := s.Save(batch); err != nil {
 					b.Fatal(err)
 				}

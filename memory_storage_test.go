@@ -73,9 +73,26 @@ func savedIn(t *testing.T, batches ...Batch) *MemoryStorage {
 	t.Helper()
 	s := NewMemoryStorage()
 	for _, b := range batches {
-		require.NoError(t, s.Save(b))
+		require.NoError(t, s.Save(reaching(s, b)))
 	}
 	return s
+}
+
+// reaching returns b with a Last that its records need.
+func reaching(s *MemoryStorage, b Batch) Batch {
+	state, _ := s.Server()
+	if b.Server != nil {
+		state = *b.Server
+	}
+	last := state.Last
+	for _, r := range b.Records {
+		last = max(last, r.Index)
+	}
+	if last != state.Last {
+		state.Last = last
+		b.Server = &state
+	}
+	return b
 }
 
 func TestMemoryStorageIsEmptyAtFirst(t *testing.T) {
@@ -166,6 +183,7 @@ func TestMemoryStorageRefuses(t *testing.T) {
 		{"Index of another, new name", nil, []Record{decided("n", 1, "v", 3)}, `Record "n": Index: 3 is that of "c"`},
 		{"Index of another, old name", nil, []Record{decided("a", 5, "v", 9)}, `Record "a": Index: 9 is that of "d"`},
 		{"Index of another decision", nil, []Record{decided("c", 5, "v", 9)}, `Record "c": Index: 9 is that of "d"`},
+		{"Index above Last", nil, []Record{decided("n", 1, "v", 21)}, `Record "n": Index: 21, above ServerState.Last, 20`},
 		{"Index twice in the Batch", nil, []Record{decided("n", 1, "v", 12), decided("m", 1, "v", 12)}, `Record "m": Index: 12 is that of "n"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -175,7 +193,7 @@ func TestMemoryStorageRefuses(t *testing.T) {
 			// What is good about the Batch must not be seen, either: it adds, replaces, decides, moves and drops.
 			server := tt.state
 			if server == nil {
-				server = with(func(s *ServerState) { s.Boot = 4 })
+				server = with(func(s *ServerState) { s.Boot, s.Last = 4, 20 })
 			}
 			good := []Record{promised("g", 1), voted("h", 1, "v"), decided("i", 1, "v", 20), decided("j", 1, "v", 1),
 				voted("z", 2, "w"), decided("d", 5, "w", 10)}
@@ -305,7 +323,7 @@ func TestMemoryStorageDrop(t *testing.T) {
 func TestMemoryStorageDropsBeforeItPuts(t *testing.T) {
 	s := savedIn(t, Batch{Records: []Record{decided("x", 5, "v", 1), decided("y", 5, "v", 2)}},
 		Batch{Drop: []NameRange{{"a", "z"}}, Records: []Record{promised("x", 1)}})
-	assert.Equal(t, storageImage{Undecided: map[string]Record{"x": promised("x", 1)}}, imageOf(t, s))
+	assert.Equal(t, storageImage{State: ServerState{Last: 2}, Undecided: map[string]Record{"x": promised("x", 1)}}, imageOf(t, s))
 }
 
 func TestMemoryStorageGivesMemoryBack(t *testing.T) {
@@ -318,7 +336,7 @@ func TestMemoryStorageGivesMemoryBack(t *testing.T) {
 		}
 		big.Records = append(big.Records, r)
 	}
-	require.NoError(t, s.Save(big))
+	require.NoError(t, s.Save(reaching(s, big)))
 	assert.Nil(t, s.undo[:cap(s.undo)], "room for a Save of this size is not kept")
 	require.NoError(t, s.Save(Batch{Drop: []NameRange{{"n00010", "n99999"}}}))
 	checkMemory(t, s)
@@ -361,7 +379,7 @@ func TestMemoryStorageUndecidedHoldsNoLock(t *testing.T) {
 	for name, err := range seq {
 		require.NoError(t, err)
 		names = append(names, name)
-		require.NoError(t, s.Save(Batch{Records: []Record{decided(name, 1, "v", uint64(len(names)+1)), promised(name+name, 1)}}))
+		require.NoError(t, s.Save(reaching(s, Batch{Records: []Record{decided(name, 1, "v", uint64(len(names)+1)), promised(name+name, 1)}})))
 	}
 	assert.ElementsMatch(t, []string{"a", "b"}, names, "what is there when the loop begins")
 	names = nil
