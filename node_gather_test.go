@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"fmt"
+	"iter"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -13,13 +14,32 @@ type quietTransport struct{ Transport }
 
 func (quietTransport) Send(Packet) {}
 
+// A blankStorage holds nothing but a state, and saves at once.
+type blankStorage struct{ state ServerState }
+
+func (s *blankStorage) Server() (ServerState, error)           { return s.state, nil }
+func (s *blankStorage) Load(string) (Record, error)            { return Record{}, nil }
+func (s *blankStorage) LoadNow(string) (Record, bool)          { return Record{}, true }
+func (s *blankStorage) Undecided() iter.Seq2[string, error]    { return func(func(string, error) bool) {} }
+func (s *blankStorage) Decided(uint64, int) ([]Named, error)   { return nil, nil }
+func (s *blankStorage) DecidedNow(uint64, int) ([]Named, bool) { return nil, true }
+func (s *blankStorage) Self() Storage                          { return s }
+func (s *blankStorage) SavesAtOnce()                           {}
+
+func (s *blankStorage) Save(b Batch) error {
+	if b.Server != nil {
+		s.state = *b.Server
+	}
+	return nil
+}
+
 // A Save waits for what is about to come, a few times, so that it serves all of it; but not for ever.
 func TestNodeGathersBeforeASave(t *testing.T) {
 	for _, tt := range []struct{ comes, saved int }{{1, 1}, {2, 2}, {4, 4}, {5, 5}, {100, 5}} {
 		t.Run(fmt.Sprint(tt.comes), func(t *testing.T) {
 			m := membersOf(3)
 			m.Cluster = "test"
-			storage := NewMemoryStorage()
+			storage := &blankStorage{}
 			require.NoError(t, Format(storage, 1, m))
 			cfg := Config{ID: 1, Members: m, Storage: storage, Transport: quietTransport{}, Limits: Limits{}.WithDefaults(),
 				Timing: Timing{}.WithDefaults()}
