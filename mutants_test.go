@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +19,11 @@ import (
 
 var mutants = flag.Bool("mutants", false, "apply each sabotage of testdata/mutants.txt and demand that a test catches it")
 
+var mutantsSwarm = flag.Bool("mutants.swarm", false, "with -mutants: demand that the swarm finds each, too")
+
+// repository is the way from this package to the root.
+const repository = "."
+
 // A mutant is one sabotage: lines of one file, and what to put in their place.
 type mutant struct {
 	name, file, run string
@@ -24,6 +31,7 @@ type mutant struct {
 	safe            bool
 	unseen          string // why no schedule shows it, so that the swarm can't
 	old, new        []string
+	dir             string // of its overlay and its programs
 }
 
 // TestMutantsApply holds that every sabotage still fits the code, so that none is forgotten when the code moves on.
@@ -33,9 +41,9 @@ func TestMutantsApply(t *testing.T) {
 	}
 }
 
-// TestMutantsAreCaught builds this package's tests with each sabotage in turn, in an overlay, and runs first the tests
-// that are known to catch it, then all the others, up to the first that fails. Then the swarm has to find it, too, in one of
-// its first 20,000 seeds, unless no schedule can show it.
+// TestMutantsAreCaught builds the tests with each sabotage in turn, in an overlay, and runs those that are known to catch it, then
+// all of its own package, up to the first that fails. Then the swarm has to find it, too, in one of its first 20,000 seeds, unless no
+// schedule can show it: with -mutants.swarm each, else those that no test is named for.
 func TestMutantsAreCaught(t *testing.T) {
 	if !*mutants {
 		t.Skip("give -mutants: it takes minutes")
@@ -46,15 +54,18 @@ func TestMutantsAreCaught(t *testing.T) {
 		for i, m := range ms {
 			t.Run(m.name, func(t *testing.T) {
 				t.Parallel()
-				binary := m.build(t)
-				caught, seed := m.caughtBy(t, binary), m.foundBy(t, binary)
+				m.prepare(t)
+				caught, seed := m.caughtBy(t), "not asked"
 				if m.run == "" {
 					caught = "the swarm alone"
 				}
+				if m.run == "" || *mutantsSwarm {
+					seed = m.foundBy(t)
+				}
 				switch {
 				case m.safe:
-					assert.Empty(t, caught+seed, "expected to be harmless")
-					caught, seed = "harmless, as expected", "-"
+					assert.Empty(t, caught, "expected to be harmless")
+					caught = "harmless, as expected"
 				default:
 					assert.NotEmpty(t, caught, "nothing caught it")
 				}
@@ -67,7 +78,7 @@ func TestMutantsAreCaught(t *testing.T) {
 
 // readMutants parses testdata/mutants.txt.
 func readMutants(t *testing.T) (ms []*mutant) {
-	text, err := os.ReadFile(filepath.Join("testdata", "mutants.txt"))
+	text, err := os.ReadFile(filepath.Join(repository, "testdata", "mutants.txt"))
 	require.NoError(t, err)
 	var m *mutant
 	var part *[]string
@@ -120,7 +131,7 @@ func (m *mutant) set(key, value string) bool {
 
 // apply returns the sabotaged file.
 func (m *mutant) apply(t *testing.T) string {
-	text, err := os.ReadFile(m.file)
+	text, err := os.ReadFile(filepath.Join(repository, m.file))
 	require.NoError(t, err)
 	s := string(text)
 	for i := range m.old {
@@ -131,60 +142,104 @@ func (m *mutant) apply(t *testing.T) string {
 	return s
 }
 
-// build compiles this package's tests with the sabotage, and returns the program.
-func (m *mutant) build(t *testing.T) string {
-	dir := t.TempDir()
-	sabotaged := filepath.Join(dir, "sabotaged.go")
+// testedIn are the packages whose tests a sabotage is tried on. swarmIn is that of the swarm.
+var testedIn = []string{"."}
+
+const swarmIn = "."
+
+// prepare writes the sabotage into an overlay.
+func (m *mutant) prepare(t *testing.T) {
+	m.dir = t.TempDir()
+	sabotaged := filepath.Join(m.dir, "sabotaged.go")
 	require.NoError(t, os.WriteFile(sabotaged, []byte(m.apply(t)), 0o600))
-	original, err := filepath.Abs(m.file)
+	original, err := filepath.Abs(filepath.Join(repository, m.file))
 	require.NoError(t, err)
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{original: sabotaged}})
 	require.NoError(t, err)
-	overlayFile := filepath.Join(dir, "overlay.json")
-	require.NoError(t, os.WriteFile(overlayFile, overlay, 0o600))
-	binary := filepath.Join(dir, "sabotaged.test")
-	out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlayFile, "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, "it must compile: %s", out)
-	return binary
+	require.NoError(t, os.WriteFile(filepath.Join(m.dir, "overlay.json"), overlay, 0o600))
+}
+
+// test runs tests of a package with the sabotage, up to the first that fails.
+func (m *mutant) test(t *testing.T, in string, args ...string) (out string, err error) {
+	binary := filepath.Join(m.dir, strings.NewReplacer("/", "-", ".", "root").Replace(in)+".test")
+	if _, err := os.Stat(binary); err != nil {
+		build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", filepath.Join(m.dir, "overlay.json"), "-o", binary, "./"+in)
+		build.Dir = repository
+		out, err := build.CombinedOutput()
+		require.NoError(t, err, "it must compile: %s", out)
+	}
+	run := exec.Command(binary, args...)
+	run.Dir = filepath.Join(repository, in)
+	all, err := run.CombinedOutput()
+	return string(all), err
+}
+
+var testName = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Example)\w*)\(`)
+
+// holding returns the packages that have a test which run names, the one of the sabotaged file first.
+func (m *mutant) holding(t *testing.T) (packages []string) {
+	pattern, err := regexp.Compile(m.run)
+	require.NoError(t, err)
+	for _, in := range testedIn {
+		files, err := filepath.Glob(filepath.Join(repository, in, "*_test.go"))
+		require.NoError(t, err)
+		holds := slices.ContainsFunc(files, func(file string) bool {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			return slices.ContainsFunc(testName.FindAllSubmatch(text, -1), func(name [][]byte) bool { return pattern.Match(name[1]) })
+		})
+		switch {
+		case holds && in == path.Dir(m.file):
+			packages = slices.Insert(packages, 0, in)
+		case holds:
+			packages = append(packages, in)
+		}
+	}
+	require.NotEmpty(t, packages, "no test has a name like %s", m.run)
+	return packages
 }
 
 // caughtBy returns the first test that fails, or an empty string.
-func (m *mutant) caughtBy(t *testing.T, binary string) string {
+func (m *mutant) caughtBy(t *testing.T) string {
 	if m.run == "" {
 		return ""
 	}
-	tries := [][]string{append([]string{"-test.run", m.run}, m.flags...)}
-	if !m.safe {
-		tries = append(tries, []string{"-test.run", "."})
-	}
-	for _, args := range tries {
+	fails := func(in string, args ...string) string {
 		args = append(args, "-test.failfast", "-test.timeout=2m", "-test.skip", "Mutants|PaperTable|Imports|Swarm")
-		out, err := exec.Command(binary, args...).CombinedOutput()
+		out, err := m.test(t, in, args...)
 		if err != nil {
-			return firstFailure(string(out))
+			return firstFailure(out)
 		}
-		require.NotContains(t, string(out), "no tests to run", "run: %s", m.run)
+		return ""
 	}
-	return ""
+	for _, in := range m.holding(t) {
+		if caught := fails(in, append([]string{"-test.run", m.run}, m.flags...)...); caught != "" {
+			return caught
+		}
+	}
+	if m.safe {
+		return ""
+	}
+	return fails(path.Dir(m.file), "-test.run", ".")
 }
 
 var foundSeed = regexp.MustCompile(`seed (\d+):? `)
 
 // foundBy returns the first seed of the swarm that fails, or an empty string if none of 20,000 does.
-func (m *mutant) foundBy(t *testing.T, binary string) string {
+func (m *mutant) foundBy(t *testing.T) string {
 	if m.unseen != "" {
 		return "no schedule shows it: " + m.unseen
 	}
-	out, err := exec.Command(binary, "-test.run", "^TestSwarm$", "-swarm.seeds", "20000", "-test.timeout", "5m").CombinedOutput()
-	seed := foundSeed.FindSubmatch(out)
+	out, err := m.test(t, swarmIn, "-test.run", "^TestSwarm$", "-swarm.seeds", "20000", "-test.timeout", "5m")
+	seed := foundSeed.FindStringSubmatch(out)
 	switch {
 	case err == nil:
 		assert.True(t, m.safe, "no seed found it")
 		return ""
 	case seed == nil:
-		return "the swarm fails without a seed: " + string(out[:min(len(out), 300)])
+		return "the swarm fails without a seed: " + out[:min(len(out), 300)]
 	}
-	return "seed " + string(seed[1])
+	return "seed " + seed[1]
 }
 
 var failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|^(panic: .*|fatal error: .*)$`)

@@ -115,10 +115,11 @@ func TestStartRefusesAnIndexAboveLast(t *testing.T) {
 		7: "",
 	} {
 		c := newTestCluster(t, membersOf(3))
+		c.config = func(cfg *paxos.Config) { cfg.Storage = olderState{cfg.Storage, last} }
 		s := c.store(1)
 		state, err := s.MemoryStorage.Server()
 		require.NoError(t, err)
-		state.Last = last
+		state.Last = 7
 		b := paxos.Ballot{Round: 1, Server: 1}
 		require.NoError(t, s.MemoryStorage.Save(paxos.Batch{Server: &state, Records: []paxos.Record{{Instance: "lunch", Chosen: true, Index: 7,
 			Acceptor: paxos.Acceptor{Promised: b, Accepted: b, Value: "kimbap"}}}}))
@@ -131,6 +132,18 @@ func TestStartRefusesAnIndexAboveLast(t *testing.T) {
 		require.EqualError(t, err, want)
 		assert.Equal(t, "start", opError(t, err).Op)
 	}
+}
+
+// An olderState is a Storage with the Last of an earlier time.
+type olderState struct {
+	paxos.Storage
+	last uint64
+}
+
+func (s olderState) Server() (paxos.ServerState, error) {
+	state, err := s.Storage.Server()
+	state.Last = s.last
+	return state, err
 }
 
 func TestStartContextEndsWhileTheFirstSaveHangs(t *testing.T) {
