@@ -57,7 +57,8 @@ const format = 1
 // Close.
 type Storage struct {
 	db     *bolt.DB
-	saving sync.Mutex
+	saving sync.Mutex        // guards state
+	state  paxos.ServerState // last saved
 
 	mu  sync.RWMutex // guards err; held for reading while db is read
 	err error        // why every call fails
@@ -114,7 +115,7 @@ func checkOptions(options *bolt.Options) (*bolt.Options, error) {
 }
 
 // prepare makes durable what an earlier process left, so that nothing is read that may yet be lost; then it makes the buckets
-// if the database is new.
+// if the database is new, or notes the state that was saved last.
 func (s *Storage) prepare(dir string) error {
 	if err := s.db.Sync(); err != nil {
 		return err
@@ -127,7 +128,9 @@ func (s *Storage) prepare(dir string) error {
 			if got := server.Get(keyFormat); len(got) != 1 || got[0] != format {
 				return fmt.Errorf("format %v: this version knows format %d", got, format)
 			}
-			return nil
+			var err error
+			s.state, err = loadState(tx)
+			return err
 		}
 		for _, name := range [][]byte{bucketServer, bucketRecords, bucketIndex, bucketUndecided} {
 			if _, err := tx.CreateBucket(name); err != nil {

@@ -93,7 +93,8 @@ func (s *Storage) Decided(after uint64, max int) (named []paxos.Named, err error
 
 func indexKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, index) }
 
-// Save makes b durable, all or nothing. An error kills the storage.
+// Save makes b durable, all or nothing. It refuses what Batch.Check refuses, and an Index that another instance has. An error kills the
+// storage.
 func (s *Storage) Save(b paxos.Batch) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
@@ -103,25 +104,25 @@ func (s *Storage) Save(b paxos.Batch) error {
 	if err != nil {
 		return fmt.Errorf("bbolt: save: %w", err)
 	}
-	if err := s.update(func(tx *bolt.Tx) error { return apply(tx, b) }); err != nil {
+	err = b.Check(s.state)
+	if err == nil {
+		err = s.update(func(tx *bolt.Tx) error { return apply(tx, b) })
+	}
+	if err != nil {
 		// What is in the page cache now may not be on the disk, so nobody may read it either.
 		s.mu.Lock()
 		s.err = fmt.Errorf("dead since a Save failed: %w", err)
 		s.mu.Unlock()
 		return fmt.Errorf("bbolt: save: %w", err)
 	}
+	if b.Server != nil {
+		s.state = *b.Server
+	}
 	return nil
 }
 
 func apply(tx *bolt.Tx, b paxos.Batch) error {
 	if b.Server != nil {
-		last, err := loadState(tx)
-		if err == nil {
-			err = b.Check(last)
-		}
-		if err != nil {
-			return err
-		}
 		form, _ := b.Server.AppendBinary(make([]byte, 4, 256))
 		if err := tx.Bucket(bucketServer).Put(keyState, seal(keyState, form)); err != nil {
 			return err

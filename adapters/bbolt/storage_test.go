@@ -87,9 +87,10 @@ func TestAnotherFormatIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "format [2]: this version knows format 1")
 }
 
-// Whatever bit of a record or of the state is damaged: it is an error that says whose, and a Save that needs it fails.
+// Whatever bit of a record or of the state is damaged: it is an error that says whose, and a Save or an Open that needs it fails.
 func TestDamageIsAnError(t *testing.T) {
-	s := opened(t, t.TempDir())
+	dir := t.TempDir()
+	s := opened(t, dir)
 	state := paxos.ServerState{Cluster: "test", ID: 1, Store: 1, Boot: 3}
 	require.NoError(t, s.Save(paxos.Batch{Server: &state, Records: []paxos.Record{voted("lunch", 3, "burger"), voted("dinner", 3, "soup")}}))
 	damage := func(bucket []byte, key string, change func([]byte) []byte) {
@@ -124,12 +125,16 @@ func TestDamageIsAnError(t *testing.T) {
 	require.ErrorContains(t, s.Save(batchOf(voted("lunch", 4, "pizza"))), `"lunch": it is damaged`)
 	_, err = s.Load("dinner")
 	require.ErrorContains(t, err, "dead since a Save failed")
+	require.NoError(t, s.Close())
+	_, err = Open(filepath.Join(dir, "paxos.db"), nil)
+	require.ErrorContains(t, err, "paxos.db: state: it is damaged", "no Save could be checked against it")
 }
 
 func TestOneIndexIsOfOneInstance(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
-	require.NoError(t, s.Save(batchOf(decided("lunch", 1, "burger", 7))))
+	state := paxos.ServerState{Cluster: "test", ID: 1, Store: 1, Last: 9}
+	require.NoError(t, s.Save(paxos.Batch{Server: &state, Records: []paxos.Record{decided("lunch", 1, "burger", 7)}}))
 	require.NoError(t, s.Save(batchOf(decided("lunch", 1, "burger", 9), decided("dinner", 1, "soup", 7))), "it has moved")
 	require.ErrorContains(t, s.Save(batchOf(decided("tea", 1, "cake", 9))), `record "tea": Index: 9 is that of "lunch"`)
 	require.NoError(t, s.Close())

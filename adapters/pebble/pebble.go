@@ -55,8 +55,9 @@ const format = 1
 // Close.
 type Storage struct {
 	db     *pebble.DB
-	lock   io.Closer // on the directory; nil: it is not the machine's
-	saving sync.Mutex
+	lock   io.Closer         // on the directory; nil: it is not the machine's
+	saving sync.Mutex        // guards state
+	state  paxos.ServerState // last saved
 
 	mu   sync.RWMutex // guards what follows; held for reading while db is read
 	err  error        // why every call fails
@@ -167,8 +168,9 @@ func checkOptions(options *pebble.Options) (*pebble.Options, error) {
 	return o, nil
 }
 
-// prepare checks the format, and notes it if the database is new. What pebble found in the log may have been in the page cache
-// alone, and nothing may be read that may yet be lost; but pebble.Open has written it to a table and synced that.
+// prepare checks the format, and notes it if the database is new; it notes the state that was saved last. What pebble found in the log
+// may have been in the page cache alone, and nothing may be read that may yet be lost; but pebble.Open has written it to a table and
+// synced that.
 func (s *Storage) prepare() error {
 	got, err := get(s.db, []byte{kindFormat}, func(value []byte) error {
 		if len(value) != 1 || value[0] != format {
@@ -176,7 +178,11 @@ func (s *Storage) prepare() error {
 		}
 		return nil
 	})
-	if err != nil || got {
+	if err != nil {
+		return err
+	}
+	if got {
+		s.state, err = loadState(s.db)
 		return err
 	}
 	if err := s.db.Set([]byte{kindFormat}, []byte{format}, pebble.Sync); err != nil {

@@ -101,7 +101,8 @@ func (s *Storage) Decided(after uint64, max int) (named []paxos.Named, err error
 
 func indexKey(index uint64) []byte { return binary.BigEndian.AppendUint64([]byte{kindIndex}, index) }
 
-// Save makes b durable, all or nothing. An error kills the storage.
+// Save makes b durable, all or nothing. It refuses what Batch.Check refuses, and an Index that another instance has. An error kills the
+// storage.
 func (s *Storage) Save(b paxos.Batch) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
@@ -111,12 +112,19 @@ func (s *Storage) Save(b paxos.Batch) error {
 	if err != nil {
 		return fmt.Errorf("pebble: save: %w", err)
 	}
-	if err := guard(func() error { return s.commit(b) }); err != nil {
+	err = b.Check(s.state)
+	if err == nil {
+		err = guard(func() error { return s.commit(b) })
+	}
+	if err != nil {
 		// What the database shows now may not be on the disk, so nobody may read it either.
 		s.mu.Lock()
 		s.err = fmt.Errorf("dead since a Save failed: %w", err)
 		s.mu.Unlock()
 		return fmt.Errorf("pebble: save: %w", err)
+	}
+	if b.Server != nil {
+		s.state = *b.Server
 	}
 	return nil
 }
@@ -134,13 +142,6 @@ func (s *Storage) commit(b paxos.Batch) error {
 
 func fill(batch *pebble.Batch, b paxos.Batch) error {
 	if b.Server != nil {
-		last, err := loadState(batch)
-		if err == nil {
-			err = b.Check(last)
-		}
-		if err != nil {
-			return err
-		}
 		form, _ := b.Server.AppendBinary(nil)
 		if err := batch.Set([]byte{kindState}, form, nil); err != nil {
 			return err

@@ -129,10 +129,11 @@ func TestAnotherFormatIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "format [2]: this version knows format 1")
 }
 
-// A value that is not what it should be is an error that says whose, and a Save that needs it fails.
+// A value that is not what it should be is an error that says whose, and a Save or an Open that needs it fails.
 func TestDamageIsAnError(t *testing.T) {
 	for _, v := range []string{"", "\x01", "\x02 of a later version", "another's"} {
-		s := opened(t, t.TempDir())
+		dir := t.TempDir()
+		s := opened(t, dir)
 		require.NoError(t, s.Save(batchOf(voted("lunch", 3, "burger"), voted("dinner", 3, "soup"))))
 		value := []byte(v)
 		if v == "another's" {
@@ -150,6 +151,9 @@ func TestDamageIsAnError(t *testing.T) {
 		require.ErrorContains(t, s.Save(batchOf(voted("lunch", 4, "pizza"))), `record "lunch": `)
 		_, err = s.Load("dinner")
 		require.ErrorContains(t, err, "dead since a Save failed")
+		require.NoError(t, s.Close())
+		_, err = Open(dir, nil)
+		require.ErrorContains(t, err, "pebble: open "+dir+": state: ", "no Save could be checked against it")
 	}
 }
 
@@ -229,6 +233,7 @@ func TestDamagedLog(t *testing.T) {
 	const block = 32 << 10
 	dir, crashed := t.TempDir(), t.TempDir()
 	s := opened(t, dir)
+	require.NoError(t, s.Save(paxos.Batch{Server: &paxos.ServerState{Cluster: "test", ID: 1, Store: 1, Last: 20}}))
 	for i := range uint64(20) {
 		require.NoError(t, s.Save(batchOf(decided(fmt.Sprint("n", i), 1, paxos.Value(make([]byte, block/4)), i+1))))
 	}
@@ -280,7 +285,8 @@ func TestSavedIsSynced(t *testing.T) {
 func TestOneIndexIsOfOneInstance(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
-	require.NoError(t, s.Save(batchOf(decided("lunch", 1, "burger", 7))))
+	state := paxos.ServerState{Cluster: "test", ID: 1, Store: 1, Last: 9}
+	require.NoError(t, s.Save(paxos.Batch{Server: &state, Records: []paxos.Record{decided("lunch", 1, "burger", 7)}}))
 	require.NoError(t, s.Save(batchOf(decided("lunch", 1, "burger", 9), decided("dinner", 1, "soup", 7))), "it has moved")
 	require.ErrorContains(t, s.Save(batchOf(decided("tea", 1, "cake", 9))), `record "tea": Index: 9 is that of "lunch"`)
 	require.NoError(t, s.Close())
