@@ -97,8 +97,10 @@ func (s *testedStorage) crashed() *testedStorage {
 }
 
 // counted returns b with a state that has no Index of b above its Last.
-func (s *testedStorage) counted(b paxos.Batch) paxos.Batch {
-	state := s.state
+func (s *testedStorage) counted(b paxos.Batch) paxos.Batch { return raised(s.state, b) }
+
+// raised returns b, which comes after a saved state, with a Last that none of its Indexes is above.
+func raised(state paxos.ServerState, b paxos.Batch) paxos.Batch {
 	if b.Server != nil {
 		state = *b.Server
 	}

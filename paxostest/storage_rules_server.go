@@ -12,6 +12,7 @@ var storageServerRules = []storageRule{
 	{"every field of the server's state survives", checkStateSurvives},
 	{"a batch without Server leaves the state as it was", checkStateStays},
 	{"the server's state never goes down", checkStateNeverDown},
+	{"no Index is above Last", checkNoIndexAboveLast},
 	{"a storage is formatted once", checkFormatOnce},
 }
 
@@ -101,6 +102,38 @@ func checkStateNeverDown(k *storageKit) {
 			s.crashed().check()
 			s = s.reopened()
 			s.check()
+		}
+	}
+}
+
+// checkNoIndexAboveLast saves decisions up to the Last that is saved with them or was before, and has one above it refused.
+func checkNoIndexAboveLast(k *storageKit) {
+	last := func(s *testedStorage, n uint64) *paxos.ServerState {
+		state := s.state
+		state.Last = n
+		return &state
+	}
+	for _, c := range []struct {
+		server uint64 // the Last that the batch has; 0: it has no Server
+		index  uint64
+	}{{0, 9}, {0, math.MaxUint64}, {8, 9}, {12, 13}, {12, math.MaxUint64}} {
+		for _, reopen := range []bool{false, true} {
+			s := k.fresh()
+			s.save(paxos.Batch{Server: last(s, 8), Records: []paxos.Record{decidedRecord("with it", 1, "v", 6), votedRecord("x", 1, "v")}})
+			s.put(decidedRecord("after it", 1, "v", 7))
+			if reopen {
+				s = s.reopened() // it must know still what it saved
+			}
+			s.put(decidedRecord("at it", 1, "v", 8))
+			bad := paxos.Batch{Records: []paxos.Record{promisedRecord("y", 1), decidedRecord("above it", 1, "v", c.index), votedRecord("x", 2, "w")}}
+			if c.server != 0 {
+				bad.Server = last(s, c.server)
+			}
+			s.refuse(bad, fmt.Sprintf("the Index %d is above Last, %d", c.index, max(c.server, 8)))
+			s.refuse(paxos.Batch{Records: []paxos.Record{promisedRecord("z", 1)}}, "the Save before it had an Index above Last: the storage is dead")
+			s.checkAfterError()
+			s.crashed().check()
+			s.reopened().check()
 		}
 	}
 }

@@ -352,6 +352,53 @@ var serverSabotages = []storageSabotage{
 			}
 			return s.Save(b)
 		})},
+	{name: "an Index may be above Last", rule: "no Index is above Last", want: "want an error, as the Index 9 is above Last, 8",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error { return s.Save(counting(s, b)) })},
+	{name: "an Index may be above Last with a state", rule: "no Index is above Last", want: "want an error, as the Index 9 is above Last, 8",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			if b.Server != nil {
+				b = counting(s, b)
+			}
+			return s.Save(b)
+		})},
+	{name: "an Index may be above Last without a state", rule: "no Index is above Last", want: "want an error, as the Index 9 is above Last, 8",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			if b.Server == nil {
+				b = counting(s, b)
+			}
+			return s.Save(b)
+		})},
+	{name: "opening it forgets Last", rule: "no Index is above Last", want: "want an error, as the Index 9 is above Last, 8",
+		wrap: func(s closingStorage) paxos.Storage {
+			known := false
+			return &hooks{closingStorage: s, save: func(b paxos.Batch) error {
+				if known = known || b.Server != nil; !known {
+					b = counting(s, b)
+				}
+				return s.Save(b)
+			}}
+		}},
+	{name: "the highest Index is none", rule: "no Index is above Last", want: "want an error, as the Index 18446744073709551615 is above Last, 8",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			if slices.ContainsFunc(b.Records, func(r paxos.Record) bool { return r.Index == math.MaxUint64 }) {
+				b = counting(s, b)
+			}
+			return s.Save(b)
+		})},
+	{name: "no Index may be Last", rule: "no Index is above Last", want: ", index 8}: sabotage",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			if b.Server == nil && slices.ContainsFunc(b.Records, func(r paxos.Record) bool { return r.Index == 8 }) {
+				return errSabotage
+			}
+			return s.Save(b)
+		})},
+	{name: "it lives on after an Index above Last", rule: "no Index is above Last", want: "had an Index above Last: the storage is dead",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			if state, err := s.Server(); err == nil && counting(s, b).Server != b.Server && state.Last > 0 {
+				return errSabotage
+			}
+			return s.Save(b)
+		})},
 	{name: "it looks new until a server has started", rule: "a storage is formatted once",
 		want: "Format of a formatted storage: nil: want an error",
 		wrap: func(s closingStorage) paxos.Storage {
@@ -368,6 +415,15 @@ var serverSabotages = []storageSabotage{
 	{name: "its own format leaves something out", rule: "a storage is formatted once",
 		want: "a formatted storage has an ID, a Cluster, a Store and Members",
 		wrap: onServer(func(s *paxos.ServerState) { s.Members = "" })},
+}
+
+// counting returns b with a Last that no Index is above, so that s does not refuse it for that.
+func counting(s paxos.Storage, b paxos.Batch) paxos.Batch {
+	state, err := s.Server()
+	if err != nil {
+		return b
+	}
+	return raised(state, b)
 }
 
 // rising returns b with the state changed so that s does not refuse it.
