@@ -109,7 +109,7 @@ type Storage interface {
 	Load(instance string) (Record, error)
 	// Save makes b durable, all or nothing: nil means that it survives loss of power. After an error the storage is
 	// dead, and every later Save fails. A Batch whose Server takes something back is an error: Boot, Rounds or Last that
-	// goes down, another Cluster, ID or Store, a Store in Peers that is gone or another. A server saves no Index above
+	// goes down, another Cluster, ID or Store, a Store in Peers that is gone or another. So is a Record whose Index is above
 	// the Last that b leaves, and Start refuses a storage that holds one. Batch.Check finds these.
 	//
 	// Names, values and numbers come as they are in Records: a name has 1 to MaxName bytes, a value up to Limits.MaxValue and
