@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/replica"
 	"github.com/stretchr/testify/assert"
 )
 
@@ -83,8 +86,8 @@ var (
 // Members and storage.
 var (
 	_ func(paxos.Storage, paxos.ServerID, paxos.Members) error = paxos.Format
-	_ func() *paxos.MemoryStorage                              = paxos.NewMemoryStorage
-	_ paxos.Storage                                            = (*paxos.MemoryStorage)(nil)
+	_ func() *memory.Storage                                   = memory.NewStorage
+	_ paxos.Storage                                            = (*memory.Storage)(nil)
 
 	_ = paxos.Members{Cluster: "", Acceptors: []paxos.ServerID{}, Learners: []paxos.ServerID{}, Quorum: paxos.Quorum(nil)}
 	_ = paxos.Record{Instance: "", Acceptor: paxos.Acceptor{}, Chosen: false, Index: uint64(0)}
@@ -121,9 +124,9 @@ var (
 		ID() paxos.ServerID
 	} = paxos.IDTransport(nil)
 
-	_ func() *paxos.MemoryNetwork                                = paxos.NewMemoryNetwork
-	_ func(*paxos.MemoryNetwork, paxos.ServerID) paxos.Transport = (*paxos.MemoryNetwork).Join
-	_ func(int) (nodes []*paxos.Node, stop func(), err error)    = paxos.MemoryCluster
+	_ func() *memory.Network                                 = memory.NewNetwork
+	_ func(*memory.Network, paxos.ServerID) paxos.Transport  = (*memory.Network).Join
+	_ func(int) (nodes []*node.Node, stop func(), err error) = memory.Cluster
 )
 
 // What every storage and transport is to use.
@@ -141,22 +144,22 @@ var (
 
 // Node.
 var (
-	_ func(paxos.ServerID, string) string                                               = paxos.Owned
-	_ func(*paxos.Node, string) (string, error)                                         = (*paxos.Node).Mint
-	_ func(*paxos.Replica, string) (string, error)                                      = (*paxos.Replica).Mint
-	_ func(context.Context, paxos.Config) (*paxos.Node, error)                          = paxos.Start
-	_ func(*paxos.Node, context.Context, string, paxos.Value) (paxos.Decision, error)   = (*paxos.Node).Propose
-	_ func(*paxos.Node, context.Context, string) (d paxos.Decision, ok bool, err error) = (*paxos.Node).Peek
-	_ func(*paxos.Node, context.Context, string) (d paxos.Decision, ok bool, err error) = (*paxos.Node).Read
-	_ func(*paxos.Node, context.Context, string) (paxos.Decision, error)                = (*paxos.Node).Wait
-	_ func(*paxos.Node, context.Context, uint64) iter.Seq2[paxos.Learned, error]        = (*paxos.Node).Decisions
-	_ func(*paxos.Node, context.Context) error                                          = (*paxos.Node).Ready
-	_ func(*paxos.Node) paxos.Status                                                    = (*paxos.Node).Status
-	_ func(*paxos.Node) <-chan struct{}                                                 = (*paxos.Node).Done
-	_ func(*paxos.Node) error                                                           = (*paxos.Node).Err
-	_ func(*paxos.Node) error                                                           = (*paxos.Node).Close
+	_ func(paxos.ServerID, string) string                                              = paxos.Owned
+	_ func(*node.Node, string) (string, error)                                         = (*node.Node).Mint
+	_ func(*replica.Replica, string) (string, error)                                   = (*replica.Replica).Mint
+	_ func(context.Context, node.Config) (*node.Node, error)                           = node.Start
+	_ func(*node.Node, context.Context, string, paxos.Value) (paxos.Decision, error)   = (*node.Node).Propose
+	_ func(*node.Node, context.Context, string) (d paxos.Decision, ok bool, err error) = (*node.Node).Peek
+	_ func(*node.Node, context.Context, string) (d paxos.Decision, ok bool, err error) = (*node.Node).Read
+	_ func(*node.Node, context.Context, string) (paxos.Decision, error)                = (*node.Node).Wait
+	_ func(*node.Node, context.Context, uint64) iter.Seq2[paxos.Learned, error]        = (*node.Node).Decisions
+	_ func(*node.Node, context.Context) error                                          = (*node.Node).Ready
+	_ func(*node.Node) paxos.Status                                                    = (*node.Node).Status
+	_ func(*node.Node) <-chan struct{}                                                 = (*node.Node).Done
+	_ func(*node.Node) error                                                           = (*node.Node).Err
+	_ func(*node.Node) error                                                           = (*node.Node).Close
 
-	_ = paxos.Config{ID: paxos.ServerID(1), Members: paxos.Members{}, Storage: paxos.Storage(nil), Transport: paxos.Transport(nil),
+	_ = node.Config{ID: paxos.ServerID(1), Members: paxos.Members{}, Storage: paxos.Storage(nil), Transport: paxos.Transport(nil),
 		Limits: paxos.Limits{}, Timing: paxos.Timing{}, Logger: (*slog.Logger)(nil), Trace: func(context.Context, paxos.Event) {}, Seed: uint64(0)}
 	_ = paxos.Limits{MaxValue: 0, MaxHint: 0, MaxPacket: 0, MaxBatch: 0, MaxOpen: 0, MaxCalls: 0, Cache: 0}
 	_ = paxos.Timing{Phase: time.Duration(0), Silence: time.Duration(0), MaxSilence: time.Duration(0), MaxBackoff: time.Duration(0),
@@ -185,38 +188,38 @@ var (
 
 // Replica.
 var (
-	_ func(time.Duration, paxos.ReplicaConfig) (*paxos.Replica, error)       = paxos.NewReplica
-	_ func(*paxos.Replica, time.Duration, paxos.CallID, string, paxos.Value) = (*paxos.Replica).Propose
-	_ func(*paxos.Replica, time.Duration, paxos.CallID, string)              = (*paxos.Replica).Wait
-	_ func(*paxos.Replica, time.Duration, paxos.CallID, string)              = (*paxos.Replica).Read
-	_ func(*paxos.Replica, time.Duration, paxos.CallID)                      = (*paxos.Replica).Ready
-	_ func(*paxos.Replica, time.Duration, paxos.CallID)                      = (*paxos.Replica).Cancel
-	_ func(*paxos.Replica, time.Duration, paxos.Packet)                      = (*paxos.Replica).Receive
-	_ func(*paxos.Replica, time.Duration)                                    = (*paxos.Replica).Saved
-	_ func(*paxos.Replica, time.Duration, string, paxos.Record) bool         = (*paxos.Replica).Loaded
-	_ func(*paxos.Replica, time.Duration, uint64, []paxos.Named) bool        = (*paxos.Replica).Listed
-	_ func(*paxos.Replica, time.Duration)                                    = (*paxos.Replica).Tick
-	_ func(*paxos.Replica) (at time.Duration, ok bool)                       = (*paxos.Replica).Next
-	_ func(*paxos.Replica, *paxos.Output) bool                               = (*paxos.Replica).Take
-	_ func(*paxos.Replica, bool)                                             = (*paxos.Replica).HoldSaves
-	_ func(*paxos.Replica) bool                                              = (*paxos.Replica).WantsSave
-	_ func(*paxos.Replica, bool)                                             = (*paxos.Replica).DelayNotices
-	_ func(*paxos.Replica) bool                                              = (*paxos.Replica).HasNotices
-	_ func(*paxos.Replica, *paxos.Output)                                    = (*paxos.Replica).Flush
-	_ func(*paxos.Replica, time.Duration, error)                             = (*paxos.Replica).Stop
-	_ func(*paxos.Replica) *paxos.Batch                                      = (*paxos.Replica).LastBatch
-	_ func(*paxos.Replica) uint64                                            = (*paxos.Replica).Boot
-	_ func(*paxos.Replica) uint64                                            = (*paxos.Replica).Changes
-	_ func(*paxos.Replica, time.Duration) time.Duration                      = (*paxos.Replica).NoQuorum
-	_ func(*paxos.Replica, time.Duration) time.Duration                      = (*paxos.Replica).SaveWait
-	_ func(*paxos.Replica, time.Duration) []paxos.PeerStatus                 = (*paxos.Replica).Peers
+	_ func(time.Duration, replica.Config) (*replica.Replica, error)              = replica.New
+	_ func(*replica.Replica, time.Duration, replica.CallID, string, paxos.Value) = (*replica.Replica).Propose
+	_ func(*replica.Replica, time.Duration, replica.CallID, string)              = (*replica.Replica).Wait
+	_ func(*replica.Replica, time.Duration, replica.CallID, string)              = (*replica.Replica).Read
+	_ func(*replica.Replica, time.Duration, replica.CallID)                      = (*replica.Replica).Ready
+	_ func(*replica.Replica, time.Duration, replica.CallID)                      = (*replica.Replica).Cancel
+	_ func(*replica.Replica, time.Duration, paxos.Packet)                        = (*replica.Replica).Receive
+	_ func(*replica.Replica, time.Duration)                                      = (*replica.Replica).Saved
+	_ func(*replica.Replica, time.Duration, string, paxos.Record) bool           = (*replica.Replica).Loaded
+	_ func(*replica.Replica, time.Duration, uint64, []paxos.Named) bool          = (*replica.Replica).Listed
+	_ func(*replica.Replica, time.Duration)                                      = (*replica.Replica).Tick
+	_ func(*replica.Replica) (at time.Duration, ok bool)                         = (*replica.Replica).Next
+	_ func(*replica.Replica, *replica.Output) bool                               = (*replica.Replica).Take
+	_ func(*replica.Replica, bool)                                               = (*replica.Replica).HoldSaves
+	_ func(*replica.Replica) bool                                                = (*replica.Replica).WantsSave
+	_ func(*replica.Replica, bool)                                               = (*replica.Replica).DelayNotices
+	_ func(*replica.Replica) bool                                                = (*replica.Replica).HasNotices
+	_ func(*replica.Replica, *replica.Output)                                    = (*replica.Replica).Flush
+	_ func(*replica.Replica, time.Duration, error)                               = (*replica.Replica).Stop
+	_ func(*replica.Replica) *paxos.Batch                                        = (*replica.Replica).LastBatch
+	_ func(*replica.Replica) uint64                                              = (*replica.Replica).Boot
+	_ func(*replica.Replica) uint64                                              = (*replica.Replica).Changes
+	_ func(*replica.Replica, time.Duration) time.Duration                        = (*replica.Replica).NoQuorum
+	_ func(*replica.Replica, time.Duration) time.Duration                        = (*replica.Replica).SaveWait
+	_ func(*replica.Replica, time.Duration) []paxos.PeerStatus                   = (*replica.Replica).Peers
 
-	_ = paxos.ReplicaConfig{ID: paxos.ServerID(0), State: paxos.ServerState{}, Nonce: uint64(0), Members: paxos.Members{}, Open: []string{}, Limits: paxos.Limits{},
+	_ = replica.Config{ID: paxos.ServerID(0), State: paxos.ServerState{}, Nonce: uint64(0), Members: paxos.Members{}, Open: []string{}, Limits: paxos.Limits{},
 		Timing: paxos.Timing{}, Seed: uint64(0), Trace: false}
-	_ = paxos.CallID(uint64(0))
-	_ = paxos.Output{Send: []paxos.Packet{}, Save: &paxos.Batch{}, Load: []string{}, List: []paxos.ListAsk{{ID: uint64(0), After: uint64(0), Max: 0}}, Done: []paxos.Done{}, Index: uint64(0),
+	_ = replica.CallID(uint64(0))
+	_ = replica.Output{Send: []paxos.Packet{}, Save: &paxos.Batch{}, Load: []string{}, List: []replica.ListAsk{{ID: uint64(0), After: uint64(0), Max: 0}}, Done: []replica.Done{}, Index: uint64(0),
 		Faults: []*paxos.SafetyError{}, Events: []paxos.Event{}}
-	_ = paxos.Done{ID: paxos.CallID(0), Decision: paxos.Decision{}, OK: false, Err: error(nil)}
+	_ = replica.Done{ID: replica.CallID(0), Decision: paxos.Decision{}, OK: false, Err: error(nil)}
 )
 
 // What a host or a Storage of one's own needs of the words.
@@ -251,9 +254,9 @@ var (
 
 // What a Storage or a Transport may be, besides.
 var (
-	_ paxos.InstantStorage   = (*paxos.MemoryStorage)(nil)
-	_ paxos.ExpectingStorage = (*paxos.MemoryStorage)(nil)
-	_ paxos.DrainTransport   = paxos.NewMemoryNetwork().Join(1).(paxos.DrainTransport)
+	_ paxos.InstantStorage   = (*memory.Storage)(nil)
+	_ paxos.ExpectingStorage = (*memory.Storage)(nil)
+	_ paxos.DrainTransport   = memory.NewNetwork().Join(1).(paxos.DrainTransport)
 )
 
 // What the design calls comparable is: these are map keys.

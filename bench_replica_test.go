@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/replica"
 	"github.com/stretchr/testify/require"
 )
 
@@ -39,13 +41,13 @@ func benchReplica(b *testing.B, batch int, minted bool) {
 // newMiniature returns three servers that have started.
 func newMiniature(b testing.TB) *miniature {
 	members := paxos.Members{Cluster: "bench", Acceptors: []paxos.ServerID{1, 2, 3}}
-	m := &miniature{storages: make([]*paxos.MemoryStorage, 3), replicas: make([]*paxos.Replica, 3)}
+	m := &miniature{storages: make([]*memory.Storage, 3), replicas: make([]*replica.Replica, 3)}
 	for i, id := range members.Acceptors {
-		m.storages[i] = paxos.NewMemoryStorage()
+		m.storages[i] = memory.NewStorage()
 		require.NoError(b, paxos.Format(m.storages[i], id, members))
 		state, err := m.storages[i].Server()
 		require.NoError(b, err)
-		m.replicas[i], err = paxos.NewReplica(0, paxos.ReplicaConfig{ID: id, State: state, Nonce: uint64(id), Members: members})
+		m.replicas[i], err = replica.New(0, replica.Config{ID: id, State: state, Nonce: uint64(id), Members: members})
 		require.NoError(b, err)
 	}
 	m.run(b)
@@ -64,7 +66,7 @@ func (m *miniature) decide(b testing.TB, n, batch int, minted bool) {
 			} else {
 				name = benchName(m.begun)
 			}
-			m.replicas[0].Propose(m.now, paxos.CallID(m.begun), name, value)
+			m.replicas[0].Propose(m.now, replica.CallID(m.begun), name, value)
 		}
 		m.run(b)
 		m.now += time.Duration(batch) * time.Millisecond // as much for each decision, whatever the batch: pulls go by time, too
@@ -74,9 +76,9 @@ func (m *miniature) decide(b testing.TB, n, batch int, minted bool) {
 // A miniature runs replicas by turns until they have nothing left to do.
 type miniature struct {
 	now      time.Duration
-	storages []*paxos.MemoryStorage
-	replicas []*paxos.Replica
-	out      paxos.Output
+	storages []*memory.Storage
+	replicas []*replica.Replica
+	out      replica.Output
 	begun    int
 	decided  int
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 )
 
 // BenchmarkDecide measures decisions of fresh instances by 3 servers in one process, memory storage and network, 16-byte
@@ -32,7 +34,7 @@ func BenchmarkDecide(b *testing.B) {
 }
 
 func benchDecide(b *testing.B, callers int, spread, minted bool) {
-	nodes, stop, err := paxos.MemoryCluster(3)
+	nodes, stop, err := memory.Cluster(3)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -96,7 +98,7 @@ func benchName(i int) string {
 
 type total struct{ saves, messages, packets uint64 }
 
-func totals(nodes []*paxos.Node) (t total) {
+func totals(nodes []*node.Node) (t total) {
 	for _, n := range nodes {
 		c := n.Status().Counters
 		t.saves += c.Saves

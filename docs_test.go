@@ -111,7 +111,7 @@ func TestDocsLeadToDocs(t *testing.T) {
 func TestExportedDocsPointAtWhatIsSeen(t *testing.T) {
 	sources := regexp.MustCompile(`\b[a-z_]+\.go\b`)
 	see := regexp.MustCompile(`\b[sS]ee ([a-z][A-Za-z0-9]*)\b[^.\w]|\b[sS]ee ([a-z][A-Za-z0-9]*)(?:\.\s|\.?$)`)
-	for _, dir := range []string{".", "wal", "tcp", filepath.Join("tcp", "certs"), "paxostest"} {
+	for _, dir := range []string{".", "replica", "node", "memory", "wal", "tcp", filepath.Join("tcp", "certs"), "paxostest"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		require.NoError(t, err)
 		set := token.NewFileSet()

@@ -7,10 +7,12 @@ import (
 	"log"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 )
 
 func Example() {
-	nodes, stop, err := paxos.MemoryCluster(3)
+	nodes, stop, err := memory.Cluster(3)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -31,7 +33,7 @@ func Example() {
 
 // Of two workers that claim a job with equal bytes, both find their value chosen. With a nonce in the value, one does.
 func ExampleNode_Propose() {
-	nodes, stop, err := paxos.MemoryCluster(3)
+	nodes, stop, err := memory.Cluster(3)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -59,11 +61,11 @@ func ExampleNode_Propose() {
 
 func ExampleStart() {
 	members := paxos.Members{Cluster: "shop", Acceptors: []paxos.ServerID{1}}
-	storage, network := paxos.NewMemoryStorage(), paxos.NewMemoryNetwork()
+	storage, network := memory.NewStorage(), memory.NewNetwork()
 	if err := paxos.Format(storage, 1, members); err != nil { // once in a server's life
 		log.Fatal(err)
 	}
-	node, err := paxos.Start(context.Background(), paxos.Config{
+	node, err := node.Start(context.Background(), node.Config{
 		ID: 1, Members: members, Storage: storage, Transport: network.Join(1),
 	})
 	if err != nil {
@@ -76,7 +78,7 @@ func ExampleStart() {
 }
 
 func ExampleNode_Mint() {
-	nodes, stop, err := paxos.MemoryCluster(3)
+	nodes, stop, err := memory.Cluster(3)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -99,7 +101,7 @@ func ExampleNode_Mint() {
 }
 
 func ExampleOwned() {
-	nodes, stop, err := paxos.MemoryCluster(3)
+	nodes, stop, err := memory.Cluster(3)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -114,7 +116,7 @@ func ExampleOwned() {
 }
 
 func ExampleNode_Decisions() {
-	nodes, stop, err := paxos.MemoryCluster(3)
+	nodes, stop, err := memory.Cluster(3)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -146,7 +148,7 @@ func ExampleCheckQuorum() {
 }
 
 func ExampleUnknown() {
-	nodes, stop, err := paxos.MemoryCluster(3)
+	nodes, stop, err := memory.Cluster(3)
 	if err != nil {
 		log.Fatal(err)
 	}

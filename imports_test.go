@@ -26,7 +26,7 @@ const modulePath = "github.com/singledecree/paxos"
 
 // pureFiles are the vocabulary and the roles: nothing but data.
 var pureFiles = []string{"ballot.go", "owned.go", "message.go", "message_text.go", "quorum.go",
-	"acceptor.go", "proposer.go", "learner.go", "replica_stage.go"}
+	"acceptor.go", "proposer.go", "learner.go", "replica/stage.go"}
 
 // A sourceFile is one Go file of the repository. Its path is relative and has slashes.
 type sourceFile struct {
@@ -79,14 +79,25 @@ func (f sourceFile) isRoot() bool { return path.Dir(f.path) == "." }
 func (f sourceFile) isPure() bool { return slices.Contains(pureFiles, f.path) }
 
 func (f sourceFile) isReplica() bool {
-	return f.isRoot() && !f.isTest() && strings.HasPrefix(f.path, "replica")
+	return path.Dir(f.path) == "replica" && !f.isTest()
 }
 
-// isCore reports whether f is in the root package, wal or tcp: what others build upon.
+// isCore reports whether f is in the root package, replica, node, memory, wal or tcp: what others build upon.
 func (f sourceFile) isCore() bool {
 	top, _, _ := strings.Cut(f.path, "/")
-	return f.isRoot() || top == "wal" || top == "tcp"
+	return f.isRoot() || f.layer() != nil || top == "wal" || top == "tcp"
 }
+
+// layers are what the packages of the core may import of this module.
+var layers = map[string][]string{
+	".":       {},
+	"replica": {"", "/internal/tables"},
+	"node":    {"", "/replica", "/internal/lines"},
+	"memory":  {"", "/node", "/internal/tables"},
+}
+
+// layer is what f may import of this module; nil: it is in none of layers.
+func (f sourceFile) layer() []string { return layers[path.Dir(f.path)] }
 
 // imports returns the import paths by the name that the file uses for them.
 func (f sourceFile) imports() map[string]string {
@@ -209,7 +220,7 @@ func checkReplica(f sourceFile) (wrong []string) {
 	}
 	wrong = f.importing(func(p string) bool {
 		// Of maphash one seed is drawn by chance: of where the table of decisions finds a name, which nobody can tell from outside.
-		return within(p, "sync", "os", "net", "log", "crypto/rand", "runtime", "syscall") || p == "hash/maphash" && f.path != "replica_memos.go"
+		return within(p, "sync", "os", "net", "log", "crypto/rand", "runtime", "syscall") || p == "hash/maphash" && f.path != "replica/memos.go"
 	})
 	ast.Inspect(f.ast, func(n ast.Node) bool {
 		if _, ok := n.(*ast.GoStmt); ok {
@@ -238,7 +249,10 @@ func checkStandardLibrary(f sourceFile) []string {
 	}
 	return f.importing(func(p string) bool {
 		first, _, _ := strings.Cut(p, "/")
-		return strings.Contains(first, ".") && (f.isRoot() || !within(p, modulePath)) && p != modulePath+"/internal/tables"
+		if !within(p, modulePath) {
+			return strings.Contains(first, ".")
+		}
+		return f.layer() != nil && !slices.Contains(f.layer(), strings.TrimPrefix(p, modulePath))
 	})
 }
 
@@ -256,7 +270,7 @@ func checkInternal(f sourceFile) []string {
 		return nil
 	}
 	return f.importing(func(p string) bool {
-		return within(p, modulePath+"/internal/explore", modulePath+"/internal/register") || f.isRoot() && within(p, modulePath+"/internal") && p != modulePath+"/internal/tables"
+		return within(p, modulePath+"/internal/explore", modulePath+"/internal/register") || f.isRoot() && within(p, modulePath+"/internal")
 	})
 }
 
@@ -281,7 +295,7 @@ func checkSleep(f sourceFile) (wrong []string) {
 }
 
 func checkComments(f sourceFile) (wrong []string) {
-	if !f.isRoot() || f.isTest() {
+	if f.layer() == nil || f.isTest() {
 		return nil
 	}
 	need := func(name *ast.Ident, docs ...*ast.CommentGroup) {
@@ -362,7 +376,7 @@ func TestSourceRulesSeeBadCode(t *testing.T) {
 	}{
 		{pureImports, "acceptor.go", `import "time"`, "acceptor.go imports time"},
 		{pureImports, "message_text.go", `import slog "log/slog"`, "message_text.go imports log/slog"},
-		{pureImports, "replica_stage.go", `import _ "math/rand/v2"`, "replica_stage.go imports math/rand/v2"},
+		{pureImports, "replica/stage.go", `import _ "math/rand/v2"`, "replica/stage.go imports math/rand/v2"},
 		{pureImports, "quorum.go", `import "sync/atomic"`, "quorum.go imports sync/atomic"},
 		{pureImports, "learner.go", `import . "crypto/rand"`, "learner.go imports crypto/rand"},
 		{pureImports, "quorum.go", `import ("fmt"; "math/bits")`, ""},
@@ -370,22 +384,22 @@ func TestSourceRulesSeeBadCode(t *testing.T) {
 		{pureImports, "wal/save.go", `import "os"`, ""},
 		{pureStatements, "acceptor.go", `func f() { go f() }`, "acceptor.go:2:12 has a go statement"},
 		{pureStatements, "learner.go", `type l struct { c chan int }`, "has a channel type"},
-		{pureStatements, "replica_stage.go", `func f(c c) { c <- 1 }`, "has a send"},
-		{pureStatements, "replica_stage.go", `func f(c c) { <-c }`, "has a receive"},
+		{pureStatements, "replica/stage.go", `func f(c c) { c <- 1 }`, "has a send"},
+		{pureStatements, "replica/stage.go", `func f(c c) { <-c }`, "has a receive"},
 		{pureStatements, "proposer.go", `func f() { select {} }`, "has a select"},
 		{pureStatements, "proposer.go", `func f() int { return -1 }`, ""},
 		{pureStatements, "node.go", `func f(c chan int) { go f(c); c <- 1 }`, ""},
-		{replicaIsPure, "replica_commit.go", `func f() { go f() }`, "replica_commit.go:2:12 has a go statement"},
-		{replicaIsPure, "replica.go", `import "log/slog"`, "replica.go imports log/slog"},
-		{replicaIsPure, "replica.go", `import "crypto/rand"`, "replica.go imports crypto/rand"},
-		{replicaIsPure, "replica.go", `import "hash/maphash"`, "replica.go imports hash/maphash"},
-		{replicaIsPure, "replica_memos.go", `import "hash/maphash"`, ""},
-		{replicaIsPure, "replica.go", `import "time"; var t = time.Now()`, "time.Now at replica.go:2"},
-		{replicaIsPure, "replica.go", `import clock "time"; var t = clock.NewTimer(1)`, "time.NewTimer at replica.go:2"},
-		{replicaIsPure, "replica.go", `import "math/rand/v2"; var n = rand.IntN(7)`, "the global rand.IntN at replica.go:2"},
-		{replicaIsPure, "replica.go", `import "math/rand/v2"; var r *rand.Rand = rand.New(rand.NewPCG(1, 2))`, ""},
-		{replicaIsPure, "replica.go", `import "time"; const d = time.Second`, ""},
-		{replicaIsPure, "replica_test.go", `import "time"; var t = time.Now()`, ""},
+		{replicaIsPure, "replica/commit.go", `func f() { go f() }`, "replica/commit.go:2:12 has a go statement"},
+		{replicaIsPure, "replica/replica.go", `import "log/slog"`, "replica/replica.go imports log/slog"},
+		{replicaIsPure, "replica/replica.go", `import "crypto/rand"`, "replica/replica.go imports crypto/rand"},
+		{replicaIsPure, "replica/replica.go", `import "hash/maphash"`, "replica/replica.go imports hash/maphash"},
+		{replicaIsPure, "replica/memos.go", `import "hash/maphash"`, ""},
+		{replicaIsPure, "replica/replica.go", `import "time"; var t = time.Now()`, "time.Now at replica/replica.go:2"},
+		{replicaIsPure, "replica/replica.go", `import clock "time"; var t = clock.NewTimer(1)`, "time.NewTimer at replica/replica.go:2"},
+		{replicaIsPure, "replica/replica.go", `import "math/rand/v2"; var n = rand.IntN(7)`, "the global rand.IntN at replica/replica.go:2"},
+		{replicaIsPure, "replica/replica.go", `import "math/rand/v2"; var r *rand.Rand = rand.New(rand.NewPCG(1, 2))`, ""},
+		{replicaIsPure, "replica/replica.go", `import "time"; const d = time.Second`, ""},
+		{replicaIsPure, "replica/replica_test.go", `import "time"; var t = time.Now()`, ""},
 		{standardLibrary, "node.go", `import "github.com/google/btree"`, "node.go imports github.com/google/btree"},
 		{standardLibrary, "wal/log.go", `import "golang.org/x/sys/unix"`, "wal/log.go imports golang.org/x/sys/unix"},
 		{standardLibrary, "node.go", `import "` + modulePath + `/wal"`, "node.go imports " + modulePath + "/wal"},

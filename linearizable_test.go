@@ -17,13 +17,14 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/register"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/paxostest"
 )
 
 var linearSeeds = flag.Uint64("linear.seeds", 100, "how many seeds TestNodesAreLinearizable runs")
 
 // makeCall makes a call on a Node, and records it.
-func (s *storm) makeCall(ctx context.Context, r *register.Recorder, client int, n *paxos.Node, in register.Call) error {
+func (s *storm) makeCall(ctx context.Context, r *register.Recorder, client int, n *node.Node, in register.Call) error {
 	return r.Record(client, in, func() (_ string, ok, unknown bool, err error) {
 		var d paxos.Decision
 		switch in.Op {
@@ -86,13 +87,13 @@ type storm struct {
 	zero    atomic.Int64 // decisions of round 0
 
 	mu     sync.Mutex
-	nodes  map[paxos.ServerID]*paxos.Node
+	nodes  map[paxos.ServerID]*node.Node
 	stores map[paxos.ServerID]*paxostest.CrashStorage
 }
 
 func newStorm(t *testing.T, seed uint64) *storm {
 	s := &storm{Rand: rand.New(rand.NewPCG(seed, 27)), t: t, seed: seed, members: paxos.Members{Cluster: "storm"},
-		nodes: map[paxos.ServerID]*paxos.Node{}, stores: map[paxos.ServerID]*paxostest.CrashStorage{}}
+		nodes: map[paxos.ServerID]*node.Node{}, stores: map[paxos.ServerID]*paxostest.CrashStorage{}}
 	bad := paxostest.NetworkConfig{Seed: seed, Delay: time.Millisecond, Jitter: time.Duration(s.IntN(20)) * time.Millisecond}
 	if s.IntN(2) == 0 {
 		bad.Loss, bad.Repeat = 0.3*s.Float64(), 0.5*s.Float64()
@@ -114,7 +115,7 @@ func (s *storm) all() []paxos.ServerID { return slices.Concat(s.members.Acceptor
 
 func (s *storm) start(id paxos.ServerID) {
 	s.stores[id].Delay(paxostest.OpSave, time.Millisecond)
-	n, err := paxos.Start(context.Background(), paxos.Config{ID: id, Members: s.members, Storage: s.stores[id], Transport: s.network.Join(id),
+	n, err := node.Start(context.Background(), node.Config{ID: id, Members: s.members, Storage: s.stores[id], Transport: s.network.Join(id),
 		Seed: s.seed<<8 | uint64(id), Timing: paxos.Timing{Pull: time.Second}})
 	require.NoError(s.t, err)
 	s.mu.Lock()
@@ -123,7 +124,7 @@ func (s *storm) start(id paxos.ServerID) {
 }
 
 // node returns a random server that is up, at the moment.
-func (s *storm) node(x int) *paxos.Node {
+func (s *storm) node(x int) *node.Node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.nodes[s.all()[x%len(s.all())]]

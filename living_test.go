@@ -12,6 +12,7 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/paxostest"
+	"github.com/singledecree/paxos/replica"
 )
 
 // What a living cluster must reach, in virtual time: a Sim's.
@@ -159,7 +160,7 @@ func TestAnyServerStopsUnderLoad(t *testing.T) {
 func stopUnderLoad(t *testing.T, n int, victim paxos.ServerID) (before, after []time.Duration) {
 	w := newWorld(t, paxostest.SimConfig{Servers: n, Seed: uint64(victim), Delay: time.Millisecond})
 	stop := time.Second + time.Duration(victim)*137*time.Microsecond
-	began := map[paxos.CallID]time.Duration{}
+	began := map[replica.CallID]time.Duration{}
 	x := rand.New(rand.NewPCG(uint64(victim), uint64(n)))
 	for i := range 2000 {
 		w.At(time.Duration(x.Int64N(int64(2*time.Second))), func() {
@@ -174,7 +175,7 @@ func stopUnderLoad(t *testing.T, n int, victim paxos.ServerID) (before, after []
 		if e.Kind != paxos.EventDone {
 			continue
 		}
-		took := e.At - began[paxos.CallID(e.Call)]
+		took := e.At - began[replica.CallID(e.Call)]
 		switch {
 		case e.At <= stop:
 			before = append(before, took)

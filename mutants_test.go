@@ -143,7 +143,7 @@ func (m *mutant) apply(t *testing.T) string {
 }
 
 // testedIn are the packages whose tests a sabotage is tried on. swarmIn is that of the swarm.
-var testedIn = []string{"."}
+var testedIn = []string{".", "replica", "node", "memory"}
 
 const swarmIn = "."
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/paxostest"
+	"github.com/singledecree/paxos/replica"
 )
 
 // A test for each row of the list of what the user's article says, S1 to S15, on real Replicas in a paxostest.Sim. It checks
@@ -119,7 +120,7 @@ func TestS03PromisesAndVotesSurvive(t *testing.T) {
 	w.Restart(2)
 	assert.Equal(t, paxos.Acceptor{Promised: high, Accepted: high, Value: "pizza"}, w.Stored(2, "lunch").Acceptor)
 
-	_, err := paxos.NewReplica(0, paxos.ReplicaConfig{Members: paxos.Members{Cluster: "world", Acceptors: []paxos.ServerID{1, 2, 3}}})
+	_, err := replica.New(0, replica.Config{Members: paxos.Members{Cluster: "world", Acceptors: []paxos.ServerID{1, 2, 3}}})
 	assert.ErrorContains(t, err, "not formatted")
 }
 

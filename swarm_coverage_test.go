@@ -20,10 +20,10 @@ var swarmCoverage = flag.Int("swarm.coverage", 0, "in so many seeds, demand that
 	"way to recover: 1,000 times in 400,000 seeds, and in proportion")
 
 // covered are the files whose every branch the swarm must reach: the roles, what is volatile, and each way to recover.
-var covered = []string{"acceptor.go", "proposer.go", "learner.go", "replica_stage.go", "replica_instance.go", "replica_memos.go",
-	"replica_state.go", "replica_silence.go", "replica_commit.go", "replica_ending.go", "replica_rounds.go", "replica_attempt.go",
-	"replica_takeover.go", "replica_pull.go", "replica_page.go", "replica_fetch.go", "replica_watch.go", "replica_receive.go",
-	"replica.go"}
+var covered = []string{"acceptor.go", "proposer.go", "learner.go", "replica/stage.go", "replica/instance.go", "replica/memos.go",
+	"replica/state.go", "replica/silence.go", "replica/commit.go", "replica/ending.go", "replica/rounds.go", "replica/attempt.go",
+	"replica/takeover.go", "replica/pull.go", "replica/page.go", "replica/fetch.go", "replica/watch.go", "replica/receive.go",
+	"replica/replica.go"}
 
 // notCovered are the branches that no swarm can reach often, and why. Other tests reach each of them.
 var notCovered = map[string]string{
@@ -31,55 +31,55 @@ var notCovered = map[string]string{
 	"proposer.go: return p, Message{}, nil": "the same",
 	"proposer.go: return Message{}":         "nobody prepares round 0",
 	"learner.go: return l, &SafetyError{Ballot: b, Values: [2]Value{l.value, v}, Reason: \"two values were chosen\"}":   "an instance is decided by its first decision, and its learner is gone",
-	"replica_takeover.go: r.timers.set(inst, alarmWatch, r.anotherTime())":                                              "it takes more than 64 takeovers at a time",
-	"replica_takeover.go: r.timers.put(&e.timer, r.anotherTime())":                                                      "the same",
-	"replica_takeover.go: wait := r.timing.Phase / 2":                                                                   "the same",
-	"replica_takeover.go: own = \"\"":                                                                                   "it takes servers with other limits",
-	"replica_attempt.go: r.endStuck(inst, err)":                                                                         "the same",
-	"replica_attempt.go: r.abandon(inst) // until the next silence ends: what else is to be taken over wants room, too": "the same",
-	"replica_receive.go: r.tellLimits(from, r.timing.Phase) // it waits for an answer":                                  "the same",
-	"replica_ending.go: return e // no acceptor was waited for":                                                         "the same",
-	"replica_attempt.go: c = inst.calls.proposesShort()":                                                                "it takes values of 64 KiB",
-	"replica_state.go: { return f.bytes == 0 || f.bytes+n <= maxFlight }":                                               "the same",
-	"replica.go: r.takeOff()":                                "the same",
-	"replica.go: r.openBacklog()":                            "it takes 512 instances that the storage holds undecided",
-	"replica.go: l.trim()":                                   "it takes 2,000 instances that are open",
-	"replica.go: return nil, fmt.Errorf(\"paxos: %w\", err)": "there is no wrong configuration in the swarm",
-	"replica.go: return 0, false":                            "it stops with its host",
-	"replica_instance.go: { return p.news == len(p.out) && p.outBytes < most/2 }":                                                                        "a Node alone has its Replica be patient",
-	"replica_state.go: e.At, e.Server, e.Boot = r.now, r.id, r.saves.state.Boot":                                                                         "the swarm traces nothing",
-	"replica_ending.go: r.event(Event{Kind: EventLearned, Message: Message{Kind: KindDecided, Instance: inst.name, Ballot: b, Value: v}})":               "the same",
-	"replica_ending.go: r.event(Event{Kind: EventDone, Call: uint64(id), Message: Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})": "the same",
-	"replica_ending.go: e.Storage = r.late(r.now - r.SaveWait(r.now))":                                                                                   "it takes a call that ends while the disk is slow",
-	"replica_state.go: return d":                                                              "the same",
-	"replica_ending.go: r.endCalls(inst, ErrRounds)":                                          "it takes 2^48 rounds",
-	"replica_ending.go: r.broken = slices.Delete(r.broken, 0, 1)":                             "it takes more than 16 proofs",
-	"replica_page.go: return":                                                                 "it stops with its host",
-	"replica_page.go: full = n.Index <= q.top":                                                "it takes more than 1,024 decisions",
-	"replica_fetch.go: r.pulls.more = true // when the disk has gone on":                      "it takes 32 MiB of values, or 1,024 instances that wait for the disk",
-	"replica_pull.go: r.askSoon(p) // nothing else may come that says how far it is":          "it takes 64 decisions, and acceptors that do not talk",
-	"replica_pull.go: many = min(many, max(d.len/2, 1))":                                      "it takes 32 MiB of values",
-	"replica_ending.go: inst.owed = inst.owed.With(to.position)":                              "it takes values of 64 KiB",
-	"replica_receive.go: t.late--":                                                            "it takes values of 64 KiB",
-	"replica_memos.go: t.late--":                                                              "it takes values of 64 KiB",
-	"replica_instance.go: u.owed &^= Set(0).With(position)":                                   "the same",
-	"replica_attempt.go: r.counters.Dropped++":                                                "it takes 2^18 replies that wait",
-	"replica_commit.go: s.urgent = false // a Save that was out already held what was wanted": "it takes a round that is wanted while the Save that reserves it runs",
-	"replica.go: panic(\"paxos: Saved without a Save\")":                                      "no host of the swarm does that",
-	"replica.go: return":                                                                      "it stops with its host",
-	"replica_receive.go: return":                                                              "the same",
-	"replica_receive.go: r.event(Event{Kind: EventDrop, Peer: from.id, Packet: p.Seq, Message: *m, Err: errors.New(why)})":         "the swarm traces nothing",
-	"replica_receive.go: r.event(Event{Kind: EventReceive, Peer: from.id, Packet: p.Seq, Message: *m})":                            "the same",
-	"replica_receive.go: r.counters.Dropped++ // it is sent again":                                                                 "it takes 64 MiB of values",
-	"replica_commit.go: return inst == nil || inst.loading || inst.save.Value != m.Value && !inst.chosen && inst.calls.len() == 0": "the same",
-	"replica_receive.go: r.counters.Dropped++":                                                                                     "it takes 1,024 instances that wait for the disk, or 64 messages for one that is being loaded",
-	"replica_receive.go: return \"it has no ballot\"":                                                                              "there is no such lie in the swarm",
-	"replica_receive.go: return \"nothing is decided in that instance\"":                                                           "the same",
-	"replica_receive.go: return \"a round is above MaxRound\"":                                                                     "the same",
-	"replica_receive.go: return \"its value is too large\"":                                                                        "the same",
-	"replica_receive.go: return \"its instance has no valid name\"":                                                                "the same",
-	"replica_receive.go: r.fetched(inst)":                                                                                          "the same",
-	"replica_rounds.go: return Ballot{}, false":                                                                                    "it takes 2^48 rounds",
+	"replica/takeover.go: r.timers.set(inst, alarmWatch, r.anotherTime())":                                              "it takes more than 64 takeovers at a time",
+	"replica/takeover.go: r.timers.put(&e.timer, r.anotherTime())":                                                      "the same",
+	"replica/takeover.go: wait := r.timing.Phase / 2":                                                                   "the same",
+	"replica/takeover.go: own = \"\"":                                                                                   "it takes servers with other limits",
+	"replica/attempt.go: r.endStuck(inst, err)":                                                                         "the same",
+	"replica/attempt.go: r.abandon(inst) // until the next silence ends: what else is to be taken over wants room, too": "the same",
+	"replica/receive.go: r.tellLimits(from, r.timing.Phase) // it waits for an answer":                                  "the same",
+	"replica/ending.go: return e // no acceptor was waited for":                                                         "the same",
+	"replica/attempt.go: c = inst.calls.proposesShort()":                                                                "it takes values of 64 KiB",
+	"replica/state.go: { return f.bytes == 0 || f.bytes+n <= maxFlight }":                                               "the same",
+	"replica/replica.go: r.takeOff()":                                                                                   "the same",
+	"replica/replica.go: r.openBacklog()":                                                                               "it takes 512 instances that the storage holds undecided",
+	"replica/replica.go: l.trim()":                                                                                      "it takes 2,000 instances that are open",
+	"replica/replica.go: return nil, fmt.Errorf(\"paxos: %w\", err)":                                                    "there is no wrong configuration in the swarm",
+	"replica/replica.go: return 0, false":                                                                               "it stops with its host",
+	"replica/instance.go: { return p.news == len(p.out) && p.outBytes < most/2 }":                                       "a Node alone has its Replica be patient",
+	"replica/state.go: e.At, e.Server, e.Boot = r.now, r.id, r.saves.state.Boot":                                        "the swarm traces nothing",
+	"replica/ending.go: r.event(paxos.Event{Kind: paxos.EventLearned, Message: paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v}})":         "the same",
+	"replica/ending.go: r.event(paxos.Event{Kind: paxos.EventDone, Call: uint64(id), Message: paxos.Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})": "the same",
+	"replica/ending.go: e.Storage = r.late(r.now - r.SaveWait(r.now))":                                                                                                     "it takes a call that ends while the disk is slow",
+	"replica/state.go: return d":                                                              "the same",
+	"replica/ending.go: r.endCalls(inst, paxos.ErrRounds)":                                    "it takes 2^48 rounds",
+	"replica/ending.go: r.broken = slices.Delete(r.broken, 0, 1)":                             "it takes more than 16 proofs",
+	"replica/page.go: return":                                                                 "it stops with its host",
+	"replica/page.go: full = n.Index <= q.top":                                                "it takes more than 1,024 decisions",
+	"replica/fetch.go: r.pulls.more = true // when the disk has gone on":                      "it takes 32 MiB of values, or 1,024 instances that wait for the disk",
+	"replica/pull.go: r.askSoon(p) // nothing else may come that says how far it is":          "it takes 64 decisions, and acceptors that do not talk",
+	"replica/pull.go: many = min(many, max(d.len/2, 1))":                                      "it takes 32 MiB of values",
+	"replica/ending.go: inst.owed = inst.owed.With(to.position)":                              "it takes values of 64 KiB",
+	"replica/receive.go: t.late--":                                                            "it takes values of 64 KiB",
+	"replica/memos.go: t.late--":                                                              "it takes values of 64 KiB",
+	"replica/instance.go: u.owed &^= paxos.Set(0).With(position)":                             "the same",
+	"replica/attempt.go: r.counters.Dropped++":                                                "it takes 2^18 replies that wait",
+	"replica/commit.go: s.urgent = false // a Save that was out already held what was wanted": "it takes a round that is wanted while the Save that reserves it runs",
+	"replica/replica.go: panic(\"paxos: Saved without a Save\")":                              "no host of the swarm does that",
+	"replica/replica.go: return":                                                              "it stops with its host",
+	"replica/receive.go: return":                                                              "the same",
+	"replica/receive.go: r.event(paxos.Event{Kind: paxos.EventDrop, Peer: from.id, Packet: p.Seq, Message: *m, Err: errors.New(why)})": "the swarm traces nothing",
+	"replica/receive.go: r.event(paxos.Event{Kind: paxos.EventReceive, Peer: from.id, Packet: p.Seq, Message: *m})":                    "the same",
+	"replica/receive.go: r.counters.Dropped++ // it is sent again":                                                                     "it takes 64 MiB of values",
+	"replica/commit.go: return inst == nil || inst.loading || inst.save.Value != m.Value && !inst.chosen && inst.calls.len() == 0":     "the same",
+	"replica/receive.go: r.counters.Dropped++":                                                                                         "it takes 1,024 instances that wait for the disk, or 64 messages for one that is being loaded",
+	"replica/receive.go: return \"it has no ballot\"":                                                                                  "there is no such lie in the swarm",
+	"replica/receive.go: return \"nothing is decided in that instance\"":                                                               "the same",
+	"replica/receive.go: return \"a round is above paxos.MaxRound\"":                                                                   "the same",
+	"replica/receive.go: return \"its value is too large\"":                                                                            "the same",
+	"replica/receive.go: return \"its instance has no valid name\"":                                                                    "the same",
+	"replica/receive.go: r.fetched(inst)":                                                                                              "the same",
+	"replica/rounds.go: return paxos.Ballot{}, false":                                                                                  "it takes 2^48 rounds",
 }
 
 // TestSwarmCoverage counts how often the swarm comes through each branch.
@@ -89,7 +89,7 @@ func TestSwarmCoverage(t *testing.T) {
 	}
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "counted.test")
-	out, err := exec.Command("go", "test", "-c", "-vet=off", "-covermode=atomic", "-coverpkg=.", "-o", binary, ".").CombinedOutput()
+	out, err := exec.Command("go", "test", "-c", "-vet=off", "-covermode=atomic", "-coverpkg=.,./replica", "-o", binary, ".").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	blocks := map[string]int{}
 	for i, seeds := range [][3]int{{0, 1, *swarmCoverage}, {9, 10, 2 * *swarmCoverage}} { // all kinds, then those with a liar
@@ -122,7 +122,7 @@ func TestSwarmCoverage(t *testing.T) {
 	t.Logf("%d branches, each %d times or more in %d seeds, but %d", len(blocks), least, 3**swarmCoverage, len(seldom))
 }
 
-var profileLine = regexp.MustCompile(`/([a-z_]+\.go):(\d+)\.(\d+),\S+ \d+ (\d+)$`)
+var profileLine = regexp.MustCompile(`paxos/((?:replica/)?[a-z_]+\.go):(\d+)\.(\d+),\S+ \d+ (\d+)$`)
 
 // addProfile adds the counts of a profile, by "file:line:column".
 func addProfile(t *testing.T, profile string, blocks map[string]int) {

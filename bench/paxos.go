@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/tcp"
 	"github.com/singledecree/paxos/wal"
 )
@@ -20,7 +22,7 @@ type way struct {
 	name   string
 	spread bool // evenly over the servers; else all at the first
 	fresh  bool // each for a name of its own
-	ask    func(ctx context.Context, n *paxos.Node, name, value string) error
+	ask    func(ctx context.Context, n *node.Node, name, value string) error
 }
 
 func paxosContestants() (all []contestant) {
@@ -47,13 +49,13 @@ func paxosContestants() (all []contestant) {
 }
 
 // classic is a Propose of a name of the caller's own: two round trips, unless somebody was there before.
-func classic(ctx context.Context, n *paxos.Node, name, value string) error {
+func classic(ctx context.Context, n *node.Node, name, value string) error {
 	_, err := n.Propose(ctx, name, paxos.Value(value))
 	return err
 }
 
 // minted is a Propose of a fresh name, which the server that is asked owns: one round trip.
-func minted(ctx context.Context, n *paxos.Node, _, value string) error {
+func minted(ctx context.Context, n *node.Node, _, value string) error {
 	name, err := n.Mint("")
 	if err == nil {
 		_, err = n.Propose(ctx, name, paxos.Value(value))
@@ -64,7 +66,7 @@ func minted(ctx context.Context, n *paxos.Node, _, value string) error {
 // A paxosCluster is the servers of one cluster, in this process.
 type paxosCluster struct {
 	way
-	nodes      []*paxos.Node
+	nodes      []*node.Node
 	transports []*tcp.Transport // none in memory
 	logs       []*syncCounter   // likewise
 	stopped    atomic.Int64     // which server; -1: none
@@ -130,7 +132,7 @@ func (c *paxosCluster) rest() {
 }
 
 func (c *paxosCluster) startNode(m paxos.Members, id paxos.ServerID, s paxos.Storage, t paxos.Transport) error {
-	n, err := paxos.Start(context.Background(), paxos.Config{ID: id, Members: m, Storage: s, Transport: t})
+	n, err := node.Start(context.Background(), node.Config{ID: id, Members: m, Storage: s, Transport: t})
 	if err == nil {
 		c.nodes = append(c.nodes, n)
 	}
@@ -139,9 +141,9 @@ func (c *paxosCluster) startNode(m paxos.Members, id paxos.ServerID, s paxos.Sto
 
 // startMemory hands over the storages as they are: a Node knows them, and saves without a goroutine.
 func (c *paxosCluster) startMemory(m paxos.Members) error {
-	network := paxos.NewMemoryNetwork()
+	network := memory.NewNetwork()
 	for _, id := range m.Acceptors {
-		storage := paxos.NewMemoryStorage()
+		storage := memory.NewStorage()
 		if err := paxos.Format(storage, id, m); err != nil {
 			return err
 		}

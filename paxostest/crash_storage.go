@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
 )
 
 // ErrCrashed is what every call of a CrashStorage returns after its Crash.
@@ -46,7 +47,7 @@ type Failure struct {
 //
 // It is safe for concurrent use as far as a Storage is, and its other methods always are.
 type CrashStorage struct {
-	inner *paxos.MemoryStorage
+	inner *memory.Storage
 
 	mu      sync.Mutex
 	crashed chan struct{} // closed by a crash
@@ -59,10 +60,10 @@ type CrashStorage struct {
 }
 
 // NewCrashStorage returns an empty storage, on which a server can be formatted.
-func NewCrashStorage() *CrashStorage { return nextLife(paxos.NewMemoryStorage(), nil) }
+func NewCrashStorage() *CrashStorage { return nextLife(memory.NewStorage(), nil) }
 
 // nextLife returns a storage that holds what inner holds.
-func nextLife(inner *paxos.MemoryStorage, batches []paxos.Batch) *CrashStorage {
+func nextLife(inner *memory.Storage, batches []paxos.Batch) *CrashStorage {
 	return &CrashStorage{inner: inner, crashed: make(chan struct{}), delays: map[string]time.Duration{}, calls: map[string]int{},
 		batches: batches}
 }

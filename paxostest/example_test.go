@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/paxostest"
 )
 
@@ -45,14 +46,14 @@ func ExampleNetwork() {
 	network := paxostest.NewNetwork(paxostest.NetworkConfig{Seed: 1, Loss: 0.1, Delay: time.Millisecond, Jitter: time.Millisecond})
 	members := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}
 	stores := map[paxos.ServerID]*paxostest.CrashStorage{}
-	start := func(id paxos.ServerID) *paxos.Node {
-		n, err := paxos.Start(context.Background(), paxos.Config{ID: id, Members: members, Storage: stores[id], Transport: network.Join(id)})
+	start := func(id paxos.ServerID) *node.Node {
+		n, err := node.Start(context.Background(), node.Config{ID: id, Members: members, Storage: stores[id], Transport: network.Join(id)})
 		if err != nil {
 			panic(err)
 		}
 		return n
 	}
-	nodes := map[paxos.ServerID]*paxos.Node{}
+	nodes := map[paxos.ServerID]*node.Node{}
 	for _, id := range members.Acceptors {
 		stores[id] = paxostest.NewCrashStorage()
 		if err := paxos.Format(stores[id], id, members); err != nil {

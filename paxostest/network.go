@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
 )
 
 // A NetworkConfig says how bad a Network is. The zero value is a good one: nothing is lost, and all arrives at once.
@@ -36,7 +37,7 @@ const maxFlying = 1 << 16
 //
 // It is safe for concurrent use, starts no goroutines that outlive a packet, and needs no Close.
 type Network struct {
-	inner *paxos.MemoryNetwork
+	inner *memory.Network
 
 	mu     sync.Mutex
 	config NetworkConfig
@@ -52,7 +53,7 @@ type link struct{ from, to paxos.ServerID }
 
 // NewNetwork returns a network that nobody has joined.
 func NewNetwork(c NetworkConfig) *Network {
-	return &Network{inner: paxos.NewMemoryNetwork(), config: c, nth: map[link]uint64{}}
+	return &Network{inner: memory.NewNetwork(), config: c, nth: map[link]uint64{}}
 }
 
 // Join returns the Transport of a server; to join again is to restart it. See paxos.MemoryNetwork.Join.

@@ -6,11 +6,12 @@ import (
 	"fmt"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/replica"
 )
 
 // A Call is one call on a server. Its result is there once it has Ended.
 type Call struct {
-	ID       paxos.CallID
+	ID       replica.CallID
 	Server   paxos.ServerID
 	Op       string // "propose", "wait", "read", "ready"
 	Instance string
@@ -45,7 +46,7 @@ func (c *Call) String() string {
 func (w *Sim) Propose(id paxos.ServerID, instance string, v paxos.Value) *Call {
 	w.check.proposed(instance, v)
 	c := w.call(id, "propose", instance, v)
-	w.input(w.server(id), func(r *paxos.Replica) { r.Propose(w.now, c.ID, instance, v) })
+	w.input(w.server(id), func(r *replica.Replica) { r.Propose(w.now, c.ID, instance, v) })
 	return c
 }
 
@@ -65,14 +66,14 @@ func (w *Sim) Mint(id paxos.ServerID, name string) string {
 // Wait calls Wait on a server.
 func (w *Sim) Wait(id paxos.ServerID, instance string) *Call {
 	c := w.call(id, "wait", instance, "")
-	w.input(w.server(id), func(r *paxos.Replica) { r.Wait(w.now, c.ID, instance) })
+	w.input(w.server(id), func(r *replica.Replica) { r.Wait(w.now, c.ID, instance) })
 	return c
 }
 
 // Ready calls Ready on a server.
 func (w *Sim) Ready(id paxos.ServerID) *Call {
 	c := w.call(id, "ready", "", "")
-	w.input(w.server(id), func(r *paxos.Replica) { r.Ready(w.now, c.ID) })
+	w.input(w.server(id), func(r *replica.Replica) { r.Ready(w.now, c.ID) })
 	return c
 }
 
@@ -80,26 +81,26 @@ func (w *Sim) Ready(id paxos.ServerID) *Call {
 func (w *Sim) Read(id paxos.ServerID, instance string) *Call {
 	c := w.call(id, "read", instance, "")
 	c.chosen = w.check.history(instance).chosen
-	w.input(w.server(id), func(r *paxos.Replica) { r.Read(w.now, c.ID, instance) })
+	w.input(w.server(id), func(r *replica.Replica) { r.Read(w.now, c.ID, instance) })
 	return c
 }
 
 // Cancel cancels a call that waits, as a Node does when the call's context ends; its error then says so.
 func (w *Sim) Cancel(c *Call) {
-	w.input(w.server(c.Server), func(r *paxos.Replica) { r.Cancel(w.now, c.ID) })
+	w.input(w.server(c.Server), func(r *replica.Replica) { r.Cancel(w.now, c.ID) })
 }
 
 func (w *Sim) call(id paxos.ServerID, op, instance string, v paxos.Value) *Call {
 	if w.server(id).replica == nil {
 		w.failf("server %d is down: it takes no call", id)
 	}
-	c := &Call{ID: paxos.CallID(len(w.calls) + 1), Server: id, Op: op, Instance: instance, Value: v}
+	c := &Call{ID: replica.CallID(len(w.calls) + 1), Server: id, Op: op, Instance: instance, Value: v}
 	w.calls = append(w.calls, c)
 	return c
 }
 
 // done takes the end of a call.
-func (w *Sim) done(s *server, d paxos.Done) {
+func (w *Sim) done(s *server, d replica.Done) {
 	c := w.calls[d.ID-1]
 	if c.Ended {
 		w.failf("call %d of server %d ended twice", c.ID, c.Server)

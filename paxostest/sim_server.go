@@ -11,14 +11,15 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/replica"
 )
 
 // A server is one Replica on its disk, or, while it is down, the disk alone.
 type server struct {
 	id       paxos.ServerID
 	disk     disk
-	replica  *paxos.Replica // nil: down
-	life     uint64         // counts starts: what was meant for an earlier life finds nobody
+	replica  *replica.Replica // nil: down
+	life     uint64           // counts starts: what was meant for an earlier life finds nobody
 	paused   bool
 	timed    bool // due is when its next timer is
 	due      time.Duration
@@ -33,7 +34,7 @@ type server struct {
 	saving   paxos.Batch // a copy of its Batch
 	state    paxos.ServerState
 	saves    uint64 // Saves begun in this life
-	out      paxos.Output
+	out      replica.Output
 	metText  string // that stores was read from
 	stores   map[paxos.ServerID]uint64
 }
@@ -130,7 +131,7 @@ func (w *Sim) start(s *server) {
 	}
 	s.life++
 	s.saves, s.inbox, s.paused, s.failing, s.hung, s.loading = 0, nil, false, saveWell, false, map[string]bool{}
-	r, err := paxos.NewReplica(w.now, paxos.ReplicaConfig{ID: s.id, State: s.disk.state, Nonce: s.life<<8 | uint64(s.id), Members: w.members,
+	r, err := replica.New(w.now, replica.Config{ID: s.id, State: s.disk.state, Nonce: s.life<<8 | uint64(s.id), Members: w.members,
 		Open: open, Limits: w.config.Limits, Timing: w.config.Timing, Seed: w.config.Seed<<16 + s.life, Trace: !w.config.noLog})
 	if err != nil {
 		w.fail(err)
@@ -245,7 +246,7 @@ func (w *Sim) StoredState(id paxos.ServerID) paxos.ServerState { return w.server
 func (w *Sim) Status(id paxos.ServerID) paxos.Status { return w.server(id).replica.Status(w.now) }
 
 // input gives f to the Replica of s, and carries out what comes of it.
-func (w *Sim) input(s *server, f func(*paxos.Replica)) {
+func (w *Sim) input(s *server, f func(*replica.Replica)) {
 	switch {
 	case w.err != nil || s.replica == nil:
 	case s.paused:
@@ -332,7 +333,7 @@ func (w *Sim) look(s *server) {
 
 // A page is one that the Replica asked for, and what its disk answers.
 type page struct {
-	ask   paxos.ListAsk
+	ask   replica.ListAsk
 	named []paxos.Named
 	early bool // it was read when it was asked for
 }
@@ -352,7 +353,7 @@ func (w *Sim) list(s *server, p *page) {
 // listed ends a List.
 func (w *Sim) listed(s *server, life uint64, p *page) {
 	if s.life == life {
-		w.input(s, func(*paxos.Replica) { w.list(s, p) })
+		w.input(s, func(*replica.Replica) { w.list(s, p) })
 	}
 }
 
@@ -366,7 +367,7 @@ func (w *Sim) load(s *server, name string) {
 // loaded ends a Load.
 func (w *Sim) loaded(s *server, life uint64, name string) {
 	if s.life == life {
-		w.input(s, func(*paxos.Replica) { w.load(s, name) })
+		w.input(s, func(*replica.Replica) { w.load(s, name) })
 	}
 }
 
@@ -406,7 +407,7 @@ func (w *Sim) saved(s *server, life, n uint64) {
 		return
 	}
 	w.commit(s)
-	w.input(s, func(r *paxos.Replica) { r.Saved(w.now) })
+	w.input(s, func(r *replica.Replica) { r.Saved(w.now) })
 }
 
 // saveFailed has the Save that runs fail: the host drops the Replica.

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
 )
 
 // A memoryDisk makes of a Storage in memory one that can be opened again: it keeps, by directory, what was saved. A file in
@@ -50,7 +51,7 @@ type loggedStorage struct {
 func (d memoryDisk) open(dir string) *loggedStorage { return d.at(dir).storage() }
 
 func (d *savedBatches) storage() *loggedStorage {
-	s := &loggedStorage{paxos.NewMemoryStorage(), d}
+	s := &loggedStorage{memory.NewStorage(), d}
 	for _, b := range d.batches {
 		if err := s.Storage.Save(b); err != nil {
 			panic(err)

@@ -15,10 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
 )
 
 func TestTransportSuiteOfMemoryNetwork(t *testing.T) {
-	joinNetworks(t, func() func(paxos.ServerID) paxos.Transport { return paxos.NewMemoryNetwork().Join })
+	joinNetworks(t, func() func(paxos.ServerID) paxos.Transport { return memory.NewNetwork().Join })
 }
 
 func TestTransportSuiteOfNetwork(t *testing.T) {
@@ -48,7 +49,7 @@ func joinNetworks(t *testing.T, open func() func(paxos.ServerID) paxos.Transport
 
 // A brokenNetwork is a MemoryNetwork whose ends break one rule.
 type brokenNetwork struct {
-	*paxos.MemoryNetwork
+	*memory.Network
 	send    func(e *brokenEnd, p paxos.Packet)
 	receive func(e *brokenEnd, ctx context.Context) (paxos.Packet, error)
 	close   func(e *brokenEnd) error
@@ -143,7 +144,7 @@ type wrongID struct{ paxos.Transport }
 func (wrongID) ID() paxos.ServerID { return 2 }
 
 func TestTransportSuiteFindsAWrongID(t *testing.T) {
-	n := paxos.NewMemoryNetwork()
+	n := memory.NewNetwork()
 	join := func(ids ...paxos.ServerID) (ends []paxos.Transport) {
 		for _, id := range ids {
 			ends = append(ends, wrongID{n.Join(id)})
@@ -159,7 +160,7 @@ const hangingClose = "PAXOSTEST_HANGING_CLOSE"
 // A Transport whose Close hangs, also in the cleanup of the suite's user, is told, and the suite ends.
 func TestTransportSuiteOfAHangingClose(t *testing.T) {
 	if os.Getenv(hangingClose) != "" {
-		n := &brokenNetwork{MemoryNetwork: paxos.NewMemoryNetwork(), ends: map[paxos.ServerID]*brokenEnd{}, first: map[paxos.ServerID]*brokenEnd{},
+		n := &brokenNetwork{Network: memory.NewNetwork(), ends: map[paxos.ServerID]*brokenEnd{}, first: map[paxos.ServerID]*brokenEnd{},
 			close: func(*brokenEnd) error { select {} }}
 		testTransport(t, time.Second, func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport {
 			ends := n.join(ids...)
@@ -318,7 +319,7 @@ func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 	} {
 		t.Run(c.rule+"/"+c.how, func(t *testing.T) {
 			n := c.broken
-			n.MemoryNetwork, n.ends, n.first = paxos.NewMemoryNetwork(), map[paxos.ServerID]*brokenEnd{}, map[paxos.ServerID]*brokenEnd{}
+			n.Network, n.ends, n.first = memory.NewNetwork(), map[paxos.ServerID]*brokenEnd{}, map[paxos.ServerID]*brokenEnd{}
 			i := slices.IndexFunc(transportRules, func(r transportRule) bool { return r.name == c.rule })
 			err := transportRules[i].check(&transportKit{join: n.join, patience: 500 * time.Millisecond})
 			assert.Error(t, err)
@@ -330,7 +331,7 @@ func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 	}
 	t.Run("none", func(t *testing.T) {
 		for _, r := range transportRules {
-			n := &brokenNetwork{MemoryNetwork: paxos.NewMemoryNetwork(), ends: map[paxos.ServerID]*brokenEnd{}, first: map[paxos.ServerID]*brokenEnd{}}
+			n := &brokenNetwork{Network: memory.NewNetwork(), ends: map[paxos.ServerID]*brokenEnd{}, first: map[paxos.ServerID]*brokenEnd{}}
 			assert.NoError(t, r.check(&transportKit{join: n.join, patience: 30 * time.Second}), r.name)
 		}
 	})

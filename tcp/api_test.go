@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/tcp"
 )
 
@@ -53,13 +55,13 @@ func ExampleListen() {
 	nets[0].SetAddr(2, nets[1].Addr().String())
 	nets[1].SetAddr(1, nets[0].Addr().String())
 
-	var nodes []*paxos.Node
+	var nodes []*node.Node
 	for i, id := range members.Acceptors {
-		storage := paxos.NewMemoryStorage()
+		storage := memory.NewStorage()
 		if err := paxos.Format(storage, id, members); err != nil {
 			panic(err)
 		}
-		n, err := paxos.Start(ctx, paxos.Config{ID: id, Members: members, Storage: storage, Transport: nets[i]})
+		n, err := node.Start(ctx, node.Config{ID: id, Members: members, Storage: storage, Transport: nets[i]})
 		if err != nil {
 			panic(err)
 		}

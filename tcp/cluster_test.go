@@ -19,6 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/tcp"
 )
 
@@ -65,7 +67,7 @@ type server struct {
 
 	mu   sync.Mutex
 	net  *tcp.Transport
-	node *paxos.Node
+	node *node.Node
 }
 
 func (s *server) listen(t *testing.T) {
@@ -88,7 +90,7 @@ func (s *server) run(t *testing.T) {
 			require.NoError(t, s.net.SetAddr(id, addr))
 		}
 	}
-	node, err := paxos.Start(context.Background(), paxos.Config{ID: s.id, Members: s.members, Storage: s.storage, Transport: s.net,
+	node, err := node.Start(context.Background(), node.Config{ID: s.id, Members: s.members, Storage: s.storage, Transport: s.net,
 		Limits: s.limits, Timing: s.timing})
 	require.NoError(t, err)
 	s.mu.Lock()
@@ -96,7 +98,7 @@ func (s *server) run(t *testing.T) {
 	s.mu.Unlock()
 }
 
-func (s *server) now() *paxos.Node {
+func (s *server) now() *node.Node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.node
@@ -118,7 +120,7 @@ func TestClusterDecides(t *testing.T) {
 	m := paxos.Members{Cluster: cluster, Acceptors: []paxos.ServerID{1, 2, 3}}
 	var servers []*server
 	for _, id := range m.Acceptors {
-		s := &server{id: id, members: m, tls: configs[id], storage: paxos.NewMemoryStorage(), addrs: addrs}
+		s := &server{id: id, members: m, tls: configs[id], storage: memory.NewStorage(), addrs: addrs}
 		require.NoError(t, paxos.Format(s.storage, id, m))
 		s.listen(t)
 		servers = append(servers, s)

@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/tcp"
 	"github.com/singledecree/paxos/wal"
 )
@@ -31,7 +33,7 @@ func TestLargeValueCrossesOnce(t *testing.T) {
 	var servers []*server
 	m, addrs := threeAcceptors(), map[paxos.ServerID]string{}
 	for _, id := range m.Acceptors {
-		s := &server{id: id, members: m, storage: paxos.NewMemoryStorage(), addrs: addrs, timing: slow}
+		s := &server{id: id, members: m, storage: memory.NewStorage(), addrs: addrs, timing: slow}
 		require.NoError(t, paxos.Format(s.storage, id, m))
 		s.listen(t)
 		servers = append(servers, s)
@@ -145,7 +147,7 @@ var filler = strings.Repeat("x", mebibyte)
 func largeValue(words string) paxos.Value { return paxos.Value(words + filler[len(words):]) }
 
 // proposeWhenThereIsRoom proposes, and again a little later where that is refused because too much is under way.
-func proposeWhenThereIsRoom(ctx context.Context, n *paxos.Node, name string, v paxos.Value) error {
+func proposeWhenThereIsRoom(ctx context.Context, n *node.Node, name string, v paxos.Value) error {
 	for {
 		_, err := n.Propose(ctx, name, v)
 		if !errors.Is(err, paxos.ErrBusy) {
@@ -175,7 +177,7 @@ func runAll(t *testing.T, ctx context.Context, servers []*server) {
 }
 
 // learns waits until a server has so many decisions, without asking for them.
-func learns(t *testing.T, ctx context.Context, n *paxos.Node, decisions int) {
+func learns(t *testing.T, ctx context.Context, n *node.Node, decisions int) {
 	t.Helper()
 	for _, err := range n.Decisions(ctx, 0) {
 		require.NoError(t, err)

@@ -19,6 +19,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/paxostest"
 )
 
@@ -334,15 +336,15 @@ func TestNodes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for life := range 3 {
-		network := paxos.NewMemoryNetwork()
-		var nodes []*paxos.Node
+		network := memory.NewNetwork()
+		var nodes []*node.Node
 		var stores []*Storage
 		for i, id := range members.Acceptors {
 			s := opened(t, dirs[i])
 			if life == 0 {
 				require.NoError(t, paxos.Format(s, id, members))
 			}
-			n, err := paxos.Start(ctx, paxos.Config{ID: id, Members: members, Storage: s, Transport: network.Join(id)})
+			n, err := node.Start(ctx, node.Config{ID: id, Members: members, Storage: s, Transport: network.Join(id)})
 			require.NoError(t, err)
 			nodes, stores = append(nodes, n), append(stores, s)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/wal"
 )
 
@@ -91,7 +92,7 @@ func bootOf(dir string, c config) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	blank := paxos.NewMemoryStorage()
+	blank := memory.NewStorage()
 	if err := paxos.Format(blank, c.ID, c.members()); err != nil {
 		return 0, err
 	}

@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/tcp"
 	"github.com/singledecree/paxos/wal"
 )
@@ -103,7 +103,7 @@ type server struct {
 	config    config
 	log       *wal.Log
 	transport *tcp.Transport
-	node      *paxos.Node
+	node      *node.Node
 	listener  net.Listener
 	http      *http.Server
 	all       sync.WaitGroup
@@ -131,7 +131,7 @@ func startServer(ctx context.Context, c config, logger *slog.Logger) (s *server,
 	if err != nil {
 		return s, err
 	}
-	s.node, err = paxos.Start(ctx, paxos.Config{ID: c.ID, Members: c.members(), Storage: s.log, Transport: s.transport, Logger: logger})
+	s.node, err = node.Start(ctx, node.Config{ID: c.ID, Members: c.members(), Storage: s.log, Transport: s.transport, Logger: logger})
 	if err != nil {
 		return s, err
 	}

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/wal"
 )
 
 // onDisk starts n servers, each with its storage in a directory below dir. A server is created once; what tells that it was is the
 // marker that is written when all have been, not what is missing.
-func onDisk(ctx context.Context, dir string, n int) (nodes []*paxos.Node, stop func(), err error) {
+func onDisk(ctx context.Context, dir string, n int) (nodes []*node.Node, stop func(), err error) {
 	members := paxos.Members{Cluster: "once"}
 	for id := 1; id <= n; id++ {
 		members.Acceptors = append(members.Acceptors, paxos.ServerID(id))
@@ -31,7 +33,7 @@ func onDisk(ctx context.Context, dir string, n int) (nodes []*paxos.Node, stop f
 			log.Close()
 		}
 	}
-	network := paxos.NewMemoryNetwork()
+	network := memory.NewNetwork()
 	for _, id := range members.Acceptors {
 		log, err := wal.Open(serverDir(dir, id), wal.Options{})
 		if err != nil {
@@ -39,7 +41,7 @@ func onDisk(ctx context.Context, dir string, n int) (nodes []*paxos.Node, stop f
 			return nil, nil, err
 		}
 		logs = append(logs, log)
-		node, err := paxos.Start(ctx, paxos.Config{ID: id, Members: members, Storage: log, Transport: network.Join(id)})
+		node, err := node.Start(ctx, node.Config{ID: id, Members: members, Storage: log, Transport: network.Join(id)})
 		if err != nil {
 			stop()
 			return nil, nil, err

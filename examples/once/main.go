@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 )
 
 const usage = `usage: once [-dir DIR] VALUE VALUE VALUE [VALUE ...]
@@ -68,7 +70,7 @@ func run(w io.Writer, args []string) error {
 	defer cancel()
 	cluster := inMemory
 	if *dir != "" {
-		cluster = func(n int) ([]*paxos.Node, func(), error) { return onDisk(ctx, *dir, n) }
+		cluster = func(n int) ([]*node.Node, func(), error) { return onDisk(ctx, *dir, n) }
 	}
 	nodes, stop, err := cluster(flags.NArg())
 	if err != nil {
@@ -78,10 +80,10 @@ func run(w io.Writer, args []string) error {
 	return decide(ctx, w, nodes, flags.Args())
 }
 
-func inMemory(n int) ([]*paxos.Node, func(), error) { return paxos.MemoryCluster(n) }
+func inMemory(n int) ([]*node.Node, func(), error) { return memory.Cluster(n) }
 
 // decide has each server propose its value for "lunch", all at the same time.
-func decide(ctx context.Context, w io.Writer, nodes []*paxos.Node, values []string) error {
+func decide(ctx context.Context, w io.Writer, nodes []*node.Node, values []string) error {
 	if d, ok, err := nodes[0].Read(ctx, "lunch"); err != nil {
 		return err
 	} else if ok {

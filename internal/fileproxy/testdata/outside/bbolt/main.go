@@ -10,6 +10,8 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/adapters/bbolt"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 )
 
 func main() {
@@ -34,8 +36,8 @@ func decide(place string) error {
 	}
 	defer storage.Close()
 	ctx := context.Background()
-	node, err := paxos.Start(ctx, paxos.Config{
-		ID: 1, Members: members, Storage: storage, Transport: paxos.NewMemoryNetwork().Join(1),
+	node, err := node.Start(ctx, node.Config{
+		ID: 1, Members: members, Storage: storage, Transport: memory.NewNetwork().Join(1),
 	})
 	if err != nil {
 		return err

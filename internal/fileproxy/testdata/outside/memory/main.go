@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log"
 
-	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
 )
 
 func main() {
-	nodes, stop, err := paxos.MemoryCluster(3)
+	nodes, stop, err := memory.Cluster(3)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,0 +1,142 @@
+package memory
+
+import (
+	"hash/maphash"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/tables"
+)
+
+// A memoryRecord is a Record as the storage keeps it.
+type memoryRecord struct {
+	name     string
+	acceptor paxos.Acceptor
+	index    uint64 // zero: not Chosen
+	place    uint32 // in undecided, if not Chosen
+	step     uint32 // in undo, of the Save that put it last
+}
+
+func (r *memoryRecord) export() paxos.Record {
+	return paxos.Record{Instance: r.name, Acceptor: r.acceptor, Chosen: r.index != 0, Index: r.index}
+}
+
+// memoryChunk is how many records lie together. What grows, grows by chunks: a record is not copied when the number of
+// records doubles, and memory goes back when they are dropped.
+const memoryChunk = tables.Chunk
+
+// memoryRecords is the set of all records, each at a number from 0 to n-1, with what finds them: by name, not decided,
+// and by Index. Only the records themselves hold pointers, so the garbage collector has nothing else to look at.
+type memoryRecords struct {
+	seed      maphash.Seed
+	n         uint32
+	chunks    [][]memoryRecord // all full but the last
+	names     tables.Names
+	undecided []uint32 // in no order
+	order     tables.Order
+	hashes    []uint64 // of the names that were fetched last
+}
+
+func (m *memoryRecords) hash(name string) uint64 { return maphash.String(m.seed, name) }
+
+func (m *memoryRecords) record(at uint32) *memoryRecord {
+	return &m.chunks[at/memoryChunk][at%memoryChunk]
+}
+
+// find returns where the record of a name is.
+func (m *memoryRecords) find(hash uint64, name string) (at uint32, ok bool) {
+	return m.names.Find(hash, func(at uint32) bool { return m.record(at).name == name })
+}
+
+// fetch hashes the names of records that are about to be found, and has the memory look for them side by side.
+func (m *memoryRecords) fetch(records []paxos.Record) {
+	m.hashes = m.hashes[:0]
+	for i := range records {
+		m.hashes = append(m.hashes, m.hash(records[i].Instance))
+	}
+	m.names.FetchAll(m.hashes)
+}
+
+// fetchNames is fetch for records that are about to be loaded.
+func (m *memoryRecords) fetchNames(names []string) {
+	m.hashes = m.hashes[:0]
+	for _, name := range names {
+		m.hashes = append(m.hashes, m.hash(name))
+	}
+	m.names.FetchAll(m.hashes)
+}
+
+// add puts a record, whose name must be new, at n.
+func (m *memoryRecords) add(hash uint64, r *memoryRecord) {
+	last := len(m.chunks) - 1
+	if last < 0 || len(m.chunks[last]) == memoryChunk {
+		last++
+		m.chunks = append(m.chunks, make([]memoryRecord, 0, min(memoryChunk, max(8, last*memoryChunk))))
+	}
+	m.chunks[last] = append(m.chunks[last], *r)
+	m.names.Add(hash, m.n)
+	m.n++
+	m.link(m.n - 1)
+}
+
+// replace changes the record there.
+func (m *memoryRecords) replace(at uint32, a *paxos.Acceptor, index uint64) {
+	r := m.record(at)
+	r.acceptor = *a
+	if r.index == index {
+		return
+	}
+	m.unlink(at)
+	r.index = index
+	m.link(at)
+}
+
+// remove takes the record away, and puts the last one where it was.
+func (m *memoryRecords) remove(at uint32) {
+	m.unlink(at)
+	gone, last := m.record(at), m.record(m.n-1)
+	hash := m.hash(gone.name)
+	m.names.Remove(hash, at)
+	if gone != last {
+		hash = m.hash(last.name)
+		m.names.Move(hash, m.n-1, at)
+		*gone = *last
+		if gone.index != 0 {
+			m.order.Move(gone.index, at)
+		} else {
+			m.undecided[gone.place] = at
+		}
+	}
+	*last = memoryRecord{}
+	m.n--
+	end := len(m.chunks) - 1
+	if m.chunks[end] = m.chunks[end][:m.n%memoryChunk]; m.n%memoryChunk == 0 {
+		m.chunks[end] = nil
+		m.chunks = m.chunks[:end]
+	}
+}
+
+// link enters the record into undecided or order.
+func (m *memoryRecords) link(at uint32) {
+	r := m.record(at)
+	if r.index != 0 {
+		m.order.Add(tables.Place{Index: r.index, At: at})
+		return
+	}
+	r.place = uint32(len(m.undecided))
+	m.undecided = append(m.undecided, at)
+}
+
+// unlink undoes link.
+func (m *memoryRecords) unlink(at uint32) {
+	r := m.record(at)
+	if r.index != 0 {
+		m.order.Remove(r.index)
+		return
+	}
+	end := len(m.undecided) - 1
+	moved := m.undecided[end]
+	m.undecided[r.place], m.record(moved).place = moved, r.place
+	if m.undecided = m.undecided[:end]; cap(m.undecided) > max(memoryChunk, 8*end) {
+		m.undecided = append(make([]uint32, 0, 2*end), m.undecided...)
+	}
+}

@@ -1,0 +1,325 @@
+package memory
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/singledecree/paxos"
+)
+
+// A MemoryStorage is a Storage in memory: it survives the stop and the start of a Node in one process, and nothing else.
+// It is for tests, examples and servers that may lose everything at once. A server that lost its MemoryStorage has
+// forgotten its promises: it must not vote again under its ServerID, and what its cluster decided is lost with the memory
+// of a quorum.
+//
+// It holds the live records and little beside: about 120 bytes each, and the strings of name and value, which it shares
+// with the Batch they came in. There is no other limit than memory. A Save of n records takes time in proportion to n,
+// whatever is stored already, save that each NameRange in Drop costs a pass over all records. The order of Undecided
+// depends on the Saves alone, so that a run can be repeated.
+//
+// Save refuses what no correct server asks for. Its error names the field and the instance, nothing of the Batch is
+// visible, and the storage is dead, as after any error of a Save: readers go on with what was saved, later Saves fail.
+// Refused are:
+//
+//   - a second Save beside one that runs (that one is not affected);
+//   - a ServerState with a number below, or a Cluster, ID or Store other than the saved one;
+//   - a Record without a name, or twice in a Batch; one that is Chosen without an Index, or the reverse; one whose Index
+//     another instance has; one that is not Chosen and has Accepted above Promised;
+//   - a Record that takes something back: a lower Promised or Accepted of an instance that is not decided, another Value
+//     for the same Accepted, another Value of a decision, or a decided instance that is no longer Chosen. (A name that
+//     was dropped, or is in Drop of the same Batch, has nothing to take back.)
+//
+// It is a PromptStorage that answers every read at once.
+//
+// Its methods are safe for concurrent use, as Storage asks; Server, Load, Undecided and Decided never fail. It needs no
+// Close.
+type Storage struct {
+	saving atomic.Bool           // a Save is under way
+	dead   atomic.Pointer[error] // why the first Save failed that did; nil: none
+
+	mu    sync.RWMutex // guards what is below; written by the one Save, for its whole length
+	state paxos.ServerState
+	memoryRecords
+	undo []memoryUndo // what the running Save has changed, oldest first; empty between Saves
+}
+
+// A memoryUndo is what one step of a Save replaced.
+type memoryUndo struct {
+	old  memoryRecord // as it was; unused if the step added a record
+	at   uint32       // where it is; unused if the step dropped the record
+	step memoryStep
+}
+
+type memoryStep uint8
+
+const (
+	memoryAdded memoryStep = iota
+	memoryReplaced
+	memoryDropped
+)
+
+// errOverlap is the misuse that the word "one" in "one Save at a time" rules out.
+var errOverlap = errors.New("Save: another Save is running: there must be one at a time")
+
+// NewMemoryStorage returns an empty storage, ready for Format.
+func NewStorage() *Storage {
+	s := &Storage{memoryRecords: memoryRecords{seed: maphash.MakeSeed()}}
+	s.names.Remember()
+	return s
+}
+
+// Server returns the state last saved, or the zero ServerState if there is none. It never fails.
+func (s *Storage) Server() (paxos.ServerState, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.state, nil
+}
+
+// Expect has what LoadNow needs for these names come into the processor's caches: see ExpectingStorage.
+func (s *Storage) Expect(names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetchNames(names)
+}
+
+// Load returns the record of an instance, or the zero Record if there is none. It never fails.
+func (s *Storage) Load(instance string) (paxos.Record, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	at, ok := s.find(s.hash(instance), instance)
+	if !ok {
+		return paxos.Record{}, nil
+	}
+	return s.record(at).export(), nil
+}
+
+// Self returns s: see PromptStorage.
+func (s *Storage) Self() paxos.Storage { return s }
+
+// SavesAtOnce says that Save waits for nothing: see InstantStorage.
+func (s *Storage) SavesAtOnce() {}
+
+// LoadNow is Load, and ok.
+func (s *Storage) LoadNow(instance string) (rec paxos.Record, ok bool) {
+	rec, _ = s.Load(instance)
+	return rec, true
+}
+
+// DecidedNow is Decided, and ok.
+func (s *Storage) DecidedNow(after uint64, max int) (named []paxos.Named, ok bool) {
+	named, _ = s.Decided(after, max)
+	return named, true
+}
+
+// Save puts b into memory, all or nothing. What it refuses, and what follows, stands at MemoryStorage.
+func (s *Storage) Save(b paxos.Batch) error {
+	if !s.saving.CompareAndSwap(false, true) {
+		return s.die(errOverlap)
+	}
+	defer s.saving.Store(false)
+	if err := s.dead.Load(); err != nil {
+		return fmt.Errorf("paxos: memory storage: dead since a Save failed: %w", *err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.apply(b)
+	if err != nil {
+		s.rollback()
+		err = s.die(err)
+	}
+	s.forget()
+	return err
+}
+
+// die makes the storage dead because of err, unless it is so already, and returns the error of the Save that did it.
+func (s *Storage) die(err error) error {
+	s.dead.CompareAndSwap(nil, &err)
+	return fmt.Errorf("paxos: memory storage: %w", err)
+}
+
+// Undecided lists the names of the records that are not Chosen when the loop over it begins. It takes time and memory in
+// proportion to their number, holds no lock while the loop runs, and never fails. It may be used any number of times.
+func (s *Storage) Undecided() iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, name := range s.undecidedNames() {
+			if !yield(name, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Storage) undecidedNames() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	names := make([]string, len(s.undecided))
+	for i, at := range s.undecided {
+		names[i] = s.record(at).name
+	}
+	return names
+}
+
+// Decided lists Chosen records with an Index above after, in the order of Index, at most max; none if max is not
+// positive. It takes time in proportion to what it returns, and to the logarithm of what is stored. It never fails.
+func (s *Storage) Decided(after uint64, max int) ([]paxos.Named, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	runs, n := s.order.Above(after, max)
+	if n == 0 {
+		return nil, nil
+	}
+	named := make([]paxos.Named, 0, n)
+	for _, run := range runs {
+		for _, p := range run {
+			named = append(named, paxos.Named{Instance: s.record(p.At).name, Index: p.Index})
+		}
+	}
+	return named, nil
+}
+
+// apply does what b asks for, and notes in undo how to take it back. On an error it stops half-way.
+func (s *Storage) apply(b paxos.Batch) error {
+	if err := b.Check(s.state); err != nil {
+		return err
+	}
+	for _, r := range b.Drop {
+		s.drop(r)
+	}
+	s.undo = slices.Grow(s.undo, len(b.Records))
+	s.fetch(b.Records)
+	for i := range b.Records {
+		if err := s.put(s.hashes[i], &b.Records[i]); err != nil {
+			return fmt.Errorf("Record %q: %w", b.Records[i].Instance, err)
+		}
+	}
+	if b.Server != nil {
+		s.state = *b.Server
+	}
+	return nil
+}
+
+// drop removes the records in r. It looks at all: the storage does not keep them by name.
+func (s *Storage) drop(r paxos.NameRange) {
+	for at := uint32(0); at < s.n; {
+		rec := s.record(at)
+		if rec.name < r.From || rec.name >= r.To {
+			at++
+			continue
+		}
+		s.note(0, memoryDropped).old = *rec
+		s.remove(at) // the last record is at this place now
+	}
+}
+
+// put adds or replaces one record.
+func (s *Storage) put(hash uint64, r *paxos.Record) error {
+	step := uint32(len(s.undo))
+	at, known := s.find(hash, r.Instance)
+	if !known {
+		if err := s.checkIndex(r.Index); err != nil {
+			return err
+		}
+		s.note(s.n, memoryAdded)
+		s.add(hash, &memoryRecord{name: r.Instance, acceptor: r.Acceptor, index: r.Index, step: step})
+		return nil
+	}
+	old := s.record(at)
+	if s.touched(at, old.step) {
+		return errors.New("Instance: it is in the Batch twice")
+	}
+	if err := checkSuccessor(old, r); err != nil {
+		return err
+	}
+	if r.Index != old.index {
+		if err := s.checkIndex(r.Index); err != nil {
+			return err
+		}
+	}
+	s.note(at, memoryReplaced).old = *old
+	old.step = step
+	s.replace(at, &r.Acceptor, r.Index)
+	return nil
+}
+
+// note adds a step to undo, with its old record still to be set. What lies beyond the end of undo is zero.
+func (s *Storage) note(at uint32, step memoryStep) *memoryUndo {
+	end := len(s.undo)
+	s.undo = slices.Grow(s.undo, 1)[:end+1]
+	u := &s.undo[end]
+	u.at, u.step = at, step
+	return u
+}
+
+// touched reports whether the running Save has put the record at this place, in the given step of it. A step that was
+// noted in an earlier Save is not there any more, or is another record's.
+func (s *Storage) touched(at, step uint32) bool {
+	return int(step) < len(s.undo) && s.undo[step].at == at && s.undo[step].step != memoryDropped
+}
+
+// checkSuccessor returns an error that says what r takes back of old.
+func checkSuccessor(old *memoryRecord, r *paxos.Record) error {
+	was, is := &old.acceptor, &r.Acceptor
+	decided := old.index != 0
+	switch {
+	case was.Accepted == is.Accepted && !is.Accepted.IsZero() && was.Value != is.Value:
+		return fmt.Errorf("Value: %s after %s, both accepted in %s", quoteShort(is.Value), quoteShort(was.Value), is.Accepted)
+	case decided && !r.Chosen:
+		return errors.New("Chosen: false after true: a decision is for ever")
+	case decided && was.Value != is.Value:
+		return fmt.Errorf("Value: %s after %s, which was chosen", quoteShort(is.Value), quoteShort(was.Value))
+	case r.Chosen:
+		return nil
+	case is.Promised.Less(was.Promised):
+		return fmt.Errorf("Promised: %s after %s: it never goes down", is.Promised, was.Promised)
+	case is.Accepted.Less(was.Accepted):
+		return fmt.Errorf("Accepted: %s after %s: it never goes down", is.Accepted, was.Accepted)
+	}
+	return nil
+}
+
+// checkIndex returns an error if an instance has this Index already. Nobody has Index 0.
+func (s *Storage) checkIndex(index uint64) error {
+	if at, ok := s.order.Get(index); ok {
+		return fmt.Errorf("Index: %d is that of %q", index, s.record(at).name)
+	}
+	return nil
+}
+
+// rollback takes back what the running Save has done, the latest step first, so that every record is where it was when
+// its step was noted.
+func (s *Storage) rollback() {
+	for i := range slices.Backward(s.undo) {
+		switch u := &s.undo[i]; u.step {
+		case memoryAdded:
+			s.remove(u.at)
+		case memoryReplaced:
+			s.replace(u.at, &u.old.acceptor, u.old.index)
+		case memoryDropped:
+			s.add(s.hash(u.old.name), &u.old)
+		}
+	}
+}
+
+// forget empties undo, so that it keeps no string alive, and no more room than a common Save needs.
+func (s *Storage) forget() {
+	const most = 1 << 14
+	if cap(s.undo) > most {
+		s.undo = nil
+	}
+	clear(s.undo)
+	s.undo = s.undo[:0]
+}
+
+// quoteShort quotes v for people, cut to what fits a line.
+func quoteShort(v paxos.Value) string {
+	const most = 64
+	if len(v) <= most {
+		return fmt.Sprintf("%q", string(v))
+	}
+	return fmt.Sprintf("%q… (%d bytes)", string(v[:most]), len(v))
+}

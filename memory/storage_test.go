@@ -1,0 +1,457 @@
+package memory
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/singledecree/paxos"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func bal(round uint64, server paxos.ServerID) paxos.Ballot {
+	return paxos.Ballot{Round: round, Server: server}
+}
+
+// promised, voted and decided are the records of an instance in the three states that it goes through.
+func promised(name string, round uint64) paxos.Record {
+	return paxos.Record{Instance: name, Acceptor: paxos.Acceptor{Promised: bal(round, 1)}}
+}
+
+func voted(name string, round uint64, v paxos.Value) paxos.Record {
+	return paxos.Record{Instance: name, Acceptor: paxos.Acceptor{Promised: bal(round, 1), Accepted: bal(round, 1), Value: v}}
+}
+
+func decided(name string, round uint64, v paxos.Value, index uint64) paxos.Record {
+	r := voted(name, round, v)
+	r.Chosen, r.Index = true, index
+	return r
+}
+
+// A storageImage is all that the readers of a storage show.
+type storageImage struct {
+	State     paxos.ServerState
+	Undecided map[string]paxos.Record
+	Decided   []paxos.Record // by Index
+}
+
+func imageOf(t *testing.T, s paxos.Storage) (m storageImage) {
+	t.Helper()
+	var err error
+	m.State, err = s.Server()
+	require.NoError(t, err)
+	m.Undecided = map[string]paxos.Record{}
+	for name, err := range s.Undecided() {
+		require.NoError(t, err)
+		if _, twice := m.Undecided[name]; twice {
+			t.Fatalf("%q is listed twice", name)
+		}
+		m.Undecided[name] = loadRecord(t, s, name)
+	}
+	named, err := s.Decided(0, math.MaxInt)
+	require.NoError(t, err)
+	for _, n := range named {
+		r := loadRecord(t, s, n.Instance)
+		if r.Index != n.Index {
+			t.Fatalf("%v is listed, %+v is stored", n, r)
+		}
+		m.Decided = append(m.Decided, r)
+	}
+	return m
+}
+
+func loadRecord(t *testing.T, s paxos.Storage, name string) paxos.Record {
+	t.Helper()
+	r, err := s.Load(name)
+	require.NoError(t, err)
+	return r
+}
+
+func savedIn(t *testing.T, batches ...paxos.Batch) *Storage {
+	t.Helper()
+	s := NewStorage()
+	for _, b := range batches {
+		require.NoError(t, s.Save(reaching(s, b)))
+	}
+	return s
+}
+
+// reaching returns b with a Last that its records need.
+func reaching(s *Storage, b paxos.Batch) paxos.Batch {
+	state, _ := s.Server()
+	if b.Server != nil {
+		state = *b.Server
+	}
+	last := state.Last
+	for _, r := range b.Records {
+		last = max(last, r.Index)
+	}
+	if last != state.Last {
+		state.Last = last
+		b.Server = &state
+	}
+	return b
+}
+
+func TestMemoryStorageIsEmptyAtFirst(t *testing.T) {
+	s := NewStorage()
+	assert.Equal(t, storageImage{Undecided: map[string]paxos.Record{}}, imageOf(t, s))
+	assert.Zero(t, loadRecord(t, s, "x"))
+	assert.Zero(t, loadRecord(t, s, ""))
+	require.NoError(t, s.Save(paxos.Batch{}), "an empty Batch is a Batch")
+	assert.Zero(t, imageOf(t, s).State)
+}
+
+func TestMemoryStorageKeepsRecordsAsTheyAre(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		r    paxos.Record
+	}{
+		{"a promise", promised("x", 3)},
+		{"a vote", voted("x", 3, "v")},
+		{"a vote below the promise", paxos.Record{Instance: "x", Acceptor: paxos.Acceptor{Promised: bal(9, 2), Accepted: bal(3, 1), Value: "v"}}},
+		{"a vote for the empty value", voted("x", 3, "")},
+		{"a decision", decided("x", 3, "v", 1)},
+		{"a decision of the empty value", decided("x", 3, "", 7)},
+		{"the highest numbers", paxos.Record{Instance: "x", Chosen: true, Index: math.MaxUint64, Acceptor: paxos.Acceptor{
+			Promised: bal(math.MaxUint64, math.MaxUint64), Accepted: bal(math.MaxUint64, math.MaxUint64)}}},
+		{"a name that is not text", decided("\x00\xff\xfe$", 1, "\x00\xff", 1)},
+		{"a long name and value", voted(strings.Repeat("n", paxos.MaxName), 1, paxos.Value(strings.Repeat("v", 1<<20)))},
+		{"a record of nothing", paxos.Record{Instance: "x"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := savedIn(t, paxos.Batch{Records: []paxos.Record{tt.r}})
+			assert.Equal(t, tt.r, loadRecord(t, s, tt.r.Instance))
+			assert.Zero(t, loadRecord(t, s, tt.r.Instance+"\x00"))
+			image := imageOf(t, s)
+			assert.Equal(t, tt.r.Chosen, len(image.Decided) == 1)
+			assert.Equal(t, !tt.r.Chosen, len(image.Undecided) == 1)
+		})
+	}
+}
+
+func TestMemoryStorageKeepsNothingOfABatch(t *testing.T) {
+	state := paxos.ServerState{Cluster: "c", ID: 1, Boot: 1}
+	records := []paxos.Record{voted("x", 1, "v")}
+	s := savedIn(t, paxos.Batch{Server: &state, Records: records})
+	state.Boot, records[0].Acceptor.Value = 7, "w"
+	image := imageOf(t, s)
+	assert.EqualValues(t, 1, image.State.Boot)
+	assert.Equal(t, voted("x", 1, "v"), image.Undecided["x"])
+}
+
+func TestMemoryStorageRefuses(t *testing.T) {
+	state := paxos.ServerState{Cluster: "c", ID: 1, Store: 5, Members: "1 majority(1)", Boot: 3, Rounds: 100, Last: 9}
+	before := paxos.Batch{Server: &state, Records: []paxos.Record{
+		promised("a", 5), voted("b", 5, "v"), decided("c", 5, "v", 3), decided("d", 5, "w", 9), voted("z", 1, "v"),
+		{Instance: "e", Acceptor: paxos.Acceptor{Promised: bal(8, 1), Accepted: bal(5, 1), Value: "v"}},
+	}}
+	with := func(change func(*paxos.ServerState)) *paxos.ServerState {
+		next := state
+		change(&next)
+		return &next
+	}
+	lowVote := paxos.Record{Instance: "e", Acceptor: paxos.Acceptor{Promised: bal(8, 1), Accepted: bal(4, 1), Value: "v"}}
+	below := paxos.Record{Instance: "n", Acceptor: paxos.Acceptor{Promised: bal(1, 1), Accepted: bal(2, 1)}}
+	for _, tt := range []struct {
+		name  string
+		state *paxos.ServerState
+		bad   []paxos.Record
+		want  string
+	}{
+		{"Boot down", with(func(s *paxos.ServerState) { s.Boot = 2 }), nil, "ServerState.Boot: 2 after 3"},
+		{"Rounds down", with(func(s *paxos.ServerState) { s.Rounds = 99 }), nil, "ServerState.Rounds: 99 after 100"},
+		{"Last down", with(func(s *paxos.ServerState) { s.Last = 0 }), nil, "ServerState.Last: 0 after 9"},
+		{"another cluster", with(func(s *paxos.ServerState) { s.Cluster = "d" }), nil, `ServerState.Cluster: "d" after "c"`},
+		{"another server", with(func(s *paxos.ServerState) { s.ID = 2 }), nil, "ServerState.ID: 2 after 1"},
+		{"another store", with(func(s *paxos.ServerState) { s.Store = 6 }), nil, "ServerState.Store: 6 after 5"},
+		{"no name", nil, []paxos.Record{promised("", 1)}, `Record "": Instance: it is empty`},
+		{"a new name twice", nil, []paxos.Record{promised("n", 1), promised("n", 2)}, `Record "n": Instance: it is in the Batch twice`},
+		{"an old name twice", nil, []paxos.Record{promised("a", 6), promised("a", 7)}, `Record "a": Instance: it is in the Batch twice`},
+		{"chosen without Index", nil, []paxos.Record{decided("n", 1, "v", 0)}, `Record "n": Index: 0, but`},
+		{"Index, but not chosen", nil, []paxos.Record{{Instance: "n", Index: 12}}, `Record "n": Index: 12, but`},
+		{"Accepted above Promised", nil, []paxos.Record{below}, `Record "n": Promised: 1.1, below Accepted, 2.1`},
+		{"promise down", nil, []paxos.Record{promised("a", 4)}, `Record "a": Promised: 4.1 after 5.1`},
+		{"vote taken back", nil, []paxos.Record{promised("b", 6)}, `Record "b": Accepted: - after 5.1`},
+		{"vote down", nil, []paxos.Record{lowVote}, `Record "e": Accepted: 4.1 after 5.1`},
+		{"another value in one ballot", nil, []paxos.Record{voted("b", 5, "w")}, `Record "b": Value: "w" after "v", both accepted in 5.1`},
+		{"another value chosen in its ballot", nil, []paxos.Record{decided("b", 5, "w", 12)}, `Record "b": Value: "w" after "v"`},
+		{"a decision changed", nil, []paxos.Record{decided("c", 6, "w", 3)}, `Record "c": Value: "w" after "v", which was chosen`},
+		{"a decision undone", nil, []paxos.Record{voted("c", 6, "v")}, `Record "c": Chosen: false after true`},
+		{"Index of another, new name", nil, []paxos.Record{decided("n", 1, "v", 3)}, `Record "n": Index: 3 is that of "c"`},
+		{"Index of another, old name", nil, []paxos.Record{decided("a", 5, "v", 9)}, `Record "a": Index: 9 is that of "d"`},
+		{"Index of another decision", nil, []paxos.Record{decided("c", 5, "v", 9)}, `Record "c": Index: 9 is that of "d"`},
+		{"Index above Last", nil, []paxos.Record{decided("n", 1, "v", 21)}, `Record "n": Index: 21, above ServerState.Last, 20`},
+		{"Index twice in the Batch", nil, []paxos.Record{decided("n", 1, "v", 12), decided("m", 1, "v", 12)}, `Record "m": Index: 12 is that of "n"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := savedIn(t, before)
+			want := imageOf(t, s)
+
+			// What is good about the Batch must not be seen, either: it adds, replaces, decides, moves and drops.
+			server := tt.state
+			if server == nil {
+				server = with(func(s *paxos.ServerState) { s.Boot, s.Last = 4, 20 })
+			}
+			good := []paxos.Record{promised("g", 1), voted("h", 1, "v"), decided("i", 1, "v", 20), decided("j", 1, "v", 1),
+				voted("z", 2, "w"), decided("d", 5, "w", 10)}
+			if slices.ContainsFunc(tt.bad, func(r paxos.Record) bool { return r.Index == 9 }) {
+				good = good[:5]
+			}
+			err := s.Save(paxos.Batch{Server: server, Drop: []paxos.NameRange{{From: "y", To: "z1"}}, Records: append(good, tt.bad...)})
+
+			require.ErrorContains(t, err, "paxos: memory storage: ")
+			require.ErrorContains(t, err, tt.want)
+			assert.Equal(t, want, imageOf(t, s))
+			checkMemory(t, s)
+			assert.Zero(t, loadRecord(t, s, "g"), "an error is an error; none is none")
+			err = s.Save(paxos.Batch{})
+			require.ErrorContains(t, err, "dead since a Save failed")
+			require.ErrorContains(t, err, tt.want, "the reason stays")
+		})
+	}
+}
+
+func TestMemoryStorageAllows(t *testing.T) {
+	state := paxos.ServerState{Cluster: "c", ID: 1, Store: 5, Boot: 3}
+	higher := paxos.ServerState{Cluster: "c", ID: 1, Store: 5, Boot: 4, Rounds: 9, Last: 2, Members: "1,2 majority(2)"}
+	for _, tt := range []struct {
+		name        string
+		first, then paxos.Batch
+	}{
+		{"the same state again", paxos.Batch{Server: &state}, paxos.Batch{Server: &state}},
+		{"a state that rises, other members", paxos.Batch{Server: &state}, paxos.Batch{Server: &higher}},
+		{"the same promise again", paxos.Batch{Records: []paxos.Record{promised("x", 1)}}, paxos.Batch{Records: []paxos.Record{promised("x", 1)}}},
+		{"the same vote again", paxos.Batch{Records: []paxos.Record{voted("x", 1, "v")}}, paxos.Batch{Records: []paxos.Record{voted("x", 1, "v")}}},
+		{"another value in a higher ballot", paxos.Batch{Records: []paxos.Record{voted("x", 1, "v")}}, paxos.Batch{Records: []paxos.Record{voted("x", 2, "w")}}},
+		{"a decision below the promise", paxos.Batch{Records: []paxos.Record{promised("x", 9)}}, paxos.Batch{Records: []paxos.Record{decided("x", 2, "w", 1)}}},
+		{"the same decision again", paxos.Batch{Records: []paxos.Record{decided("x", 1, "v", 1)}}, paxos.Batch{Records: []paxos.Record{decided("x", 1, "v", 1)}}},
+		{"a decision that moves", paxos.Batch{Records: []paxos.Record{decided("x", 1, "v", 1)}}, paxos.Batch{Records: []paxos.Record{decided("x", 1, "v", 7)}}},
+		{"another name at an Index left", paxos.Batch{Records: []paxos.Record{decided("x", 1, "v", 1)}},
+			paxos.Batch{Records: []paxos.Record{decided("x", 1, "v", 7), decided("y", 1, "v", 1)}}},
+		{"a dropped decision undone", paxos.Batch{Records: []paxos.Record{decided("x", 5, "v", 1)}},
+			paxos.Batch{Drop: []paxos.NameRange{{From: "x", To: "y"}}, Records: []paxos.Record{promised("x", 1)}}},
+		{"a dropped Index taken", paxos.Batch{Records: []paxos.Record{decided("x", 5, "v", 1)}},
+			paxos.Batch{Drop: []paxos.NameRange{{From: "x", To: "y"}}, Records: []paxos.Record{decided("y", 1, "w", 1)}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := savedIn(t, tt.first, tt.then)
+			for _, r := range tt.then.Records {
+				assert.Equal(t, r, loadRecord(t, s, r.Instance))
+			}
+			if tt.then.Server != nil {
+				assert.Equal(t, *tt.then.Server, imageOf(t, s).State)
+			}
+			checkMemory(t, s)
+		})
+	}
+}
+
+func TestMemoryStorageStateStaysWithoutServer(t *testing.T) {
+	state := paxos.ServerState{Cluster: "c", ID: 1, Boot: 3}
+	s := savedIn(t, paxos.Batch{Server: &state}, paxos.Batch{Records: []paxos.Record{promised("x", 1)}})
+	assert.Equal(t, state, imageOf(t, s).State)
+}
+
+func TestMemoryStorageDecidedPages(t *testing.T) {
+	s := savedIn(t, paxos.Batch{Records: []paxos.Record{decided("i9", 1, "v", 9), decided("i2", 1, "v", 2), voted("x", 1, "v"),
+		decided("i5", 1, "v", 5), decided("max", 1, "v", math.MaxUint64)}})
+	all := []paxos.Named{{Instance: "i2", Index: 2}, {Instance: "i5", Index: 5}, {Instance: "i9", Index: 9}, {Instance: "max", Index: math.MaxUint64}}
+	for _, tt := range []struct {
+		after uint64
+		max   int
+		want  []paxos.Named
+	}{
+		{0, 10, all}, {0, 4, all}, {0, 3, all[:3]}, {0, 1, all[:1]}, {0, math.MaxInt, all},
+		{0, 0, nil}, {0, -1, nil}, {0, math.MinInt, nil},
+		{1, 10, all}, {2, 10, all[1:]}, {3, 1, all[1:2]}, {5, 10, all[2:]}, {8, 10, all[2:]}, {9, 10, all[3:]},
+		{math.MaxUint64 - 1, 10, all[3:]}, {math.MaxUint64, 10, nil},
+	} {
+		t.Run(fmt.Sprintf("after %d, %d", tt.after, tt.max), func(t *testing.T) {
+			got, err := s.Decided(tt.after, tt.max)
+			require.NoError(t, err)
+			assert.Equal(t, tt.want, got)
+		})
+	}
+}
+
+func TestMemoryStorageDrop(t *testing.T) {
+	names := []string{"\x00", "a", "a\x00", "ab", "b", "ba", "c", "\xff", "\xff\xff"}
+	for _, tt := range []struct {
+		name string
+		drop []paxos.NameRange
+		gone []string
+	}{
+		{"from is in, to is not", []paxos.NameRange{{From: "a", To: "b"}}, []string{"a", "a\x00", "ab"}},
+		{"bounds that are no names", []paxos.NameRange{{From: "aa", To: "bb"}}, []string{"ab", "b", "ba"}},
+		{"one name", []paxos.NameRange{{From: "a", To: "a\x00"}}, []string{"a"}},
+		{"from the first", []paxos.NameRange{{From: "", To: "a"}}, []string{"\x00"}},
+		{"to the last", []paxos.NameRange{{From: "c", To: "\xff\xff\xff"}}, []string{"c", "\xff", "\xff\xff"}},
+		{"empty", []paxos.NameRange{{From: "b", To: "b"}, {From: "", To: ""}}, nil},
+		{"backwards", []paxos.NameRange{{From: "c", To: "a"}, {From: "a", To: ""}}, nil},
+		{"two that overlap", []paxos.NameRange{{From: "a", To: "ab"}, {From: "a\x00", To: "b"}}, []string{"a", "a\x00", "ab"}},
+		{"all", []paxos.NameRange{{From: "", To: "\xff\xff\xff"}}, names},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var b paxos.Batch
+			for i, name := range names {
+				r := decided(name, 1, "v", uint64(i+1))
+				if i%3 == 0 {
+					r = voted(name, 1, "v")
+				}
+				b.Records = append(b.Records, r)
+			}
+			s := savedIn(t, b, paxos.Batch{Drop: tt.drop})
+			for _, r := range b.Records {
+				if slices.Contains(tt.gone, r.Instance) {
+					r = paxos.Record{}
+				}
+				assert.Equal(t, r, loadRecord(t, s, r.Instance))
+			}
+			for _, name := range tt.gone {
+				assert.Zero(t, loadRecord(t, s, name))
+			}
+			image := imageOf(t, s)
+			assert.Equal(t, len(names)-len(tt.gone), len(image.Undecided)+len(image.Decided))
+			checkMemory(t, s)
+		})
+	}
+}
+
+func TestMemoryStorageDropsBeforeItPuts(t *testing.T) {
+	s := savedIn(t, paxos.Batch{Records: []paxos.Record{decided("x", 5, "v", 1), decided("y", 5, "v", 2)}},
+		paxos.Batch{Drop: []paxos.NameRange{{From: "a", To: "z"}}, Records: []paxos.Record{promised("x", 1)}})
+	assert.Equal(t, storageImage{State: paxos.ServerState{Last: 2}, Undecided: map[string]paxos.Record{"x": promised("x", 1)}}, imageOf(t, s))
+}
+
+func TestMemoryStorageGivesMemoryBack(t *testing.T) {
+	s := NewStorage()
+	big := paxos.Batch{}
+	for i := range 20_000 {
+		r := voted(fmt.Sprintf("n%05d", i), 1, "v")
+		if i%2 == 0 {
+			r = decided(r.Instance, 1, "v", uint64(i+1))
+		}
+		big.Records = append(big.Records, r)
+	}
+	require.NoError(t, s.Save(reaching(s, big)))
+	assert.Nil(t, s.undo[:cap(s.undo)], "room for a Save of this size is not kept")
+	require.NoError(t, s.Save(paxos.Batch{Drop: []paxos.NameRange{{From: "n00010", To: "n99999"}}}))
+	checkMemory(t, s)
+	require.Len(t, s.chunks, 1)
+	for _, r := range s.chunks[0][s.n:cap(s.chunks[0])] {
+		require.Zero(t, r, "a dropped record keeps no string alive")
+	}
+	_, chunks := s.order.Len()
+	assert.Equal(t, 1, chunks)
+	assert.LessOrEqual(t, cap(s.undecided), memoryChunk)
+	_, slots := s.names.Len()
+	assert.LessOrEqual(t, slots, 16*256)
+	require.NoError(t, s.Save(paxos.Batch{Records: []paxos.Record{voted("n00001", 2, "w")}}))
+	for _, u := range s.undo[:cap(s.undo)] {
+		require.Zero(t, u, "a Save that ended keeps no string alive")
+	}
+}
+
+func TestMemoryStorageAllocatesNothingForAKnownName(t *testing.T) {
+	s := savedIn(t, paxos.Batch{Records: []paxos.Record{promised("x", 1)}})
+	b, round := paxos.Batch{Records: make([]paxos.Record, 1)}, uint64(1)
+	assert.Zero(t, testing.AllocsPerRun(100, func() {
+		round++
+		b.Records[0] = voted("x", round, "v")
+		if err := s.Save(b); err != nil {
+			panic(err)
+		}
+		if r, err := s.Load("unknown"); err != nil || r != (paxos.Record{}) {
+			panic("a record of nobody")
+		}
+	}))
+}
+
+// TestMemoryStorageUndecidedHoldsNoLock saves from inside the loop, which would wait for ever for a lock that the loop
+// holds.
+func TestMemoryStorageUndecidedHoldsNoLock(t *testing.T) {
+	s := savedIn(t, paxos.Batch{Records: []paxos.Record{promised("a", 1), promised("b", 1), decided("c", 1, "v", 1)}})
+	seq := s.Undecided()
+	var names []string
+	for name, err := range seq {
+		require.NoError(t, err)
+		names = append(names, name)
+		require.NoError(t, s.Save(reaching(s, paxos.Batch{Records: []paxos.Record{decided(name, 1, "v", uint64(len(names)+1)), promised(name+name, 1)}})))
+	}
+	assert.ElementsMatch(t, []string{"a", "b"}, names, "what is there when the loop begins")
+	names = nil
+	for name := range seq {
+		names = append(names, name)
+	}
+	assert.ElementsMatch(t, []string{"aa", "bb"}, names, "the next loop begins anew")
+	for range seq {
+		break
+	}
+}
+
+func TestMemoryStorageRefusesOverlappingSaves(t *testing.T) {
+	s := savedIn(t, paxos.Batch{Records: []paxos.Record{promised("x", 1)}})
+	// A reader holds up the first Save, so that it is certain to run beside the second.
+	s.mu.RLock()
+	first := make(chan error, 1)
+	go func() { first <- s.Save(paxos.Batch{Records: []paxos.Record{promised("x", 2)}}) }()
+	for !s.saving.Load() {
+		runtime.Gosched()
+	}
+	require.ErrorIs(t, s.Save(paxos.Batch{Records: []paxos.Record{promised("x", 3)}}), errOverlap)
+	s.mu.RUnlock()
+	require.NoError(t, <-first, "the Save that was alone when it began is not affected")
+	assert.Equal(t, promised("x", 2), loadRecord(t, s, "x"))
+	require.ErrorIs(t, s.Save(paxos.Batch{Records: []paxos.Record{promised("x", 4)}}), errOverlap, "dead")
+	assert.Equal(t, promised("x", 2), loadRecord(t, s, "x"))
+}
+
+// TestMemoryStorageReadersSeeWholeSaves reads while Saves run, each of which decides two instances and opens one.
+func TestMemoryStorageReadersSeeWholeSaves(t *testing.T) {
+	const saves = 2000
+	s := NewStorage()
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for last := 0; ; {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				named, err := s.Decided(uint64(last), 100)
+				assert.NoError(t, err)
+				assert.Zero(t, len(named)%2, "half a Save")
+				for _, n := range named {
+					last++
+					assert.Equal(t, paxos.Named{Instance: fmt.Sprint("n", last), Index: uint64(last)}, n)
+					r, err := s.Load(n.Instance)
+					assert.NoError(t, err)
+					assert.Equal(t, decided(n.Instance, 1, "v", n.Index), r)
+				}
+				state, err := s.Server()
+				assert.NoError(t, err)
+				assert.GreaterOrEqual(t, state.Last, uint64(last))
+				for name, err := range s.Undecided() {
+					assert.NoError(t, err)
+					assert.True(t, strings.HasPrefix(name, "n"))
+				}
+			}
+		})
+	}
+	for i := range uint64(saves) {
+		a, b := fmt.Sprint("n", 2*i+1), fmt.Sprint("n", 2*i+2)
+		require.NoError(t, s.Save(paxos.Batch{Records: []paxos.Record{promised(b, 1)}}))
+		require.NoError(t, s.Save(paxos.Batch{Server: &paxos.ServerState{Last: 2*i + 2},
+			Records: []paxos.Record{decided(b, 1, "v", 2*i+2), decided(a, 1, "v", 2*i+1)}}))
+	}
+	close(done)
+	readers.Wait()
+}

@@ -1,0 +1,505 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/replica"
+)
+
+// run starts the goroutines of the Node.
+func (n *Node) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.saving = make(chan *paxos.Batch, 1)
+	saver, receiver := make(chan struct{}), make(chan struct{})
+	go func() {
+		if !n.instant {
+			n.saveLoop()
+		}
+		close(saver)
+	}()
+	go func() {
+		if n.direct == nil {
+			n.receiveLoop(ctx)
+		}
+		close(receiver)
+	}()
+	n.report.run()
+	go func() {
+		n.loop()
+		cancel()
+		close(n.saving)
+		n.report.close()
+		for _, r := range []*readers{n.loads, n.looks, n.streams} {
+			r.stop()
+		}
+		n.hangs = endAll([]ending{{"a Save", storageInUse, saver}, {"a Load", storageInUse, n.loads.idle}, {"a Load", storageInUse, n.looks.idle},
+			{"a Load", storageInUse, n.streams.idle}, {"Config.Logger", "", n.report.lines.ended}, {"Config.Trace", "", n.report.events.ended},
+			{"Receive of Config.Transport", "", receiver}})
+		n.report.leave()
+		close(n.done)
+	}()
+}
+
+// An ending is what a Node waits for when it stops.
+type ending struct {
+	what, so string
+	done     <-chan struct{} // closed when it has returned
+}
+
+const storageInUse = ": the storage is still in use"
+
+// closeGrace is how long a Node that stops waits for what runs.
+const closeGrace = 2 * time.Second
+
+// endAll waits for all to return, but no longer than closeGrace. Its error names what has not.
+func endAll(all []ending) error {
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	over := make(chan struct{}) // closed when the time is over
+	var hang []string
+	for _, e := range all {
+		select {
+		case <-e.done:
+			continue
+		default:
+		}
+		select {
+		case <-e.done:
+		case <-over:
+			hang = append(hang, e.what+" has not returned"+e.so)
+		case <-timer.C:
+			close(over)
+			hang = append(hang, e.what+" has not returned"+e.so)
+		}
+	}
+	if hang = slices.Compact(hang); len(hang) > 0 {
+		return errors.New("paxos: close: " + strings.Join(hang, "; "))
+	}
+	return nil
+}
+
+// loop owns the Replica: it hands in what came, and carries out what comes of it.
+func (n *Node) loop() {
+	n.timer = time.AfterFunc(time.Hour, func() { signal(n.wake) })
+	defer n.timer.Stop()
+	n.replica.DelayNotices(true)
+	err := n.carryOut(n.now())
+	for err == nil {
+		n.gather()
+		if err = n.flush(); err == nil {
+			n.arm()
+			<-n.wake
+			err = n.turns()
+		}
+	}
+	n.stop(err)
+}
+
+// gather lets the callers whose calls the last turn has ended go on, as most call again at once: what they put into the inbox is
+// taken in one turn then, and leaves in one packet and one Save. It gives way some times at most, and so adds no delay that
+// could be seen.
+func (n *Node) gather() {
+	const most = 64
+	if n.ends == 0 {
+		return
+	}
+	for range most {
+		n.yield()
+		n.mu.Lock()
+		begun := len(n.inbox.begin)
+		n.mu.Unlock()
+		if begun >= n.ends {
+			break
+		}
+	}
+	n.ends = 0
+}
+
+// flush has the news leave that wait for other messages to the same peer to leave with, if no turn follows at once, or if they have
+// waited for some turns.
+func (n *Node) flush() error {
+	const most = 8
+	if !n.replica.HasNotices() {
+		n.held = 0
+		return nil
+	}
+	if n.held++; n.held < most && n.comes() {
+		return nil
+	}
+	n.held = 0
+	n.replica.DelayNotices(false)
+	err := n.carryOut(n.now())
+	n.replica.DelayNotices(true)
+	return err
+}
+
+// comes reports whether a turn follows at once. A read that was begun may be as fast as if it had been made here: it is given the time
+// that this takes, and no more.
+func (n *Node) comes() bool {
+	const most = 16
+	for i := 0; i < most && n.reading > 0 && len(n.wake) == 0; i++ {
+		n.yield()
+	}
+	return len(n.wake) > 0
+}
+
+// turns takes a turn, and more before a Save begins, as long as something comes: whatever comes later has to wait for all of that Save.
+// Who is about to bring something is let go on, and not waited for; so where nothing comes, this adds nothing to the time of a Save.
+func (n *Node) turns() error {
+	const most = 5
+	n.replica.HoldSaves(!n.instant)
+	err := n.turn()
+	for i := 1; i < most && err == nil && n.replica.WantsSave() && n.more(); i++ {
+		err = n.turn()
+	}
+	n.replica.HoldSaves(false)
+	if err != nil {
+		return err
+	}
+	return n.carryOut(n.now())
+}
+
+// more lets others go on, and reports whether they have brought something.
+func (n *Node) more() bool {
+	n.yield()
+	select {
+	case <-n.wake:
+		return true
+	default:
+		return false
+	}
+}
+
+// turn hands in all that came, then carries out all that comes of it: one packet for each peer, and one Save. But see handIn.
+func (n *Node) turn() error {
+	in, closed := n.lookIn()
+	now := n.now()
+	if n.armed <= now {
+		n.armed = 0
+	}
+	var failed error
+	switch {
+	case closed:
+		failed = paxos.ErrClosed
+	case in.failed != nil:
+		failed = fmt.Errorf("transport: %w", in.failed)
+	case in.readErr != nil:
+		failed = in.readErr
+	case in.saveErr != nil:
+		failed = fmt.Errorf("storage: %w", in.saveErr)
+	case in.saved:
+		n.savedOne(now)
+	}
+	held := 0
+	if failed == nil {
+		held = n.handInRead(now, &in)
+	}
+	if failed == nil {
+		failed = n.receive(now, in.packets)
+	}
+	if n.direct != nil && failed == nil {
+		failed = n.drain(now)
+	}
+	for _, c := range in.begin {
+		n.begin(now, c)
+		if failed == nil {
+			failed = n.handIn(now, 1)
+		}
+	}
+	for _, c := range in.cancel {
+		if n.calls.has(c) {
+			n.replica.Cancel(now, c.id)
+		}
+	}
+	if in.some {
+		n.recycle(in)
+	}
+	if failed != nil {
+		return failed
+	}
+	if at, ok := n.replica.Next(); ok && at <= now {
+		n.replica.Tick(now)
+	}
+	err := n.carryOut(now)
+	if held > 0 {
+		n.loads.release(held) // what it was read for has left
+	}
+	n.reportChanges(now) // which may be all that came
+	return err
+}
+
+// receive hands in packets.
+func (n *Node) receive(now time.Duration, packets []paxos.Packet) error {
+	for i := range packets {
+		n.replica.Receive(now, packets[i])
+		if err := n.handIn(now, len(packets[i].Messages)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handful is after how many inputs what comes of them is carried out, where a Save costs next to nothing.
+const handful = 64
+
+// handIn notes so many inputs. Where the storage saves at once, nothing is won by many that share a Save; but a handful is still in the
+// processor's caches when what comes of it is carried out, and gives the other servers something to do.
+func (n *Node) handIn(now time.Duration, inputs int) error {
+	if n.handed += inputs; !n.instant || n.handed < handful {
+		return nil
+	}
+	return n.carryOut(now)
+}
+
+// lookIn returns what came since the last look, and whether the Node is to close.
+func (n *Node) lookIn() (in inbox, closed bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.inbox.some {
+		in, n.inbox = n.inbox, n.spare
+	}
+	return in, n.closed
+}
+
+// drain hands in what a DrainTransport holds.
+func (n *Node) drain(now time.Duration) error {
+	var err error
+	if n.packets, err = n.direct.Drain(n.packets[:0]); err != nil {
+		err = fmt.Errorf("transport: %w", err)
+	}
+	return cmp.Or(n.receive(now, n.packets), err)
+}
+
+// recycle makes the slices of an inbox ready for use again, and lets a receiver that found it full go on.
+func (n *Node) recycle(in inbox) {
+	clear(in.begin)
+	clear(in.cancel)
+	clear(in.packets)
+	clear(in.messages)
+	clear(in.loaded)
+	clear(in.listed)
+	n.spare = inbox{begin: in.begin[:0], cancel: in.cancel[:0], packets: in.packets[:0], messages: in.messages[:0],
+		loaded: in.loaded[:0], listed: in.listed[:0]}
+	signal(n.taken)
+}
+
+// carryOut does what the Replica wants done, until it wants nothing.
+func (n *Node) carryOut(now time.Duration) error {
+	out := &n.out
+	n.handed = 0
+	for n.replica.Take(out) {
+		for _, p := range out.Send {
+			n.config.Transport.Send(p)
+		}
+		for _, d := range out.Done {
+			n.calls.end(d)
+		}
+		n.ends += len(out.Done)
+		n.reportAll(out)
+		if out.Stop != nil {
+			return out.Stop
+		}
+		n.load(now, out.Load)
+		for _, ask := range out.List {
+			n.list(now, ask)
+		}
+		if out.Save != nil {
+			if err := n.save(now, out.Save); err != nil {
+				return err
+			}
+		}
+		n.show(out.Index)
+	}
+	return nil
+}
+
+// save has b saved: at once if the storage can, else by the goroutine that saves, while the next batch gathers.
+func (n *Node) save(now time.Duration, b *paxos.Batch) error {
+	if !n.instant {
+		n.saving <- b // one at most is out, so there is room
+		return nil
+	}
+	if err := n.config.Storage.Save(*b); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	n.savedOne(now)
+	return nil
+}
+
+func (n *Node) savedOne(now time.Duration) {
+	n.replica.Saved(now)
+	select {
+	case <-n.booted:
+	default:
+		n.report.log(slog.LevelInfo, "server started", "boot", n.boot)
+		close(n.booted)
+	}
+}
+
+// saveLoop saves what it is given, one batch at a time. After an error it saves nothing more: the storage is dead.
+func (n *Node) saveLoop() {
+	for b := range n.saving {
+		err := n.config.Storage.Save(*b)
+		n.mu.Lock()
+		n.inbox.some, n.inbox.saved, n.inbox.saveErr = true, true, err
+		n.mu.Unlock()
+		signal(n.wake)
+		if err != nil {
+			return
+		}
+	}
+}
+
+// receiveLoop puts packets into the inbox. When the loop is behind, it waits, and the transport drops. So it is before the first Save
+// is done: the Replica can answer nothing yet, and would only have to keep what comes.
+func (n *Node) receiveLoop(ctx context.Context) {
+	for first := true; ; first = false {
+		p, err := n.config.Transport.Receive(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				n.mu.Lock()
+				n.inbox.some, n.inbox.failed = true, err
+				n.mu.Unlock()
+				signal(n.wake)
+			}
+			return
+		}
+		if first {
+			select {
+			case <-n.booted:
+			case <-ctx.Done():
+				return
+			}
+		}
+		for !n.put(p) {
+			select {
+			case <-n.taken:
+			case <-ctx.Done():
+				return
+			}
+		}
+		signal(n.wake)
+	}
+}
+
+// put copies p into the inbox; false: it is full.
+func (n *Node) put(p paxos.Packet) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	in := &n.inbox
+	if len(in.packets) > 0 && (len(in.packets)+len(in.messages)+len(p.Messages) > maxInbox || in.bytes > maxInboxBytes) {
+		return false
+	}
+	for i := range p.Messages {
+		in.bytes += len(p.Messages[i].Instance) + len(p.Messages[i].Value)
+	}
+	from := len(in.messages)
+	in.messages = append(in.messages, p.Messages...)
+	p.Messages = in.messages[from:len(in.messages):len(in.messages)]
+	in.packets = append(in.packets, p)
+	in.some = true
+	return true
+}
+
+// signal leaves one signal in c, which holds one at most.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // one is there already
+	}
+}
+
+func (n *Node) now() time.Duration { return time.Since(n.origin) }
+
+// arm sets the timer if it would come too late. It may come too early: then there is nothing to do.
+func (n *Node) arm() {
+	at, ok := n.replica.Next()
+	if !ok || n.armed != 0 && n.armed <= at {
+		return
+	}
+	n.armed = max(at, 1)
+	n.timer.Reset(at - n.now())
+}
+
+// show lets subscribers read up to index.
+func (n *Node) show(index uint64) {
+	if index == n.index {
+		return
+	}
+	n.index = index
+	n.mu.Lock()
+	n.shown = index
+	watch := n.watch
+	n.watch = nil
+	n.mu.Unlock()
+	if watch != nil {
+		close(watch)
+	}
+}
+
+// stop ends all calls, and the loop. Whoever comes later finds the Node closed.
+func (n *Node) stop(err error) {
+	own := err != paxos.ErrClosed // the transport's may wrap it
+	if own {
+		n.report.log(slog.LevelError, "server stopped", "err", err)
+	} else {
+		n.report.log(slog.LevelInfo, "server closed")
+	}
+	n.mu.Lock()
+	n.closed = true
+	if own {
+		n.err = err
+	}
+	in := n.inbox
+	n.inbox = inbox{}
+	n.mu.Unlock()
+	if !own {
+		n.sendWaiting() // after a Close nobody has to find out what was told to a caller here
+	}
+	n.replica.Stop(n.now(), err)
+	for n.replica.Take(&n.out) {
+		for _, d := range n.out.Done {
+			n.calls.end(d)
+		}
+		n.reportAll(&n.out)
+	}
+	for _, c := range in.begin {
+		c.done <- replica.Done{Err: failure(c.op, c.instance, err)}
+	}
+	if !own {
+		n.saveLast()
+	}
+	n.last = n.replica.Status(n.now())
+	n.last.Err = n.err
+	close(n.stopped)
+}
+
+// sendWaiting sends what no Output has held yet.
+func (n *Node) sendWaiting() {
+	n.flushed.Send = n.flushed.Send[:0]
+	n.replica.Flush(&n.flushed)
+	for _, p := range n.flushed.Send {
+		n.config.Transport.Send(p)
+	}
+}
+
+// saveLast has what waits for a Save that something else needs be saved at last, so that after a Close the storage knows what this
+// server knew. Nothing comes of it, and if a Save is running, it is left.
+func (n *Node) saveLast() {
+	b := n.replica.LastBatch()
+	switch {
+	case b == nil:
+	case n.instant:
+		n.config.Storage.Save(*b)
+	default:
+		n.saving <- b // none is out, so there is room; the saver ends after it
+	}
+}

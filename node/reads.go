@@ -1,0 +1,302 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/replica"
+)
+
+// promptOf returns s if it answers reads at once, as itself; else nil. A type that embeds a PromptStorage has its methods, and may have
+// changed Load.
+func promptOf(s paxos.Storage) paxos.PromptStorage {
+	p, ok := s.(paxos.PromptStorage)
+	if !ok || !reflect.ValueOf(s).Comparable() || p.Self() != s {
+		return nil
+	}
+	return p
+}
+
+// maxLoaded is how many bytes of values are read from the storage before what is to be said of them leaves. They may all be the answer
+// to one packet, of a server that catches up.
+const maxLoaded = 16 << 20
+
+// load answers Output.Load: at once where the storage can, else when a reader has read.
+func (n *Node) load(now time.Duration, names []string) {
+	if n.expects != nil && len(names) > 1 {
+		n.expects.Expect(names)
+	}
+	bytes := 0
+	for _, name := range names {
+		if n.prompt != nil {
+			if rec, ok := n.prompt.LoadNow(name); ok {
+				bytes = n.loaded(now, name, rec, bytes)
+				continue
+			}
+		}
+		n.reading++
+		n.loads.add(func() { n.loadLater(name) })
+	}
+}
+
+// loadLater is what a reader does for load.
+func (n *Node) loadLater(name string) {
+	rec, err := n.config.Storage.Load(name)
+	if err != nil {
+		err = fmt.Errorf("storage: load %q: %w", name, err)
+	}
+	rec.Instance = name
+	n.loads.hold(len(rec.Acceptor.Value))
+	n.hasRead(err, func(in *inbox) { in.loaded = append(in.loaded, rec) })
+}
+
+// loaded hands in one record. bytes is of those before it since sendWaiting; it returns what that is now.
+func (n *Node) loaded(now time.Duration, name string, rec paxos.Record, bytes int) int {
+	n.replica.Loaded(now, name, rec)
+	if bytes += len(rec.Acceptor.Value); bytes >= maxLoaded {
+		n.sendWaiting()
+		return 0
+	}
+	return bytes
+}
+
+// A listedPage answers a ListAsk.
+type listedPage struct {
+	ask   replica.ListAsk
+	names []paxos.Named
+}
+
+// list answers Output.List as load does Output.Load.
+func (n *Node) list(now time.Duration, ask replica.ListAsk) {
+	if n.prompt != nil {
+		if names, ok := n.prompt.DecidedNow(ask.After, ask.Max); ok {
+			n.replica.Listed(now, ask.ID, names)
+			return
+		}
+	}
+	n.loads.add(func() {
+		names, err := n.config.Storage.Decided(ask.After, ask.Max)
+		if err != nil {
+			err = fmt.Errorf("storage: decisions after %d: %w", ask.After, err)
+		}
+		n.hasRead(err, func(in *inbox) { in.listed = append(in.listed, listedPage{ask, names}) })
+	})
+}
+
+// hasRead puts what a reader has read, or its error, into the inbox.
+func (n *Node) hasRead(err error, put func(*inbox)) {
+	n.mu.Lock()
+	if in := &n.inbox; err == nil {
+		put(in)
+	} else if in.readErr == nil {
+		in.readErr = err
+	}
+	n.inbox.some = true
+	n.mu.Unlock()
+	signal(n.wake)
+}
+
+// handInRead hands in what the readers have read, and returns how many bytes of values that were.
+func (n *Node) handInRead(now time.Duration, in *inbox) (held int) {
+	bytes := 0
+	for _, rec := range in.loaded {
+		held += len(rec.Acceptor.Value)
+		bytes = n.loaded(now, rec.Instance, rec, bytes)
+	}
+	n.reading -= len(in.loaded)
+	for _, l := range in.listed {
+		n.replica.Listed(now, l.ask.ID, l.names)
+	}
+	return held
+}
+
+// A look is one Load of a name, for all calls of Peek that came before it began.
+type look struct {
+	done chan struct{} // closed when what follows is set
+	rec  paxos.Record
+	err  error
+}
+
+// peeks are the names that calls of Peek look up. One Load of a name runs at a time: calls that come again and again take one reader at
+// most while it hangs. A call that comes while one runs waits for the next one, as that which runs may have missed the latest Save.
+type peeks struct {
+	mu     sync.Mutex
+	byName map[string]*look // the next one to begin of each name; nil: one runs, and nobody waits for another
+}
+
+// lookUp loads a record for Peek.
+func (n *Node) lookUp(ctx context.Context, instance string) (paxos.Record, error) {
+	if n.prompt != nil {
+		if rec, ok := n.prompt.LoadNow(instance); ok {
+			return rec, nil
+		}
+	}
+	p := &n.peeks
+	p.mu.Lock()
+	l, known := p.byName[instance]
+	if l == nil {
+		l = &look{done: make(chan struct{})}
+		if !known && !n.looks.add(func() { n.look(instance) }) {
+			p.mu.Unlock()
+			return paxos.Record{}, n.looks.full()
+		}
+		p.byName[instance] = l
+	}
+	p.mu.Unlock()
+	if err := n.await(ctx, l.done); err != nil {
+		return paxos.Record{}, err
+	}
+	return l.rec, l.err
+}
+
+// look loads the record of a name for those who wait for it.
+func (n *Node) look(instance string) {
+	p := &n.peeks
+	p.mu.Lock()
+	l := p.byName[instance]
+	p.byName[instance] = nil
+	p.mu.Unlock()
+	if l.rec, l.err = n.config.Storage.Load(instance); l.err != nil {
+		l.err = fmt.Errorf("storage: %w", l.err)
+	}
+	close(l.done)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := p.byName[instance]
+	if next != nil && n.looks.add(func() { n.look(instance) }) {
+		return
+	}
+	delete(p.byName, instance)
+	if next != nil {
+		next.err = n.looks.full()
+		close(next.done)
+	}
+}
+
+// await waits for done. It returns an error if ctx ends before, or the Node stops.
+func (n *Node) await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctxError(ctx)
+	case <-n.stopped:
+		return closedBy(n.err)
+	}
+}
+
+// A stretch is the decisions that follow an Index, and up to which Index they are all.
+type stretch struct {
+	learned []paxos.Learned
+	end     uint64
+}
+
+// Bounds of a stretch.
+const (
+	stretchMost  = 256
+	stretchBytes = 1 << 20 // of values, and one more
+)
+
+// stretch returns decisions with an Index above after, up to shown: what lies above may not be durable yet. It has an error where its
+// decisions end with it.
+func (n *Node) stretch(ctx context.Context, after, shown uint64) (stretch, error) {
+	if err := n.ended(ctx); err != nil {
+		return stretch{}, err
+	}
+	if n.prompt != nil {
+		s, err := n.readStretch(ctx, true, after, shown)
+		if err != nil || s.end > after {
+			return s, err
+		}
+	}
+	var s stretch
+	var failed error
+	done := make(chan struct{})
+	if !n.streams.add(func() {
+		defer close(done)
+		if failed = n.ended(ctx); failed == nil {
+			s, failed = n.readStretch(ctx, false, after, shown)
+		}
+	}) {
+		return stretch{}, n.streams.full()
+	}
+	if err := n.await(ctx, done); err != nil {
+		return stretch{}, err
+	}
+	return s, failed
+}
+
+// readStretch reads a stretch. If it is to read at once, it ends where the storage has to look.
+func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64) (s stretch, err error) {
+	s.end = after
+	page, ok, err := n.decided(now, after)
+	if err != nil || !ok {
+		return s, err
+	}
+	for len(page) > 0 && page[len(page)-1].Index > shown {
+		page = page[:len(page)-1]
+	}
+	bytes := 0
+	for _, named := range page {
+		if err := n.ended(ctx); err != nil {
+			return s, err
+		}
+		rec, ok, err := n.loadOne(now, named.Instance)
+		switch {
+		case err != nil:
+			return s, fmt.Errorf("storage: load %q: %w", named.Instance, err)
+		case !ok:
+			return s, nil
+		case !rec.Chosen:
+			return s, fmt.Errorf("storage: load %q: its decision %d is missing", named.Instance, named.Index)
+		}
+		s.learned, s.end = append(s.learned, paxos.Learned{Decision: rec.Decision(named.Instance), Index: named.Index}), named.Index
+		if bytes += len(rec.Acceptor.Value); bytes >= stretchBytes {
+			return s, nil
+		}
+	}
+	if len(page) < stretchMost {
+		s.end = shown
+	}
+	return s, nil
+}
+
+// decided is Storage.Decided, or PromptStorage.DecidedNow.
+func (n *Node) decided(now bool, after uint64) (page []paxos.Named, ok bool, err error) {
+	if now {
+		page, ok = n.prompt.DecidedNow(after, stretchMost)
+		return page, ok, nil
+	}
+	if page, err = n.config.Storage.Decided(after, stretchMost); err != nil {
+		err = fmt.Errorf("storage: %w", err)
+	}
+	return page, true, err
+}
+
+// loadOne is Storage.Load, or PromptStorage.LoadNow.
+func (n *Node) loadOne(now bool, instance string) (rec paxos.Record, ok bool, err error) {
+	if now {
+		rec, ok = n.prompt.LoadNow(instance)
+		return rec, ok, nil
+	}
+	rec, err = n.config.Storage.Load(instance)
+	return rec, true, err
+}
+
+// checkLast returns an error if s holds a decision whose Index is above ServerState.Last. No server saves that, so a part of s is of an
+// earlier time than the rest.
+func checkLast(s paxos.Storage, last uint64) error {
+	above, err := s.Decided(last, 1)
+	if err != nil {
+		return err
+	}
+	if len(above) > 0 {
+		return fmt.Errorf("Record %q: Index: %d, above ServerState.Last, %d: a part of the storage is older than the rest",
+			above[0].Instance, above[0].Index, last)
+	}
+	return nil
+}

@@ -1,0 +1,421 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// proceed has inst do next what its calls need: an attempt for those that propose, questions for the others. It does
+// nothing while that runs already.
+func (r *Replica) proceed(inst *instance) {
+	if inst.loading || inst.chosen || inst.stopped != nil || inst.wantsRound {
+		return
+	}
+	if inst.informant != nil {
+		r.askInformant(inst)
+	}
+	r.endTooLargeIn(inst)
+	if inst.attempt.state == attemptNone && !inst.wantsRound {
+		r.offer(inst)
+	}
+	if !inst.asked() && !inst.wantsRound && inst.wantsAnswer() {
+		r.ask(inst)
+	}
+}
+
+// offer begins an attempt with the value of the first call that proposes. Where that is long and has to wait for room, a call behind it
+// with a value that is not long goes first.
+func (r *Replica) offer(inst *instance) {
+	c := inst.calls.proposes()
+	if c != nil && !r.hasRoom(inst, c.value) {
+		c = inst.calls.proposesShort()
+	}
+	if c == nil {
+		return
+	}
+	if o, ok := r.ownsRound(inst); ok {
+		r.beginOwned(inst, c.value, o)
+	} else {
+		r.begun(inst, c.value, forCalls)
+	}
+}
+
+// begun begins a new ballot for own, and reports whether it could: it is always a new Proposer, so no count of an earlier
+// ballot can leak.
+func (r *Replica) begun(inst *instance, own paxos.Value, why purpose) bool {
+	b, ok := r.ballot(inst)
+	if !ok {
+		r.endWithoutRounds(inst)
+		return false
+	}
+	r.enter(inst, b, own, why)
+	prepare := r.prepareOf(inst)
+	if prepare.Value != "" {
+		r.exposed(inst)
+	}
+	r.toAcceptors(prepare, 0)
+	r.ownStep(inst, prepare)
+	return true
+}
+
+// enter makes ballot b the attempt of inst. Nothing has left yet.
+func (r *Replica) enter(inst *instance, b paxos.Ballot, own paxos.Value, why purpose) {
+	if !inst.calls.asks() {
+		r.endAsking(inst)
+	}
+	a := &inst.attempt
+	a.exposed = a.exposed && a.Own() == own // what left in an earlier ballot has left
+	a.Proposer = paxos.NewProposer(b, own, r.quorum)
+	a.state, a.purpose, a.began, a.asked, a.resends, a.holds = attemptRunning, why, r.now, r.now, 0, false
+	switch why {
+	case forTakeover:
+		r.takeovers++
+	case forCalls:
+		r.fly(a)
+	}
+	r.counters.Attempts++
+	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
+}
+
+// prepareOf returns the Prepare of the attempt. Its hint, the value it wants, helps another server to finish what this one
+// began (S6, S12); a value above Limits.MaxHint is not worth sending twice.
+func (r *Replica) prepareOf(inst *instance) paxos.Message {
+	m := inst.attempt.Prepare()
+	m.Instance = inst.name
+	if len(m.Value) > r.limits.MaxHint {
+		m.Value = ""
+	}
+	return m
+}
+
+// beginOwned begins round 0 of inst, see ownsRound, for own. The own acceptor votes at once, so that in this life nobody
+// finds the round unused a second time: what it has accepted stays in memory at least until it is saved.
+//
+// Under a minted name no other life uses that round, so the Accept leaves with the Save, as it does after a phase 1. Else it
+// leaves when the vote is durable: a later life that found no vote could ask for votes for another value.
+//
+// A hint is not needed, as the Accept has the value, nor is a round that was reserved.
+func (r *Replica) beginOwned(inst *instance, own paxos.Value, o paxos.Owner) {
+	r.enter(inst, paxos.Ballot{Round: 0, Server: r.id}, own, forCalls)
+	r.counters.Owned++
+	r.exposed(inst)
+	accept := inst.attempt.Accept()
+	accept.Instance = inst.name
+	if inst.attempt.holds = o.Boot == 0; !inst.attempt.holds {
+		r.toAcceptors(accept, 0)
+	}
+	r.ownStep(inst, accept)
+}
+
+// letGo sends the Accept that waited for the own vote, which is durable now.
+func (r *Replica) letGo(inst *instance) {
+	a := &inst.attempt
+	a.holds = false
+	a.asked = r.now
+	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
+	accept := a.Accept()
+	accept.Instance = inst.name
+	r.toAcceptors(accept, 0)
+}
+
+// ownStep gives m to this server's own acceptor, if it votes. Prepare and Accept have left already: the ballot is reserved,
+// so only the own promise and the own vote have to wait for the Save.
+func (r *Replica) ownStep(inst *instance, m paxos.Message) {
+	if r.position >= 0 {
+		r.step(inst, nil, m)
+	}
+}
+
+// step gives m to the instance's acceptor. The answer goes to the peer, or to the own proposer if to is nil, when all that
+// it rests on is durable.
+func (r *Replica) step(inst *instance, to *peer, m paxos.Message) {
+	next, answer, wait, err := inst.save.step(m)
+	if err != nil {
+		r.fault(inst, to, err)
+		return
+	}
+	risen := inst.save.Promised.Less(next.Promised)
+	if next.Accepted != inst.save.Accepted {
+		inst.alone = false // now there is something to finish it with
+	}
+	fresh := next.Value != inst.save.Value
+	inst.save = next
+	if next.stage == gathering {
+		r.gatherNow(inst)
+		if fresh {
+			r.saves.count(inst)
+		}
+	}
+	inst.saw(next.Promised)
+	if risen {
+		r.heard(inst, to)
+	}
+	if answer.Kind != 0 {
+		r.hold(inst, to, answer, wait)
+	}
+}
+
+// hold lets m go when the stage it waits for is past.
+func (r *Replica) hold(inst *instance, to *peer, m paxos.Message, wait stage) {
+	s := &r.saves
+	switch {
+	case wait == saved:
+		r.release(reply{inst, to, m})
+	case len(s.waitRun)+len(s.waitNew) >= maxHeld:
+		r.counters.Dropped++
+	case wait == running:
+		s.waitRun = append(s.waitRun, reply{inst, to, m})
+	default:
+		s.waitNew = append(s.waitNew, reply{inst, to, m})
+	}
+}
+
+// release lets a reply go: to its peer, or, without any message, to this server's own proposer, which counts its own
+// acceptor like any other, and only now (S10: no message is sent to oneself).
+func (r *Replica) release(h reply) {
+	if h.to != nil {
+		r.send(h.to, h.m)
+		return
+	}
+	r.answer(h.from, r.position, nil, h.m)
+}
+
+// answer gives a Promise, an Accepted or a Nack from the acceptor at that position to the attempt it belongs to.
+func (r *Replica) answer(inst *instance, position int, from *peer, m paxos.Message) {
+	if m.Kind == paxos.KindState {
+		r.state(inst, position, from, m)
+		return
+	}
+	inst.saw(m.Promised)
+	a := &inst.attempt
+	if !a.running() || m.Ballot != a.Ballot() || inst.stopped != nil {
+		return
+	}
+	next, accept, err := a.Step(position, m)
+	if err != nil {
+		r.fault(inst, from, err)
+		return
+	}
+	a.Proposer = next
+	if a.holds && a.Accepted().Has(r.position) {
+		r.letGo(inst)
+	}
+	switch {
+	case accept.Kind == paxos.KindAccept:
+		r.askVotes(inst, accept)
+	case m.Kind == paxos.KindAccepted && a.Chosen():
+		r.chosen(inst)
+	case m.Kind == paxos.KindNack:
+		if _, over := a.Superseded(); over {
+			r.giveUp(inst)
+		}
+	}
+}
+
+// askVotes begins phase 2: the Accept goes to every acceptor.
+func (r *Replica) askVotes(inst *instance, accept paxos.Message) {
+	a := &inst.attempt
+	r.measure(a)
+	a.asked = r.now
+	a.resends = 0
+	if accept.Value == a.Own() {
+		r.exposed(inst)
+	}
+	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
+	r.toAcceptors(accept, 0)
+	r.ownStep(inst, accept)
+}
+
+// ask asks all acceptors. A server that knows the decision says so instead.
+func (r *Replica) ask(inst *instance) {
+	b, ok := r.ballot(inst)
+	if !ok {
+		r.endWithoutRounds(inst)
+		return
+	}
+	q := inst.question()
+	if q.learner.IsZero() {
+		q.learner = paxos.NewLearner(r.quorum)
+	}
+	*q = asking{on: true, ballot: b, at: r.now, learner: q.learner, times: q.times + 1}
+	pause, most := r.timing.Silence, r.timing.MaxSilence
+	if inst.calls.asks() {
+		pause, most = r.timing.Phase, r.timing.MaxBackoff
+		if q.times > 2 {
+			r.quorumAnswers(false)
+		}
+	}
+	r.timers.set(inst, alarmAsk, r.now+min(pause<<min(q.times-1, 20), max(pause, most)))
+	m := paxos.Message{Kind: paxos.KindQuery, Instance: inst.name, Ballot: b}
+	r.toAcceptors(m, 0)
+	if r.position >= 0 {
+		r.tell(inst, nil, m)
+	}
+}
+
+// askDue is called when the answers had their time.
+func (r *Replica) askDue(inst *instance) {
+	q := inst.question()
+	open := q.closing && inst.calls.reads()
+	q.on, q.closing = false, false
+	switch {
+	case open && inst.attempt.state == attemptNone:
+		r.finish(inst)
+	case open: // the attempt that runs may finish it
+		r.timers.set(inst, alarmAsk, r.now+min(r.timing.Phase<<min(q.times-1, 20), max(r.timing.Phase, r.timing.MaxBackoff)))
+	default:
+		r.proceed(inst)
+	}
+}
+
+// tell answers a Query with a State: what the acceptor has promised and accepted, once it is durable.
+func (r *Replica) tell(inst *instance, to *peer, m paxos.Message) {
+	a := inst.save.Acceptor
+	r.hold(inst, to, paxos.Message{Kind: paxos.KindState, Instance: inst.name, Ballot: m.Ballot, Promised: a.Promised,
+		Accepted: a.Accepted, Value: a.Value}, inst.save.stage)
+}
+
+// state takes the answer to a question.
+func (r *Replica) state(inst *instance, position int, from *peer, m paxos.Message) {
+	inst.saw(m.Promised)
+	q := inst.asking
+	if !inst.asked() || inst.stopped != nil || inst.chosen {
+		return
+	}
+	next, err := q.learner.Step(position, m.Accepted, m.Value)
+	if err != nil {
+		r.fault(inst, from, err)
+		return
+	}
+	q.learner = next
+	if v, ok := q.learner.Chosen(); ok {
+		r.decide(inst, from, m.Accepted, v)
+		inst.teller = teller{} // who told of a vote may not know what became of it
+		return
+	}
+	if m.Ballot != q.ballot {
+		return
+	}
+	q.answered = q.answered.With(position)
+	if m.Accepted.IsZero() {
+		q.none = q.none.With(position)
+	}
+	if inst.name == readyName {
+		r.ready(inst)
+	} else if inst.calls.reads() {
+		r.readAnswered(inst)
+	}
+}
+
+// readAnswered ends the Reads that came before the question was asked, if its answers say that nothing was chosen then: a
+// phase-1 quorum had accepted nothing, and no phase-2 quorum is without one of them. If the answers leave it open, those
+// that have not answered get about a round trip more, and so does the proposer that may be at work; then the instance is
+// finished, by an attempt for the highest vote that was seen.
+func (r *Replica) readAnswered(inst *instance) {
+	q := inst.asking
+	switch {
+	case r.quorum.Phase1(q.none):
+		asked := q.ballot
+		r.quorumAnswers(true)
+		r.endAsking(inst)
+		r.endAsked(inst, opRead, asked)
+		r.proceed(inst) // those that came after the question was asked need another
+	case q.answered == paxos.All(r.quorum.Size()):
+		q.closing = true
+		r.timers.stop(inst, alarmAsk)
+		r.askDue(inst)
+	case !q.closing && r.quorum.Phase1(q.answered):
+		q.closing = true
+		r.timers.set(inst, alarmAsk, r.now+max(r.rtt, time.Millisecond))
+	}
+}
+
+// finish begins an attempt for the highest vote that the answers told of.
+func (r *Replica) finish(inst *instance) {
+	_, v := inst.asking.learner.Highest()
+	r.begun(inst, v, forRead)
+}
+
+// ready ends the Ready calls if a quorum of both phases has answered, and this server has what the others had decided when
+// it heard of them first.
+func (r *Replica) ready(inst *instance) {
+	q := inst.asking
+	if !inst.asked() || !r.quorum.Phase1(q.answered) || !r.quorum.Phase2(q.answered) {
+		return
+	}
+	r.quorumAnswers(true)
+	if !r.caughtUp() {
+		return
+	}
+	asked := q.ballot
+	r.endAsking(inst)
+	r.endAsked(inst, opReady, asked)
+	r.proceed(inst)
+}
+
+// askInformant asks the server that said Chosen for the value, which this one has not accepted.
+func (r *Replica) askInformant(inst *instance) {
+	b, ok := r.ballot(inst)
+	if !ok {
+		return // it is asked when a round is reserved
+	}
+	r.send(inst.informant, paxos.Message{Kind: paxos.KindQuery, Instance: inst.name, Ballot: b})
+	inst.informant = nil
+}
+
+func (r *Replica) attemptDue(inst *instance) {
+	a := &inst.attempt
+	switch {
+	case a.running() && !inst.wanted():
+		// Nobody waits for it any more: what was under way had its time, and no more is sent.
+		r.abandon(inst)
+	case a.running() && a.Refused() != 0:
+		r.giveUp(inst)
+	case a.running() && !a.outlived():
+		r.resend(inst)
+	case a.state != attemptNone:
+		a.state = attemptNone
+		r.leave(a)
+		r.proceed(inst)
+	}
+}
+
+// resend sends the message of the phase that runs to those who have not answered it.
+func (r *Replica) resend(inst *instance) {
+	a := &inst.attempt
+	m := a.Accept()
+	m.Instance = inst.name
+	if !a.Asking() {
+		m = r.prepareOf(inst)
+	}
+	if a.resends++; a.resends > 1 {
+		r.land(a) // what is silent for so long is not on its way, and others must not wait for it
+	}
+	r.counters.Resends++
+	switch err := r.tooLarge(len(a.Value())); {
+	case err != nil && a.Asking():
+		r.endStuck(inst, err)
+		if a.purpose == forTakeover {
+			r.abandon(inst) // until the next silence ends: what else is to be taken over wants room, too
+			return
+		}
+	case a.resends > 1:
+		r.quorumAnswers(false)
+	}
+	most := r.timing.MaxBackoff
+	if inst.calls.proposes() == nil && !inst.calls.reads() {
+		most = r.timing.MaxSilence // nobody waits for it here
+	}
+	r.timers.set(inst, alarmAttempt, r.now+min(r.patience(a)<<min(a.resends, 20), max(r.timing.Phase, most)))
+	r.toAcceptors(m, a.Answered())
+	if r.position >= 0 && !a.Answered().Has(r.position) {
+		r.ownStep(inst, m)
+	}
+}
+
+// abandon ends an attempt that nobody wants any more.
+func (r *Replica) abandon(inst *instance) {
+	r.endAttempt(inst)
+	r.proceed(inst)
+}

@@ -1,0 +1,204 @@
+package replica
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/singledecree/paxos"
+)
+
+// A call waits for the end of an instance.
+type call struct {
+	id    CallID
+	seq   uint64 // rises with each call of the Replica
+	op    op
+	value paxos.Value
+	// exposed: the value may have been handed to an acceptor or a transport. Such a call can fail and its value be
+	// chosen all the same.
+	exposed bool
+	// since is the last round used when a Read or a Ready began: only an answer to a later question proves anything.
+	since uint64
+}
+
+// longMessage is from how many bytes on a message travels alone, after those that are shorter: so that no Transport need have what is
+// short wait for all that is long.
+const longMessage = 64 << 10
+
+// callers are the calls of one instance, in the order in which they came. Nothing that is done for one of them looks at all: whatever
+// many of them do, and in whatever order they end, it takes time in proportion to their number.
+type callers struct {
+	all   []call // with holes where calls of a crowd have ended: opNone
+	crowd *crowd // nil: there were never manyCalls
+}
+
+// manyCalls is from how many calls on an instance has more than a list of them.
+const manyCalls = 32
+
+// A crowd knows of many calls what else a look at all of them would tell.
+type crowd struct {
+	wants  [opNone]int         // how many of them want what
+	first  int                 // no call before it proposes
+	short  int                 // no call before it proposes a value that is not long
+	values map[paxos.Value]int // how many of them propose what
+}
+
+// count counts a call that comes, or one that goes.
+func (w *crowd) count(c *call, by int) {
+	w.wants[c.op] += by
+	if c.op != opPropose {
+		return
+	}
+	if n := w.values[c.value] + by; n > 0 {
+		w.values[c.value] = n
+	} else {
+		delete(w.values, c.value)
+	}
+}
+
+// len returns how many calls there are.
+func (l *callers) len() (n int) {
+	if l.crowd == nil {
+		return len(l.all)
+	}
+	for _, w := range l.crowd.wants {
+		n += w
+	}
+	return n
+}
+
+// add adds a call, whose seq is above all others.
+func (l *callers) add(c call) {
+	l.all = append(l.all, c)
+	switch {
+	case l.crowd != nil:
+		l.crowd.count(&c, 1)
+	case len(l.all) >= manyCalls:
+		l.crowd = &crowd{values: map[paxos.Value]int{}}
+		for i := range l.all {
+			l.crowd.count(&l.all[i], 1)
+		}
+	}
+}
+
+// find returns the call with that seq, which is there. It is valid until a call comes or goes.
+func (l *callers) find(seq uint64) *call { return &l.all[l.place(seq)] }
+
+func (l *callers) place(seq uint64) int {
+	i, _ := slices.BinarySearchFunc(l.all, seq, func(c call, seq uint64) int { return cmp.Compare(c.seq, seq) })
+	return i
+}
+
+// remove takes out the call with that seq, which is there.
+func (l *callers) remove(seq uint64) call {
+	i := l.place(seq)
+	c := l.all[i]
+	if l.crowd == nil {
+		l.all = slices.Delete(l.all, i, i+1)
+		return c
+	}
+	l.crowd.count(&c, -1)
+	l.all[i] = call{op: opNone, seq: seq}
+	if 2*l.len() < len(l.all) {
+		l.all = slices.DeleteFunc(l.all, func(c call) bool { return c.op == opNone })
+		l.shrunk()
+	}
+	return c
+}
+
+// take takes out all that match, and returns them. It looks at all.
+func (l *callers) take(match func(*call) bool) (taken []call) {
+	l.all = slices.DeleteFunc(l.all, func(c call) bool {
+		if c.op == opNone {
+			return true
+		}
+		if !match(&c) {
+			return false
+		}
+		if l.crowd != nil {
+			l.crowd.count(&c, -1)
+		}
+		taken = append(taken, c)
+		return true
+	})
+	l.shrunk()
+	return taken
+}
+
+// shrunk is called when calls have moved to the front.
+func (l *callers) shrunk() {
+	if l.crowd == nil {
+		return
+	}
+	l.crowd.first, l.crowd.short = 0, 0
+	if len(l.all) == 0 {
+		l.crowd = nil
+	}
+}
+
+// clear takes out all.
+func (l *callers) clear() {
+	clear(l.all)
+	*l = callers{all: l.all[:0]}
+}
+
+// unused returns the list of an instance without calls, for use in another. One that was long would be kept for no use.
+func (l *callers) unused() callers {
+	if cap(l.all) > manyCalls {
+		return callers{}
+	}
+	return callers{all: l.all[:0]}
+}
+
+// proposes returns the first call that proposes, or nil. It is valid until a call comes or goes.
+func (l *callers) proposes() *call {
+	if l.crowd != nil {
+		return l.from(&l.crowd.first, math.MaxInt)
+	}
+	return l.from(new(int), math.MaxInt)
+}
+
+// proposesShort returns the first call that proposes a value that is not long, or nil. It is valid until a call comes or goes.
+func (l *callers) proposesShort() *call {
+	if l.crowd != nil {
+		return l.from(&l.crowd.short, longMessage)
+	}
+	return l.from(new(int), longMessage)
+}
+
+// from returns the first call that proposes a value below so many bytes, or nil. None stands before at, which moves there.
+func (l *callers) from(at *int, bytes int) *call {
+	for ; *at < len(l.all); *at++ {
+		if c := &l.all[*at]; c.op == opPropose && len(c.value) < bytes {
+			return c
+		}
+	}
+	return nil
+}
+
+// offers reports whether a call proposes v.
+func (l *callers) offers(v paxos.Value) bool {
+	if l.crowd != nil {
+		return l.crowd.values[v] > 0
+	}
+	return slices.ContainsFunc(l.all, func(c call) bool { return c.op == opPropose && c.value == v })
+}
+
+// reads reports whether a call reads.
+func (l *callers) reads() bool { return l.want(opRead) }
+
+// asks reports whether a call needs answers of its own, whatever attempt runs.
+func (l *callers) asks() bool { return l.want(opRead) || l.want(opReady) }
+
+// want reports whether a call is of that kind.
+func (l *callers) want(o op) bool {
+	if l.crowd != nil {
+		return l.crowd.wants[o] > 0
+	}
+	for i := range l.all {
+		if l.all[i].op == o {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,237 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// Propose asks for a decision in the instance, and offers v. The call ends with what was chosen, whoever proposed it.
+// Errors: ErrName; ErrTooLarge, of this server's limits, or of so many others' that no quorum takes v, or of what is decided or was
+// accepted there before; ErrBusy; ErrRounds; *SafetyError; each in an *OpError.
+func (r *Replica) Propose(now time.Duration, id CallID, instance string, v paxos.Value) {
+	r.input(now)
+	err := paxos.CheckInstance(instance)
+	if err == nil && len(v) > r.limits.MaxValue {
+		err = fmt.Errorf("value has %d bytes, at most %d are allowed: %w", len(v), r.limits.MaxValue, paxos.ErrTooLarge)
+	}
+	r.call(call{id: id, op: opPropose, value: v}, instance, err)
+}
+
+// Wait asks for the decision in the instance, whenever somebody else brings it about. It asks the acceptors what they
+// know, at once and then again after each Timing.Silence, but proposes nothing. Errors as for Propose.
+func (r *Replica) Wait(now time.Duration, id CallID, instance string) {
+	r.input(now)
+	r.call(call{id: id, op: opWait}, instance, paxos.CheckInstance(instance))
+}
+
+// Read asks whether the instance was decided when the call began. The call ends with the decision, or, with OK false and
+// no error, with the proof that nothing was chosen then: a phase-1 quorum had accepted nothing. Where votes are about that
+// decide nothing yet, it finishes the instance first. Errors as for Propose; none of them is Unknown.
+func (r *Replica) Read(now time.Duration, id CallID, instance string) {
+	r.input(now)
+	r.call(call{id: id, op: opRead}, instance, paxos.CheckInstance(instance))
+}
+
+// Ready asks for proof that a quorum of both phases answers, and for what the servers of one had decided when this one
+// heard of them first. The call ends without a decision when it has both.
+func (r *Replica) Ready(now time.Duration, id CallID) {
+	r.input(now)
+	r.call(call{id: id, op: opReady}, readyName, nil)
+}
+
+// Peek returns what this server holds in memory about the instance. known is false if it holds nothing, and the storage
+// has to be asked; ok is true if the instance is decided. What the Save that is out is about is in memory, so a Load that begins after
+// Peek, and before the next input, misses nothing.
+func (r *Replica) Peek(instance string) (d paxos.Decision, ok, known bool) {
+	if known := r.table.decided.find(instance); known != nil {
+		return known.decision(), true, true
+	}
+	inst := r.table.byName[instance]
+	if inst == nil || inst.loading {
+		return paxos.Decision{}, false, false
+	}
+	if !inst.chosen || inst.stopped != nil {
+		return paxos.Decision{}, false, true
+	}
+	return inst.decision(), true, true
+}
+
+// Mint returns a name that no server of the cluster has used or will, and that this server owns: where it proposes first,
+// in this life, a decision takes one round trip and one Save, which the servers do at the same time. name is the end of it;
+// it may be empty and need not be unique. Anyone may use the name in every call, see Owned: in all else the instance is like
+// any other. It is an error if name has control characters, is not valid UTF-8 or makes it longer than MaxName, and while the
+// first Save is not done.
+func (r *Replica) Mint(name string) (string, error) {
+	if !r.saves.booted {
+		return "", unsent(opMint, name, errNotBooted)
+	}
+	minted, err := paxos.Minted(r.id, r.saves.state.Boot, r.mints+1, name)
+	if err != nil {
+		return "", unsent(opMint, name, err)
+	}
+	r.mints++
+	return minted, nil
+}
+
+var errNotBooted = errors.New("the first Save, which counts this start, is not done")
+
+// call begins a call, or ends it at once.
+func (r *Replica) call(c call, name string, err error) {
+	if r.trace {
+		r.event(paxos.Event{Kind: paxos.EventCall, Call: uint64(c.id), Message: paxos.Message{Instance: name, Value: c.value}})
+	}
+	var inst *instance
+	switch {
+	case err != nil:
+	case r.stop != nil:
+		err = r.stop
+	case len(r.calls) >= r.limits.MaxCalls:
+		err = fmt.Errorf("%d calls wait: %w", len(r.calls), paxos.ErrBusy)
+	default:
+		if known := r.table.decided.find(name); known != nil {
+			r.ended(c.id, name, known.decision(), nil)
+			return
+		}
+		if inst = r.openForCall(name); inst == nil {
+			err = fmt.Errorf("%d instances are open, or not saved yet: %w", r.table.rooms[roomCalls]+r.table.rooms[roomOwn], paxos.ErrBusy)
+		}
+	}
+	if err != nil {
+		r.ended(c.id, name, paxos.Decision{}, unsent(c.op, name, err))
+		return
+	}
+	r.called++
+	c.seq = r.called
+	r.calls[c.id] = calling{inst, c.seq}
+	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.Own() == c.value
+	c.since = r.rounds.last
+	if q := inst.asking; inst.asked() && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
+		*q = asking{learner: q.learner} // what was answered may have changed since: ask at once
+	}
+	if a := &inst.attempt; c.op == opPropose && a.running() && inst.calls.proposes() == nil {
+		a.resends = 0 // what nobody waited for was in no hurry
+		r.timers.set(inst, alarmAttempt, min(inst.alarms[alarmAttempt], r.now+r.patience(a)))
+	}
+	inst.calls.add(c)
+	switch {
+	case inst.loading:
+	case inst.stopped != nil:
+		r.endCalls(inst, inst.stopped)
+	case inst.chosen:
+		r.endDecided(inst)
+	default:
+		r.proceed(inst)
+	}
+	r.settle(inst)
+}
+
+// takeOff has those go on for which there is room now.
+func (r *Replica) takeOff() {
+	f := &r.flight
+	defer func() { f.next, f.freed = nil, false }()
+	for inst := f.line.first; inst != nil; inst = f.line.first {
+		if first := inst.calls.proposes(); first != nil && !f.fits(len(first.value)) {
+			return
+		}
+		r.leaveLine(inst)
+		f.next = inst
+		r.proceed(inst)
+		r.settle(inst)
+	}
+}
+
+// Cancel ends a call that waits with context.Canceled, in an *OpError that says how far it came. It does nothing if the
+// call has ended.
+func (r *Replica) Cancel(now time.Duration, id CallID) {
+	r.input(now)
+	c, ok := r.calls[id]
+	if !ok {
+		return
+	}
+	inst := c.instance
+	r.cut(c, context.Canceled)
+	r.withdraw(inst)
+	if inst.asked() && inst.calls.len() == 0 {
+		r.endAsking(inst)
+	}
+	r.settle(inst)
+}
+
+// withdraw ends the attempt of inst if its value has not left and no call offers it any more. Its caller has heard that
+// the value never left, so it must not leave from now on either.
+func (r *Replica) withdraw(inst *instance) {
+	if a := &inst.attempt; a.running() && a.purpose == forCalls && !a.Asking() && !a.exposed && !inst.calls.offers(a.Own()) {
+		r.abandon(inst)
+	}
+}
+
+// Abort ends all calls with err, in the order of their IDs; for a host that stops.
+func (r *Replica) Abort(now time.Duration, err error) {
+	r.input(now)
+	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
+		c := r.calls[id]
+		inst := c.instance
+		r.cut(c, err)
+		if inst.calls.len() == 0 { // else what remains is about to end, too, and nothing must begin for it
+			r.withdraw(inst)
+			r.settle(inst)
+		}
+	}
+}
+
+// Stop ends all calls with err, as Abort does, and has the Replica take nothing more: for a host that stops. Take then returns the ends of
+// the calls, with err as Output.Stop. Flush comes before it, LastBatch after it.
+func (r *Replica) Stop(now time.Duration, err error) {
+	r.Abort(now, err)
+	r.stop = err
+}
+
+// LastBatch returns what has gathered for a Save that nobody waits for, such as the records of decisions, for a host that stops. What comes
+// of that Save is not told any more. nil: there is nothing, or a Save is out.
+func (r *Replica) LastBatch() *paxos.Batch {
+	if s := &r.saves; s.booted {
+		s.urgent = true
+		return r.beginSave()
+	}
+	return nil
+}
+
+// endTooLarge ends the calls that propose what can get no quorum any more, in the order of their IDs.
+func (r *Replica) endTooLarge() {
+	if r.leastValue >= r.limits.MaxValue {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
+		at, ok := r.calls[id]
+		if !ok || at.instance.loading {
+			continue // it ended with another of its instance, see endTooLargeIn, or is looked at when the instance is loaded
+		}
+		if c := at.instance.calls.find(at.seq); c.op == opPropose {
+			if err := r.tooLarge(len(c.value)); err != nil {
+				r.cut(at, err)
+			}
+		}
+		r.askTakers(at.instance)
+		r.settle(at.instance)
+	}
+}
+
+// askTakers has the attempt of inst go on as its value is taken, if it is large: what was silent had dropped it. Where no quorum takes
+// it, and no vote has been seen that demands it, it is given up, and whose call is next has a ballot of its own.
+func (r *Replica) askTakers(inst *instance) {
+	a := &inst.attempt
+	switch {
+	case !a.running() || len(a.Value()) <= r.leastValue:
+	case a.Highest().IsZero() && a.purpose != forRead && r.tooLarge(len(a.Own())) != nil:
+		r.abandon(inst)
+	default:
+		a.resends = 0
+		r.timers.set(inst, alarmAttempt, max(r.now, 1))
+	}
+}

@@ -1,0 +1,160 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// lazySave is how long the record of a decision may wait for a Save that something else needs.
+const lazySave = 2 * time.Millisecond
+
+// maxUnsaved bounds the values that others send and that wait for a Save: a disk that is behind would else fill the memory, as the
+// others go on without it.
+const maxUnsaved = 64 << 20
+
+// maxHeld bounds the replies that wait for Saves. Beyond it replies are lost, as they may be on any network.
+const maxHeld = 1 << 18
+
+// gatherNow puts inst into the next batch, and asks for a Save.
+func (r *Replica) gatherNow(inst *instance) {
+	r.saves.urgent = true
+	r.saves.add(inst)
+}
+
+// gatherLater puts inst into the next batch, but nobody waits for it: it rides with the next Save, or has one of its own
+// after lazySave.
+func (r *Replica) gatherLater(inst *instance) {
+	r.saves.add(inst)
+	r.saveLater()
+}
+
+func (r *Replica) saveLater() {
+	if s := &r.saves; !s.lazy {
+		s.lazy, s.lazyAt = true, r.now+lazySave
+	}
+}
+
+// add puts inst into the next batch, once.
+func (s *saves) add(inst *instance) {
+	if !inst.gathered {
+		s.added++
+		inst.gathered = true
+		s.gather = append(s.gather, inst)
+	}
+}
+
+// count counts the value of inst, which is in the next batch and new.
+func (s *saves) count(inst *instance) {
+	s.unsaved += len(inst.save.Value) - inst.unsaved
+	inst.unsaved = len(inst.save.Value)
+}
+
+// full reports whether the disk is so far behind that m, about inst or about none in memory, is not taken. What adds nothing is, and
+// what a call waits for.
+func (s *saves) full(inst *instance, m *paxos.Message) bool {
+	if m.Kind != paxos.KindAccept && m.Kind != paxos.KindDecided || s.unsaved+s.arrived+len(m.Value) <= maxUnsaved {
+		return false
+	}
+	return inst == nil || inst.loading || inst.save.Value != m.Value && !inst.chosen && inst.calls.len() == 0
+}
+
+// hurryAt returns when the records that ride along want a Save of their own.
+func (s *saves) hurryAt() (time.Duration, bool) { return s.lazyAt, s.lazy && !s.urgent }
+
+func (s *saves) hurry(now time.Duration) {
+	if s.lazy && s.lazyAt <= now {
+		s.urgent = true
+	}
+}
+
+// HoldSaves keeps Take from beginning a Save until HoldSaves(false): for a host that is about to hand in more, which is to be in the same
+// Save. A new Replica holds none.
+func (r *Replica) HoldSaves(hold bool) { r.holdSaves = hold }
+
+// WantsSave reports whether something waits for a Save, and none is out.
+func (r *Replica) WantsSave() bool {
+	s := &r.saves
+	return s.urgent && s.begun == s.ended
+}
+
+// SaveWait returns for how long the Save that is out has been; 0: none is.
+func (r *Replica) SaveWait(now time.Duration) time.Duration {
+	if s := &r.saves; s.begun != s.ended {
+		return max(now, r.now) - s.begunAt
+	}
+	return 0
+}
+
+// beginSave returns the next batch, or nil if one is out already or nobody needs one.
+func (r *Replica) beginSave() *paxos.Batch {
+	s := &r.saves
+	if r.holdSaves || !r.WantsSave() {
+		return nil
+	}
+	if len(s.gather) == 0 && !s.stateChanged {
+		s.urgent = false // a Save that was out already held what was wanted
+		return nil
+	}
+	s.begun++
+	s.begunAt = r.now
+	r.counters.Saves++
+	n, size := 0, 0
+	for ; n < len(s.gather) && s.booted; n++ {
+		inst := s.gather[n]
+		size += len(inst.name) + len(inst.save.Value) + 64
+		if size > r.limits.MaxBatch && n > 0 {
+			break
+		}
+		r.snapshot(inst)
+	}
+	s.running = append(s.running[:0], s.gather[:n]...)
+	s.taken += uint64(n)
+	rest := copy(s.gather, s.gather[n:])
+	clear(s.gather[rest:])
+	s.gather = s.gather[:rest]
+	s.splitReplies()
+	s.urgent, s.lazy = rest > 0, false
+	s.batch.Server = nil
+	if s.stateChanged {
+		s.stateSaved = s.state
+		s.batch.Server = &s.stateSaved
+		s.stateChanged = false
+	}
+	r.counters.Records += uint64(len(s.batch.Records))
+	r.event(paxos.Event{Kind: paxos.EventSave, Save: s.begun})
+	return &s.batch
+}
+
+// snapshot appends the record of inst as it is now. An Index is given here, so that Indexes become durable in order.
+func (r *Replica) snapshot(inst *instance) {
+	s := &r.saves
+	if inst.chosen && inst.index == 0 {
+		s.state.Last++
+		s.stateChanged = true
+		inst.index = s.state.Last
+		r.table.recents.add(inst.index, inst.teller)
+	}
+	inst.save = inst.save.begin()
+	inst.gathered, inst.saving = false, true
+	s.batch.Records = append(s.batch.Records, paxos.Record{Instance: inst.name, Acceptor: inst.save.Acceptor, Chosen: inst.chosen, Index: inst.index})
+}
+
+// splitReplies moves the replies that the snapshot just taken covers to those that wait for the running Save. They are all
+// of them, unless the batch was too large to hold every change.
+func (s *saves) splitReplies() {
+	if len(s.gather) == 0 {
+		s.waitRun, s.waitNew = s.waitNew, s.waitRun[:0]
+		return
+	}
+	keep := s.waitNew[:0]
+	for _, h := range s.waitNew {
+		if h.from.gathered {
+			keep = append(keep, h)
+		} else {
+			s.waitRun = append(s.waitRun, h)
+		}
+	}
+	clear(s.waitNew[len(keep):])
+	s.waitNew = keep
+}

@@ -1,0 +1,275 @@
+package replica
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// chosen is called when this server has counted a phase-2 quorum of votes: it tells the others. An acceptor has the value,
+// in its vote; a learner that does not vote has not. An Accept that is long may still be on its way, and be overtaken: whose vote
+// has not come is told when it does, or would ask for what is about to arrive.
+func (r *Replica) chosen(inst *instance) {
+	r.quorumAnswers(true)
+	b, v := inst.attempt.Ballot(), inst.attempt.Value()
+	if b.Round == 0 {
+		r.measure(&inst.attempt) // its only one
+	}
+	r.voted(&inst.attempt)
+	for i := range r.peers {
+		switch to := &r.peers[i]; {
+		case to.position < 0:
+			r.send(to, paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v})
+		case len(v) >= longMessage && !inst.attempt.Accepted().Has(to.position):
+			inst.owed = inst.owed.With(to.position)
+		default:
+			r.send(to, paxos.Message{Kind: paxos.KindChosen, Instance: inst.name, Ballot: b})
+		}
+	}
+	r.decide(inst, nil, b, v)
+}
+
+// measure notes how long the first phase of a took, which ends now.
+func (r *Replica) measure(a *attempt) {
+	r.rtt += (min(r.now-a.began, r.timing.MaxSilence) - r.rtt) / 8
+}
+
+// decide makes b and v the decision of inst, which is loaded and has none yet. from said so; nil: this server counted the
+// votes itself.
+func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Value) {
+	a := inst.save.Acceptor
+	if !a.Accepted.IsZero() && !a.Accepted.Less(b) && a.Value != v {
+		r.fault(inst, from, &paxos.SafetyError{Instance: inst.name, Ballot: a.Accepted, Values: [2]paxos.Value{v, a.Value},
+			Reason: "a value was chosen in ballot " + b.String() + ", and a later vote is for another"})
+		return
+	}
+	if a.Promised.Less(b) {
+		a.Promised = b
+	}
+	fresh := v != a.Value
+	a.Accepted, a.Value = b, v
+	inst.save = save{a, gathering}
+	inst.chosen = true
+	if from != nil {
+		inst.teller = teller{from, from.boot}
+	}
+	r.table.open--
+	r.counters.Decided++
+	r.gatherLater(inst)
+	if fresh {
+		r.saves.count(inst)
+	}
+	if r.trace {
+		r.event(paxos.Event{Kind: paxos.EventLearned, Message: paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v}})
+	}
+	r.endDecided(inst)
+}
+
+// endDecided ends all that waited for the decision of inst.
+func (r *Replica) endDecided(inst *instance) {
+	r.rest(inst)
+	for _, c := range inst.calls.all {
+		if c.op != opNone {
+			r.end(inst, c, inst.decision(), nil)
+		}
+	}
+	inst.calls.clear()
+}
+
+// rest ends all that was under way for inst: it is decided, or has stopped.
+func (r *Replica) rest(inst *instance) {
+	r.dropHint(inst)
+	r.leave(&inst.attempt)
+	r.leaveLine(inst)
+	inst.attempt, inst.informant = attempt{}, nil
+	inst.forgetQuestion()
+	r.timers.stopAll(inst)
+	r.fetched(inst)
+}
+
+// fetched is called when inst needs no fetching any more. The next is fetched later, when no other instance is under way.
+func (r *Replica) fetched(inst *instance) {
+	waits := inst.fetching
+	if waits == 0 {
+		return
+	}
+	inst.fetching = 0
+	r.pulls.size += (len(inst.save.Value) - r.pulls.size) / 8
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && waits.Has(p.position) {
+			p.pull.open--
+			r.pulls.more = true
+		}
+	}
+}
+
+// fault stops inst for good: err proves that some server broke the protocol, so whatever would be decided here could not
+// be trusted.
+func (r *Replica) fault(inst *instance, from *peer, err error) {
+	se := err.(*paxos.SafetyError)
+	if se.Instance = inst.name; from != nil {
+		se.Server = from.id
+	}
+	inst.stopped = se
+	r.faults = append(r.faults, se)
+	if len(r.broken) == maxBroken {
+		r.broken = slices.Delete(r.broken, 0, 1)
+	}
+	r.broken = append(r.broken, se)
+	r.counters.Faults++
+	r.event(paxos.Event{Kind: paxos.EventFault, Message: paxos.Message{Instance: inst.name, Ballot: se.Ballot}, Err: se})
+	r.rest(inst)
+	r.endCalls(inst, se)
+}
+
+// heard is called when a new ballot of inst was promised: somebody works on it.
+func (r *Replica) heard(inst *instance, from *peer) {
+	inst.ballots = min(inst.ballots+1, 20) // more would overflow, and MaxSilence is reached
+	inst.alone, inst.overdue = false, false
+	if a := &inst.attempt; from != nil && a.state != attemptNone && a.purpose == forTakeover && inst.calls.proposes() == nil {
+		r.endAttempt(inst) // it would only pre-empt who works on it now
+	}
+	r.watch(inst)
+}
+
+// giveUp ends an attempt that can no longer reach a quorum. The next begins after a random time, within a bound that
+// doubles with each try in a row (full jitter), so that of two that duel one comes through (2.4).
+func (r *Replica) giveUp(inst *instance) {
+	a := &inst.attempt
+	r.counters.Superseded++
+	if a.purpose == forTakeover && inst.calls.proposes() == nil {
+		r.endAttempt(inst) // somebody else works on it; the silence that runs says when to look again
+		return
+	}
+	a.state = attemptBackoff
+	r.land(a)
+	a.tries = min(a.tries+1, 20) // more would overflow, and MaxBackoff is reached
+	rtt := max(r.rtt, 50*time.Microsecond)
+	most := min(rtt<<a.tries, max(r.timing.MaxBackoff, 8*rtt)) // less would end no duel
+	r.timers.set(inst, alarmAttempt, r.now+1+time.Duration(r.rand.Int64N(int64(most))))
+}
+
+// endAttempt forgets the attempt of inst.
+func (r *Replica) endAttempt(inst *instance) {
+	r.leave(&inst.attempt)
+	inst.attempt = attempt{}
+	r.timers.stop(inst, alarmAttempt)
+}
+
+// leave takes an attempt that is over, or goes on as that of a call, out of what is counted.
+func (r *Replica) leave(a *attempt) {
+	r.land(a)
+	if a.purpose == forTakeover {
+		a.purpose = forCalls
+		r.takeovers--
+	}
+}
+
+// endAsking forgets the question.
+func (r *Replica) endAsking(inst *instance) {
+	inst.forgetQuestion()
+	r.timers.stop(inst, alarmAsk)
+}
+
+// endAsked ends the calls of inst with that op that came before the question with that ballot was asked, without a
+// decision and without an error.
+func (r *Replica) endAsked(inst *instance, o op, asked paxos.Ballot) {
+	for _, c := range inst.calls.take(func(c *call) bool { return c.op == o && c.since < asked.Round }) {
+		r.end(inst, c, paxos.Decision{}, nil)
+	}
+}
+
+// cut ends one call with err, before the others of its instance.
+func (r *Replica) cut(at calling, err error) {
+	inst := at.instance
+	r.end(inst, inst.calls.remove(at.seq), paxos.Decision{}, err)
+	if inst.calls.proposes() == nil {
+		r.leaveLine(inst)
+	}
+}
+
+// endCalls ends all calls of inst with err.
+func (r *Replica) endCalls(inst *instance, err error) {
+	for _, c := range inst.calls.all {
+		if c.op != opNone {
+			r.end(inst, c, paxos.Decision{}, err)
+		}
+	}
+	inst.calls.clear()
+}
+
+// endWithoutRounds ends the calls of inst if no round is left. If some are being reserved, they wait.
+func (r *Replica) endWithoutRounds(inst *instance) {
+	if !inst.wantsRound {
+		r.endCalls(inst, paxos.ErrRounds)
+	}
+}
+
+// end ends one call, which is or was in inst.calls.
+func (r *Replica) end(inst *instance, c call, d paxos.Decision, err error) {
+	delete(r.calls, c.id)
+	if err != nil {
+		err = r.opError(inst, c, err)
+	}
+	r.ended(c.id, inst.name, d, err)
+}
+
+func (r *Replica) ended(id CallID, name string, d paxos.Decision, err error) {
+	r.done = append(r.done, Done{ID: id, Decision: d, OK: err == nil && d != paxos.Decision{}, Err: err})
+	if r.trace {
+		r.event(paxos.Event{Kind: paxos.EventDone, Call: uint64(id), Message: paxos.Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})
+	}
+}
+
+// opError says how far call c of inst came.
+func (r *Replica) opError(inst *instance, c call, err error) *paxos.OpError {
+	e := unsent(c.op, inst.name, err)
+	e.Unsent = !c.exposed
+	if errors.Is(err, paxos.ErrTooLarge) {
+		return e // no acceptor was waited for
+	}
+	var answered, refused paxos.Set
+	switch a := inst.attempt; {
+	case inst.loading:
+		e.Phase, e.Storage = "load", r.late(inst.since)
+		return e
+	case c.op == opRead && inst.asked():
+		e.Phase, e.Ballot = "query", inst.asking.ballot
+		answered = inst.asking.answered
+		e.Quorum = paxos.QuorumNeeds(r.quorum, false)
+	case a.running():
+		e.Phase, e.Ballot = a.phase(), a.Ballot()
+		answered, refused = a.Answered(), a.Refused()
+		e.Quorum = paxos.QuorumNeeds(r.quorum, a.Asking())
+	case a.state == attemptBackoff:
+		e.Phase, e.Ballot = "backoff", a.Ballot()
+		answered, refused = a.Answered(), a.Refused()
+		e.Quorum = paxos.QuorumNeeds(r.quorum, false)
+	case inst.asked():
+		e.Phase, e.Ballot = "query", inst.asking.ballot
+		answered = inst.asking.answered
+		e.Quorum = paxos.QuorumNeeds(r.quorum, false)
+	default:
+		if inst.wantsRound {
+			e.Storage = r.late(r.now - r.SaveWait(r.now))
+		}
+		return e
+	}
+	if r.position >= 0 && !answered.Has(r.position) {
+		e.Storage = r.late(r.now - r.SaveWait(r.now))
+	}
+	for i, id := range r.members.Acceptors {
+		switch {
+		case !answered.Has(i):
+			e.Silent = append(e.Silent, id)
+		case refused.Has(i):
+			e.Refused = append(e.Refused, id)
+			fallthrough
+		default:
+			e.Answered = append(e.Answered, id)
+		}
+	}
+	return e
+}

@@ -1,0 +1,267 @@
+package replica
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/singledecree/paxos"
+)
+
+// What the explorer knows of the roles is here: tables of every step that they can take, each made by calling the code
+// that ships, once for every state and every message, before the space is explored. Nothing in them is worked out by
+// other means, so a change of acceptor.go or replica_stage.go changes the tables.
+
+// An exReply is something that an acceptor said. Nacks are left out: they assert nothing and no proposer gains by one.
+type exReply struct {
+	paxos.Message
+	value int // index of the value in the Promise, or of the one that an Accepted voted for; -1: it has none
+}
+
+// An exStep is what an acceptor may do with a message: where it goes, what it says (-1: nothing, or a Nack), and, if
+// its storage is asynchronous, what the reply waits for.
+type exStep struct {
+	next, reply int
+	wait        stage
+	err         string
+}
+
+// An exRoles holds the tables. States are known by their index.
+type exRoles struct {
+	values    []paxos.Value
+	ballots   []paxos.Ballot
+	messages  [][]paxos.Message // what acceptors are sent, in all its forms: Prepares by ballot, then Accepts by ballot and value
+	acceptors []paxos.Acceptor
+	saves     []save
+	replies   []exReply
+	// Each has an entry for each state; steps have one more dimension, the message.
+	acceptorSteps, saveSteps [][][]exStep
+	began, ended             []int // save to save
+	volatile                 []int // save to acceptor
+	restarted                []int // acceptor to save
+	acceptorOther, saveOther []int // the same state with the two values exchanged
+
+	rules exRules
+}
+
+// exRules are the calls of the shipping save. A test can put a broken one in their place, to show that it would be
+// seen.
+type exRules struct {
+	step  func(save, paxos.Message) (save, paxos.Message, stage, error)
+	begin func(save) save
+	end   func(save) save
+}
+
+var exShipping = exRules{step: save.step, begin: save.begin, end: save.end}
+
+// newExRoles makes the tables. async says whether the steps of save are needed.
+func newExRoles(ballots []paxos.Ballot, values []paxos.Value, async bool, rules exRules, instance func(paxos.Ballot) string) *exRoles {
+	r := &exRoles{values: values, ballots: ballots, rules: rules}
+	for _, b := range ballots {
+		var forms []paxos.Message
+		for _, hint := range values {
+			forms = append(forms, paxos.NewProposer(b, hint, paxos.Majority(1)).Prepare())
+		}
+		r.messages = append(r.messages, forms)
+	}
+	for _, b := range ballots {
+		for v, value := range values {
+			r.messages = append(r.messages, []paxos.Message{{Kind: paxos.KindAccept, Instance: instance(b), Ballot: b, Value: value}})
+			r.reply(exReply{paxos.Message{Kind: paxos.KindAccepted, Ballot: b}, v})
+		}
+	}
+	r.acceptor(paxos.Acceptor{})
+	for i := 0; i < len(r.acceptors); i++ {
+		r.acceptorSteps = append(r.acceptorSteps, r.stepsOf(func(m paxos.Message) (exStep, paxos.Message, paxos.Acceptor) {
+			next, reply, err := r.acceptors[i].Step(m)
+			return exStep{next: r.acceptor(next), err: exText(err)}, reply, next
+		}))
+	}
+	if async {
+		r.closeSaves()
+	}
+	r.sortReplies()
+	r.exchange()
+	return r
+}
+
+// closeSaves follows the shipping save through every step, begin, end and restart.
+func (r *exRoles) closeSaves() {
+	for i := 0; i < len(r.acceptors) || i < len(r.saves); i++ {
+		if i < len(r.acceptors) {
+			r.restarted = append(r.restarted, r.save(save{Acceptor: r.acceptors[i]}))
+		}
+		if i >= len(r.saves) {
+			continue
+		}
+		s := r.saves[i]
+		r.volatile = append(r.volatile, r.acceptor(s.Acceptor))
+		r.began = append(r.began, r.save(r.rules.begin(s)))
+		r.ended = append(r.ended, r.save(r.rules.end(s)))
+		r.saveSteps = append(r.saveSteps, r.stepsOf(func(m paxos.Message) (exStep, paxos.Message, paxos.Acceptor) {
+			next, reply, wait, err := r.rules.step(s, m)
+			return exStep{next: r.save(next), wait: wait, err: exText(err)}, reply, next.Acceptor
+		}))
+	}
+}
+
+// stepsOf collects what step does with every message. Forms of one message that lead to the same are one step.
+func (r *exRoles) stepsOf(step func(paxos.Message) (exStep, paxos.Message, paxos.Acceptor)) (all [][]exStep) {
+	for _, forms := range r.messages {
+		var steps []exStep
+		for _, m := range forms {
+			s, reply, next := step(m)
+			reply.Instance = "" // it is the same in all
+			s.reply = -1
+			switch reply.Kind {
+			case paxos.KindPromise:
+				s.reply = r.reply(exReply{reply, r.valueOf(reply)})
+			case paxos.KindAccepted:
+				s.reply = r.reply(exReply{reply, slices.Index(r.values, next.Value)})
+			}
+			if !slices.Contains(steps, s) {
+				steps = append(steps, s)
+			}
+		}
+		all = append(all, steps)
+	}
+	return all
+}
+
+func (r *exRoles) valueOf(promise paxos.Message) int {
+	if promise.Accepted.IsZero() && promise.Value == "" {
+		return -1
+	}
+	return slices.Index(r.values, promise.Value)
+}
+
+// acceptor returns the index of a, and sees to it that the state with the other value has one too.
+func (r *exRoles) acceptor(a paxos.Acceptor) int {
+	i := exIntern(&r.acceptors, a)
+	exIntern(&r.acceptors, r.otherAcceptor(a))
+	return i
+}
+
+func (r *exRoles) save(s save) int {
+	i := exIntern(&r.saves, s)
+	r.acceptor(s.Acceptor)
+	s.Acceptor = r.otherAcceptor(s.Acceptor)
+	exIntern(&r.saves, s)
+	return i
+}
+
+func (r *exRoles) reply(p exReply) int {
+	i := exIntern(&r.replies, p)
+	exIntern(&r.replies, r.otherReply(p))
+	return i
+}
+
+func (r *exRoles) other(v paxos.Value) paxos.Value {
+	if len(r.values) < 2 {
+		return v
+	}
+	return r.values[1-max(0, slices.Index(r.values, v))]
+}
+
+func (r *exRoles) otherAcceptor(a paxos.Acceptor) paxos.Acceptor {
+	if !a.Accepted.IsZero() {
+		a.Value = r.other(a.Value)
+	}
+	return a
+}
+
+func (r *exRoles) otherReply(p exReply) exReply {
+	if p.value < 0 || len(r.values) < 2 {
+		return p
+	}
+	p.value = 1 - p.value
+	if p.Kind == paxos.KindPromise {
+		p.Value = r.values[p.value]
+	}
+	return p
+}
+
+// sortReplies brings replies that differ in the value only side by side, so that exchanging the values exchanges
+// neighbouring bits, and puts the votes last.
+func (r *exRoles) sortReplies() {
+	found := slices.Clone(r.replies)
+	slices.SortFunc(r.replies, func(p, q exReply) int {
+		return cmp.Or(cmp.Compare(p.Kind, q.Kind), p.Ballot.Compare(q.Ballot), p.Accepted.Compare(q.Accepted),
+			cmp.Compare(p.value, q.value))
+	})
+	place := make([]int, len(found))
+	for i, p := range found {
+		place[i] = slices.Index(r.replies, p)
+	}
+	for _, table := range [][][][]exStep{r.acceptorSteps, r.saveSteps} {
+		for _, byMessage := range table {
+			for _, steps := range byMessage {
+				for i := range steps {
+					if steps[i].reply >= 0 {
+						steps[i].reply = place[steps[i].reply]
+					}
+				}
+			}
+		}
+	}
+}
+
+func (r *exRoles) exchange() {
+	for _, a := range r.acceptors {
+		r.acceptorOther = append(r.acceptorOther, slices.Index(r.acceptors, r.otherAcceptor(a)))
+	}
+	for _, s := range r.saves {
+		s.Acceptor = r.otherAcceptor(s.Acceptor)
+		r.saveOther = append(r.saveOther, slices.Index(r.saves, s))
+	}
+}
+
+// broken says what is wrong with an acceptor state by itself: I4.
+func (r *exRoles) broken(acceptor int) error {
+	a := r.acceptors[acceptor]
+	if a.Promised.Less(a.Accepted) {
+		return fmt.Errorf("I4: accepted %s, above the promised %s", a.Accepted, a.Promised)
+	}
+	return nil
+}
+
+// unbacked says which reply must not leave yet: I5, stable storage has to imply what the reply asserts.
+func (r *exRoles) unbacked(reply, durable int) error {
+	m, a := r.replies[reply], r.acceptors[durable]
+	if a.Promised.Less(m.Ballot) || m.Kind == paxos.KindAccepted && a.Accepted.Less(m.Ballot) {
+		return fmt.Errorf("I5: %s leaves, but stable storage holds %s", r.replyText(m), exAcceptorText(a))
+	}
+	return nil
+}
+
+func (r *exRoles) replyText(p exReply) string {
+	switch {
+	case p.Kind == paxos.KindAccepted:
+		return fmt.Sprintf("accepted %s %q", p.Ballot, r.values[p.value])
+	case p.value < 0:
+		return fmt.Sprintf("promise %s (-)", p.Ballot)
+	}
+	return fmt.Sprintf("promise %s (%s %q)", p.Ballot, p.Accepted, p.Value)
+}
+
+func exAcceptorText(a paxos.Acceptor) string {
+	if a.Accepted.IsZero() {
+		return fmt.Sprintf("promised %s, accepted -", a.Promised)
+	}
+	return fmt.Sprintf("promised %s, accepted %s %q", a.Promised, a.Accepted, a.Value)
+}
+
+func exIntern[T comparable](all *[]T, x T) int {
+	if i := slices.Index(*all, x); i >= 0 {
+		return i
+	}
+	*all = append(*all, x)
+	return len(*all) - 1
+}
+
+func exText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

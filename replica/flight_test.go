@@ -1,0 +1,245 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// longValue is a value of a mebibyte.
+func longValue(i int) paxos.Value { return paxos.Value(fmt.Sprint(i, strings.Repeat("x", 1<<20-10))) }
+
+// flying returns in which instances an attempt for a long value is under way at server 1, and how many wait.
+func (p *pump) flying() (names []string, waiting int) {
+	r := p.replicas[1]
+	checkTables(p.t, r)
+	require.LessOrEqual(p.t, r.flight.bytes, maxFlight)
+	for name, inst := range r.table.byName {
+		if inst.attempt.flies > 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, r.flight.line.len
+}
+
+// Of many long values only so many are under way at a time; the others have sent nothing, and follow in the order in which they came.
+func TestReplicaLongValuesWaitInLine(t *testing.T) {
+	p := newSolo(t, 3)
+	const calls = 30
+	for i := range calls {
+		p.propose(1, CallID(i+1), fmt.Sprintf("job/%02d", i), longValue(i))
+	}
+	p.propose(1, 100, "short", "v")
+	assert.Equal(t, 2*9, p.count(paxos.KindPrepare), "eight, and the short one, to each of two")
+	var order []string
+	for range calls {
+		names, waiting := p.flying()
+		require.Len(t, names, min(8, waiting+len(names)))
+		first := names[0]
+		order = append(order, first)
+		b := p.replicas[1].table.byName[first].attempt.Ballot()
+		p.hear(1, 2, paxos.Message{Kind: paxos.KindPromise, Instance: first, Ballot: b})
+		p.hear(1, 2, paxos.Message{Kind: paxos.KindAccepted, Instance: first, Ballot: b})
+	}
+	assert.True(t, slices.IsSorted(order), "%q", order)
+	names, waiting := p.flying()
+	assert.Empty(t, names)
+	assert.Zero(t, waiting)
+	for i := range calls {
+		assert.Equal(t, longValue(i), p.value(CallID(i+1)))
+	}
+	assert.Zero(t, p.replicas[1].counters.Resends)
+}
+
+// Who leaves the air in another way makes room, too; and who leaves the line takes none.
+func TestReplicaLongValuesMakeRoom(t *testing.T) {
+	const more = 4
+	fill := func(t *testing.T) *pump {
+		p := newSolo(t, 3)
+		for i := range 8 + more {
+			p.propose(1, CallID(i+1), fmt.Sprintf("job/%02d", i), longValue(i))
+		}
+		_, waiting := p.flying()
+		require.Equal(t, more, waiting)
+		return p
+	}
+	cancel := func(p *pump, id CallID) {
+		p.replicas[1].Cancel(p.now, id)
+		p.run()
+	}
+	for _, tt := range []struct {
+		name    string
+		does    func(t *testing.T, p *pump)
+		flies   string // who is under way instead
+		waiting int
+	}{
+		{"another value is decided", func(t *testing.T, p *pump) { p.hear(1, 2, msg(t, `decided 9.2 "v" @job/00`)) }, "job/08", 3},
+		{"a higher ballot", func(t *testing.T, p *pump) {
+			p.hear(1, 2, msg(t, "nack 1.1 above 9.2 @job/00"))
+			p.hear(1, 3, msg(t, "nack 1.1 above 9.2 @job/00"))
+		}, "job/08", 3},
+		{"nobody wants it, and nothing has left", func(t *testing.T, p *pump) { cancel(p, 1) }, "job/08", 3},
+		{"a fault", func(t *testing.T, p *pump) {
+			p.hear(1, 2, msg(t, `accept 7.2 "a" @job/00`))
+			p.hear(1, 2, msg(t, `accept 7.2 "b" @job/00`))
+		}, "job/08", 3},
+		{"the first in line is cancelled", func(t *testing.T, p *pump) {
+			cancel(p, 9)
+			assert.False(t, p.failed(9).Unknown())
+			cancel(p, 1)
+		}, "job/09", 2},
+		{"the first in line is decided", func(t *testing.T, p *pump) {
+			p.hear(1, 2, msg(t, `decided 9.2 "v" @job/08`))
+			assert.Equal(t, paxos.Value("v"), p.value(9))
+			cancel(p, 1)
+		}, "job/09", 2},
+		{"the first in line is taken over", func(t *testing.T, p *pump) {
+			p.hear(1, 2, msg(t, `accept 9.2 "v" @job/08`))
+			cancel(p, 9)
+			cancel(p, 1)
+		}, "job/09", 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := fill(t)
+			tt.does(t, p)
+			names, waiting := p.flying()
+			assert.Contains(t, names, tt.flies)
+			assert.NotContains(t, names, "job/00")
+			assert.Len(t, names, 8)
+			assert.Equal(t, tt.waiting, waiting)
+		})
+	}
+	t.Run("all calls end", func(t *testing.T) {
+		p := fill(t)
+		for i := range 8 + more {
+			cancel(p, CallID(i+1))
+		}
+		p.pass(time.Hour)
+		names, waiting := p.flying()
+		assert.Empty(t, names)
+		assert.Zero(t, waiting)
+	})
+}
+
+// stuck is a server with as many long values under way as there is room for, of which no server says anything.
+func stuck(t *testing.T, limits paxos.Limits) *pump {
+	p := newPump(t, membersOf(3))
+	p.forged, p.limits = true, limits
+	p.start(1)
+	p.run()
+	for i := range 8 {
+		p.propose(1, CallID(i+1), fmt.Sprintf("stuck/%02d", i), longValue(i))
+	}
+	return p
+}
+
+// Who is in line and is cancelled, or decided by others, leaves it, and memory, although the line stands still.
+func TestReplicaLongValuesLeaveTheLine(t *testing.T) {
+	p := stuck(t, paxos.Limits{MaxOpen: 50})
+	for i := range 100 {
+		id, name := CallID(100+i), fmt.Sprint("long/", i)
+		p.propose(1, id, name, longValue(i))
+		_, waiting := p.flying()
+		require.Equal(t, 1, waiting)
+		if i%2 == 0 {
+			p.replicas[1].Cancel(p.now, id)
+			p.run()
+			require.False(t, p.failed(id).Unknown())
+		} else {
+			p.hear(1, 2, paxos.Message{Kind: paxos.KindDecided, Instance: name, Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: longValue(i)})
+			require.Equal(t, longValue(i), p.value(id))
+		}
+		p.pass(2 * lazySave)
+		require.Len(t, p.replicas[1].table.byName, 8)
+	}
+	checkTables(t, p.replicas[1])
+}
+
+// A call with a short value does not wait behind one of the same instance whose value is long and in line: both get what it decides.
+func TestReplicaShortValueDoesNotWaitInLine(t *testing.T) {
+	p := stuck(t, paxos.Limits{})
+	p.propose(1, 100, "x", longValue(0))
+	_, waiting := p.flying()
+	require.Equal(t, 1, waiting)
+	p.propose(1, 101, "x", "short")
+	require.Equal(t, attemptRunning, p.replicas[1].table.byName["x"].attempt.state)
+	b := p.replicas[1].table.byName["x"].attempt.Ballot()
+	p.hear(1, 2, paxos.Message{Kind: paxos.KindPromise, Instance: "x", Ballot: b})
+	p.hear(1, 2, paxos.Message{Kind: paxos.KindAccepted, Instance: "x", Ballot: b})
+	assert.Equal(t, paxos.Value("short"), p.value(100))
+	assert.Equal(t, paxos.Value("short"), p.value(101))
+	_, waiting = p.flying()
+	assert.Zero(t, waiting, "the line")
+}
+
+// Long values that can't get through keep no others waiting for ever.
+func TestReplicaLongValuesThatAreStuckMakeRoom(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.startAll()
+	p.lose = func(_ paxos.Packet, m paxos.Message) bool { return len(m.Value) > 800<<10 } // a network that has none so large
+	for i := range 20 {
+		p.propose(1, CallID(i+1), fmt.Sprint("stuck/", i), longValue(i))
+	}
+	v := longValue(1)[:100<<10]
+	p.propose(1, 100, "other", v)
+	p.pass(10 * p.replicas[1].timing.Phase)
+	assert.Equal(t, v, p.value(100))
+	checkTables(t, p.replicas[1])
+}
+
+// One vote that came late does not make a server patient for long.
+func TestReplicaPatienceForgets(t *testing.T) {
+	r := &Replica{timing: paxos.Timing{}.WithDefaults()}
+	a := attempt{Proposer: paxos.NewProposer(paxos.Ballot{Round: 1, Server: 1}, longValue(0), paxos.Majority(3))}
+	r.now = time.Hour
+	r.voted(&a)
+	n := 0
+	for ; r.patience(&a) > r.timing.Phase; n++ {
+		a.asked = r.now - time.Millisecond
+		r.voted(&a)
+	}
+	assert.Less(t, n, 10)
+}
+
+// A value alone is under way however large it is, and a read or a short value waits for none.
+func TestReplicaRoomForOne(t *testing.T) {
+	f := flight{}
+	assert.True(t, f.fits(maxFlight+1))
+	f.bytes = 1
+	assert.True(t, f.fits(maxFlight-1))
+	assert.False(t, f.fits(maxFlight))
+}
+
+// Where votes for long values take long, nobody is asked again before it is time; short ones are as ever.
+func TestReplicaPatienceWithLongValues(t *testing.T) {
+	p := newSolo(t, 3)
+	r := p.replicas[1]
+	resends := func(name string, v paxos.Value, votes time.Duration) uint64 {
+		before := r.counters.Resends
+		id := CallID(p.now + 1)
+		p.propose(1, id, name, v)
+		b := r.table.byName[name].attempt.Ballot()
+		p.hear(1, 2, paxos.Message{Kind: paxos.KindPromise, Instance: name, Ballot: b})
+		p.pass(votes)
+		p.hear(1, 2, paxos.Message{Kind: paxos.KindAccepted, Instance: name, Ballot: b})
+		require.Equal(t, v, p.value(id))
+		return r.counters.Resends - before
+	}
+	slow := 5 * r.timing.Phase / 2
+	assert.Equal(t, uint64(1), resends("a", longValue(0), slow), "it is not known yet")
+	for i := range 10 {
+		resends(fmt.Sprint("b/", i), longValue(i), slow)
+	}
+	assert.Zero(t, resends("c", longValue(0), slow))
+	assert.Equal(t, uint64(1), resends("d", "short", slow))
+	r.flight.took = time.Hour
+	a := attempt{Proposer: paxos.NewProposer(paxos.Ballot{Round: 1, Server: 1}, longValue(0), paxos.Majority(3))}
+	assert.Equal(t, r.timing.MaxBackoff, r.patience(&a))
+}

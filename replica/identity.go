@@ -1,0 +1,244 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/singledecree/paxos"
+)
+
+// A ServerID is one storage for all time: a server whose storage was lost, or made anew, has forgotten its promises and votes, and must
+// never be taken for the one that gave them. So the Store of each other server is stored here, in ServerState.Peers, when that server is
+// met, and any other Store is refused from then on, over all restarts.
+//
+//	first packet of a Store                 held here, nothing comes of it
+//	  ── Save: "2/9f03" joins Peers ──►
+//	Saved                                   what was held is taken, and all that follows
+//	another Store, whenever                 refused in words; the process that said so stops
+//	a packet for another Store of ours      dropped: see refusal
+//
+// Nothing comes of a packet before its Store is durable: a server that counted a promise, then crashed before the Save, would not know
+// whose promise that was when a storage made anew says something else.
+
+// Bounds of what is held of servers that are not stored yet. Beyond them packets are lost, as they may be on any network.
+const maxStrange = 1024 // packets of each; their bytes, of all together, end with Limits.MaxPacket and the packet that goes beyond
+
+// How the words of a Refuse begin, and how they are shown.
+const (
+	refusesMembers  = "members: "  // cluster, acceptors or quorum differ
+	refusesIdentity = "identity: " // the Boot and the Nonce of the process that is meant follow, then why
+	refusesUs       = "it refuses this server: "
+)
+
+// meet notes the Stores of the peers that s names. What s says of pulls names Stores too: of a version that stored no more than that.
+func (r *Replica) meet(s *paxos.ServerState) {
+	stores, _ := s.Stores() // they were checked
+	pulls, _ := parsePulled(s.Pulled)
+	for i := range r.peers {
+		p := &r.peers[i]
+		if p.store = stores[p.id]; p.store == 0 && pulls[p.id].store != 0 {
+			p.store = pulls[p.id].store
+			*s = s.WithStore(p.id, p.store)
+		}
+	}
+}
+
+// check reports whether the packet may be taken: it is for this server on this storage, and from a member that agrees on the members,
+// whose identity and disk are the ones heard before. It detects what it can of a storage that forgot, a copied directory
+// and a second process; it can't prevent them.
+func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
+	from = r.byID[p.From]
+	if from == nil || p.To != r.id {
+		r.counters.Strangers++
+		r.dropped(nil, p, "it is for another server or from none of Members")
+		return nil, false
+	}
+	if p.ToStore != 0 && p.ToStore != r.saves.state.Store && !r.refusal(from, p) {
+		return nil, false
+	}
+	if p.Members != r.print {
+		r.refuseMembers(from, p)
+		return nil, false
+	}
+	if !r.met(from, p) {
+		return nil, false
+	}
+	first := !from.heard || p.Boot > from.boot
+	again := !from.heard || r.now-from.heardAt >= r.timing.Pull || p.Boot > from.boot
+	if !from.heard {
+		from.heard, from.boot, from.nonce = true, p.Boot, p.Nonce
+		from.pull.goal = p.Index
+	}
+	newer := p.Boot > from.boot || p.Boot == from.boot && p.Seq > from.lastSeq
+	switch {
+	case p.Boot < from.boot:
+		r.dropped(from, p, "it is of an earlier life of its sender")
+	case p.Boot == from.boot && p.Nonce != from.nonce:
+		r.refuse(from, p, fmt.Sprintf("two processes run as server %d on copies of one storage", p.From))
+	case newer && p.Index < from.index:
+		r.refuse(from, p, fmt.Sprintf("the storage of server %d went back in time, from decision %d to %d", p.From, from.index, p.Index))
+	default:
+		if newer {
+			from.pull.turn = from.pull.turn && p.Boot == from.boot // a Pull by which a start begins is not out of turn
+			from.boot, from.nonce, from.lastSeq, from.index = p.Boot, p.Nonce, p.Seq, p.Index
+		}
+		from.heardAt, from.newer = r.now, newer
+		if from.position >= 0 {
+			r.quorums.heardNow(r.now)
+		}
+		from.again = from.again || again
+		r.refusing(from, "")
+		r.exchangeLimits(from, first)
+		return from, true
+	}
+	return nil, false
+}
+
+// met reports whether the packet is of the storage that is stored here as that peer's. If there is none yet, this becomes it, and the
+// packet is held until that is durable. Any other is refused.
+func (r *Replica) met(from *peer, p *paxos.Packet) bool {
+	switch {
+	case p.Store == 0:
+		r.dropped(from, p, "it names no storage")
+	case p.Store == from.store && from.storing == 0:
+		return true
+	case from.store == 0:
+		from.store, from.storing = p.Store, r.saves.begun+1 // the next Save holds it
+		r.saves.state = r.saves.state.WithStore(from.id, p.Store)
+		r.saves.stateChanged, r.saves.urgent = true, true
+		r.strange.peers++
+		r.holdPacket(from, p)
+	case p.Store == from.store:
+		r.holdPacket(from, p)
+	default:
+		r.refuse(from, p, fmt.Sprintf("server %d was met with another storage, Store %x, and this is Store %x: its disk was lost, or made anew, "+
+			"and its ServerID is finished", p.From, from.store, p.Store))
+	}
+	return false
+}
+
+// refusal takes a packet that is meant for another storage of this server: one that was lost, if this is made anew under its old name. Boot
+// and rounds began anew with it, so that an answer to what the lost one asked looks like one to a question of this. Nothing comes of it, but
+// for a Refuse that names this very process: how else would that learn that it has no place here? p has nothing but the Refuse then.
+//
+// The packet proves that some server has met this ServerID on another storage, and yet it is no reason to stop: it may be this storage that
+// was there first, and all others may know it.
+func (r *Replica) refusal(from *peer, p *paxos.Packet) bool {
+	why := fmt.Sprintf("server %d has met this server with another storage, Store %x, and this is Store %x", p.From, p.ToStore, r.saves.state.Store)
+	for i := range p.Messages {
+		m := &p.Messages[i]
+		if m.Kind != paxos.KindRefuse {
+			continue
+		}
+		if _, ok := r.meantHere(string(m.Value)); !ok {
+			continue
+		}
+		if rest := *p; len(p.Messages) > 1 {
+			rest.Messages = slices.Delete(slices.Clone(p.Messages), i, i+1)
+			r.dropped(from, &rest, why)
+		}
+		p.Messages = p.Messages[i : i+1]
+		return true
+	}
+	r.refusing(from, why)
+	r.dropped(from, p, why)
+	return false
+}
+
+// holdPacket keeps p until its Store is durable.
+func (r *Replica) holdPacket(from *peer, p *paxos.Packet) {
+	if len(from.held) >= maxStrange || r.strange.bytes > r.limits.MaxPacket {
+		r.dropped(from, p, "its sender's storage is not stored here yet, and there is no room for what it says")
+		return
+	}
+	r.strange.bytes += sizeOfPacket(p)
+	held := *p
+	held.Messages = slices.Clone(p.Messages)
+	from.held = append(from.held, held)
+}
+
+func sizeOfPacket(p *paxos.Packet) int {
+	size := 128
+	for i := range p.Messages {
+		size += sizeOf(&p.Messages[i])
+	}
+	return size
+}
+
+// dropped counts a packet that is not taken.
+func (r *Replica) dropped(from *peer, p *paxos.Packet, why string) {
+	r.counters.DroppedPackets++
+	if from != nil {
+		from.dropped++
+	}
+	if r.trace {
+		for _, m := range p.Messages {
+			r.event(paxos.Event{Kind: paxos.EventDrop, Peer: p.From, Packet: p.Seq, Message: m, Err: errors.New(why)})
+		}
+	}
+}
+
+// refuseMembers drops a packet from a server that disagrees on the members, and tells it so in words, unless the packet
+// says just that.
+func (r *Replica) refuseMembers(from *peer, p *paxos.Packet) {
+	for i := range p.Messages {
+		if m := &p.Messages[i]; m.Kind == paxos.KindRefuse {
+			r.refusing(from, refusesUs+clip(string(m.Value)))
+			r.dropped(from, p, from.refused)
+			return
+		}
+	}
+	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.members, r.print)
+	if !strings.HasPrefix(from.refused, refusesUs+refusesMembers) { // that says in words what it has
+		r.refusing(from, why)
+	}
+	r.dropped(from, p, why)
+	r.tellRefused(from, refusesMembers+"server "+fmt.Sprint(uint64(r.id))+" has "+r.members.String()+"; you differ")
+}
+
+// refuse drops a packet of a server that is not the one heard before, and tells it so. The Boot and the Nonce say which
+// process is meant.
+func (r *Replica) refuse(from *peer, p *paxos.Packet, why string) {
+	r.refusing(from, why)
+	r.dropped(from, p, why)
+	r.tellRefused(from, fmt.Sprintf(refusesIdentity+"%d %d %s", p.Boot, p.Nonce, why))
+}
+
+// refusing notes why nothing is taken from that peer, or that it takes nothing.
+func (r *Replica) refusing(p *peer, why string) {
+	if p.refused != why {
+		p.refused = why
+		r.refusals++
+	}
+}
+
+// tellRefused sends a Refuse, at most one a phase.
+func (r *Replica) tellRefused(to *peer, words string) {
+	if to.told && r.now-to.refusedAt < r.timing.Phase {
+		return
+	}
+	to.told, to.refusedAt = true, r.now
+	r.send(to, paxos.Message{Kind: paxos.KindRefuse, Value: paxos.Value(words)})
+}
+
+// meantHere reports whether the words of a Refuse name this very process, and returns why it is refused.
+func (r *Replica) meantHere(words string) (why string, ok bool) {
+	rest, ok := strings.CutPrefix(words, refusesIdentity)
+	boot, rest, ok1 := strings.Cut(rest, " ")
+	nonce, why, ok2 := strings.Cut(rest, " ")
+	return why, ok && ok1 && ok2 && boot == strconv.FormatUint(r.saves.state.Boot, 10) && nonce == strconv.FormatUint(r.nonce, 10)
+}
+
+// clip cuts words from a peer to what fits a log line, and keeps them on it.
+func clip(s string) string {
+	const most = 512
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(s[:min(len(s), most)], "?"))
+}

@@ -1,0 +1,494 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// checkTables checks what the parts of a Replica say of each other: an instance in memory is in one list or is busy, in the
+// batch that gathers if it says so, under its own name; timers, calls and counts agree.
+func checkTables(t require.TestingT, r *Replica) {
+	open, listed, counted := 0, 0, [rooms]int{}
+	seen := map[*instance]string{}
+	for name, inst := range r.table.byName {
+		require.Equal(t, name, inst.name)
+		require.Empty(t, seen[inst], "%q shares an instance", name)
+		seen[inst] = name
+		if !inst.chosen {
+			open++
+		}
+		if inst.list != nil && !inst.wantsRoom {
+			listed++
+			require.False(t, inst.busy(), "%q is listed and busy", name)
+			if inst.timer.place == 0 {
+				require.Same(t, &r.table.quiet, inst.list, "%q", name)
+			} else {
+				require.Same(t, &r.table.watched, inst.list, "%q", name)
+			}
+			require.False(t, inst.chosen, "%q is decided, and no memo", name)
+		} else if r.stop == nil {
+			require.True(t, inst.busy(), "%q is in memory for ever", name)
+		}
+		if inst.timer.place != 0 {
+			require.Same(t, &inst.timer, r.timers.heap[inst.timer.place-1])
+			require.Same(t, inst, inst.timer.inst)
+		}
+		require.NotContains(t, r.table.evicted, name, "it is in memory")
+		require.Equal(t, inst.roomNow(), inst.room, "%q", name)
+		counted[inst.room]++
+		require.False(t, !inst.chosen && inst.stopped == nil && len(inst.calls.all) > 0 && inst.timer.place == 0 && !inst.loading && !inst.wantsRound && !inst.wantsRoom && r.stop == nil,
+			"calls wait in %q, and nothing will happen", name)
+	}
+	require.Equal(t, open, r.table.open)
+	require.Equal(t, listed, r.table.quiet.len+r.table.watched.len)
+	require.True(t, listed == 0 || len(r.table.byName) <= 2*r.limits.MaxOpen, "%d in memory, of which %d may leave it", len(r.table.byName), listed)
+	counted[roomNone], r.table.rooms[roomNone] = 0, 0
+	require.Equal(t, counted, r.table.rooms)
+	require.LessOrEqual(t, counted[roomCalls], r.limits.MaxOpen)
+	checkEvicted(t, r)
+	checkDecided(t, &r.table.decided, r.limits.Cache)
+	for i := range r.table.decided.held {
+		name := r.table.decided.at(r.table.decided.first() + i).name
+		require.NotContains(t, r.table.byName, name, "there is a memo, too")
+	}
+	require.LessOrEqual(t, len(r.table.free), maxFree)
+	for _, inst := range r.table.free {
+		require.Empty(t, seen[inst], "in use, and free")
+		seen[inst] = "free"
+		require.Equal(t, instance{arrivals: inst.arrivals, calls: inst.calls, asking: inst.asking}, *inst, "what is free is empty")
+		require.Equal(t, asking{}, *inst.question())
+		require.Empty(t, inst.calls.all)
+		require.LessOrEqual(t, cap(inst.calls.all), manyCalls, "a long list of calls is kept for no use")
+		require.Empty(t, inst.arrivals)
+	}
+	for i, w := range r.timers.heap {
+		require.Equal(t, i+1, w.place)
+		require.False(t, i > 0 && w.at < r.timers.heap[(i-1)/2].at, "the heap is in order")
+		if w.evicted != nil {
+			require.Same(t, w.evicted, r.table.evicted[w.evicted.name])
+		} else {
+			require.Same(t, w.inst, r.table.byName[w.inst.name])
+		}
+	}
+	calls, takeovers, hints := 0, 0, 0
+	for _, e := range r.table.evicted {
+		hints += len(e.hint)
+	}
+	fetches := map[int]int{} // by position
+	for _, inst := range r.table.byName {
+		hints += len(inst.hint)
+		if inst.attempt.purpose == forTakeover {
+			takeovers++
+		}
+		for i := range r.members.Acceptors {
+			if inst.fetching.Has(i) {
+				fetches[i]++
+			}
+		}
+		if r.watches(inst) && !inst.alone && inst.attempt.state == attemptNone && r.stop == nil {
+			require.NotZero(t, inst.alarms[alarmWatch], "nobody watches %q", inst.name)
+		}
+		calls += inst.calls.len()
+		for _, c := range inst.calls.all {
+			if c.op == opNone {
+				continue
+			}
+			require.Same(t, inst, r.calls[c.id].instance)
+		}
+	}
+	require.Equal(t, calls, len(r.calls))
+	require.LessOrEqual(t, calls, r.limits.MaxCalls)
+	unsaved, flies, waits := 0, 0, 0
+	for _, inst := range r.table.byName {
+		flies += inst.attempt.flies
+		require.False(t, inst.attempt.flies > 0 && !inst.attempt.running())
+		if inst.wantsRoom {
+			waits++
+			require.Same(t, &r.flight.line, inst.list)
+			require.NotNil(t, inst.calls.proposes(), "nobody wants its room")
+		}
+		unsaved += inst.unsaved
+		if inst.unsaved != 0 {
+			require.True(t, inst.gathered || inst.saving)
+			require.Equal(t, len(inst.save.Value), inst.unsaved)
+		}
+	}
+	require.Equal(t, unsaved, r.saves.unsaved)
+	require.Equal(t, flies, r.flight.bytes)
+	require.Equal(t, waits, r.flight.line.len)
+	require.False(t, waits > 0 && flies == 0 && !r.flight.freed, "nobody flies, and some wait for ever")
+	for _, inst := range r.saves.gather {
+		require.True(t, inst.gathered)
+		require.Same(t, inst, r.table.byName[inst.name])
+	}
+	require.LessOrEqual(t, len(r.saves.waitRun)+len(r.saves.waitNew), maxHeld)
+	require.Equal(t, takeovers, r.takeovers)
+	require.Equal(t, hints, r.hints)
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 {
+			require.Equal(t, fetches[p.position], p.pull.open, "server %d", p.id)
+			require.NotZero(t, p.pull.at, "nothing is pulled from server %d any more", p.id)
+		}
+	}
+}
+
+// checkEvicted checks what stays of instances that left memory: each has a silence, which ends.
+func checkEvicted(t require.TestingT, r *Replica) {
+	require.LessOrEqual(t, len(r.table.evicted), mostLater(r.limits))
+	for name, e := range r.table.evicted {
+		require.Equal(t, name, e.name)
+		require.Same(t, e, e.timer.evicted)
+		require.NotZero(t, e.place, "nobody watches %q", name)
+		require.Same(t, &e.timer, r.timers.heap[e.place-1])
+		require.Nil(t, r.table.decided.find(name), "it is decided")
+	}
+}
+
+// checkDecided checks that the memos are found by name, and are what the counts say.
+func checkDecided(t require.TestingT, d *memos, most int) {
+	n, bytes, late := 0, 0, 0
+	require.LessOrEqual(t, int(d.held), min(len(d.ring), most))
+	for i := range d.held {
+		m := d.at(d.first() + i)
+		if m.name == "" {
+			require.NotZero(t, i, "the oldest is a gap")
+			require.Equal(t, memo{}, *m)
+			continue
+		}
+		n++
+		bytes += len(m.Value)
+		if m.untold != (untold{}) {
+			late++
+		}
+		require.Same(t, m, d.find(m.name))
+	}
+	used, _ := d.names.Len()
+	require.Equal(t, []int{n, n, bytes, late}, []int{used, d.len, d.bytes, d.late})
+	require.True(t, bytes <= maxCacheBytes || n == 1)
+}
+
+// DESIGN 5: decided instances cost no memory; a bounded cache serves late questions, Storage.Load the rest.
+func TestReplicaDecidedInstancesLeaveMemory(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.limits = paxos.Limits{Cache: 10}
+	p.startAll()
+	const n = 300
+	for i := range n {
+		p.propose(1+paxos.ServerID(i%3), CallID(i+1), fmt.Sprint("job/", i), paxos.Value(fmt.Sprint("v", i)))
+		if i%7 == 0 {
+			p.pass(lazySave)
+		}
+		for _, id := range p.ids() {
+			checkTables(t, p.replicas[id])
+		}
+	}
+	p.pass(time.Second)
+	for _, id := range p.ids() {
+		r := p.replicas[id]
+		assert.Empty(t, r.table.byName)
+		assert.Equal(t, 10, r.table.decided.len)
+		assert.LessOrEqual(t, len(r.table.free), 100)
+		assert.Zero(t, r.Status(p.now).Open)
+		assert.True(t, p.idle(id))
+	}
+	_, _, known := p.replicas[1].Peek("job/0")
+	assert.False(t, known)
+	p.loads = nil
+	for i := range n {
+		p.propose(2, CallID(1000+i), fmt.Sprint("job/", i), "late")
+		assert.Equal(t, paxos.Value(fmt.Sprint("v", i)), p.value(CallID(1000+i)))
+	}
+	assert.GreaterOrEqual(t, len(p.loads), n, "each came back from the storage")
+	p.pass(3 * time.Hour) // nobody has anything more to pull
+	p.forged = true
+	assert.Equal(t, []string{`3 -> 1: decided 1.1 "v0" @job/0`}, p.hear(3, 1, msg(t, "prepare 99999.1 @job/0")))
+	p.run()
+	p.loads = nil
+	p.hear(3, 1, msg(t, "prepare 99999.1 @job/0"))
+	assert.Empty(t, p.loads, "the cache serves what was asked lately")
+	checkTables(t, p.replicas[3])
+}
+
+// DESIGN 4.2: an instance with unsaved state does not leave memory, however little room there is.
+func TestReplicaUnsavedInstanceIsNotEvicted(t *testing.T) {
+	t.Run("undecided", func(t *testing.T) {
+		p := newPump(t, membersOf(3))
+		p.forged, p.limits = true, paxos.Limits{MaxOpen: 1, Cache: 1} // two may stay in memory
+		p.start(1)
+		p.run()
+		p.hold = func(paxos.ServerID) bool { return true }
+		p.hear(1, 2, msg(t, "prepare 5.2 @a"))    // its Save runs
+		p.hear(1, 2, msg(t, `accept 5.2 "v" @b`)) // gathers
+		p.hear(1, 2, msg(t, "prepare 5.2 @c"))
+		assert.Equal(t, []string{"a", "b", "c"}, p.loads)
+		assert.Len(t, p.replicas[1].table.byName, 3, "none can leave")
+		assert.Equal(t, []string{"1 -> 2: promise 5.2 @a"}, p.ends(1))
+		checkTables(t, p.replicas[1])
+		assert.NotContains(t, p.replicas[1].table.byName, "a", "it has nothing to lose any more")
+		assert.Contains(t, p.replicas[1].table.evicted, "a")
+		p.hear(1, 2, msg(t, "prepare 5.2 @d")) // whose Save is the next but one
+		assert.Contains(t, p.replicas[1].table.byName, "b")
+		assert.Contains(t, p.replicas[1].table.byName, "c")
+		assert.Equal(t, []string{"1 -> 2: accepted 5.2 @b", "1 -> 2: promise 5.2 @c"}, p.ends(1))
+		assert.Equal(t, []string{"1 -> 2: promise 5.2 @d"}, p.ends(1))
+		p.hold = nil
+		assert.Equal(t, []string{"1 -> 3: nack 4.3 above 5.2 @a"}, p.hear(1, 3, msg(t, "prepare 4.3 @a")), "it remembers its promise")
+		assert.Equal(t, []string{`1 -> 3: promise 6.3 (5.2 "v") @b`}, p.hear(1, 3, msg(t, "prepare 6.3 @b")), "and its vote")
+		checkTables(t, p.replicas[1])
+	})
+	t.Run("decided", func(t *testing.T) {
+		p := newPump(t, membersOf(3))
+		p.forged, p.limits = true, paxos.Limits{Cache: 1}
+		p.start(1)
+		p.run()
+		for i := range 20 {
+			p.hear(1, 2, msg(t, fmt.Sprintf(`decided 5.2 "v%d" @job/%d`, i, i)))
+		}
+		assert.Empty(t, p.records[1], "nothing is saved yet")
+		p.loads = nil
+		for i := range 20 {
+			name := fmt.Sprint("job/", i)
+			assert.Equal(t, []string{fmt.Sprintf(`1 -> 2: decided 5.2 "v%d" @%s`, i, name)}, p.hear(1, 2, msg(t, "prepare 9.2 @"+name)))
+		}
+		assert.Empty(t, p.loads)
+		p.pass(lazySave)
+		assert.Len(t, p.records[1], 20)
+		assert.Empty(t, p.replicas[1].table.byName)
+		assert.Equal(t, 1, p.replicas[1].table.decided.len)
+		checkTables(t, p.replicas[1])
+	})
+}
+
+// leaveAlone has server 1 find that it has nothing to finish an instance with, and forget the question that it asks then.
+func leaveAlone(p *pump, name string) {
+	r := p.replicas[1]
+	inst := r.table.byName[name]
+	r.timers.stop(inst, alarmWatch)
+	r.takeOver(inst)
+	require.True(p.t, inst.alone)
+	r.endAsking(inst)
+	r.settle(inst)
+	p.run()
+}
+
+// Limits.MaxOpen: undecided instances that nobody works on make room for others, the oldest first; those that somebody works
+// on do not. In all there are twice as many.
+func TestReplicaMaxOpen(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged, p.limits = true, paxos.Limits{MaxOpen: 4}
+	p.start(1)
+	p.run()
+	p.propose(1, 1, "busy", "v")
+	p.wait(1, 2, "waits")
+	for i := range 100 {
+		name := fmt.Sprint("job/", i)
+		assert.Equal(t, []string{"1 -> 2: promise 5.2 @" + name}, p.hear(1, 2, msg(t, "prepare 5.2 @"+name)))
+		leaveAlone(p, name)
+		checkTables(t, p.replicas[1])
+	}
+	table := p.replicas[1].table.byName
+	assert.Len(t, table, 2*4)
+	for _, name := range []string{"busy", "waits", "job/94", "job/95", "job/96", "job/97", "job/98", "job/99"} {
+		assert.Contains(t, table, name)
+	}
+	assert.Equal(t, []string{"1 -> 3: nack 4.3 above 5.2 @job/0"}, p.hear(1, 3, msg(t, "prepare 4.3 @job/0")), "its promise is in the storage")
+	p.hear(1, 2, msg(t, "promise 1.1 @busy"))
+	p.hear(1, 2, msg(t, "accepted 1.1 @busy"))
+	assert.Equal(t, paxos.Value("v"), p.value(1))
+	p.pass(lazySave)
+	checkTables(t, p.replicas[1])
+}
+
+// An instance of another name gets nothing of the one whose memory it is given.
+func TestReplicaMemoryIsUsedAgainClean(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged, p.limits = true, paxos.Limits{MaxOpen: 1, Cache: 1}
+	p.start(1)
+	p.run()
+	p.slow = true
+	p.hear(1, 2, msg(t, `prepare 50.2 "hint" @a`), msg(t, `accept 50.2 "v" @a`), msg(t, "chosen 60.2 @a"))
+	p.replicas[1].Propose(p.now, 1, "a", "mine")
+	p.load(1, "a")
+	p.run()
+	p.replicas[1].Cancel(p.now, 1)
+	p.slow = false
+	p.run()
+	a := p.replicas[1].table.byName["a"]
+	p.replicas[1].abandon(a)
+	p.replicas[1].rest(a)
+	a.alone = true
+	p.replicas[1].settle(a)
+	old := p.replicas[1].table.byName["a"]
+	assert.Equal(t, []string{"1 -> 3: state 1.3 @b"}, p.hear(1, 3, msg(t, "query 1.3 @b")))
+	p.hear(1, 3, msg(t, "prepare 1.3 @b"))
+	require.Same(t, old, p.replicas[1].table.byName["a"], "there is room for two")
+	assert.Equal(t, []string{"1 -> 3: promise 1.3 @c"}, p.hear(1, 3, msg(t, "prepare 1.3 @c")))
+	inst := p.replicas[1].table.byName["c"]
+	require.Same(t, old, inst)
+	assert.Equal(t, paxos.Acceptor{Promised: paxos.Ballot{Round: 1, Server: 3}}, inst.save.Acceptor)
+	want := instance{name: "c", save: inst.save, seen: 1, since: p.now, ballots: 1, arrivals: inst.arrivals, calls: inst.calls}
+	want.alarms[alarmWatch], want.timer = inst.timer.at, inst.timer
+	want.list, want.prev = &p.replicas[1].table.watched, p.replicas[1].table.byName["b"]
+	assert.Equal(t, want, *inst)
+	checkTables(t, p.replicas[1])
+}
+
+// What the storage holds undecided is opened at the start, as far as there is room: half of MaxOpen at a time, or 256.
+func TestReplicaOpenAtStart(t *testing.T) {
+	const names = 400
+	for _, room := range []int{3, 600, 1000} {
+		p := newPump(t, membersOf(3))
+		p.forged, p.limits = true, paxos.Limits{MaxOpen: room}
+		for i := range names {
+			name := fmt.Sprint("job/", i)
+			p.records[1][name] = paxos.Record{Instance: name, Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 2}}}
+		}
+		p.records[1]["done"] = paxos.Record{Instance: "done", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 2}, Accepted: paxos.Ballot{Round: 5, Server: 2}, Value: "v"}, Chosen: true, Index: 1}
+		p.state[1].Last = 1
+		p.start(1)
+		p.run()
+		assert.Len(t, p.loads, min(max(room/2, 256), names))
+		p.pass(time.Minute) // nobody knows a value, so they are left alone, and make room for the rest
+		assert.Subset(t, p.loads, []string{"job/0", fmt.Sprint("job/", names-1)})
+		assert.Empty(t, p.replicas[1].backlog)
+		for i := range names {
+			name := fmt.Sprint("job/", i)
+			assert.Equal(t, []string{"1 -> 3: nack 4.3 above 5.2 @" + name}, p.hear(1, 3, msg(t, "prepare 4.3 @"+name)))
+			p.pass(10 * time.Second)
+		}
+		checkTables(t, p.replicas[1])
+	}
+}
+
+// Decisions are kept for late questions, but no more of large ones than what they may take.
+func TestReplicaCacheIsBoundedInBytes(t *testing.T) {
+	p := newPumpOf(t, 3)
+	v := paxos.Value(strings.Repeat("x", 1<<20))
+	for i := range 100 {
+		p.propose(1, CallID(i+1), fmt.Sprint("job/", i), v)
+	}
+	p.pass(time.Second)
+	for id, r := range p.replicas {
+		assert.Equal(t, maxCacheBytes, r.table.decided.bytes, "server %d", id)
+		assert.Equal(t, 64, r.table.decided.len)
+		assert.Empty(t, r.table.byName)
+		checkTables(t, r)
+	}
+	p.propose(2, 1000, "job/0", "another")
+	assert.Equal(t, v, p.value(1000), "what has left memory is in the storage")
+}
+
+// What a Replica hands out it does not keep alive: the values of a burst, in slices that are used again, would else stay until the next
+// burst that is as long.
+func TestReplicaKeepsNoValuesForTheHost(t *testing.T) {
+	p := newPump(t, membersOf(1))
+	p.hold = func(paxos.ServerID) bool { return true }
+	p.trace = true
+	p.start(1)
+	p.run()
+	p.endSave(1)
+	r := p.replicas[1]
+	var out Output
+	takeAll := func() (most int) {
+		for r.Take(&out) {
+			most = max(most, len(out.Done))
+			for _, name := range out.Load {
+				r.Loaded(p.now, name, paxos.Record{})
+			}
+		}
+		return most
+	}
+	for i := range 20 {
+		r.Propose(p.now, CallID(i+1), fmt.Sprint("job/", i), "v")
+	}
+	takeAll()
+	batch := &r.saves.batch
+	for len(batch.Records) > 0 {
+		r.Saved(p.now)
+		require.Empty(t, batch.Records, "the Batch was valid until Saved")
+		for _, rec := range batch.Records[:cap(batch.Records)] {
+			require.Empty(t, rec)
+		}
+		if most := takeAll(); most > 0 {
+			require.Equal(t, 20, most, "all at once")
+		}
+	}
+	for _, d := range out.Done[:cap(out.Done)] {
+		assert.Empty(t, d)
+	}
+	for _, e := range slices.Concat(out.Events[:cap(out.Events)], r.events[:cap(r.events)]) {
+		assert.Empty(t, e)
+	}
+}
+
+// A promise about a value that is on disk already adds nothing to what is bounded: a takeover of many at once would else have their
+// Accepts dropped.
+func TestReplicaPromisesAreNotUnsaved(t *testing.T) {
+	p := newHeld(t, 3)
+	r := p.replicas[1]
+	v := paxos.Value(strings.Repeat("x", 1<<20))
+	p.hear(1, 2, paxos.Message{Kind: paxos.KindAccept, Instance: "a", Ballot: paxos.Ballot{Round: 1, Server: 2}, Value: v})
+	assert.Equal(t, 1<<20, r.saves.unsaved)
+	for p.held[1] != nil {
+		p.ends(1)
+	}
+	assert.Zero(t, r.saves.unsaved)
+	p.hear(1, 2, msg(t, "prepare 2.2 @a"))
+	assert.Zero(t, r.saves.unsaved)
+	p.hear(1, 2, paxos.Message{Kind: paxos.KindAccept, Instance: "a", Ballot: paxos.Ballot{Round: 2, Server: 2}, Value: v})
+	assert.Zero(t, r.saves.unsaved, "the same value")
+	p.hear(1, 2, paxos.Message{Kind: paxos.KindAccept, Instance: "a", Ballot: paxos.Ballot{Round: 3, Server: 2}, Value: v + "y"})
+	checkTables(t, r)
+}
+
+// While a disk hangs, what others send it gathers in bounded memory, votes and decisions alike; and all of it is taken later.
+func TestReplicaUnsavedIsBounded(t *testing.T) {
+	p := newHeld(t, 3)
+	r := p.replicas[1]
+	v := paxos.Value(strings.Repeat("x", 1<<20))
+	const n = maxUnsaved>>20 + 40
+	ask := func(i int) {
+		m := paxos.Message{Kind: paxos.KindAccept, Instance: fmt.Sprint("job/", i), Ballot: paxos.Ballot{Round: 1, Server: 2}, Value: v}
+		if i%2 == 0 {
+			m.Kind = paxos.KindDecided
+		}
+		p.hear(1, 2, m)
+	}
+	for i := range n {
+		ask(i)
+		checkTables(t, r)
+	}
+	assert.Equal(t, maxUnsaved, r.saves.unsaved)
+	assert.Equal(t, uint64(40), r.counters.Dropped)
+	assert.Len(t, r.table.byName, maxUnsaved>>20)
+	ends := func() {
+		for p.held[1] != nil {
+			p.ends(1)
+			p.now += lazySave
+			r.Tick(p.now)
+			p.run()
+			checkTables(t, r)
+		}
+	}
+	assert.Equal(t, uint64(40), r.counters.Dropped)
+	for i := range 10 {
+		ask(i) // what is taken already is no more
+	}
+	assert.Equal(t, uint64(40), r.counters.Dropped)
+	ends()
+	assert.Zero(t, r.saves.unsaved)
+	for i := range n {
+		ask(i)
+	}
+	ends()
+	for i := range n {
+		assert.Equal(t, v, p.records[1][fmt.Sprint("job/", i)].Acceptor.Value)
+	}
+}

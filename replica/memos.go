@@ -1,0 +1,121 @@
+package replica
+
+import (
+	"hash/maphash"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/tables"
+)
+
+// A memo is what stays in memory of an instance that is decided and saved, and of which nothing more is expected: it answers late
+// questions.
+type memo struct {
+	name           string // empty: it was taken out
+	hash           uint64
+	paxos.Acceptor // Value was chosen, in Accepted as far as this server knows
+	index          uint64
+	untold
+}
+
+func (m *memo) decision() paxos.Decision {
+	return paxos.Decision{Instance: m.name, Value: m.Value, Ballot: m.Accepted}
+}
+
+// memos holds those of the decisions that came last, in a ring: no more than Limits.Cache of them, nor, if there are two or more,
+// than maxCacheBytes of values. It is apart from the instances that are worked on, which are few and used again at once,
+// so that both stay in the processor's caches.
+type memos struct {
+	seed  maphash.Seed
+	names tables.Names
+	ring  []memo // the memo with number n is at n modulo len, which is a power of two
+	next  uint32 // the number of the next memo, modulo memoNumbers
+	held  uint32 // how many numbers before next are in the ring, Limits.Cache at most
+	len   int    // memos in it
+	bytes int    // of their values
+	late  int    // those of them with somebody untold
+
+	hashes []uint64 // of the names that were expected last
+}
+
+// memoNumbers is where numbers of memos begin anew: tables.Names wants them below 1<<32 - 1.
+const memoNumbers = 1 << 31
+
+// maxCacheBytes bounds the values of the decisions in memory.
+const maxCacheBytes = 64 << 20
+
+// init draws the seed of the hash by chance, so that nobody can choose names that share a place. No output depends on it: the table only
+// finds a name, or does not, and is never gone through in its order (paxostest.TestChaosRepeats).
+func (t *memos) init() { t.seed = maphash.MakeSeed() }
+
+func (t *memos) at(number uint32) *memo { return &t.ring[number&uint32(len(t.ring)-1)] }
+
+// find returns the memo of that name, valid until the next push; nil: there is none.
+func (t *memos) find(name string) *memo {
+	if t.len == 0 {
+		return nil
+	}
+	number, ok := t.names.Find(maphash.String(t.seed, name), func(number uint32) bool { return t.at(number).name == name })
+	if !ok {
+		return nil
+	}
+	return t.at(number)
+}
+
+// expect is called with names that are about to be found: see tables.Names.FetchAll.
+func (t *memos) expect(names []string) {
+	t.hashes = t.hashes[:0]
+	for _, name := range names {
+		t.hashes = append(t.hashes, maphash.String(t.seed, name))
+	}
+	t.names.FetchAll(t.hashes)
+}
+
+// push remembers inst, whose name has no memo, and returns the memo's number. The oldest make room, if they have to.
+func (t *memos) push(inst *instance, most int) (number uint32) {
+	for t.held > 0 && (int(t.held) >= most || t.bytes+len(inst.save.Value) > maxCacheBytes) {
+		t.forget(t.first())
+	}
+	if int(t.held) == len(t.ring) {
+		t.grow()
+	}
+	number = t.next
+	m := t.at(number)
+	*m = memo{inst.name, maphash.String(t.seed, inst.name), inst.save.Acceptor, inst.index, inst.untold}
+	t.names.Add(m.hash, number)
+	t.next, t.held = (number+1)%memoNumbers, t.held+1
+	t.len++
+	t.bytes += len(m.Value)
+	if m.untold != (untold{}) {
+		t.late++
+	}
+	return number
+}
+
+// first is the number of the oldest.
+func (t *memos) first() uint32 { return (t.next - t.held) % memoNumbers }
+
+// forget takes out the memo with that number. If it is not the oldest, a gap remains until it is.
+func (t *memos) forget(number uint32) {
+	if m := t.at(number); m.name != "" {
+		t.names.Remove(m.hash, number)
+		t.len--
+		t.bytes -= len(m.Value)
+		if m.untold != (untold{}) {
+			t.late--
+		}
+		*m = memo{}
+	}
+	for t.held > 0 && t.at(t.first()).name == "" {
+		t.held--
+	}
+}
+
+// grow doubles the ring.
+func (t *memos) grow() {
+	old := *t
+	t.ring = make([]memo, max(16, 2*len(old.ring)))
+	for i := range old.held {
+		number := (old.first() + i) % memoNumbers
+		*t.at(number) = *old.at(number)
+	}
+}

@@ -1,0 +1,212 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// openForCall returns the instance of that name, of which there is no memo, for a call. It returns nil if there is no room.
+func (r *Replica) openForCall(name string) *instance {
+	t := &r.table
+	inst := t.byName[name]
+	switch {
+	case name == readyName:
+	case inst != nil && (inst.room == roomCalls || inst.chosen || inst.stopped != nil):
+	case t.rooms[roomCalls] >= r.limits.MaxOpen, t.rooms[roomOwn] >= mostOwn(r.limits), r.full():
+		return nil
+	}
+	if inst == nil {
+		inst = r.open(name)
+	}
+	inst.called = true
+	return inst
+}
+
+// openForWork returns the instance of that name, of which there is no memo, for something that is done as soon as the disk has done
+// its part. It returns nil if there is no room.
+func (r *Replica) openForWork(name string) *instance {
+	if inst := r.table.byName[name]; inst != nil {
+		return inst
+	}
+	if !r.roomForWork() {
+		return nil
+	}
+	return r.open(name)
+}
+
+func (r *Replica) roomForWork() bool {
+	return r.table.rooms[roomWork] < mostWork(r.limits) && !r.full()
+}
+
+// full reports whether there are so many instances in memory that no other may come. It takes instances that have stopped, of which the
+// proof stays.
+func (r *Replica) full() bool { return len(r.table.byName) >= 8*mostWork(r.limits) }
+
+// open brings an instance into memory that is not there, and has it loaded.
+func (r *Replica) open(name string) *instance {
+	r.makeRoom(1)
+	t := &r.table
+	inst := t.unused()
+	inst.name, inst.loading, inst.since = name, true, r.now
+	t.byName[name] = inst
+	t.open++
+	r.loads = append(r.loads, name)
+	r.comeBack(inst)
+	r.count(inst)
+	return inst
+}
+
+// reopen makes an instance of a memo again, which it takes out.
+func (r *Replica) reopen(m *memo) *instance {
+	r.makeRoom(1)
+	t := &r.table
+	inst := t.unused()
+	inst.name, inst.save, inst.chosen, inst.index, inst.untold = m.name, save{Acceptor: m.Acceptor}, true, m.index, m.untold
+	number, _ := t.decided.names.Find(m.hash, func(number uint32) bool { return t.decided.at(number) == m })
+	t.decided.forget(number)
+	t.byName[inst.name] = inst
+	return inst
+}
+
+// makeRoom has instances leave memory so that so many more are no more than there may be, as far as there are such that can: those
+// first that came to rest first.
+func (r *Replica) makeRoom(more int) {
+	t := &r.table
+	for len(t.byName)+more > 2*r.limits.MaxOpen {
+		switch {
+		case t.quiet.first != nil:
+			r.drop(t.quiet.first)
+		case t.watched.first != nil:
+			r.evict(t.watched.first)
+		default:
+			return
+		}
+	}
+}
+
+// openBacklog opens what the storage held undecided at the start, as far as there is room: half of that for work at most.
+func (r *Replica) openBacklog() {
+	for len(r.backlog) > 0 && r.unfinished() < r.mostUnfinished() {
+		if name := r.backlog[0]; r.table.decided.find(name) == nil && r.openForWork(name) == nil {
+			return
+		}
+		r.backlog = r.backlog[1:]
+	}
+}
+
+// unfinished is how many instances this server sees to that nobody here waits for.
+func (r *Replica) unfinished() int {
+	t := &r.table
+	return len(t.byName) - t.rooms[roomCalls] - t.quiet.len + len(t.evicted)
+}
+
+func (r *Replica) mostUnfinished() int { return max(r.limits.MaxOpen, minWork/2) / 2 }
+
+// drop takes inst out of memory; it must not be busy.
+func (r *Replica) drop(inst *instance) {
+	t := &r.table
+	if inst.list != nil {
+		inst.list.remove(inst)
+	}
+	r.timers.stopAll(inst)
+	delete(t.byName, inst.name)
+	if !inst.chosen {
+		t.open--
+	}
+	t.rooms[inst.room]--
+	r.dropHint(inst)
+	inst.forgetQuestion()
+	arrivals, calls, question := inst.arrivals[:0], inst.calls.unused(), inst.asking
+	*inst = instance{}
+	inst.arrivals, inst.calls, inst.asking = arrivals, calls, question
+	if len(t.free) < maxFree {
+		t.free = append(t.free, inst)
+	}
+}
+
+// count counts inst in the room that it is in now.
+func (r *Replica) count(inst *instance) {
+	if now := inst.roomNow(); now != inst.room {
+		r.table.rooms[inst.room]--
+		r.table.rooms[now]++
+		inst.room = now
+	}
+}
+
+// settle is called after anything was done with inst: if nothing more is expected of it, it may leave memory.
+func (r *Replica) settle(inst *instance) {
+	t := &r.table
+	if inst.alarms[alarmWatch] == 0 && !inst.alone && inst.attempt.state == attemptNone && r.watches(inst) {
+		r.watch(inst)
+	}
+	r.count(inst)
+	if inst.busy() {
+		if inst.list == &t.quiet || inst.list == &t.watched {
+			inst.list.remove(inst)
+		}
+		return
+	}
+	inst.called = false
+	rests := &t.quiet
+	switch {
+	case inst.chosen:
+		t.remember(inst, r.limits.Cache)
+		r.drop(inst)
+		return
+	case inst.timer.place != 0:
+		rests = &t.watched
+	case inst.save.Acceptor == paxos.Acceptor{} && inst.hint == "":
+		r.drop(inst)
+		return
+	}
+	if inst.list != rests {
+		if inst.list != nil {
+			inst.list.remove(inst)
+		}
+		rests.push(inst)
+		r.makeRoom(0)
+	}
+}
+
+// evict has inst leave memory, which is in table.watched. An attempt or a question that is under way is given up.
+func (r *Replica) evict(inst *instance) {
+	r.endAttempt(inst)
+	if inst.alarms[alarmWatch] == 0 && !inst.alone && r.watches(inst) {
+		r.watch(inst)
+	}
+	if at := inst.alarms[alarmWatch]; at != 0 {
+		r.keep(inst, at)
+	}
+	r.drop(inst)
+}
+
+// keep keeps what is needed to see to it that inst, which leaves memory, is finished: at that time, if nobody has until then.
+func (r *Replica) keep(inst *instance, at time.Duration) {
+	t := &r.table
+	if len(t.evicted) >= mostLater(r.limits) {
+		r.counters.Unwatched++
+		return
+	}
+	e := &evicted{name: inst.name, hint: inst.hint, hintBallot: inst.hintBallot, promised: inst.save.Promised, since: inst.since, ballots: inst.ballots}
+	e.timer.evicted = e
+	t.evicted[e.name] = e
+	r.timers.put(&e.timer, at)
+	inst.hint = "" // it is counted for e now
+}
+
+// comeBack gives inst, which comes into memory, what was kept of it.
+func (r *Replica) comeBack(inst *instance) {
+	t := &r.table
+	if len(t.evicted) == 0 {
+		return
+	}
+	e := t.evicted[inst.name]
+	if e == nil {
+		return
+	}
+	delete(t.evicted, e.name)
+	r.timers.remove(&e.timer)
+	inst.hint, inst.hintBallot, inst.since, inst.ballots = e.hint, e.hintBallot, e.since, e.ballots
+	r.timers.set(inst, alarmWatch, e.at)
+}

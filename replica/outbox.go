@@ -1,0 +1,168 @@
+package replica
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/singledecree/paxos"
+)
+
+// addPeers fills in r.peers: the other acceptors by position, then the other learners.
+func (r *Replica) addPeers() {
+	m := r.members
+	r.peers = make([]peer, 0, len(m.Acceptors)+len(m.Learners))
+	for i, id := range m.Acceptors {
+		if id != r.id {
+			r.peers = append(r.peers, peer{id: id, position: i})
+		}
+	}
+	for _, id := range m.Learners {
+		if id != r.id {
+			r.peers = append(r.peers, peer{id: id, position: -1})
+		}
+	}
+	for i := range r.peers {
+		r.byID[r.peers[i].id] = &r.peers[i]
+		r.peers[i].maxPacket = r.limits.MaxPacket
+	}
+}
+
+// maxWaiting bounds the messages for one peer that wait for this server's first Save.
+const maxWaiting = 4096
+
+// send puts m into the next packet to that peer.
+func (r *Replica) send(to *peer, m paxos.Message) {
+	if !r.saves.booted && len(to.out) >= maxWaiting {
+		r.counters.Dropped++
+		return
+	}
+	to.out = append(to.out, m)
+	size := sizeOf(&m)
+	to.outBytes += size
+	if size > longMessage {
+		to.long++
+	}
+	if m.Kind == paxos.KindChosen {
+		to.news++
+	}
+	r.counters.Sent[m.Kind]++
+}
+
+// sizeOf is about how many bytes m takes on the wire.
+func sizeOf(m *paxos.Message) int { return len(m.Instance) + len(m.Value) + 64 }
+
+// toAcceptors sends m to every other acceptor but those in except, and those that have said that its value is too large: of a Prepare
+// it is but a hint, and left out.
+func (r *Replica) toAcceptors(m paxos.Message, except paxos.Set) {
+	for i := range r.peers {
+		switch to := &r.peers[i]; {
+		case to.position < 0 || except.Has(to.position):
+		case to.takesValue(len(m.Value)):
+			r.send(to, m)
+		case m.Kind == paxos.KindPrepare:
+			bare := m
+			bare.Value = ""
+			r.send(to, bare)
+		}
+	}
+}
+
+// tellChosen tells an acceptor that what it has accepted in b, or above, was chosen.
+func (r *Replica) tellChosen(to *peer, name string, b paxos.Ballot) {
+	r.send(to, paxos.Message{Kind: paxos.KindChosen, Instance: name, Ballot: b})
+}
+
+// answerDecided answers a question about what is decided with the decision, and nothing else: two servers that know must not
+// answer each other.
+func (r *Replica) answerDecided(d paxos.Decision, from *peer, question paxos.Kind) {
+	switch question {
+	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
+		r.send(from, paxos.Message{Kind: paxos.KindDecided, Instance: d.Instance, Ballot: d.Ballot, Value: d.Value})
+	}
+}
+
+// takePackets appends a packet for each peer that has something to hear, or several where one would be too large. It leaves notices that
+// are delayed: see DelayNotices.
+func (r *Replica) takePackets(out *Output) {
+	for i := range r.peers {
+		p := &r.peers[i]
+		if len(p.out) == 0 || r.delayNotices && p.patient(p.maxPacket) {
+			continue
+		}
+		clear(p.sent)
+		p.out, p.sent = p.sent[:0], p.out
+		rest := p.sent
+		if p.long > 0 {
+			slices.SortStableFunc(rest, func(a, b paxos.Message) int { return cmp.Compare(alone(&a), alone(&b)) })
+		}
+		if p.long > 0 || p.outBytes > p.maxPacket {
+			for n := fitting(rest, p.maxPacket); n < len(rest); n = fitting(rest, p.maxPacket) {
+				out.Send = append(out.Send, r.packet(p, rest[:n:n]))
+				rest = rest[n:]
+			}
+		}
+		p.outBytes, p.long, p.news = 0, 0, 0
+		out.Send = append(out.Send, r.packet(p, rest))
+	}
+}
+
+// DelayNotices has a packet that only tells a peer what was chosen wait for other messages to that peer, until DelayNotices(false): fewer
+// packets leave then. It is for a host that looks at HasNotices, and does not let them wait for long. A new Replica delays none.
+func (r *Replica) DelayNotices(delay bool) { r.delayNotices = delay }
+
+// HasNotices reports whether there is something that the last Take has delayed.
+func (r *Replica) HasNotices() bool {
+	for i := range r.peers {
+		if len(r.peers[i].out) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Flush appends to out.Send the packets that would be in the next Output, with those that are delayed, and fills in nothing else: for a
+// host that stops, or that has handed in much and not called Take yet. Their Messages are valid until the next Take.
+func (r *Replica) Flush(out *Output) {
+	if !r.saves.booted || r.stop != nil {
+		return
+	}
+	delay := r.delayNotices
+	r.delayNotices = false
+	r.takePackets(out)
+	r.delayNotices = delay
+}
+
+// alone is 1 for a message that travels alone, after all for which it is 0.
+func alone(m *paxos.Message) int {
+	if sizeOf(m) > longMessage {
+		return 1
+	}
+	return 0
+}
+
+// fitting returns how many of ms, one at least, fit a packet of that size. The long ones come last.
+func fitting(ms []paxos.Message, most int) int {
+	size := 0
+	for i := range ms {
+		n := sizeOf(&ms[i])
+		if size += n; (size > most || n > longMessage) && i > 0 {
+			return i
+		}
+		if n > longMessage {
+			return 1
+		}
+	}
+	return len(ms)
+}
+
+func (r *Replica) packet(to *peer, ms []paxos.Message) paxos.Packet {
+	to.seq++
+	r.counters.Packets++
+	if r.trace {
+		for _, m := range ms {
+			r.event(paxos.Event{Kind: paxos.EventSend, Peer: to.id, Packet: to.seq, Message: m})
+		}
+	}
+	return paxos.Packet{From: r.id, To: to.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Nonce: r.nonce,
+		Members: r.print, Index: r.saves.index, Seq: to.seq, ToStore: to.store, Messages: ms}
+}

@@ -1,0 +1,160 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// Catching up (2.3: "a learner may want to know what has been chosen, and no one has told it"). Each server numbers its
+// decisions by an Index of its own, and says in every Packet how far it has come. Who is behind pulls: it names where it
+// stands, gets a page of names, and asks only for the decisions that it has not. So a page of a server that knows the same
+// costs a few bytes a name, and what a dying proposer told to one server only reaches all.
+//
+//	pull              who has missed something              an acceptor
+//	  ── Pull "STORE INDEX" ──────────────────────────────────►  lists what came after Index
+//	  ◄───────────────────────── Names "STORE FROM TO\nname\nname…" ──
+//	  ── Query, for each name that is not known here ─────────►
+//	  ◄──────────────────────────────────────── Decided, for each ──
+//	  … and when all are known, the next page, from TO on
+//
+// If neither has news, two servers take turns: every Timing.Pull one of them sends the other a Pull, which needs no answer. So a lost
+// packet hides a decision for no longer than that, and each hears that the other lives (see quorumWatch).
+
+// pullFrom begins the pulls of this life where the storage says that the last one ended.
+func (r *Replica) pullFrom(s paxos.ServerState) {
+	stored, _ := parsePulled(s.Pulled) // it was checked
+	r.pulls.size = r.limits.MaxValue
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 {
+			p.pull.stored = stored[p.id]
+			p.pull.store, p.pull.cursor = p.pull.stored.store, p.pull.stored.index
+			r.askNames(p)
+		}
+	}
+}
+
+// askNames asks an acceptor for what came after the cursor. If it is not known to have more, it need not answer.
+func (r *Replica) askNames(p *peer) {
+	q := &p.pull
+	q.active = p.heard && r.behind(p)
+	wait := r.timing.Pull + r.jitter(r.timing.Pull/8)
+	switch {
+	case q.active:
+		wait = min(r.timing.Phase<<min(q.tries, 20), wait)
+		q.tries++
+	case r.quorums.lost:
+		wait /= 2 // the sooner somebody is heard again, the better
+	default:
+		wait += r.timing.Pull / 4 // the other's turn comes first
+	}
+	if !q.active {
+		q.tries = 0
+	}
+	q.asked, q.own, q.turn = max(r.now, 1), r.saves.index, false
+	r.pullAt(p, r.now+wait)
+	r.sendPull(p)
+}
+
+// sendPull sends a Pull that says where the cursor stands.
+func (r *Replica) sendPull(p *peer) {
+	r.send(p, paxos.Message{Kind: paxos.KindPull, Value: pullText(p.pull.store, p.pull.cursor, r.saves.state.Boot)})
+	if r.unusual {
+		r.tellLimits(p, r.timing.Pull)
+	}
+}
+
+// behind reports whether that acceptor has decided more than is known here.
+func (r *Replica) behind(p *peer) bool {
+	return p.position >= 0 && (p.index > p.pull.cursor || p.index > 0 && p.pull.store != p.store)
+}
+
+// pullAt has the next Pull to p be due at that time.
+func (r *Replica) pullAt(p *peer, at time.Duration) {
+	p.pull.at = max(at, 1)
+	r.planPulls()
+}
+
+// pullNever has no Pull to p be due.
+func (r *Replica) pullNever(p *peer) {
+	p.pull.at = 0
+	r.planPulls()
+}
+
+// planPulls notes when the first Pull is due.
+func (r *Replica) planPulls() {
+	r.pulls.at = 0
+	for i := range r.peers {
+		if at := r.peers[i].pull.at; at != 0 && (r.pulls.at == 0 || at < r.pulls.at) {
+			r.pulls.at = at
+		}
+	}
+}
+
+// notice is called after every packet of a peer: who is heard for the first time, or again after a while, or is far ahead,
+// is pulled from at once.
+func (r *Replica) notice(p *peer) {
+	q := &p.pull
+	switch {
+	case q.active || !r.behind(p):
+		p.again = false
+	case !p.again && p.index-q.cursor < r.manyNames():
+	default:
+		r.askSoon(p)
+	}
+}
+
+// manyNames is how many decisions are pulled at once, and not when it is time to: as many as are still in memory, so that what is
+// known here is found to be without a look at the storage.
+func (r *Replica) manyNames() uint64 {
+	many := max(r.limits.Cache/2, 64)
+	// So many bytes may be all that there is room for.
+	if d := &r.table.decided; d.bytes > maxCacheBytes/2 {
+		many = min(many, max(d.len/2, 1))
+	}
+	return uint64(many)
+}
+
+// askSoon asks that acceptor for names, unless it was asked just now, and the answer may be on its way. Who had nothing to say then, as
+// when both began, did not answer; and may have as much to say by now as was decided here since.
+func (r *Replica) askSoon(p *peer) {
+	if q := &p.pull; q.asked == 0 || r.now-q.asked >= r.timing.Phase || r.saves.index-q.own >= r.manyNames() {
+		q.tries, p.again = 0, false
+		r.askNames(p)
+	}
+}
+
+// decidedMany is called when decisions have become durable here: acceptors that had no reason to say anything lately will have
+// decided as much.
+func (r *Replica) decidedMany() {
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && p.heard && !p.pull.active && r.saves.index-p.pull.own >= r.manyNames() {
+			r.askSoon(p) // nothing else may come that says how far it is
+		}
+	}
+}
+
+// signFrom is called when p has sent a Pull, or its sign, and neither side has news: it is the turn of this server, after a while. If that
+// was so already, p wants a sign now.
+func (r *Replica) signFrom(p *peer) {
+	q := &p.pull
+	switch {
+	case !p.newer: // it was repeated on the way
+	case q.turn:
+		r.takeTurn(p)
+	default:
+		q.turn = true
+		r.pullAt(p, r.now+r.turnWait(p))
+	}
+}
+
+// takeTurn sends p a sign. From a server without a vote nothing is pulled: it gets a page that ends where it begins.
+func (r *Replica) takeTurn(p *peer) {
+	if p.position >= 0 {
+		r.askNames(p)
+		return
+	}
+	p.pull.turn = false
+	r.pullNever(p)
+	r.send(p, paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.saves.state.Store, r.saves.index, p.boot, r.saves.index, nil)})
+}

@@ -1,0 +1,332 @@
+package replica
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What DESIGN 4.9 asks of catching up.
+
+// pulling returns a solo server 1 of 3 that shows its pulls, and is silent for as long as nothing comes.
+func pulling(t *testing.T, pulled string) *pump {
+	p := newPump(t, membersOf(3))
+	p.forged, p.pulls = true, true
+	p.state[1].Pulled = pulled
+	p.start(1)
+	p.run()
+	return p
+}
+
+// tells has server 1 hear that a peer has decided up to an Index.
+func (p *pump) tells(from paxos.ServerID, index uint64, ms ...paxos.Message) []string {
+	n := len(p.sent)
+	packet := p.packet(from, 1, ms...)
+	packet.Index = index
+	p.replicas[1].Receive(p.now, packet)
+	p.run()
+	return p.sent[n:]
+}
+
+func pullMessage(store, index, boot uint64) paxos.Message {
+	return paxos.Message{Kind: paxos.KindPull, Value: pullText(store, index, boot)}
+}
+
+func namesMessage(store, from, boot, to uint64, names ...string) paxos.Message {
+	text := namesPage(store, from, boot, to, nil)
+	for _, name := range names {
+		text += "\n" + paxos.Value(name)
+	}
+	return paxos.Message{Kind: paxos.KindNames, Value: text}
+}
+
+// A server that starts asks all others for the names it has not, then for the decisions that it has not, then for the next
+// page; and what it has it asks for no more.
+func TestReplicaPullsNamesFirst(t *testing.T) {
+	p := pulling(t, "")
+	assert.Equal(t, []string{`1 -> 2: pull - "0 0 1"`, `1 -> 3: pull - "0 0 1"`}, p.sent)
+	p.tells(2, 3, msg(t, `decided 9.2 "c" @c`))
+	require.Equal(t, []string{"1 -> 2: query 1.1 @a", "1 -> 2: query 2.1 @b"}, p.tells(2, 3, namesMessage(102, 0, 1, 3, "a", "b", "c")))
+	assert.Empty(t, p.tells(2, 3, msg(t, `decided 9.2 "a" @a`)))
+	assert.Equal(t, []string{`1 -> 2: pull - "66 3 1"`}, p.tells(2, 4, msg(t, `decided 9.2 "b" @b`)), "the page is done, and there is more")
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/3", p.state[1].Pulled)
+	assert.Equal(t, uint64(2), p.replicas[1].counters.Fetched)
+}
+
+// A restart goes on where the last life was, though it had 10^6 decisions of each: nothing of them is listed again.
+func TestReplicaPullsOnAfterARestart(t *testing.T) {
+	p := pulling(t, "2/66/1000000,3/67/1000000")
+	assert.Equal(t, []string{`1 -> 2: pull - "66 1000000 1"`, `1 -> 3: pull - "67 1000000 1"`}, p.sent)
+	p.tells(2, 1_000_000)
+	p.tells(3, 1_000_000)
+	assert.Empty(t, slices.DeleteFunc(p.during(func() { p.pass(time.Minute) }), func(s string) bool { return strings.Contains(s, "1000000 1") }))
+	p.tells(3, 1_000_001)
+	assert.Contains(t, p.during(func() { p.pass(2 * time.Hour) }), `1 -> 3: pull - "67 1000000 1"`)
+	assert.Empty(t, p.tells(3, 1_000_001, namesMessage(103, 1_000_000, 1, 1_000_001)), "an empty page: nothing that this one needs")
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/1000000,3/67/1000001", p.state[1].Pulled)
+}
+
+// ServerState.Pulled never says more than is durable: after a crash between, the page is asked for again.
+func TestReplicaPulledIsDurable(t *testing.T) {
+	p := pulling(t, "")
+	p.hold = func(paxos.ServerID) bool { return true }
+	p.tells(2, 2)
+	p.tells(2, 2, namesMessage(102, 0, 1, 2, "a", "b"))
+	p.tells(2, 2, msg(t, `decided 9.2 "a" @a`))
+	p.tells(2, 2, msg(t, `decided 9.2 "b" @b`))
+	for range 20 { // Saves of the decisions, one after the other
+		p.pass(time.Second)
+		b := p.held[1]
+		if b == nil {
+			break
+		}
+		if b.Server != nil && b.Server.Pulled != "" {
+			assert.True(t, p.records[1]["a"].Chosen && p.records[1]["b"].Chosen, "%q while %+v is durable", b.Server.Pulled, p.records[1])
+		}
+		p.endSave(1)
+		p.run()
+	}
+	assert.Equal(t, "2/66/2", p.state[1].Pulled)
+}
+
+// A storage that is another than the one of the cursor is listed from its beginning; so is one that has less than the
+// cursor says.
+func TestReplicaPullsFromAnotherStorage(t *testing.T) {
+	p := pulling(t, "2/999/50")
+	p.tells(2, 2)
+	assert.Equal(t, []string{"1 -> 2: query 1.1 @a"}, p.tells(2, 2, namesMessage(102, 0, 1, 2, "a")))
+	p.tells(2, 2, msg(t, `decided 9.2 "a" @a`))
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/2", p.state[1].Pulled)
+}
+
+// A page that comes late, twice, out of place, for an earlier life, of another storage, or broken, changes nothing.
+func TestReplicaPagesOutOfPlace(t *testing.T) {
+	for name, m := range map[string]paxos.Message{
+		"another place":     namesMessage(102, 1, 1, 3, "a"),
+		"an earlier life":   namesMessage(102, 5, 7, 9, "a"),
+		"another storage":   namesMessage(103, 5, 1, 9, "a"),
+		"backwards":         namesMessage(102, 5, 1, 5, "a"),
+		"no name":           namesMessage(102, 5, 1, 9, "a", "", "b"),
+		"a control char":    namesMessage(102, 5, 1, 9, "a\x01"),
+		"a reserved name":   namesMessage(102, 5, 1, 9, "$ready"),
+		"no head":           {Kind: paxos.KindNames, Value: ""},
+		"no numbers":        {Kind: paxos.KindNames, Value: "66 5 x 9\na"},
+		"too many names":    {Kind: paxos.KindNames, Value: namesPage(102, 5, 1, 9, nil) + paxos.Value(strings.Repeat("\na", pullNames+1))},
+		"more than it says": {Kind: paxos.KindNames, Value: "66 5 1 9 9\na"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pulling(t, "2/66/5")
+			p.tells(2, 9)
+			assert.Empty(t, p.tells(2, 9, m))
+			p.pass(time.Millisecond)
+			assert.Equal(t, "2/66/5", p.state[1].Pulled)
+			assert.Equal(t, []string{"1 -> 2: query 1.1 @a"}, p.tells(2, 9, namesMessage(102, 5, 1, 9, "a")), "the right one is taken")
+			assert.Empty(t, p.tells(2, 9, namesMessage(102, 5, 1, 9, "a", "b")), "once")
+		})
+	}
+}
+
+// Whoever is asked lists what came after, at most a page, and leaves out what the asker told it.
+func TestReplicaIsPulledFrom(t *testing.T) {
+	p := pulling(t, "")
+	for i := range pullNames + 10 {
+		p.tells(3, 0, msg(t, fmt.Sprintf(`decided 9.3 "v" @job/%04d`, i)))
+	}
+	p.tells(2, 0, msg(t, `decided 9.2 "v" @his`))
+	p.pass(time.Second)
+	answer := func(m paxos.Message) string {
+		sent := p.tells(2, 0, m)
+		require.Len(t, sent, 1)
+		return sent[0]
+	}
+	last := pullNames + 11
+	page := answer(pullMessage(0, 0, 1))
+	assert.Contains(t, page, fmt.Sprintf(`1 -> 2: names - "65 0 1 %d\njob/0000\njob/0001\n`, pullNames))
+	assert.Equal(t, pullNames, strings.Count(page, `\n`))
+	page = answer(pullMessage(101, pullNames, 1))
+	assert.Contains(t, page, fmt.Sprintf(`"65 %d 1 %d\njob/1024\n`, pullNames, last))
+	assert.NotContains(t, page, "his")
+	assert.Empty(t, p.tells(2, 0, pullMessage(101, uint64(last), 1)), "there is no more: no answer")
+	assert.Contains(t, answer(pullMessage(101, uint64(last)+1, 1)), `"65 0 1 1024\n`, "more than there ever was: it begins anew")
+	assert.Contains(t, answer(pullMessage(77, 50, 1)), `"65 0 1 1024\n`, "of another storage")
+	for _, bad := range []paxos.Value{"", "1 2", "x 2 1", "1 2 1 4", "65 0 2", paxos.Value(strings.Repeat("1", 200))} {
+		assert.Empty(t, p.tells(2, 0, paxos.Message{Kind: paxos.KindPull, Value: bad}), "%q", bad)
+	}
+}
+
+// An instance that has stopped is not listed, as nothing more is said of it: whoever asked for it would wait for ever. Nor does
+// one that has stopped here keep this server from the rest of a page.
+func TestReplicaStoppedInstanceIsNotPulled(t *testing.T) {
+	p := pulling(t, "")
+	p.tells(3, 0, msg(t, `decided 9.3 "v" @broken`), msg(t, `decided 9.3 "v" @whole`))
+	p.pass(time.Second)
+	p.tells(3, 0, msg(t, `decided 9.3 "w" @broken`))
+	require.Len(t, p.faults, 1)
+	assert.Equal(t, []string{`1 -> 2: names - "65 0 1 2\nwhole"`}, p.tells(2, 0, pullMessage(0, 0, 1)))
+	require.Equal(t, []string{"1 -> 2: query 1.1 @other"}, p.tells(2, 2, namesMessage(102, 0, 1, 2, "broken", "other")))
+	p.tells(2, 2, msg(t, `decided 9.2 "o" @other`))
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/2", p.state[1].Pulled)
+}
+
+// A page ends with its bytes, too.
+func TestReplicaPageBytes(t *testing.T) {
+	p := pulling(t, "")
+	long := strings.Repeat("n", 250)
+	for i := range 400 {
+		p.tells(3, 0, msg(t, fmt.Sprintf(`decided 9.3 "v" @%s%04d`, long, i)))
+	}
+	p.pass(time.Second)
+	sent := p.tells(2, 0, pullMessage(0, 0, 1))
+	require.Len(t, sent, 1)
+	assert.LessOrEqual(t, len(sent[0]), pullBytes+2000)
+	assert.Greater(t, len(sent[0]), pullBytes/2)
+	to := pullBytes / 255
+	assert.Contains(t, sent[0], fmt.Sprintf(`"65 0 1 %d\n`, to))
+	assert.Contains(t, p.tells(2, 0, pullMessage(101, uint64(to), 1))[0], `"65 257 1 400\n`)
+}
+
+// The texts of a pull survive, and nothing else is taken for one.
+func TestPullTexts(t *testing.T) {
+	for _, want := range [][3]uint64{{}, {1, 2, 3}, {math.MaxUint64, math.MaxUint64, math.MaxUint64}} {
+		store, index, boot, ok := parsePullText(pullText(want[0], want[1], want[2]))
+		assert.True(t, ok)
+		assert.Equal(t, want, [3]uint64{store, index, boot})
+	}
+	for _, text := range []string{"1", "2/1", "2/x/", "2/1/1,", ",", "0x2/1/1", "2/1/1/1", "-2/1/1", "2/1/18446744073709551616"} {
+		_, err := parsePulled(text)
+		assert.ErrorContains(t, err, "ServerState.Pulled", "%q", text)
+	}
+	all, err := parsePulled("2/ff/7,3/1/8")
+	require.NoError(t, err)
+	assert.Equal(t, map[paxos.ServerID]pulled{2: {255, 7}, 3: {1, 8}}, all)
+}
+
+func FuzzPullText(f *testing.F) {
+	f.Add("66 5 1 9\na\nb")
+	f.Add("1 2 3")
+	f.Fuzz(func(t *testing.T, text string) {
+		store, from, boot, to, names, ok := parseNames(paxos.Value(text), nil)
+		if ok {
+			for _, name := range names {
+				require.NoError(t, paxos.CheckInstance(name))
+			}
+			require.LessOrEqual(t, len(names), pullNames)
+			s, f, b, e, n, ok := parseNames(namesMessage(store, from, boot, to, names...).Value, nil)
+			require.True(t, ok)
+			require.Equal(t, []any{store, from, boot, to, names}, []any{s, f, b, e, n})
+		}
+		if _, _, _, ok := parsePullText(paxos.Value(text)); ok {
+			require.LessOrEqual(t, len(text), 100)
+		}
+		_, _ = parsePulled(text)
+	})
+}
+
+// Ready waits for what others had decided when they were heard first.
+func TestReplicaReadyCatchesUp(t *testing.T) {
+	p := pulling(t, "")
+	p.ready(1, 1)
+	p.tells(2, 1, paxos.Message{Kind: paxos.KindState, Instance: readyName, Ballot: paxos.Ballot{Round: 1, Server: 1}})
+	assert.Empty(t, p.done, "a quorum has answered, and server 2 knows a decision that is not here")
+	p.tells(2, 1, namesMessage(102, 0, 1, 1, "a"))
+	p.tells(2, 2, msg(t, `decided 9.2 "a" @a`))
+	assert.Contains(t, p.done, CallID(1), "what came later does not matter")
+}
+
+// Whose vote brought about a decision here need not know of it: the page for that server has it, too.
+func TestReplicaTellsVotersWhatTheyChose(t *testing.T) {
+	p := pulling(t, "")
+	p.replicas[1].Read(p.now, 1, "a")
+	p.run()
+	p.tells(3, 0, msg(t, `state 1.1 above 9.2 (9.2 "v") @a`))
+	p.tells(2, 0, msg(t, `state 1.1 above 9.2 (9.2 "v") @a`))
+	require.Equal(t, paxos.Value("v"), p.value(1))
+	p.pass(time.Second)
+	assert.Equal(t, []string{`1 -> 2: names - "65 0 1 1\na"`}, p.tells(2, 0, pullMessage(0, 0, 1)))
+}
+
+// Catching up leaves half of the room for what callers want.
+func TestReplicaCatchUpLeavesRoom(t *testing.T) {
+	p := pulling(t, "")
+	p.limits = paxos.Limits{MaxOpen: 32}
+	p.start(1)
+	p.run()
+	names := make([]string, 100)
+	for i := range names {
+		names[i] = fmt.Sprint("job/", i)
+	}
+	for _, from := range []paxos.ServerID{2, 3} {
+		p.tells(from, 100)
+		p.tells(from, 100, namesMessage(100+uint64(from), 0, 2, 100, names...))
+	}
+	assert.LessOrEqual(t, len(p.replicas[1].table.byName), 16)
+	p.propose(1, 1, "lunch", "burger")
+	assert.NotContains(t, p.done, CallID(1), "it waits for the others, and there is room for it")
+	for i := range names {
+		p.tells(2, 100, msg(t, fmt.Sprintf(`decided 9.2 "v" @job/%d`, i)))
+		p.pass(lazySave)
+		assert.LessOrEqual(t, len(p.replicas[1].table.byName), 16+1)
+	}
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/100,3/67/100", p.state[1].Pulled)
+}
+
+// A decision that is too large for this server, whose Limits.MaxValue is below that of others, does not keep it from the rest.
+func TestReplicaTooLargeDecisionIsPassedOver(t *testing.T) {
+	p := pulling(t, "")
+	p.limits = paxos.Limits{MaxValue: 4}
+	p.start(1)
+	p.run()
+	p.tells(2, 2)
+	require.Len(t, p.tells(2, 2, namesMessage(102, 0, 2, 2, "large", "small")), 2)
+	p.tells(2, 2, msg(t, `decided 9.2 "large" @large`), msg(t, `decided 9.2 "s" @small`))
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/2", p.state[1].Pulled)
+	assert.True(t, p.records[1]["small"].Chosen)
+	assert.Zero(t, p.records[1]["large"])
+	checkTables(t, p.replicas[1])
+}
+
+// The same, where values are so large that few decisions are in memory.
+func TestReplicaPullsBeforeMemoryForgetsLargeValues(t *testing.T) {
+	p := newPumpOf(t, 3)
+	v := paxos.Value(strings.Repeat("x", 1<<19))
+	for i := range 400 {
+		p.propose(1, CallID(i+1), fmt.Sprint("name ", i), v)
+		p.pass(5 * time.Millisecond)
+		for _, pair := range [][2]paxos.ServerID{{1, 2}, {2, 3}, {3, 2}} {
+			from := p.replicas[pair[0]]
+			require.LessOrEqual(t, p.replicas[pair[1]].saves.index, from.byID[pair[1]].pull.cursor+uint64(max(from.table.decided.len, 64)),
+				"server %d has of %d, after %d decisions", pair[0], pair[1], i)
+		}
+	}
+}
+
+// Acceptors that have no reason to talk to each other pull while what the page names is still in memory, and not all that came between
+// two times of Timing.Pull at once: then each name would cost a look at the storage. So it is from the first decisions on, of which nobody
+// had any when all began and asked.
+func TestReplicaPullsBeforeMemoryForgets(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.limits.Cache = 256
+	p.startAll()
+	for i := range 2000 {
+		p.propose(1, CallID(i+1), fmt.Sprint("name ", i), "v")
+		p.pass(50 * time.Microsecond) // all of it takes half of Timing.Phase
+		for _, pair := range [][2]paxos.ServerID{{1, 2}, {2, 3}, {3, 2}} {
+			cursor := p.replicas[pair[0]].byID[pair[1]].pull.cursor
+			require.LessOrEqual(t, p.replicas[pair[1]].saves.index, cursor+uint64(p.limits.Cache), "server %d has of %d, after %d decisions", pair[0], pair[1], i)
+		}
+	}
+	assert.Less(t, p.count(paxos.KindPull)+p.count(paxos.KindNames), 2*6*2000/100, "not at each decision")
+}

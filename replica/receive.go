@@ -1,0 +1,342 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// Receive takes a packet. p.Messages stays the caller's, and is not kept.
+func (r *Replica) Receive(now time.Duration, p paxos.Packet) {
+	r.input(now)
+	if r.stop != nil {
+		return
+	}
+	from, ok := r.check(&p)
+	if !ok {
+		return
+	}
+	for i := range p.Messages {
+		m := &p.Messages[i]
+		inst := r.table.byName[m.Instance]
+		if why := r.invalid(from, m, inst); why != "" {
+			r.counters.Dropped++
+			if r.trace {
+				r.event(paxos.Event{Kind: paxos.EventDrop, Peer: from.id, Packet: p.Seq, Message: *m, Err: errors.New(why)})
+			}
+			r.passOver(from, inst, m)
+			continue
+		}
+		if r.trace {
+			r.event(paxos.Event{Kind: paxos.EventReceive, Peer: from.id, Packet: p.Seq, Message: *m})
+		}
+		r.counters.Received[m.Kind]++
+		r.message(from, m, inst)
+		if r.stop != nil {
+			return
+		}
+	}
+	r.notice(from) // after the messages: they may bring what it would ask for
+}
+
+// invalid says why m can't be a message of the protocol from that peer, and then no role sees it; empty: it can. inst is
+// the instance it is about, if that is in memory.
+func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
+	switch m.Kind {
+	case paxos.KindRefuse, paxos.KindPull, paxos.KindLimits:
+		return ""
+	case paxos.KindNames:
+		if from.position < 0 {
+			return "its sender does not vote"
+		}
+		return ""
+	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
+		if m.Ballot.Server != from.id {
+			return "its ballot is another server's"
+		}
+		if m.Ballot.Round == 0 && (m.Kind != paxos.KindAccept || !paxos.OwnsRound(m.Ballot, m.Instance)) {
+			return "its ballot has round 0"
+		}
+	case paxos.KindPromise, paxos.KindAccepted, paxos.KindNack, paxos.KindState:
+		if from.position < 0 {
+			return "its sender does not vote"
+		}
+		if m.Ballot.Server != r.id {
+			return "it answers another server's ballot"
+		}
+	case paxos.KindChosen, paxos.KindDecided:
+		if m.Ballot.IsZero() {
+			return "it has no ballot"
+		}
+	default:
+		return "its kind is not known"
+	}
+	switch {
+	case m.Instance == readyName && m.Kind != paxos.KindQuery && m.Kind != paxos.KindState:
+		return "nothing is decided in that instance"
+	case max(m.Ballot.Round, m.Promised.Round, m.Accepted.Round) > paxos.MaxRound:
+		return "a round is above MaxRound"
+	case len(m.Value) > r.limits.MaxValue:
+		return "its value is too large"
+	case inst == nil && paxos.CheckName(m.Instance) != nil:
+		return "its instance has no valid name"
+	}
+	return ""
+}
+
+// passOver is called with a message that is not taken, about inst or about none in memory. A decision that is too large for this
+// server would otherwise keep it for ever from all that comes after it on a page. Who asks for a vote for what is too large is told so.
+func (r *Replica) passOver(from *peer, inst *instance, m *paxos.Message) {
+	if len(m.Value) > r.limits.MaxValue && (m.Kind == paxos.KindPrepare || m.Kind == paxos.KindAccept) {
+		r.tellLimits(from, r.timing.Phase) // it waits for an answer
+	}
+	if inst != nil && m.Kind == paxos.KindDecided && len(m.Value) > r.limits.MaxValue {
+		r.fetched(inst)
+		r.endUnlearned(inst, len(m.Value))
+		r.settle(inst)
+	}
+}
+
+// message takes one valid message about inst; nil: that is not in memory.
+func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
+	switch m.Kind {
+	case paxos.KindRefuse:
+		r.refusedBy(from, m)
+		return
+	case paxos.KindPull:
+		r.pulledBy(from, m)
+		return
+	case paxos.KindLimits:
+		r.limitsOf(from, m)
+		return
+	case paxos.KindNames:
+		r.names(from, m)
+		return
+	case paxos.KindPromise, paxos.KindAccepted, paxos.KindNack, paxos.KindState:
+		// Answers matter only to who asked, and who asked has the instance in memory.
+		switch {
+		case inst == nil:
+			r.answeredMemo(from, m)
+			return
+		case inst.loading:
+			return
+		case !inst.chosen:
+			r.answer(inst, from.position, from, *m)
+		case inst.due(from.position, m):
+			r.tellChosen(from, inst.name, inst.save.Accepted)
+		}
+	default:
+		if inst == nil {
+			if known := r.table.decided.find(m.Instance); known != nil {
+				r.deliverMemo(known, from, m)
+				return
+			}
+		}
+		if r.saves.full(inst, m) {
+			r.counters.Dropped++ // it is sent again
+			return
+		}
+		if inst == nil {
+			if inst = r.openForWork(m.Instance); inst != nil {
+				// Who asks has begun nothing. This server was done with it, or it would be in memory, or its silence would go on;
+				// to watch it anew, and ask the others, would have them ask again.
+				inst.alone = m.Kind == paxos.KindQuery && inst.alarms[alarmWatch] == 0
+			}
+		}
+		if inst == nil {
+			r.counters.Dropped++
+			return
+		}
+		if inst.loading {
+			if len(inst.arrivals) < maxArrivals {
+				inst.arrivals = append(inst.arrivals, arrival{teller{from, from.boot}, *m})
+				r.saves.arrived += len(m.Value)
+			} else {
+				r.counters.Dropped++
+			}
+			return
+		}
+		r.deliver(inst, from, *m)
+	}
+	r.settle(inst)
+}
+
+// deliver gives a Prepare, Accept, Query, Chosen or Decided to its instance, which is loaded.
+func (r *Replica) deliver(inst *instance, from *peer, m paxos.Message) {
+	switch {
+	case inst.stopped != nil:
+	case inst.chosen:
+		r.deliverDecided(inst, from, m)
+	case m.Kind == paxos.KindDecided:
+		r.decidedBy(inst, from, m)
+	case m.Kind == paxos.KindChosen:
+		r.deliverChosen(inst, from, m)
+	case r.position < 0: // no vote here
+	case m.Kind == paxos.KindQuery:
+		r.tell(inst, from, m)
+	default:
+		if m.Kind == paxos.KindPrepare {
+			r.keepHint(inst, m.Ballot, m.Value)
+		}
+		r.step(inst, from, m)
+	}
+}
+
+// decidedBy learns a decision from another server. If the own ballot ran, those who promised to it, now or later, are told,
+// too: they do not know, and have let a new silence begin, as somebody was at work.
+func (r *Replica) decidedBy(inst *instance, from *peer, m paxos.Message) {
+	promised := inst.attempt.promised()
+	if inst.attempt.running() {
+		inst.overtaken = inst.attempt.Ballot()
+	}
+	r.decide(inst, from, m.Ballot, m.Value)
+	for i := range r.peers {
+		if to := &r.peers[i]; inst.chosen && to.position >= 0 && promised.Has(to.position) {
+			r.tellChosen(to, inst.name, inst.save.Accepted)
+		}
+	}
+}
+
+// deliverDecided answers whoever still asks in a decided instance.
+func (r *Replica) deliverDecided(inst *instance, from *peer, m paxos.Message) {
+	if m.Kind == paxos.KindDecided && m.Value != inst.save.Value {
+		r.fault(inst, from, &paxos.SafetyError{Instance: inst.name, Ballot: m.Ballot, Values: [2]paxos.Value{inst.save.Value, m.Value},
+			Reason: "two values were decided"})
+		return
+	}
+	r.answerDecided(inst.decision(), from, m.Kind)
+}
+
+// deliverChosen learns from "what you accepted in this ballot, or above, is chosen". A vote in a higher ballot is for the
+// same value. Who has no such vote asks for the value.
+func (r *Replica) deliverChosen(inst *instance, from *peer, m paxos.Message) {
+	if a := inst.save.Acceptor; !a.Accepted.IsZero() && !a.Accepted.Less(m.Ballot) {
+		r.decide(inst, from, m.Ballot, a.Value)
+		return
+	}
+	inst.informant = from
+	r.proceed(inst)
+}
+
+// deliverMemo gives a Prepare, Accept, Query, Chosen or Decided to an instance of which there is but a memo.
+func (r *Replica) deliverMemo(known *memo, from *peer, m *paxos.Message) {
+	if m.Kind == paxos.KindDecided && m.Value != known.Value {
+		inst := r.reopen(known)
+		r.deliverDecided(inst, from, *m) // which stops it
+		r.settle(inst)
+		return
+	}
+	r.answerDecided(known.decision(), from, m.Kind)
+}
+
+// answeredMemo takes an answer about an instance that is not in memory, or of which there is but a memo.
+func (r *Replica) answeredMemo(from *peer, m *paxos.Message) {
+	t := &r.table.decided
+	if t.late == 0 {
+		return
+	}
+	known := t.find(m.Instance)
+	if known == nil || known.untold == (untold{}) || !known.due(from.position, m) {
+		return
+	}
+	if known.untold == (untold{}) {
+		t.late--
+	}
+	r.tellChosen(from, known.name, known.Accepted)
+}
+
+// limitsOf takes a Limits.
+func (r *Replica) limitsOf(from *peer, m *paxos.Message) {
+	t, ok := parseTakes(m.Value)
+	if !ok {
+		r.counters.Dropped++
+		return
+	}
+	if t == from.takes {
+		return
+	}
+	from.takes = t
+	r.noteLimits(from)
+	r.exchangeLimits(from, false)
+	r.endTooLarge()
+}
+
+// refusedBy takes a Refuse. Only the process whose Boot and Nonce it names has to stop: a late one may be about an
+// earlier life.
+func (r *Replica) refusedBy(from *peer, m *paxos.Message) {
+	words := string(m.Value)
+	r.refusing(from, refusesUs+clip(words))
+	why, ok := r.meantHere(words)
+	if !ok {
+		return
+	}
+	r.stop = fmt.Errorf("paxos: server %d is refused by server %d: %s", r.id, from.id, clip(why))
+	r.Abort(r.now, r.stop)
+}
+
+// storesSaved is called when a Save is done: what was held of those whose Stores it held is taken, in order.
+func (r *Replica) storesSaved() {
+	if r.strange.peers == 0 {
+		return
+	}
+	for i := range r.peers {
+		p := &r.peers[i]
+		if p.storing == 0 || p.storing > r.saves.ended {
+			continue
+		}
+		p.storing = 0
+		r.strange.peers--
+		held := p.held
+		p.held = nil
+		for j := range held {
+			r.strange.bytes -= sizeOfPacket(&held[j])
+			r.Receive(r.now, held[j])
+		}
+	}
+}
+
+// Loaded answers one name of Output.Load with the Record that Storage.Load returned for it. It reports whether that name was asked for,
+// and not answered yet; if not, the Record is not looked at.
+func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) bool {
+	r.input(now)
+	inst := r.table.byName[instance]
+	if inst == nil || !inst.loading {
+		return false
+	}
+	if r.stop != nil {
+		return true
+	}
+	inst.loading = false
+	inst.save = save{Acceptor: rec.Acceptor}
+	inst.saw(rec.Acceptor.Promised)
+	inst.alone = inst.alone && rec.Acceptor.Accepted.IsZero()
+	if rec.Chosen {
+		inst.chosen, inst.index = true, rec.Index
+		r.table.open--
+		r.endDecided(inst)
+	}
+	arrivals := inst.arrivals
+	inst.arrivals = nil
+	for _, a := range arrivals {
+		r.saves.arrived -= len(a.m.Value)
+		if a.boot != a.peer.boot {
+			r.counters.Dropped++ // its sender has started anew since, and may have forgotten what it said
+			continue
+		}
+		r.deliver(inst, a.peer, a.m)
+	}
+	clear(arrivals)
+	inst.arrivals = arrivals[:0]
+	if inst.fetching != 0 && !inst.chosen {
+		r.fetchLoaded(inst)
+	}
+	r.proceed(inst)
+	if inst.overdue {
+		inst.overdue = false
+		r.takeOver(inst)
+	}
+	r.settle(inst)
+	return true
+}

@@ -1,0 +1,296 @@
+package replica
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// NewReplica returns the Replica of a server that starts now. It fails if the configuration is wrong, with an error that
+// names the field, or if the storage's state belongs to another server, cluster or member list than c.Members.
+func New(now time.Duration, c Config) (*Replica, error) {
+	c.Limits, c.Timing = c.Limits.WithDefaults(), c.Timing.WithDefaults()
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("paxos: %w", err)
+	}
+	return newReplica(now, c), nil
+}
+
+// newReplica is NewReplica of a configuration that was checked, with its defaults filled in.
+func newReplica(now time.Duration, c Config) *Replica {
+	r := &Replica{
+		id: c.State.ID, members: c.Members.Clone(), position: c.Members.Position(c.State.ID), nonce: c.Nonce,
+		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), trace: c.Trace,
+		now: now, indexSaid: c.State.Last, byID: map[paxos.ServerID]*peer{}, calls: map[CallID]calling{}, rtt: c.Timing.Phase / 10,
+	}
+	r.quorum, r.print = r.members.Quorum, r.members.Fingerprint()
+	r.leastValue, r.unusual = r.limits.MaxValue, takesOf(r.limits) != takesOf(paxos.Limits{}.WithDefaults())
+	r.addPeers()
+	r.table.init()
+	r.table.recents.room = uint64(r.limits.Cache)
+	r.begin(c.State)
+	r.backlog = c.Open
+	r.openBacklog()
+	return r
+}
+
+// begin raises Boot and reserves the first block: the first Save, before which nothing leaves.
+func (r *Replica) begin(s paxos.ServerState) {
+	r.rounds.floor = s.Rounds
+	r.saves.index = s.Last
+	s.Boot++
+	s.Rounds = min(s.Rounds+roundBlock, paxos.MaxRound)
+	r.meet(&s)
+	r.saves.state, r.saves.stateChanged, r.saves.urgent = s, true, true
+	r.pullFrom(s)
+}
+
+// Tick does what is due: see Next.
+func (r *Replica) Tick(now time.Duration) {
+	r.input(now)
+	if r.stop != nil {
+		return
+	}
+	r.saves.hurry(now)
+	r.pullsDue(now)
+	r.watchDue(now)
+	for {
+		switch t := r.timers.due(now); {
+		case t == nil:
+			return
+		case t.evicted != nil:
+			r.silent(t.evicted)
+		default:
+			r.due(t.inst)
+			r.settle(t.inst)
+		}
+	}
+}
+
+// due is called when an alarm of inst is due.
+func (r *Replica) due(inst *instance) {
+	for which, at := range inst.alarms {
+		if at == 0 || at > r.now || inst.alarms[which] != at {
+			continue // the last: what another alarm brought about has changed it
+		}
+		r.timers.stop(inst, alarm(which))
+		switch alarm(which) {
+		case alarmAttempt:
+			r.attemptDue(inst)
+		case alarmAsk:
+			r.askDue(inst)
+		case alarmWatch:
+			r.takeOver(inst)
+		}
+	}
+}
+
+// Next returns when Tick is due; ok is false when nothing is.
+func (r *Replica) Next() (at time.Duration, ok bool) {
+	if r.stop != nil {
+		return 0, false
+	}
+	at, ok = r.timers.next()
+	if r.pulls.at != 0 && (!ok || r.pulls.at < at) {
+		at, ok = r.pulls.at, true
+	}
+	if w := r.quorums.at; w != 0 && (!ok || w < at) {
+		at, ok = w, true
+	}
+	if lazy, set := r.saves.hurryAt(); set && (!ok || lazy < at) {
+		return lazy, true
+	}
+	return at, ok
+}
+
+// Take fills out, reusing its slices, and reports whether there is anything to do. The host calls it after inputs until
+// it returns false.
+func (r *Replica) Take(out *Output) bool {
+	clear(out.Done) // what is not written over would keep its values alive
+	clear(out.Events)
+	out.Send, out.Load, out.List, out.Done = out.Send[:0], out.Load[:0], out.List[:0], out.Done[:0]
+	out.Faults, out.Events = out.Faults[:0], out.Events[:0]
+	out.Save, out.Stop = nil, r.stop
+	if r.stop == nil {
+		if r.flight.freed {
+			r.takeOff()
+		}
+		if r.pulls.more && r.roomToFetch() {
+			r.fetchMore()
+		}
+		if len(r.backlog) > 0 && r.unfinished() <= r.mostUnfinished()/2 {
+			r.openBacklog()
+		}
+		out.Save = r.beginSave()
+	}
+	out.Index = r.saves.index
+	some := out.Save != nil
+	out.Done = append(out.Done, r.done...) // before the first Save all are errors
+	clear(r.done)
+	r.done = r.done[:0]
+	if r.saves.booted || r.stop != nil {
+		out.Load = append(out.Load, r.loads...)
+		clear(r.loads)
+		out.List = append(out.List, r.pulls.lists...)
+		r.loads, r.pulls.lists = r.loads[:0], r.pulls.lists[:0]
+		if r.stop == nil {
+			r.takePackets(out)
+		}
+	}
+	some = some || len(out.Load)+len(out.List)+len(out.Done)+len(out.Send) > 0
+	if len(r.faults)+len(r.events) > 0 {
+		out.Faults, out.Events = append(out.Faults, r.faults...), append(out.Events, r.events...)
+		clear(r.events)
+		r.faults, r.events = r.faults[:0], r.events[:0]
+		some = true
+	}
+	if r.indexSaid != r.saves.index {
+		some, r.indexSaid = true, r.saves.index
+	}
+	if r.stop != nil && !r.stopSaid {
+		some, r.stopSaid = true, true
+	}
+	return some
+}
+
+// Saved says that the Save that is out is durable. If it failed instead, the host drops the Replica: the storage is dead.
+// Saved panics if no Save is out.
+func (r *Replica) Saved(now time.Duration) {
+	r.input(now)
+	s := &r.saves
+	if s.begun == s.ended {
+		panic("paxos: Saved without a Save")
+	}
+	s.ended++
+	s.kept = s.taken
+	clear(s.batch.Records) // what the next one does not write over would keep its values alive
+	s.batch.Records = s.batch.Records[:0]
+	if r.stop != nil {
+		return
+	}
+	r.event(paxos.Event{Kind: paxos.EventSaved, Save: s.ended})
+	for _, inst := range s.running {
+		inst.save = inst.save.end()
+	}
+	// The lists are taken off first: what is released can change instances and hold new replies.
+	replies, instances := s.waitRun, s.running
+	s.waitRun, s.running = nil, nil
+	if s.batch.Server != nil {
+		if !s.booted {
+			s.booted = true
+			r.beginWatch()
+		}
+		s.index = s.stateSaved.Last
+		if r.rounds.usable < s.stateSaved.Rounds {
+			r.reserved(s.stateSaved)
+		}
+	}
+	r.storePulled()
+	r.decidedMany()
+	for _, h := range replies {
+		r.release(h)
+	}
+	for _, inst := range instances {
+		if inst.saving = false; !inst.gathered {
+			s.unsaved -= inst.unsaved
+			inst.unsaved = 0
+		}
+		r.settle(inst)
+	}
+	clear(replies)
+	clear(instances)
+	s.waitRun, s.running = replies[:0], instances[:0]
+	r.storesSaved()
+}
+
+// Status returns how the server is now.
+func (r *Replica) Status(now time.Duration) paxos.Status {
+	r.input(now)
+	s := paxos.Status{ID: r.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Members: r.members.String(), Calls: len(r.calls),
+		Open: r.table.open + len(r.table.evicted), Index: r.saves.index, Counters: r.counters, Broken: slices.Clone(r.broken), Err: r.stop}
+	s.StorageWait = r.SaveWait(now)
+	s.NoQuorum = r.NoQuorum(now)
+	s.Instances = r.oldest(1000)
+	s.Peers = r.Peers(now)
+	return s
+}
+
+// Boot returns which start of this server this is: ServerState.Boot, from the first Output on.
+func (r *Replica) Boot() uint64 { return r.saves.state.Boot }
+
+// Changes counts what an operator is to be told of: each loss of the quorum and its end, and each change of PeerStatus.Refused and
+// PeerStatus.Limits. A host that sees it rise looks at NoQuorum and Peers.
+func (r *Replica) Changes() uint64 { return r.refusals + r.quorums.changes }
+
+// NoQuorum returns Status.NoQuorum.
+func (r *Replica) NoQuorum(now time.Duration) time.Duration {
+	if !r.quorums.lost {
+		return 0
+	}
+	return max(max(now, r.now)-r.quorums.since, 1)
+}
+
+// Peers returns Status.Peers.
+func (r *Replica) Peers(now time.Duration) (all []paxos.PeerStatus) {
+	for i := range r.peers {
+		p := &r.peers[i]
+		heard := time.Duration(-1)
+		if p.heard {
+			heard = max(now, r.now) - p.heardAt
+		}
+		all = append(all, paxos.PeerStatus{ID: p.id, Votes: p.position >= 0, Heard: heard, Store: p.store, Boot: p.boot,
+			Index: p.index, Refused: p.refused, Dropped: p.dropped, Limits: p.limits})
+	}
+	return all
+}
+
+// oldest lists what is open, and known to be: the oldest first, at most so many.
+func (r *Replica) oldest(most int) []paxos.OpenInstance {
+	l := openList{most: most}
+	for _, inst := range r.table.byName {
+		if inst.chosen || inst.loading || inst.name == readyName {
+			continue
+		}
+		b := inst.save.Promised
+		if b.Less(inst.attempt.Ballot()) {
+			b = inst.attempt.Ballot()
+		}
+		l.add(paxos.OpenInstance{Instance: inst.name, Age: r.now - inst.since, Ballot: b, Calls: inst.calls.len(), Alone: inst.alone})
+	}
+	for _, e := range r.table.evicted {
+		l.add(paxos.OpenInstance{Instance: e.name, Age: r.now - e.since, Ballot: e.promised})
+	}
+	l.trim()
+	return slices.Clip(l.all)
+}
+
+// An openList keeps the oldest of what is added to it, and few beside them: there may be a million, and all else waits for a Status.
+type openList struct {
+	all  []paxos.OpenInstance
+	most int
+	full bool // all begins with so many, the oldest first: who is younger than the last of them is none of the oldest
+}
+
+func (l *openList) add(o paxos.OpenInstance) {
+	if l.full && olderFirst(o, l.all[l.most-1]) > 0 {
+		return
+	}
+	if l.all = append(l.all, o); len(l.all) >= 2*l.most {
+		l.trim()
+	}
+}
+
+// trim puts what there is in order, and forgets what is more than so many.
+func (l *openList) trim() {
+	slices.SortFunc(l.all, olderFirst)
+	l.all = l.all[:min(len(l.all), l.most)]
+	l.full = len(l.all) == l.most
+}
+
+func olderFirst(a, b paxos.OpenInstance) int {
+	return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))
+}

@@ -1,0 +1,50 @@
+package replica
+
+import "github.com/singledecree/paxos"
+
+// ballot returns a ballot that no attempt used before, above every one seen in inst. If ok is false there is no usable
+// round now: more are being reserved, and the instance goes on when they are; or there is none left at all, and its
+// calls have ended with ErrRounds.
+func (r *Replica) ballot(inst *instance) (b paxos.Ballot, ok bool) {
+	next := max(r.rounds.last, r.rounds.floor, inst.seen) + 1
+	if next > paxos.MaxRound {
+		return paxos.Ballot{}, false
+	}
+	if next > r.rounds.usable {
+		r.reserve(next)
+		r.saves.urgent = true
+		if !inst.wantsRound {
+			inst.wantsRound = true
+			r.rounds.waiting = append(r.rounds.waiting, inst)
+		}
+		return paxos.Ballot{}, false
+	}
+	r.rounds.last = next
+	if r.rounds.usable-next < roundBlock/2 {
+		r.reserve(next) // ahead, with whatever Save comes next
+	}
+	return paxos.Ballot{Round: next, Server: r.id}, true
+}
+
+// reserve has the next Save hold a block of rounds from next on, unless it or an earlier one does already.
+func (r *Replica) reserve(next uint64) {
+	next += uint64(len(r.rounds.waiting))
+	if r.saves.state.Rounds < min(next+roundBlock/2, paxos.MaxRound) {
+		r.saves.state.Rounds = min(next+roundBlock, paxos.MaxRound)
+		r.saves.stateChanged = true
+	}
+}
+
+// ownsRound reports whether inst is this server's own, and it may use round 0 of it now. Each condition is one without
+// which that round could get two values:
+//
+//   - It is an acceptor: its own vote is what remembers that the round was used, in this life and after it.
+//   - Its acceptor has promised and accepted nothing. Before, its record was loaded: proceed does nothing until it is.
+//   - A minted name is of this very start. In an earlier one the round may have been used and the vote not been saved.
+func (r *Replica) ownsRound(inst *instance) (o paxos.Owner, ok bool) {
+	if r.position < 0 || inst.save.Acceptor != (paxos.Acceptor{}) {
+		return paxos.Owner{}, false
+	}
+	o, ok = paxos.OwnerOf(inst.name)
+	return o, ok && o.Server == r.id && (o.Boot == 0 || o.Boot == r.saves.state.Boot)
+}

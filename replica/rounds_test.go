@@ -1,0 +1,252 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// DESIGN 3: the first Output is the Save that raises Boot and Rounds, and nothing else leaves before its Saved.
+func TestReplicaNothingLeavesBeforeTheFirstSave(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged = true
+	*p.state[1] = paxos.ServerState{Cluster: "pump", ID: 1, Store: 9, Members: p.members.Voters(), Boot: 4, Rounds: 70, Last: 3, Peers: "2/66"}
+	p.records[1]["old"] = paxos.Record{Instance: "old", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 3, Server: 2}}}
+	p.hold = func(paxos.ServerID) bool { return true }
+	p.start(1)
+	r := p.replicas[1]
+	r.Propose(p.now, 1, "lunch", "burger")
+	r.Propose(p.now, 2, "", "no name")
+	r.Wait(p.now, 3, "dinner")
+	r.Ready(p.now, 4)
+	r.Cancel(p.now, 3)
+	r.Receive(p.now, p.packet(2, 1, msg(t, "prepare 9.2 @old"), msg(t, "query 10.2 @old")))
+	r.Receive(p.now, paxos.Packet{From: 2, To: 1, Members: 7}) // is answered with Refuse
+	var out Output
+	require.True(t, r.Take(&out))
+	want := *p.state[1]
+	want.Boot, want.Rounds = 5, 70+roundBlock
+	assert.Equal(t, Output{Save: &paxos.Batch{Server: &want, Records: out.Save.Records}, Send: out.Send, Load: out.Load, Done: out.Done,
+		Faults: out.Faults, Events: out.Events, Index: 3}, out)
+	assert.Empty(t, out.Save.Records)
+	assert.Empty(t, out.Load)
+	assert.Empty(t, out.Send)
+	require.Len(t, out.Done, 2, "the call with a bad name and the cancelled one have ended, and wait for no disk")
+	assert.ErrorIs(t, out.Done[0].Err, paxos.ErrName)
+	assert.ErrorIs(t, out.Done[1].Err, context.Canceled)
+	require.False(t, r.Take(&out), "while the Save runs")
+	p.now += time.Hour
+	r.Tick(p.now)
+	require.False(t, r.Take(&out))
+	p.held[1] = &paxos.Batch{Server: &want}
+	p.endSave(1)
+	p.hold = nil
+	p.run()
+	assert.Contains(t, p.sent, `1 -> 2: prepare 71.1 "burger" @lunch`)
+	assert.Contains(t, p.sent, `1 -> 2: promise 9.2 @old`)
+}
+
+// "Different proposers choose their numbers from disjoint sets of numbers, so two different proposers never issue a proposal
+// with the same number. Each proposer remembers (in stable storage) the highest-numbered proposal it has tried to issue, and
+// begins phase 1 with a higher proposal number than any it has already used." (Paxos Made Simple, 2.5)
+//
+// P5: propose v in ballot b, one Accept leaves, crash, restart, propose w: another ballot, or b would have two values.
+func TestPaper25ProposerNeverReusesANumber(t *testing.T) {
+	p := newPumpOf(t, 3)
+	p.lose = func(_ paxos.Packet, m paxos.Message) bool { return m.Kind == paxos.KindAccepted }
+	p.propose(1, 1, "lunch", "burger")
+	require.Contains(t, p.sent, `1 -> 2: accept 1.1 "burger" @lunch`)
+	p.crash(1)
+	p.records[1], p.records[2], p.records[3] = map[string]paxos.Record{}, map[string]paxos.Record{}, map[string]paxos.Record{}
+	// Even if nobody else remembered anything, the server itself does.
+	p.start(1)
+	p.run()
+	n := len(p.sent)
+	p.propose(1, 2, "lunch", "pizza")
+	require.NotEmpty(t, p.sent[n:])
+	for _, line := range p.sent[n:] {
+		assert.NotContains(t, line, " 1.1")
+	}
+	assert.Contains(t, p.sent, fmt.Sprintf(`1 -> 2: prepare %d.1 "pizza" @lunch`, roundBlock+1))
+}
+
+// DESIGN 4.1: over attempts, instances and restarts.
+func TestReplicaRoundsRise(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged = true
+	last, id := uint64(0), CallID(0)
+	prepared := func(instance string) uint64 {
+		id++
+		sent := p.during(func() { p.propose(1, id, instance, "v") })
+		require.NotEmpty(t, sent)
+		var round uint64
+		_, err := fmt.Sscanf(sent[0], "1 -> 2: prepare %d.1", &round)
+		require.NoError(t, err, sent[0])
+		require.Greater(t, round, last)
+		last = round
+		return round
+	}
+	for life := range 5 {
+		p.start(1)
+		p.run()
+		for i := range 3 {
+			prepared(fmt.Sprintf("a/%d/%d", life, i))
+		}
+		p.hear(1, 2, msg(t, fmt.Sprintf("prepare %d.2 @a", last+100))) // seen in this instance only
+		seen := last + 100
+		assert.Equal(t, seen+1, prepared("a"))
+		assert.Equal(t, seen+2, prepared(fmt.Sprint("b", life)), "the next one in any instance")
+		p.hold = func(paxos.ServerID) bool { return life == 1 } // the first Save of one life is lost with it
+		p.crash(1)
+		p.start(1)
+		p.run()
+		p.hold = nil
+		p.crash(1)
+	}
+	assert.GreaterOrEqual(t, p.state[1].Rounds, last)
+}
+
+// DESIGN 4.1: a round above the saved Rounds is not used before the Batch that raises it is saved.
+func TestReplicaRoundIsNotUsedBeforeItIsReserved(t *testing.T) {
+	t.Run("a block is used up", func(t *testing.T) {
+		p := newSolo(t, 3)
+		p.hold = func(paxos.ServerID) bool { return true }
+		p.propose(1, 1, "first", "v") // a Save runs, that holds no reservation
+		require.NotNil(t, p.held[1])
+		require.Nil(t, p.held[1].Server)
+		for id := CallID(2); id <= roundBlock+2; id++ {
+			p.replicas[1].Propose(p.now, id, fmt.Sprint("job/", id), "v")
+		}
+		p.run()
+		assert.Contains(t, p.sent, fmt.Sprintf(`1 -> 2: prepare %d.1 "v" @job/%d`, roundBlock, roundBlock))
+		assert.Len(t, p.sent, 2*roundBlock, "two calls wait")
+		assert.Empty(t, p.during(func() { p.endSave(1); p.run() }), "that Save held no reservation")
+		require.NotNil(t, p.held[1].Server)
+		assert.Len(t, p.during(func() { p.endSave(1); p.run() }), 2*2)
+		assert.Contains(t, p.sent, fmt.Sprintf(`1 -> 3: prepare %d.1 "v" @job/%d`, roundBlock+2, roundBlock+2))
+	})
+	t.Run("a jump", func(t *testing.T) {
+		p := newSolo(t, 3)
+		p.hear(1, 2, msg(t, "prepare 1000000.2 @lunch"))
+		p.hold = func(paxos.ServerID) bool { return true }
+		assert.Empty(t, p.during(func() { p.propose(1, 1, "lunch", "v") }))
+		assert.Empty(t, p.during(func() { p.propose(1, 2, "lunch", "w"); p.pass(time.Hour) }))
+		sent := p.during(func() { p.endSave(1); p.run() })
+		assert.Equal(t, []string{`1 -> 2: prepare 1000001.1 "v" @lunch`, `1 -> 3: prepare 1000001.1 "v" @lunch`}, sent)
+	})
+	t.Run("the jump goes on while the Save runs", func(t *testing.T) {
+		p := newSolo(t, 3)
+		p.hear(1, 2, msg(t, "prepare 1000000.2 @lunch"))
+		p.hold = func(paxos.ServerID) bool { return true }
+		p.propose(1, 1, "lunch", "v")
+		p.hear(1, 2, msg(t, "prepare 2000000.2 @lunch"))
+		sent := p.during(func() { p.endSave(1); p.run() })
+		assert.Empty(t, sent, "1000001 would be below what it has seen since")
+		sent = p.during(func() { p.endSave(1); p.run() })
+		assert.Contains(t, sent, `1 -> 2: prepare 2000001.1 "v" @lunch`)
+	})
+}
+
+// DESIGN 4.1, PITFALLS P5: Rounds as stored before this start were perhaps all used.
+func TestReplicaStoredRoundsAreHonoured(t *testing.T) {
+	for _, stored := range []uint64{0, 1, 70, 1 << 40} {
+		p := newPump(t, membersOf(3))
+		p.state[1].Rounds = stored
+		p.start(1)
+		p.run()
+		p.propose(1, 1, "lunch", "v")
+		assert.Equal(t, []string{fmt.Sprintf(`1 -> 2: prepare %d.1 "v" @lunch`, stored+1),
+			fmt.Sprintf(`1 -> 3: prepare %d.1 "v" @lunch`, stored+1)}, p.sent)
+	}
+}
+
+// DESIGN 4.1: past MaxRound: ErrRounds. The server votes and tells decisions all the same.
+func TestReplicaErrRounds(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before func(p *pump)
+	}{
+		{"stored", func(p *pump) { p.state[1].Rounds = paxos.MaxRound; p.start(1); p.run() }},
+		{"seen in a prepare", func(p *pump) {
+			p.start(1)
+			p.run()
+			p.hear(1, 2, paxos.Message{Kind: paxos.KindPrepare, Instance: "lunch", Ballot: paxos.Ballot{Round: paxos.MaxRound, Server: 2}})
+		}},
+		{"used", func(p *pump) {
+			p.state[1].Rounds = paxos.MaxRound - 1
+			p.start(1)
+			p.run()
+			p.propose(1, 9, "lunch", "v")
+			p.hear(1, 3, paxos.Message{Kind: paxos.KindNack, Instance: "lunch", Ballot: paxos.Ballot{Round: paxos.MaxRound, Server: 1}, Promised: paxos.Ballot{Round: paxos.MaxRound, Server: 3}})
+			p.hear(1, 2, paxos.Message{Kind: paxos.KindNack, Instance: "lunch", Ballot: paxos.Ballot{Round: paxos.MaxRound, Server: 1}, Promised: paxos.Ballot{Round: paxos.MaxRound, Server: 2}})
+			p.pass(time.Minute)
+			assert.ErrorIs(p.t, p.failed(9), paxos.ErrRounds)
+			assert.True(p.t, p.failed(9).Unknown())
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPump(t, membersOf(3))
+			p.forged = true
+			tt.before(p)
+			n := len(p.sent)
+			p.propose(1, 1, "lunch", "w")
+			p.replicas[1].Wait(p.now, 2, "lunch")
+			p.pass(time.Hour)
+			assert.ErrorIs(t, p.failed(1), paxos.ErrRounds)
+			assert.False(t, p.failed(1).Unknown())
+			assert.ErrorIs(t, p.failed(2), paxos.ErrRounds)
+			assert.Empty(t, p.sent[n:])
+			assert.Equal(t, []string{"1 -> 2: promise 1.2 @dinner"}, p.hear(1, 2, msg(t, "prepare 1.2 @dinner")))
+			p.hear(1, 2, msg(t, `decided 1.2 "v" @dinner`))
+			assert.Equal(t, []string{`1 -> 3: decided 1.2 "v" @dinner`}, p.hear(1, 3, msg(t, "prepare 1.3 @dinner")))
+			assert.LessOrEqual(t, p.state[1].Rounds, uint64(paxos.MaxRound))
+		})
+	}
+}
+
+// P6: a ballot never goes backwards at run time, whatever a refusal names, and whenever it comes.
+func TestReplicaLateNackNeverLowersTheNextRound(t *testing.T) {
+	p := newSolo(t, 3)
+	p.propose(1, 1, "lunch", "v")
+	refuse := func(ballot, above string) {
+		p.hear(1, 2, msg(t, "nack "+ballot+" above "+above+" @lunch"))
+		p.hear(1, 3, msg(t, "nack "+ballot+" above "+above+" @lunch"))
+	}
+	refuse("1.1", "50.2")
+	refuse("1.1", "2.3") // late, before the next attempt
+	p.pass(time.Minute)
+	require.Contains(t, p.sent, `1 -> 2: prepare 51.1 "v" @lunch`)
+	refuse("1.1", "2.3")  // late
+	refuse("51.1", "3.2") // forged, or confused: below what it refuses
+	p.pass(time.Minute)
+	require.Contains(t, p.sent, `1 -> 2: prepare 52.1 "v" @lunch`)
+	refuse("52.1", "1.3")
+	p.pass(time.Minute)
+	require.Contains(t, p.sent, `1 -> 2: prepare 53.1 "v" @lunch`)
+	// Nobody is reachable for long: the ballot stays, and is sent again.
+	p.pass(time.Hour)
+	for _, line := range p.sent {
+		assert.NotContains(t, line, "prepare 54.1")
+	}
+}
+
+// DESIGN 4.1: servers that do not vote reserve, too.
+func TestReplicaLearnerReservesRounds(t *testing.T) {
+	m := membersOf(3)
+	m.Learners = []paxos.ServerID{7}
+	p := newPump(t, m)
+	p.startAll()
+	p.propose(7, 1, "lunch", "v")
+	assert.Equal(t, paxos.Value("v"), p.value(1))
+	assert.Equal(t, uint64(roundBlock), p.state[7].Rounds)
+	p.crash(7)
+	p.start(7)
+	p.run()
+	sent := p.during(func() { p.propose(7, 2, "dinner", "w") })
+	assert.Equal(t, fmt.Sprintf(`7 -> 1: prepare %d.7 "w" @dinner`, roundBlock+1), sent[0])
+}

@@ -1,0 +1,138 @@
+package replica
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// watches reports whether this server has to see to it that inst is finished: it votes, it has promised or accepted there,
+// and it does not know what was chosen.
+func (r *Replica) watches(inst *instance) bool {
+	return r.position >= 0 && !inst.loading && !inst.chosen && inst.stopped == nil && !inst.save.Promised.IsZero()
+}
+
+// watch begins a silence: if no new ballot comes before it ends, this server takes over. It doubles with each ballot of
+// the instance, to a cap; otherwise takeovers would pre-empt each other for ever where a ballot takes longer than the first.
+// The servers come one after the other, the one after the last ballot's server first, so that the first that lives finishes
+// alone: that is the election (S12).
+func (r *Replica) watch(inst *instance) {
+	silence := min(r.timing.Silence<<max(inst.ballots-1, 0), max(r.timing.Silence, r.timing.MaxSilence))
+	turn := time.Duration(r.turn(inst.save.Promised.Server)) * r.timing.Phase
+	r.timers.set(inst, alarmWatch, r.now+silence+turn+r.jitter(r.timing.Phase/2))
+}
+
+// turn is how many acceptors come before this one, which votes, in the ring of acceptors that begins after server last.
+func (r *Replica) turn(last paxos.ServerID) int {
+	all := r.members.Acceptors
+	first := 0
+	for first < len(all) && all[first] <= last {
+		first++
+	}
+	return (r.position - first + len(all)) % len(all)
+}
+
+// maxHints bounds the bytes of the hints that a server keeps. Beyond it a hint is not kept, as if it had been too large.
+const maxHints = 64 << 20
+
+// keepHint keeps the value that the proposer of ballot b wants: whoever has to finish the instance, with nothing accepted,
+// proposes it (S12). It is no vote, and is lost with the memory.
+func (r *Replica) keepHint(inst *instance, b paxos.Ballot, v paxos.Value) {
+	if v == "" || !inst.hintBallot.Less(b) || r.hints-len(inst.hint)+len(v) > maxHints {
+		return
+	}
+	r.hints += len(v) - len(inst.hint)
+	inst.hint, inst.hintBallot = v, b
+	inst.alone = false // now there is something to finish it with
+}
+
+func (r *Replica) dropHint(inst *instance) {
+	r.hints -= len(inst.hint)
+	inst.hint, inst.hintBallot = "", paxos.Ballot{}
+}
+
+// beginWatch is called when the first Save is done: from then on others can be heard, and hear this server.
+func (r *Replica) beginWatch() {
+	if w := &r.quorums; !r.isQuorum(r.heardSince(r.now)) {
+		w.began = r.now
+		w.at = r.now + r.listens()
+	}
+}
+
+// quorumAnswers is called when an attempt or a question got its quorum, and when one has been without for a while.
+func (r *Replica) quorumAnswers(yes bool) {
+	w := &r.quorums
+	w.silent = false
+	if w.lost == yes {
+		w.lost, w.since = !yes, r.now
+		w.changes++
+	}
+}
+
+// listens returns for how long silence means nothing.
+func (r *Replica) listens() time.Duration {
+	return max(2*r.timing.Pull-2*r.timing.Phase, r.timing.Pull)
+}
+
+// quorumHeard returns since when a quorum of both phases was heard; of the start, if none was.
+func (r *Replica) quorumHeard() time.Duration {
+	have := r.heardSince(r.now)
+	for _, p := range r.latest() {
+		if have = have.With(p.position); r.isQuorum(have) {
+			return max(p.heardAt, r.quorums.began)
+		}
+	}
+	return r.quorums.began
+}
+
+// latest returns the other acceptors that were heard, the last one first.
+func (r *Replica) latest() []*peer {
+	var heard []*peer
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && p.heard {
+			heard = append(heard, p)
+		}
+	}
+	slices.SortStableFunc(heard, func(a, b *peer) int { return cmp.Compare(b.heardAt, a.heardAt) })
+	return heard
+}
+
+// heardSince returns the acceptors that were heard after that time, this server included.
+func (r *Replica) heardSince(at time.Duration) (have paxos.Set) {
+	if r.position >= 0 {
+		have = have.With(r.position)
+	}
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && p.heard && p.heardAt > at {
+			have = have.With(p.position)
+		}
+	}
+	return have
+}
+
+// isQuorum reports whether s is a quorum of both phases.
+func (r *Replica) isQuorum(s paxos.Set) bool { return r.quorum.Phase1(s) && r.quorum.Phase2(s) }
+
+// turnWait returns how long this server lets pass before it takes its turn. Turns of both, in half the time in which silence means
+// nothing, are for two that can't do without each other.
+func (r *Replica) turnWait(p *peer) time.Duration {
+	pull := r.timing.Pull
+	wait, jitter := pull, pull/8
+	if p.position < 0 || r.needs(p) {
+		wait, jitter = r.listens()/2-pull/16, pull/32
+	}
+	wait += r.jitter(jitter)
+	if p.pull.urged { // its signs come at a time at which those of others come, too
+		p.pull.urged = false
+		wait /= 2
+	}
+	return wait
+}
+
+// needs reports whether p, which was just heard, is one without which no quorum was heard lately.
+func (r *Replica) needs(p *peer) bool {
+	have := r.heardSince(r.now-r.listens()) &^ paxos.Set(0).With(p.position)
+	return !r.isQuorum(have)
+}

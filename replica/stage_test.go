@@ -1,0 +1,254 @@
+package replica
+
+import (
+	"testing"
+
+	"github.com/singledecree/paxos"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A savingServer is one acceptor with a disk: it begins and ends Saves, holds replies back as a save tells it to, and can
+// crash. It is the smallest host that uses save as a Replica does.
+type savingServer struct {
+	save
+	disk   paxos.Acceptor            // what a crash leaves
+	flight *paxos.Acceptor           // the snapshot of the Save that runs; nil: none
+	held   map[stage][]paxos.Message // replies that wait
+	sent   []paxos.Message           // replies that left, ever
+}
+
+func newSavingServer() *savingServer { return &savingServer{held: map[stage][]paxos.Message{}} }
+
+// receive steps m and returns what its reply, if any, waits for.
+func (s *savingServer) receive(m paxos.Message) (reply paxos.Message, wait stage, err error) {
+	s.save, reply, wait, err = s.step(m)
+	switch {
+	case err != nil || reply.Kind == 0:
+	case wait == saved:
+		s.sent = append(s.sent, reply)
+	default:
+		s.held[wait] = append(s.held[wait], reply)
+	}
+	return reply, wait, err
+}
+
+// beginSave starts a Save if none runs: what gathered is in its snapshot, and waits for it from now on.
+func (s *savingServer) beginSave() {
+	if s.flight != nil {
+		return
+	}
+	snapshot := s.Acceptor
+	s.flight, s.save = &snapshot, s.begin()
+	s.held[running], s.held[gathering] = s.held[gathering], nil
+}
+
+// endSave makes the running Save durable and lets go what waited for it.
+func (s *savingServer) endSave() {
+	if s.flight == nil {
+		return
+	}
+	s.disk, s.flight, s.save = *s.flight, nil, s.end()
+	s.sent = append(s.sent, s.held[running]...)
+	s.held[running] = nil
+}
+
+// crash forgets what is not on disk. torn: the running Save reached the disk all the same.
+func (s *savingServer) crash(torn bool) {
+	if torn && s.flight != nil {
+		s.disk = *s.flight
+	}
+	s.save, s.flight, s.held = save{Acceptor: s.disk}, nil, map[stage][]paxos.Message{}
+}
+
+// unbacked returns a reply that left and that the disk does not bear out; zero: there is none.
+func (s *savingServer) unbacked() paxos.Message {
+	for _, m := range s.sent {
+		switch {
+		case m.Kind == paxos.KindPromise && s.disk.Promised.Less(m.Ballot):
+			return m
+		case m.Kind == paxos.KindAccepted && s.disk.Accepted.Less(m.Ballot):
+			return m
+		}
+	}
+	return paxos.Message{}
+}
+
+func TestSaveHoldsReplies(t *testing.T) {
+	prepare := func(round uint64) paxos.Message {
+		return paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: round, Server: 1}}
+	}
+	accept := func(round uint64) paxos.Message {
+		return paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: round, Server: 1}, Value: "a"}
+	}
+	// A step receives a message if it has one, else begins or ends a Save.
+	type step struct {
+		do   string
+		m    paxos.Message
+		wait stage
+	}
+	for _, c := range []struct {
+		name  string
+		steps []step
+		want  stage // of the server, in the end
+		sent  int
+	}{
+		{"a change waits for the Save that holds it",
+			[]step{{"receive", prepare(1), gathering}, {do: "begin"}, {do: "end"}}, saved, 1},
+		{"and not for less", []step{{"receive", prepare(1), gathering}, {do: "begin"}}, running, 0},
+		{"nor for a Save that began before it", []step{{"receive", prepare(1), gathering}, {do: "begin"},
+			{"receive", accept(1), gathering}, {do: "end"}}, gathering, 1},
+		{"the Save after that lets it go", []step{{"receive", prepare(1), gathering}, {do: "begin"},
+			{"receive", accept(1), gathering}, {do: "end"}, {do: "begin"}, {do: "end"}}, saved, 2},
+		{"P11: a duplicate before the Save begins waits too",
+			[]step{{"receive", accept(1), gathering}, {"receive", accept(1), gathering}}, gathering, 0},
+		{"P11: a duplicate while the Save runs waits for it", []step{{"receive", accept(1), gathering}, {do: "begin"},
+			{"receive", accept(1), running}}, running, 0},
+		{"P11: a prepare that comes late waits for the vote", []step{{"receive", accept(1), gathering}, {do: "begin"},
+			{"receive", prepare(1), running}}, running, 0},
+		{"a duplicate of what is saved leaves at once", []step{{"receive", accept(1), gathering}, {do: "begin"}, {do: "end"},
+			{"receive", accept(1), saved}}, saved, 2},
+		{"a refusal names a promise, and waits for it", []step{{"receive", prepare(2), gathering},
+			{"receive", prepare(1), gathering},
+			{do: "begin"}, {"receive", accept(1), running}}, running, 0},
+		{"several changes go with one Save", []step{{"receive", prepare(1), gathering}, {"receive", accept(1), gathering},
+			{"receive", prepare(2), gathering}, {do: "begin"}, {do: "end"}}, saved, 3},
+		{"no change, nothing to save",
+			[]step{{"receive", paxos.Message{Kind: paxos.KindChosen, Ballot: paxos.Ballot{Round: 1, Server: 1}}, saved}, {do: "begin"}, {do: "end"}}, saved, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSavingServer()
+			for i, do := range c.steps {
+				switch do.do {
+				case "receive":
+					_, wait, err := s.receive(do.m)
+					require.NoError(t, err)
+					require.Equal(t, do.wait, wait, "step %d", i)
+				case "begin":
+					s.beginSave()
+				case "end":
+					s.endSave()
+				}
+				require.Zero(t, s.unbacked())
+			}
+			assert.Equal(t, c.want, s.stage)
+			assert.Len(t, s.sent, c.sent)
+		})
+	}
+}
+
+// P10: an acceptor that missed the prepare accepts, answers, crashes and comes back: the value and the promise are there.
+func TestSaveP10AVoteWithoutAPromiseIsSavedWhole(t *testing.T) {
+	for _, v := range []paxos.Value{"a", ""} {
+		s := newSavingServer()
+		_, wait, err := s.receive(paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 5, Server: 1}, Value: v})
+		require.NoError(t, err)
+		require.Equal(t, gathering, wait)
+		s.beginSave()
+		s.endSave()
+		require.Len(t, s.sent, 1)
+		s.crash(false)
+		assert.Equal(t, save{Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 1}, Accepted: paxos.Ballot{Round: 5, Server: 1}, Value: v}}, s.save)
+
+		// P1, P16: and it still refuses what is below, and reports the vote above.
+		reply, _, err := s.receive(paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 3, Server: 2}})
+		require.NoError(t, err)
+		assert.Equal(t, paxos.KindNack, reply.Kind)
+		reply, _, err = s.receive(paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 6, Server: 2}})
+		require.NoError(t, err)
+		assert.Equal(t, paxos.Message{Kind: paxos.KindPromise, Ballot: paxos.Ballot{Round: 6, Server: 2}, Accepted: paxos.Ballot{Round: 5, Server: 1}, Value: v}, reply)
+	}
+}
+
+func TestSaveSafetyErrorChangesNothing(t *testing.T) {
+	for _, at := range []stage{saved, running, gathering} {
+		s := save{paxos.Acceptor{Promised: paxos.Ballot{Round: 2, Server: 1}, Accepted: paxos.Ballot{Round: 2, Server: 1}, Value: "a"}, at}
+		next, reply, _, err := s.step(paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 2, Server: 1}, Value: "b"})
+		assert.ErrorAs(t, err, new(*paxos.SafetyError), "P17: two values in one ballot")
+		assert.Equal(t, s, next)
+		assert.Zero(t, reply)
+	}
+}
+
+// P20: every message in every state and stage: the step is the Acceptor's, and no stage is skipped.
+func TestSaveP20EveryMessageInEveryState(t *testing.T) {
+	states := []paxos.Acceptor{{}, {Promised: paxos.Ballot{Round: 1, Server: 1}}, {Promised: paxos.Ballot{Round: 1, Server: 1}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: ""}, {Promised: paxos.Ballot{Round: 2, Server: 1}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: "a"}}
+	changed := 0
+	for _, a := range states {
+		for _, at := range []stage{saved, running, gathering} {
+			for m := range everyRoleMessage([]paxos.Ballot{{}, {Round: 0, Server: 1}, {Round: 1, Server: 1}, {Round: 1, Server: 2}, {Round: 2, Server: 1}, {Round: 2, Server: 2}}, "", "a") {
+				s := save{a, at}
+				next, reply, wait, err := s.step(m)
+				wantNext, wantReply, wantErr := a.Step(m)
+				wantStage := at
+				if wantNext != a {
+					wantStage = gathering
+					changed++
+				}
+				if (err == nil) != (wantErr == nil) || reply != wantReply || next != (save{wantNext, wantStage}) ||
+					err == nil && wait != wantStage {
+					require.Fail(t, "a wrong step", "%+v in %+v: next %+v, wait %d, reply %+v, error %v", m, s, next, wait, reply, err)
+				}
+				if err == nil && next.end() == next.begin().end() && next.stage == gathering {
+					require.Fail(t, "a Save that began before the change made it durable", "%+v", next)
+				}
+			}
+		}
+	}
+	assert.Positive(t, changed)
+}
+
+// FuzzSave runs messages, Saves and crashes in any order. What left must be on disk, over any crash; nothing waits for
+// more than it needs: a second, deliberately dumb model numbers the changes of the state, and compares.
+func FuzzSave(f *testing.F) {
+	const begin, end, crash, torn = 0x80, 0x81, 0x82, 0x83
+	f.Add([]byte{1, 2, 0, begin, 0, 0, 3, 0x12, 0, end, 0, 0, crash, 0, 0})
+	f.Add([]byte{3, 0x12, 0, begin, 0, 0, 3, 0x12, 0, 3, 0x14, 0, end, 0, 0, crash, 0, 0, 1, 4, 0})
+	f.Add([]byte{1, 4, 0, 1, 2, 0, begin, 0, 0, torn, 0, 0, 1, 2, 0})
+	addRandomRuns(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := newSavingServer()
+		changes, snapshot, durable := 0, 0, 0
+		for ; len(data) >= 3; data = data[3:] {
+			op := int(data[0])
+			if op >= begin {
+				op &= begin | 3
+			}
+			switch op {
+			case begin:
+				if s.flight == nil {
+					snapshot = changes
+				}
+				s.beginSave()
+			case end:
+				if s.flight != nil {
+					durable = snapshot
+				}
+				s.endSave()
+			case crash, torn:
+				s.crash(op == torn)
+				snapshot, durable = changes, changes
+			default:
+				for _, m := range fuzzedRoleMessages(data[:3]) {
+					before := s.Acceptor
+					_, wait, err := s.receive(m)
+					if err != nil {
+						continue
+					}
+					if s.Acceptor != before {
+						changes++
+					}
+					want := gathering
+					if changes <= durable {
+						want = saved
+					} else if changes <= snapshot && s.flight != nil {
+						want = running
+					}
+					require.Equal(t, want, wait, "%+v in %+v", m, before)
+				}
+			}
+			require.Zero(t, s.unbacked(), "left, and is not on disk: %+v", s.disk)
+			require.False(t, s.disk.Promised.Less(s.disk.Accepted))
+		}
+	})
+}

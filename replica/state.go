@@ -1,0 +1,226 @@
+package replica
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// A Replica is all instances of one server as one state machine without clock, goroutine, randomness of its own or I/O.
+// The same inputs give the same outputs. It is not safe for concurrent use.
+//
+// Inputs never block and never fail; what comes of them is in the next Output, which Take returns. What depends on a Save
+// stays inside until Saved, so no host can send too early. now is a monotonic time from any fixed origin.
+//
+// A host does, in any order and for ever: hand in what arrives; call Tick when Next is due; call Take until it returns
+// false, and carry out each Output. If a Save fails, it drops the Replica and starts a new one on the reopened storage,
+// if ever.
+type Replica struct {
+	id           paxos.ServerID
+	members      paxos.Members
+	quorum       paxos.Quorum
+	position     int // of this server among the acceptors; -1: it does not vote
+	print        uint64
+	nonce        uint64
+	limits       paxos.Limits
+	timing       paxos.Timing
+	rand         *rand.Rand
+	trace        bool
+	holdSaves    bool // see HoldSaves
+	delayNotices bool // see DelayNotices
+	now          time.Duration
+	stop         error // why the server must stop; nil: it need not
+	stopSaid     bool
+
+	peers     []peer // all other servers: acceptors by position, then learners
+	strange   strange
+	byID      map[paxos.ServerID]*peer
+	rounds    rounds
+	table     table
+	backlog   []string // undecided in the storage when this life began, and there was no room for them yet
+	timers    timers
+	pulls     pulls
+	flight    flight
+	takeovers int // attempts that run for nobody here
+	hints     int // bytes of the hints kept
+	quorums   quorumWatch
+	saves     saves
+	calls     map[CallID]calling
+	called    uint64 // calls so far
+	indexSaid uint64
+	rtt       time.Duration // how long the first phase of an attempt took lately
+	mints     uint64        // names minted in this life
+
+	loads    []string
+	done     []Done
+	faults   []*paxos.SafetyError
+	broken   []*paxos.SafetyError // the last of all: see Status.Broken
+	events   []paxos.Event
+	counters paxos.Counters
+	refusals uint64 // counts the changes of peer.refused and peer.limits
+
+	unusual    bool // Limits.MaxValue or MaxPacket is not the default
+	leastValue int  // the least MaxValue, of all servers as far as they have said
+}
+
+// input notes the time of an input. A clock that went back is ignored.
+func (r *Replica) input(now time.Duration) { r.now = max(r.now, now) }
+
+// event notes what happened, if anybody wants to know. Where it happens often, the caller asks r.trace first: an Event is
+// large.
+func (r *Replica) event(e paxos.Event) {
+	if !r.trace {
+		return
+	}
+	e.At, e.Server, e.Boot = r.now, r.id, r.saves.state.Boot
+	r.events = append(r.events, e)
+}
+
+// jitter is a random time up to most.
+func (r *Replica) jitter(most time.Duration) time.Duration {
+	return time.Duration(r.rand.Int64N(int64(most) + 1))
+}
+
+// exposed notes that the attempt's own value is about to leave: for all calls that offer it.
+func (r *Replica) exposed(inst *instance) {
+	inst.attempt.exposed = true
+	for i := range inst.calls.all {
+		if c := &inst.calls.all[i]; c.op == opPropose && c.value == inst.attempt.Own() {
+			c.exposed = true
+		}
+	}
+}
+
+// caughtUp reports whether this server has what the servers of a quorum had decided when it heard of them first.
+func (r *Replica) caughtUp() bool {
+	if r.pulls.caught {
+		return true
+	}
+	var have paxos.Set
+	if r.position >= 0 {
+		have = have.With(r.position)
+	}
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && p.heard && (p.pull.goal == 0 || p.pull.store == p.store && p.pull.cursor >= p.pull.goal) {
+			have = have.With(p.position)
+		}
+	}
+	r.pulls.caught = r.quorum.Phase1(have) && r.quorum.Phase2(have)
+	return r.pulls.caught
+}
+
+// late returns for how long the storage has not answered what it was asked then, if that is longer than it should take; else 0.
+func (r *Replica) late(since time.Duration) time.Duration {
+	if d := r.now - since; d >= r.timing.Phase {
+		return d
+	}
+	return 0
+}
+
+// maxBroken is how many proofs of a broken protocol Status shows.
+const maxBroken = 16
+
+// A calling says where a call is.
+type calling struct {
+	*instance
+	seq uint64
+}
+
+// saves is the group commit of a server: one Save at a time, and while it runs the next batch gathers, so that one Save
+// serves every instance that waits.
+type saves struct {
+	booted       bool              // the first Save is done
+	state        paxos.ServerState // as of the latest change
+	stateChanged bool              // since the last Save began
+	stateSaved   paxos.ServerState // what the running Save holds, if it holds any
+	begun, ended uint64            // one Save at most is out: begun - ended is 0 or 1
+	begunAt      time.Duration
+
+	urgent             bool          // something waits for the next Save
+	lazy               bool          // nothing waits, but a Save is due at lazyAt
+	lazyAt             time.Duration // see lazySave
+	added, taken, kept uint64        // instances that came into gather so far, left it, and are durable: first in, first out
+	gather             []*instance   // changed since their last snapshot, each once
+	unsaved            int           // bytes of the values in gather and running that are new to the storage
+	arrived            int           // bytes of the values in the arrivals of instances that are being loaded
+	running            []*instance   // in the snapshot of the Save that runs
+	waitRun            []reply       // replies that leave when the Save that runs is done
+	waitNew            []reply       // replies that leave when the next Save is
+	batch              paxos.Batch   // of the Save that runs
+	index              uint64        // the highest Index whose record is durable
+}
+
+// roundBlock is how many rounds a server reserves at once. A restart skips what is left of a block.
+const roundBlock = 10_000
+
+// rounds hands out ballots, none of them twice, over attempts and restarts: "different proposers choose their numbers
+// from disjoint sets of numbers, so two different proposers never issue a proposal with the same number. Each proposer
+// remembers (in stable storage) the highest-numbered proposal it has tried to issue, and begins phase 1 with a higher
+// proposal number than any it has already used." (Paxos Made Simple, 2.5; S6)
+//
+// So that this costs no Save per ballot, rounds are reserved in blocks: no round above usable is used, and usable is what
+// a finished Save holds.
+type rounds struct {
+	floor   uint64      // ServerState.Rounds as stored before this start: all up to it may have been used
+	last    uint64      // the last round used in this life, in any instance
+	usable  uint64      // reserved by a Save that is done
+	waiting []*instance // want a ballot, and there was no usable round
+}
+
+// maxFlight is about how many bytes of long values this server's own attempts have under way. More would not be decided any earlier:
+// it would fill the queues of transports, be dropped there and be sent again, and wait for the acceptors' disks.
+const maxFlight = 8 << 20
+
+// A flight is the long values under way from this server: those that its calls propose, from the ballot's begin to the end of the
+// attempt. Those for which there is no room wait in line, and have sent nothing.
+type flight struct {
+	bytes int
+	line  list          // waits for room
+	next  *instance     // has left the line, and goes before who is in it
+	freed bool          // there is room since takeOff looked last
+	took  time.Duration // how long the votes for a long value took lately
+}
+
+// fits reports whether there is room for n bytes: for one value there always is.
+func (f *flight) fits(n int) bool { return f.bytes == 0 || f.bytes+n <= maxFlight }
+
+// pulls are what a server has of all acceptors.
+type pulls struct {
+	at      time.Duration // when the first Pull is due; 0: there is nobody to pull from
+	caught  bool          // see caughtUp
+	more    bool          // a decision has come that a page waited for
+	size    int           // about the bytes of a decision that was fetched lately
+	unsaved bool          // a cursor is not in ServerState.Pulled yet
+	lists   []ListAsk
+	asks    uint64 // ListAsks so far
+
+	recent []paxos.Named // see recentNames
+	lines  []byte        // of the last page that was sent
+	parsed []string      // names of the last page that came
+}
+
+// A quorumWatch knows whether quorums answer: what calls that come and time out meanwhile tell is nothing new.
+type quorumWatch struct {
+	lost    bool
+	silent  bool // the loss was noticed because nobody was heard
+	since   time.Duration
+	changes uint64
+
+	began time.Duration // the first Save was done then
+	at    time.Duration // when to look next; 0: when an acceptor is heard
+	asked int           // how often signs were asked for since a quorum was heard
+}
+
+// heardNow is called with each packet that is taken from an acceptor.
+func (w *quorumWatch) heardNow(now time.Duration) {
+	if w.at == 0 && w.asked > 0 {
+		w.at = max(now, 1)
+	}
+}
+
+// strange is what is held of peers whose Stores are not durable here yet.
+type strange struct {
+	peers int // how many they are
+	bytes int // of the packets that are held of them
+}

@@ -1,0 +1,95 @@
+package replica
+
+// A table holds the instances in memory. Of a decided one, a memo stays; of an undecided one that left and that this server has to see
+// finished, the silence. How many there are: see room.
+type table struct {
+	byName  map[string]*instance
+	evicted map[string]*evicted
+	decided memos
+	recents recents
+	quiet   list        // may leave memory: nothing will happen there by itself
+	watched list        // may leave memory: timers are set
+	rooms   [rooms]int  // instances in each
+	open    int         // instances that are not decided
+	free    []*instance // for use again
+}
+
+func (t *table) init() {
+	t.byName, t.evicted = map[string]*instance{}, map[string]*evicted{}
+	t.decided.init()
+}
+
+// maxFree bounds the instances kept for use again.
+const maxFree = 4096
+
+// unused returns an empty instance.
+func (t *table) unused() (inst *instance) {
+	if n := len(t.free); n > 0 {
+		inst, t.free = t.free[n-1], t.free[:n-1]
+		return inst
+	}
+	return new(instance)
+}
+
+// remember has inst, which is decided and saved, be a memo from now on.
+func (t *table) remember(inst *instance, most int) {
+	number := t.decided.push(inst, most)
+	if at := t.recents.at(inst.index); at != nil {
+		at.memo = number + 1
+	}
+}
+
+// recent returns the memo of the decision with that Index, which is durable; nil: there is none any more, or not yet.
+func (t *table) recent(index uint64) *memo {
+	at := t.recents.at(index)
+	if at == nil || at.memo == 0 {
+		return nil
+	}
+	if m := t.decided.at(at.memo - 1); m.index == index {
+		return m
+	}
+	return nil // it has left since
+}
+
+// A recent is what is known, by its Index, of a decision that became durable lately.
+type recent struct {
+	teller
+	memo uint32 // the number of its memo plus one; 0: it has had none
+}
+
+// recents are the decisions that became durable last, Limits.Cache of them.
+type recents struct {
+	from uint64   // the Index of the first of this life
+	next uint64   // the Index that comes next; 0: none has come
+	ring []recent // that of Index i is at i - from, modulo the room
+	room uint64
+}
+
+// add notes who told of the decision with that Index, which is one above the last; nobody: the zero teller.
+func (t *recents) add(index uint64, who teller) {
+	if t.next == 0 {
+		t.from = index
+	}
+	if at := (index - t.from) % t.room; at < uint64(len(t.ring)) {
+		t.ring[at] = recent{teller: who}
+	} else {
+		t.ring = append(t.ring, recent{teller: who})
+	}
+	t.next = index + 1
+}
+
+// at returns the decision with that Index; nil: it is not one of the last.
+func (t *recents) at(index uint64) *recent {
+	if index < t.from || index >= t.next || t.next-index > t.room {
+		return nil
+	}
+	return &t.ring[(index-t.from)%t.room]
+}
+
+// teller returns who told of the decision with that Index, or the zero teller.
+func (t *recents) teller(index uint64) teller {
+	if at := t.at(index); at != nil {
+		return at.teller
+	}
+	return teller{}
+}

@@ -1,0 +1,75 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// takeOver is called when a silence has ended. It proposes what this server accepted, else what the last proposer wanted;
+// with neither it asks the others, once, and leaves the instance alone until somebody begins a ballot (S13). A hint that no quorum
+// takes is none: with this server's vote it would have to be proposed from then on.
+func (r *Replica) takeOver(inst *instance) {
+	own := inst.hint
+	if r.tooLarge(len(own)) != nil {
+		own = ""
+	}
+	switch {
+	case inst.loading:
+		inst.overdue = true
+		return
+	case !r.watches(inst) || inst.attempt.state != attemptNone || inst.wantsRound:
+		return // settle begins a new silence when the attempt ends without a decision
+	case inst.save.stage != saved:
+		r.watch(inst) // the own disk is slower than the silence: another ballot would wait for it, too
+		return
+	case r.takeovers >= mostTakeovers(r.limits):
+		r.timers.set(inst, alarmWatch, r.anotherTime())
+		return
+	case !inst.save.Accepted.IsZero():
+		own = inst.save.Value
+	case own == "":
+		inst.alone = true
+		if !inst.asked() {
+			r.ask(inst)
+		}
+		inst.overdue = inst.wantsRound
+		return
+	}
+	if r.begun(inst, own, forTakeover) {
+		r.counters.Takeovers++
+	}
+	inst.overdue = inst.wantsRound
+}
+
+// anotherTime is when an instance that can't be taken over now is looked at again: later where more wait, so that all together look no
+// more often.
+func (r *Replica) anotherTime() time.Duration {
+	wait := r.timing.Phase / 2
+	return r.now + wait + r.jitter(wait*time.Duration(1+(r.table.open+len(r.table.evicted))/mostTakeovers(r.limits)))
+}
+
+// silent is called when the silence of an instance has ended that is not in memory: it comes back, to be taken over, if that may begin.
+func (r *Replica) silent(e *evicted) {
+	if r.takeovers >= mostTakeovers(r.limits) || !r.roomForWork() {
+		r.timers.put(&e.timer, r.anotherTime())
+		return
+	}
+	r.open(e.name) // whose silence has ended
+}
+
+// reserved is called when the Save that holds s is done: who waited for a round goes on.
+func (r *Replica) reserved(s paxos.ServerState) {
+	r.rounds.usable = s.Rounds
+	waiting := r.rounds.waiting
+	r.rounds.waiting = nil
+	for _, inst := range waiting {
+		inst.wantsRound = false
+		r.proceed(inst)
+		if inst.overdue {
+			inst.overdue = false
+			r.takeOver(inst)
+		}
+		r.settle(inst)
+	}
+}
