@@ -9,7 +9,7 @@ import (
 
 // drawOwned gives some instances owners, in one seed of three: servers that may use round 0 of them, once. What makes that hard
 // is drawn, too: that the owner proposes after others have begun, crashes at once, and comes back with another value. It has
-// random numbers of its own, so that the other seeds, among them all of testdata/swarm-seeds.txt, stay what they are.
+// random numbers of its own, so that the other seeds, among them all of internal/proof/testdata/swarm-seeds.txt, stay what they are.
 func (d *drawing) drawOwned() {
 	d.Rand = rand.New(rand.NewPCG(d.Seed, 0x0117ed06))
 	if !d.some(3) {

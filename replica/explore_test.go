@@ -17,8 +17,8 @@ import (
 // saves and crashes can come, and checks the invariants of agreement in every state. By hand:
 //
 //	go test -run TestExplore -v .                  seconds, part of go test ./...
-//	go test -run TestExplore -v -explore=ci .      a minute, 1 GiB
-//	go test -run TestExplore -v -explore=long .    minutes, 4 GiB
+//	go test ./replica -run TestExplore -v -explore=ci      a minute, 1 GiB
+//	go test ./replica -run TestExplore -v -explore=long    minutes, 4 GiB
 //
 // With -short, or with -race, which makes it tenfold slower, only the smallest spaces are explored.
 var exProfile = flag.String("explore", "small", "which state spaces to explore: small, ci or long")

@@ -76,8 +76,8 @@ func countPrefix(names []string, prefix string) (n int) {
 // every trace and every mutant that has its number.
 func TestPitfallsAreHeld(t *testing.T) {
 	tests := readTree(t).functions()
-	mutants := regexp.MustCompile(`(?m)^=== (.*)$`).FindAllStringSubmatch(readText(t, "testdata/mutants.txt"), -1)
-	traces, err := filepath.Glob(filepath.Join(root, "testdata/regress/*.txt"))
+	mutants := regexp.MustCompile(`(?m)^=== (.*)$`).FindAllStringSubmatch(readText(t, "internal/proof/testdata/mutants.txt"), -1)
+	traces, err := filepath.Glob(filepath.Join(root, "internal/proof/testdata/regress/*.txt"))
 	require.NoError(t, err)
 	require.NotEmpty(t, traces)
 	for i, cells := range numberedRows(t, readText(t, pitfallsPage), "P", 30) {
@@ -101,7 +101,7 @@ func TestPitfallsAreHeld(t *testing.T) {
 		for _, trace := range traces {
 			name := strings.TrimSuffix(filepath.Base(trace), ".txt")
 			if name == number || strings.HasPrefix(name, number+"-") {
-				assert.Contains(t, held, "`testdata/regress/"+name+".txt`", number)
+				assert.Contains(t, held, "`internal/proof/testdata/regress/"+name+".txt`", number)
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package paxos_test
+package proof_test
 
 import (
 	"flag"
@@ -82,6 +82,8 @@ var notCovered = map[string]string{
 	"replica/rounds.go: return paxos.Ballot{}, false":                                                                                  "it takes 2^48 rounds",
 }
 
+const module = "github.com/singledecree/paxos"
+
 // TestSwarmCoverage counts how often the swarm comes through each branch.
 func TestSwarmCoverage(t *testing.T) {
 	if *swarmCoverage == 0 {
@@ -89,7 +91,7 @@ func TestSwarmCoverage(t *testing.T) {
 	}
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "counted.test")
-	out, err := exec.Command("go", "test", "-c", "-vet=off", "-covermode=atomic", "-coverpkg=.,./replica", "-o", binary, ".").CombinedOutput()
+	out, err := exec.Command("go", "test", "-c", "-vet=off", "-covermode=atomic", "-coverpkg="+module+","+module+"/replica", "-o", binary, ".").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	blocks := map[string]int{}
 	for i, seeds := range [][3]int{{0, 1, *swarmCoverage}, {9, 10, 2 * *swarmCoverage}} { // all kinds, then those with a liar
@@ -142,7 +144,7 @@ func addProfile(t *testing.T, profile string, blocks map[string]int) {
 // sourceLine returns the first line inside a branch.
 func sourceLine(t *testing.T, place string) (file, line string) {
 	parts := strings.Split(place, ":")
-	text, err := os.ReadFile(parts[0])
+	text, err := os.ReadFile(filepath.Join(repository, parts[0]))
 	require.NoError(t, err)
 	lines := strings.Split(string(text), "\n")
 	at, err := strconv.Atoi(parts[1])

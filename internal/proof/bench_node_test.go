@@ -1,4 +1,4 @@
-package paxos_test
+package proof_test
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 // BenchmarkDecide measures decisions of fresh instances by 3 servers in one process, memory storage and network, 16-byte
 // names, or minted ones, 64-byte values. Callers wait for their decision before they ask for the next. An op is a decision.
 //
-//	go test -run '^$' -bench Decide -benchtime 2s
+//	go test -run '^$' -bench Decide -benchtime 2s ./internal/proof
 func BenchmarkDecide(b *testing.B) {
 	for _, callers := range []int{1, 16, 256} {
 		for _, spread := range []bool{false, true} {

@@ -1,4 +1,4 @@
-package paxos_test
+package proof_test
 
 import (
 	"testing"

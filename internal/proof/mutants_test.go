@@ -1,4 +1,4 @@
-package paxos_test
+package proof_test
 
 import (
 	"encoding/json"
@@ -22,7 +22,7 @@ var mutants = flag.Bool("mutants", false, "apply each sabotage of testdata/mutan
 var mutantsSwarm = flag.Bool("mutants.swarm", false, "with -mutants: demand that the swarm finds each, too")
 
 // repository is the way from this package to the root.
-const repository = "."
+const repository = "../.."
 
 // A mutant is one sabotage: lines of one file, and what to put in their place.
 type mutant struct {
@@ -78,7 +78,7 @@ func TestMutantsAreCaught(t *testing.T) {
 
 // readMutants parses testdata/mutants.txt.
 func readMutants(t *testing.T) (ms []*mutant) {
-	text, err := os.ReadFile(filepath.Join(repository, "testdata", "mutants.txt"))
+	text, err := os.ReadFile(filepath.Join("testdata", "mutants.txt"))
 	require.NoError(t, err)
 	var m *mutant
 	var part *[]string
@@ -143,9 +143,9 @@ func (m *mutant) apply(t *testing.T) string {
 }
 
 // testedIn are the packages whose tests a sabotage is tried on. swarmIn is that of the swarm.
-var testedIn = []string{".", "replica", "node", "memory"}
+var testedIn = []string{".", "replica", "node", "memory", "internal/proof"}
 
-const swarmIn = "."
+const swarmIn = "internal/proof"
 
 // prepare writes the sabotage into an overlay.
 func (m *mutant) prepare(t *testing.T) {

@@ -1,4 +1,4 @@
-package paxos_test
+package proof_test
 
 import (
 	"flag"
@@ -74,7 +74,7 @@ func runSwarm(t *testing.T, from, seeds uint64) *swarm {
 				r := c.Run(false)
 				if r.Err != nil {
 					next.Store(seeds)
-					t.Errorf("seed %d: %v\nreplay it: go test -run 'TestSwarm$' -swarm.seed=%d .", c.Seed, r.Err, c.Seed)
+					t.Errorf("seed %d: %v\nreplay it: go test ./internal/proof -run 'TestSwarm$' -swarm.seed=%d", c.Seed, r.Err, c.Seed)
 					return
 				}
 				s.add(r, float64(r.Healed)/float64(c.Bound()))

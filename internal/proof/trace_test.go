@@ -1,4 +1,4 @@
-package paxos_test
+package proof_test
 
 import (
 	"flag"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/singledecree/paxos/internal/script"
 )
+
+var update = flag.Bool("update", false, "rewrite the golden traces")
 
 // TestTrace plays the scripts of testdata/trace and compares all that happens with what the files say. With -update the
 // files are rewritten; what a script expects must hold all the same.
@@ -47,9 +49,9 @@ func playFile(t *testing.T, file string) {
 	require.True(t, strings.HasPrefix(string(want), "# "), "the file begins with a comment that says what it is about")
 	got, err := script.Play(string(want))
 	require.NoError(t, err, "%s", got[max(0, len(got)-4000):])
-	if update := flag.Lookup("update"); update != nil && update.Value.String() == "true" && got != string(want) {
+	if *update && got != string(want) {
 		require.NoError(t, os.WriteFile(file, []byte(got), 0o666))
 		want = []byte(got)
 	}
-	require.Equal(t, string(want), got, "go test -run '%s' . -update rewrites the file", t.Name())
+	require.Equal(t, string(want), got, "go test -run '%s' ./internal/proof -update rewrites the file", t.Name())
 }
