@@ -12,12 +12,13 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// Create makes dir, which must be empty or missing, the storage of server id of the cluster m: see paxos.Format. It is done once
-// in the life of a server; from then on the server opens its storage with Open. A storage that Create has finished is refused, and so is
-// whatever else dir holds; neither is touched.
+// Create makes dir the storage of server id of the cluster m: see [paxos.Format]. dir must be empty or missing. Call Create once in the
+// life of a server, and [Open] at each start.
 //
-// After an error, or when it was interrupted, Create can be called again, also with another id or other members. Until it has returned nil,
-// nothing depends on what it has made.
+// Create refuses a storage that is complete, and a directory that holds anything else. It leaves both as they are.
+//
+// After an error or an interruption, Create can be called again, also with another id or other members. Nothing depends on the storage
+// until Create has returned nil.
 func Create(dir string, id paxos.ServerID, m paxos.Members) error {
 	return create(disk.OS{}, dir, id, m)
 }

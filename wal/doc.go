@@ -1,34 +1,43 @@
-// Package wal is durable storage (S3): a log in a directory of its own, which keeps what was saved over any crash, and
-// notices damage instead of losing what it hit.
+// Package wal is durable storage for one server (S3 in docs/source.md): a log in a directory of its own. The log keeps what was saved
+// over any crash. It finds damage, and refuses to drop damaged data.
 //
 //	err := wal.Create(dir, 1, members)              // once in the life of server 1
 //	log, err := wal.Open(dir, wal.Options{})        // at every start
-//	node, err := paxos.Start(ctx, paxos.Config{Storage: log, …})
+//	n, err := node.Start(ctx, node.Config{Storage: log, …})
 //	…
-//	node.Close(); log.Close()
+//	n.Close(); log.Close()
 //
 // # How it works
 //
-// A Save appends one batch to the last of a row of segments, with one write and one fdatasync; on linux, sync_file_range has
-// the disk begin before. Segments are filled with zeros before they are needed, in the background, so that a Save changes
-// nothing but data. An index in memory, about 100 bytes for each instance, knows where the latest record of each instance lies;
-// the values stay on disk. A decision for the value that the server voted for, as most are, does not write it again. What later
-// records have replaced is garbage: in the background, when it is quiet or there is too much, segments are written anew without
-// it. A closed segment gets a hint, a list of what lives in it, so that Open need not read it.
+// The log is a row of files, its segments. A Save appends one batch to the last segment in use, with one write and one fdatasync. On
+// linux, sync_file_range starts the transfer to the disk before that. Segments are filled with zeros in the background, before they are
+// needed. So a Save changes data only, and no metadata.
+//
+// An index in memory knows where the latest record of each instance lies. It takes about 100 bytes for each instance; the values stay on
+// disk. Most decisions are for the value that the server voted for: such a decision does not write the value again.
+//
+// A record is garbage once a later one has replaced it. Compaction writes segments anew without garbage, in the background: when no Save
+// comes, or when there is too much garbage. A closed segment gets a hint, which lists what lives in it. Open reads the hint in place of
+// the segment.
 //
 // # What it notices
 //
-// Each batch says in its checksum where it belongs: which storage, segment, offset and place in the order of all batches, and
-// that all before it was durable when it was written. So a batch that can't be read is damage if anything later can be, and
-// else the last one, which was being written when power was lost, and which nobody was told of. That goes, whole. When no
-// Save follows within 5 ms, and at Close, a seal in the head of the segment says that the last batch, too, is durable. Under load a seal
-// goes with a Save after 64 batches or 20 ms, so that what is not proven to have been durable stays that little. The file SEAL
-// says the same beside all segments, after a rest, at Close and at least each second, without a Save that waits for it: a
-// segment that was put back to an earlier time is found out by that. Damage
-// is a *CorruptionError, which names file and offset; nothing is skipped or repaired.
+// The checksum of a batch covers where the batch belongs: its storage, segment, offset, and place in the order of all batches. A batch
+// also says that all batches before it were durable when it was written. So an unreadable batch is damage if anything later can be read.
 //
-// After the first write or fsync that fails the Log is dead: see Save. What Open finds after the last point that is known to be durable
-// it writes and syncs again before anybody sees it: it may have been in memory only.
+// Otherwise it is the last batch: it was being written when power was lost, and no caller was told that it is saved. Open drops that
+// batch as a whole.
+//
+// A seal, in the head of the segment, says that the last batch, too, is durable. The log writes one when no Save follows within 5 ms, and
+// at Close. Under load, a seal goes with a Save after 64 batches or 20 ms. So few batches are ever without proof that they were durable.
+//
+// The file SEAL repeats this outside the segments: after a rest, at Close, and under load at least each second. No Save waits for it. It
+// reveals a segment that was put back to an earlier time.
+//
+// Damage is a [*CorruptionError], which names file and offset. The log skips nothing and repairs nothing.
+//
+// After the first write or fsync that fails, the Log is dead: see [Log.Save]. Some of what Open finds may have been in memory only: it
+// lies after the last point that is known to be durable. Open writes and syncs that again before any caller sees it.
 //
 // # Files
 //
@@ -44,7 +53,9 @@
 //
 // # Platforms
 //
-// On linux, Save calls fdatasync; on darwin F_FULLFSYNC, and on windows FlushFileBuffers, since there is nothing less that
-// survives the loss of power. On windows directories can't be synced: that NTFS keeps its order of renames is an
-// assumption. Where files can't be locked (solaris, aix), Open refuses, unless the log is to be ReadOnly.
+// Save calls fdatasync on linux, F_FULLFSYNC on darwin, and FlushFileBuffers on windows. Nothing weaker survives the loss of power on the
+// last two.
+//
+// Directories can't be synced on windows. There the log assumes that NTFS keeps the order of renames. Some systems (solaris, aix) can't
+// lock files: there Open works with [Options.ReadOnly] only.
 package wal

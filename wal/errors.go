@@ -9,11 +9,11 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// A CorruptionError says that a file does not hold what was written to it, and where. Nothing was changed. The server must
-// not go on under its ServerID with less than it had: restore the file as it was, or give the server up.
+// A CorruptionError says that a file does not hold what was written to it, and where. Nothing was changed. The server must not go on
+// under its [paxos.ServerID] with less than it had: restore the file as it was, or give the server up.
 type CorruptionError struct {
 	File   string // with its directory
-	Offset int64  // of what is wrong, in bytes
+	Offset int64  // where the damage is, in bytes
 	Reason string
 }
 
@@ -22,28 +22,29 @@ func (e *CorruptionError) Error() string {
 	return fmt.Sprintf("wal: %s, offset %d: damaged: %s", e.File, e.Offset, e.Reason)
 }
 
-// ErrNewer is in the error of Open where a newer version of this package has written the storage. Nothing is damaged: run that version.
+// ErrNewer is in the error of [Open] if a newer version of this package has written the storage. Nothing is damaged: run that version.
 var ErrNewer = errors.New("a newer version of the program has written it, and nothing is damaged")
 
-// newer is the error about a file of a later format version.
+// newer returns the error for a file of a later format version.
 func newer(version uint64) error {
 	return fmt.Errorf("format version %d: this program knows those up to %d only: %w", version, formatVersion, ErrNewer)
 }
 
-// ErrLocked is what Open and Create return when the storage is open already, in this process or another. It is a *LockedError.
+// ErrLocked is in the error of [Open] and [Create] if the storage is open already, in this process or another. The error is a
+// [*LockedError], too.
 var ErrLocked = errors.New("the storage is open already")
 
-// A LockedError says that a storage is open already, and who has it open. Never remove the file LOCK: that does not unlock the storage.
-// Find the process and end it, or wait for it.
+// A LockedError says that a storage is open already, and which process has it open. Never remove the file LOCK: that does not unlock the
+// storage. Find the process and end it, or wait for it.
 type LockedError struct {
-	Dir     string // the storage
-	Own     bool   // this very process has it open
-	Reading bool   // whoever has it open reads it, with Options.ReadOnly; there may be several, and which is not known
-	Process int    // who has it open: the process ID; zero: not known
+	Dir     string // directory of the storage
+	Own     bool   // this process itself has it open
+	Reading bool   // it is open with Options.ReadOnly, perhaps in several processes; their IDs are not known
+	Process int    // ID of the process that has it open; zero: not known
 	Host    string // where that process runs; empty: not known
 }
 
-// Error says who has the storage open.
+// Error says which process has the storage open.
 func (e *LockedError) Error() string {
 	who := "a process has it open; its file LOCK does not say which"
 	switch {

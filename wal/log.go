@@ -18,19 +18,23 @@ import (
 	"github.com/singledecree/paxos/internal/lines"
 )
 
-// Options of Open. The zero value of each means its default.
+// Options are for [Open]. The zero value of each field means its default.
 type Options struct {
-	// Logger gets what an operator should know: what Open found and dropped, and what failed in the background. Nil:
-	// nothing is logged. Its keys are dir, segment, offset, bytes, lines and err. It is called by a goroutine of its own, so that no Save
-	// and no background work waits for one that is slow or blocks: 1,024 lines wait for it at most, and a line says how many more were
-	// lost. Open and Close give it 1 s to take the last lines.
+	// Logger gets what an operator should know: what Open found and dropped, and what failed in the background. Nil: nothing is logged.
+	// Its keys are dir, segment, offset, bytes, lines and err.
+	//
+	// A goroutine of its own calls it, so no Save and no background work waits for a slow Logger. At most 1,024 lines wait for it; one
+	// line says how many more were lost. Open and Close wait at most 1 s for the last lines.
 	Logger *slog.Logger
-	// SegmentSize is the most bytes of a segment: 32 MiB; 64 KiB to 256 MiB. The first segments are smaller, though of some batches at
-	// least, and a batch that needs it gets a larger one. About two segments' worth of space is ahead of what is used.
+	// SegmentSize is the largest size of a segment in bytes: 64 KiB to 256 MiB; the default is 32 MiB. The first segments are smaller,
+	// but have room for some batches at least. A batch that does not fit gets a larger segment. About two segments of space are prepared
+	// in advance.
 	SegmentSize int64
-	// ReadOnly opens the log to be looked at, and changes nothing: a right to read is enough, as on a read-only mount, in a snapshot, or as
-	// another user. Save fails. If a server has the log open, Open fails with ErrLocked; and no server can open it meanwhile. Where
-	// nothing can be locked, Logger is told that a server may run beside it.
+	// ReadOnly opens the log to look at it, and changes nothing. The right to read is enough: on a read-only mount, in a snapshot, or as
+	// another user. Save fails.
+	//
+	// If a server has the log open, Open fails with [ErrLocked]. No server can open the log while it is open ReadOnly. Where files can't
+	// be locked, Logger gets a warning: a server may run beside it.
 	ReadOnly bool
 
 	fs        disk.FS       // the machine's
@@ -81,10 +85,14 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// A Log is the storage of one server, open. It is a paxos.Storage; its methods are safe for concurrent use. Close it after
-// the Node. Its memory is about 100 bytes for each instance that it holds, plus the largest batch of late, plus at most 16 MiB of
-// values that were voted for and not decided yet, which it shares with whoever saved them. It has about 270 file descriptors at most, however
-// many segments there are, and one more for each Load that runs. When the process has none left for a while, a Save or a Load that needs one waits, and Close does not.
+// A Log is the open storage of one server. It implements [paxos.PromptStorage]; its methods are safe for concurrent use. Close it after
+// the Node.
+//
+// Its memory is about 100 bytes for each instance, plus the largest recent batch, plus at most 16 MiB of values. Those are values voted
+// for and not decided yet; mostly the caller of Save has them in memory, too, and shares them.
+//
+// It has at most about 270 file descriptors, however many segments there are, and one more for each running Load. If the process has no
+// descriptor left for a while, a Save or a Load that needs one waits. Close does not wait for one.
 type Log struct {
 	dir     string   // for people to read
 	fs      disk.Dir // that directory, whatever becomes of its name
@@ -163,7 +171,7 @@ func newLog(files disk.Dir, o Options) *Log {
 	return l
 }
 
-// Server returns the state last saved. It fails after Close.
+// Server returns the state last saved. It fails after [Log.Close].
 func (l *Log) Server() (paxos.ServerState, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -173,8 +181,9 @@ func (l *Log) Server() (paxos.ServerState, error) {
 	return l.state, nil
 }
 
-// Load returns the record of an instance, or the zero Record if there is none, for which it reads nothing from disk. An
-// error is that of the file system, a *CorruptionError, or that the log is closed.
+// Load returns the record of an instance, or the zero Record if there is none. In that case it reads nothing from disk.
+//
+// It fails after [Log.Close]. Other errors are a [*CorruptionError] or those of the file system.
 func (l *Log) Load(instance string) (paxos.Record, error) {
 	l.mu.RLock()
 	if l.closed {
@@ -211,10 +220,11 @@ func (l *Log) Load(instance string) (paxos.Record, error) {
 	return rec, nil
 }
 
-// Self returns l: see paxos.PromptStorage.
+// Self returns l: see [paxos.PromptStorage].
 func (l *Log) Self() paxos.Storage { return l }
 
-// LoadNow returns the zero Record and ok if the instance has no record, which the index knows. What it has is on disk.
+// LoadNow answers from the index. If the instance has no record, it returns the zero Record and true. Otherwise it returns false, since
+// the record is on disk.
 func (l *Log) LoadNow(instance string) (rec paxos.Record, ok bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -225,7 +235,7 @@ func (l *Log) LoadNow(instance string) (rec paxos.Record, ok bool) {
 	return paxos.Record{}, !known
 }
 
-// DecidedNow is Decided, and ok unless the log is closed.
+// DecidedNow is [Log.Decided]. ok is false only after [Log.Close].
 func (l *Log) DecidedNow(after uint64, max int) (named []paxos.Named, ok bool) {
 	named, err := l.Decided(after, max)
 	return named, err == nil
@@ -318,8 +328,8 @@ func (l *Log) intact(from *segment, e entry) bool {
 	return place{l.store, uint64(from.number), uint64(e.offset)}.sum(e.bytes) == leUint32(e.bytes)
 }
 
-// Undecided lists the names of the records that are not Chosen when the loop over it begins. It holds no lock while the
-// loop runs, and may be used any number of times.
+// Undecided lists the names of the records that were not Chosen when the loop began. It holds no lock while the loop runs. The result may
+// be used any number of times.
 func (l *Log) Undecided() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		names, err := l.undecidedNames()
@@ -344,8 +354,8 @@ func (l *Log) undecidedNames() ([]string, error) {
 	return l.index.undecidedNames(), nil
 }
 
-// Decided lists Chosen records with an Index above after, in the order of Index, at most max; none if max is not positive. It
-// reads nothing from disk.
+// Decided lists Chosen records with an Index above after, in the order of Index. It lists at most max, and none if max is not positive.
+// It reads nothing from disk.
 func (l *Log) Decided(after uint64, max int) ([]paxos.Named, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -372,8 +382,8 @@ func (l *Log) alive() error {
 // linesGrace is how long Open and Close wait for the Logger.
 const linesGrace = time.Second
 
-// Close seals the log, and gives the directory free for the next. It waits for a Save that runs, and may be called more than
-// once. All other methods fail from then on.
+// Close seals the log, and unlocks the directory. It waits for a running Save, and may be called more than once. From then on,
+// every other method that returns an error fails.
 func (l *Log) Close() error {
 	defer l.lines.Wait(linesGrace) // when it holds no lock any more
 	l.short.end()

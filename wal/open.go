@@ -15,12 +15,18 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// Open opens the storage that Create made in dir. What it returns is durable: what a process that was killed had written, and
-// not synced, is written again and synced first. A batch that was being saved when power was lost is dropped, whole, and that
-// is logged; nothing else ever is.
+// Open opens the storage that [Create] made in dir. All that the returned Log holds is durable. A killed process may have written data
+// that it did not sync: Open writes and syncs that again first.
 //
-// Errors: there is no storage in dir, as fs.ErrNotExist, and what to do about it; it is open already, in this process or another,
-// as a *LockedError, which is ErrLocked; damage, as a *CorruptionError; what the file system says.
+// Open drops one thing only: a batch that was being saved when power was lost. It drops the whole batch, and logs that.
+//
+// Open returns an error that is
+//   - [fs.ErrNotExist], with what to do about it, if there is no storage in dir;
+//   - a [*LockedError], which is [ErrLocked], if the storage is open already, in this process or another;
+//   - a [*CorruptionError] if the storage is damaged;
+//   - [ErrNewer] if a newer version of this package has written it.
+//
+// Other errors are those of the file system.
 func Open(dir string, o Options) (*Log, error) {
 	o, err := o.withDefaults()
 	if err != nil {

@@ -10,15 +10,18 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Save makes b durable, all or nothing, with one write and one fdatasync. Between the two other goroutines may go on for a moment, while
-// the disk has begun. It costs no allocation for each record, and time in proportion to b, save that each NameRange in Drop costs a
-// pass over the names of all instances. Saves at the same time run one after the other.
+// Save makes b durable, as a whole or not at all, with one write and one fdatasync. Between the two, it lets other goroutines run for a
+// moment, while the transfer to the disk begins. Saves at the same time run one after the other.
 //
-// It refuses what Batch.Check refuses, an Index that another instance has, names over 255 bytes, records over 16 MiB, and batches over
-// 256 MiB. Where there is no room for a batch on the disk, it fails before anything is written.
+// It allocates nothing for a record. Its time is in proportion to b; each NameRange in Drop costs a pass over the names of all instances.
 //
-// After any error the log is dead: readers go on with what was saved before, and every later Save fails, since what a failed
-// fsync has left on the disk is not known. After the next Open the batch is there as a whole, or not at all.
+// Save refuses
+//   - a batch that [paxos.Batch.Check] refuses, and an Index that another instance has;
+//   - names over 255 bytes, records over 16 MiB, and batches over 256 MiB;
+//   - a batch that the disk has no room for, before anything is written.
+//
+// After any error the log is dead, since the state of the disk after a failed fsync is not known. Every later Save fails; reads still
+// return what was saved before. After the next Open the batch is there as a whole, or not at all.
 func (l *Log) Save(b paxos.Batch) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()

@@ -1,10 +1,10 @@
 package wal
 
-// Stats says how large a Log is.
+// Stats says how large a [Log] is.
 type Stats struct {
 	Undecided, Decided int   // instances
-	Segments           int   // files of batches, those included that are prepared
-	Bytes              int64 // of all segments; what is ahead of use is included, hints are not
+	Segments           int   // files of batches; prepared ones count
+	Bytes              int64 // of all segments; space prepared in advance counts, hints do not
 	Live               int64 // bytes of the records that count: the latest of each instance
 }
 
@@ -23,9 +23,8 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
-// Verify reads all that the log holds, and checks every checksum: of batches, of each record, and that each record is where
-// the index, and so every hint, says that it is. It returns the first *CorruptionError. It is for a log that is open
-// ReadOnly.
+// Verify reads all that the log holds, and checks every checksum of batches and records. It also checks the index, and so every hint:
+// each record must be where the index says. It returns the first [*CorruptionError]. Use it on a log that is open [Options.ReadOnly].
 func (l *Log) Verify() error {
 	l.plan.Lock()
 	row := append([]*segment{}, l.row...)
@@ -61,7 +60,7 @@ func (l *Log) Verify() error {
 	return nil
 }
 
-// verifyEntry checks one entry, which was read with data, by itself; a mark with its vote.
+// verifyEntry checks one entry by itself; a mark is checked with its vote. data is the segment that the entry was read with.
 func (l *Log) verifyEntry(s *segment, e entry, data []byte) error {
 	if !l.intact(s, e) {
 		return errEntrySum
