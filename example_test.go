@@ -3,12 +3,15 @@ package paxos_test
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"log"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/tcp"
+	"github.com/singledecree/paxos/wal"
 )
 
 func Example() {
@@ -31,7 +34,33 @@ func Example() {
 	// Output: burger burger
 }
 
-// Of two workers that claim a job with equal bytes, both find their value chosen. With a nonce in the value, one does.
+// A server on disk and over TCP. It needs certificates and the addresses of the others, so it is compiled and not run.
+func Example_server() {
+	var (
+		ctx    = context.Background()
+		peers  map[paxos.ServerID]string // "host:port" of servers 2 and 3
+		config *tls.Config               // from package tcp/certs
+	)
+
+	members := paxos.Members{Cluster: "lunch", Acceptors: []paxos.ServerID{1, 2, 3}}
+	storage, err := wal.Open("data", wal.Options{}) // wal.Create made it, once in the life of the server
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer storage.Close()
+	transport, err := tcp.Listen(tcp.Config{ID: 1, Members: members, Addr: ":7000", Peers: peers, TLS: config})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer transport.Close()
+	server, err := node.Start(ctx, node.Config{ID: 1, Members: members, Storage: storage, Transport: transport})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+}
+
+// Two workers claim a job. With equal bytes, both find their value chosen. With a nonce in the value, only one does.
 func ExampleNode_Propose() {
 	nodes, stop, err := memory.Cluster(3)
 	if err != nil {
@@ -65,14 +94,14 @@ func ExampleStart() {
 	if err := paxos.Format(storage, 1, members); err != nil { // once in a server's life
 		log.Fatal(err)
 	}
-	node, err := node.Start(context.Background(), node.Config{
+	server, err := node.Start(context.Background(), node.Config{
 		ID: 1, Members: members, Storage: storage, Transport: network.Join(1),
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close()
-	d, err := node.Propose(context.Background(), "config 7", "")
+	defer server.Close()
+	d, err := server.Propose(context.Background(), "config 7", "")
 	fmt.Printf("%q in ballot %s, %v\n", d.Value, d.Ballot, err)
 	// Output: "" in ballot 1.1, <nil>
 }
