@@ -7,11 +7,11 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A Chaos is all that goes wrong in one run of a cluster, as data: what the network does to each packet, and what happens
-// when. NewChaos draws one from a seed. The same Chaos does the same again, bit for bit.
+// A Chaos is all that goes wrong in one run of a cluster, as data: the fate of each packet, and the faults with their times. [NewChaos]
+// draws one from a seed. The same Chaos gives the same run, bit for bit.
 //
-// A run has two parts. Until Ends, faults are on. Then all of them end, who is down starts again, and within a bound every
-// decision must be known on every server, and everything that anybody can finish be decided (I10).
+// A run has two parts. Until Ends, faults happen. Then all of them end, and servers that are down start again. Within a bound, every
+// server must know every decision, and everything that any server can finish must be decided (I10).
 type Chaos struct {
 	Seed     uint64
 	Servers  int          // acceptors
@@ -21,63 +21,64 @@ type Chaos struct {
 	Timing   paxos.Timing
 	Delay    time.Duration // of every message, one way, at least
 	SaveTime time.Duration // of every Save
-	ReadTime time.Duration // of every Load and every List, at most: each takes a time of its own, and so they end in any order
+	ReadTime time.Duration // of every Load and every List, at most: each takes a random time, so they end in any order
 
-	Loss   float64       // of packets
-	Twice  float64       // packets that arrive twice
-	Late   float64       // packets that come later, by up to Later
-	Later  time.Duration // may be long: from an earlier life of the sender
+	Loss   float64       // share of packets that are lost
+	Twice  float64       // share of packets that arrive twice
+	Late   float64       // share of packets that come later, by up to Later
+	Later  time.Duration // may be long enough for a packet of an earlier life of the sender
 	Slow   [2]paxos.ServerID
-	SlowBy time.Duration // more on the link Slow, either way
+	SlowBy time.Duration // more delay on the link Slow, both ways
 
 	Actions []Action      // in the order of At
-	Ends    time.Duration // of the faults
-	Unmet   bool          // the servers have never met when it begins; else their disks name each other's
-	// Forges has a server lie, in what it says of promises, votes and decisions. What it lies about is not checked then, but all the rest is.
+	Ends    time.Duration // when the faults end
+	Unmet   bool          // the servers have never met at the start; otherwise their disks name each other's Store
+	// Forges makes a server lie about promises, votes and decisions. The run does not check the subject of a lie; it checks everything
+	// else.
 	Forges bool
-	// Crowded has, when all is well again, every server call in as many instances of its own as Limits.MaxOpen allows, all at
-	// about the same time: none is refused, and all end.
+	// Crowded adds a last part, when all is well again. Every server then calls in Limits.MaxOpen instances of its own, all at about the
+	// same time. No call may be refused, and all must end.
 	Crowded bool
 
-	// Explicit, if set, has packets arrive after Delay, save those in Packets: Loss, Twice and Late are not used then.
+	// Explicit makes packets arrive after Delay, save those in Packets. Loss, Twice and Late are then not used.
 	Explicit bool
 	Packets  []PacketFate
 }
 
-// A PacketFate is what becomes of one packet.
+// A PacketFate is the fate of one packet.
 type PacketFate struct {
 	From, To paxos.ServerID
-	Pulls    bool            // it does nothing but pull: those are counted apart, as they come whatever else happens
-	Nth      uint64          // packet of From to To, from 1, over all lives
-	Copies   []time.Duration // after how long each arrives; none: it is lost
+	Pulls    bool            // a packet that does nothing but pull; such packets are counted apart, as they come whatever else happens
+	Nth      uint64          // which packet of From to To, from 1, over all lives
+	Copies   []time.Duration // after how long each copy arrives; none: the packet is lost
 }
 
 // An Act is something that happens in a Chaos.
 type Act uint8
 
-// The acts.
+// The acts. The comments name the fields of Action that they use.
 const (
 	ActPropose Act = iota
 	ActWait
 	ActRead
 	ActReady
-	ActCancel // the call that began last on Server
-	ActCrash  // what the running Save holds is lost
+	ActCancel // cancels the latest call on Server
+	ActCrash  // the contents of the running Save are lost
 	ActCrashSaved
 	ActRestart
 	ActPause
 	ActResume
-	ActFailSave // the next Save fails, nothing of it on the disk; the server is down
+	ActFailSave // the next Save fails, and the server is down; nothing of the Save is on the disk
 	ActFailSaveLate
 	ActHangSave
-	ActSaveTime // For
-	ActLoadTime // For: at most, in place of ReadTime
-	ActWipe     // the disk is lost and made anew, while the server is down; the rest is to go on without it. See chaosRun.wipe
+	ActSaveTime // For: the new time
+	ActLoadTime // For: the new bound, in place of ReadTime
+	ActWipe     // while Server is down, its disk is lost and replaced; the others are to go on without it: see chaosRun.wipe
 	ActCut      // Server -> Peer
 	ActJoin     // Server -> Peer
 	ActForge    // Message from Server to Peer
-	ActTwist    // beside the next message from Server to Peer, an altered copy of it comes, as from a server that lies
-	ActStranger // Message to Server, from one that is no member
+	ActTwist    // an altered copy of the next message from Server to Peer arrives beside it, as from a server that lies
+	ActStranger // Message to Server, from a server that is no member
 	acts
 )
 
@@ -87,8 +88,8 @@ var actNames = [acts]string{"propose", "wait", "read", "ready", "cancel", "crash
 // String returns the word for a in scripts.
 func (a Act) String() string { return actNames[a] }
 
-// An Action is an Act at a time. Fields that the Act has no use for are zero. An Action that makes no sense when its time
-// comes, such as a crash of what is down, does nothing.
+// An Action is an [Act] at a time. Fields that the Act does not use are zero. An Action that is impossible at its time, such as the crash
+// of a server that is down, does nothing.
 type Action struct {
 	At       time.Duration
 	Act      Act
@@ -100,7 +101,7 @@ type Action struct {
 	Message  paxos.Message
 }
 
-// String is one line: "  12ms propose 1 job/0 "v"".
+// String returns one line: " 12ms propose 1 job/0 "v"".
 func (a Action) String() string {
 	s := fmt.Sprintf("%8s  %s %d", a.At.Round(time.Microsecond), a.Act, a.Server)
 	switch a.Act {
@@ -122,7 +123,7 @@ func (a Action) String() string {
 	return s
 }
 
-// String says all of it, a line for each action and packet.
+// String returns the whole Chaos, one line for each action and packet.
 func (c Chaos) String() string {
 	q := c.Quorum
 	if q == nil {
@@ -150,8 +151,8 @@ func (c Chaos) String() string {
 	return s + fmt.Sprintf("%8s  all faults end\n", c.Ends.Round(time.Microsecond))
 }
 
-// Bound is within how long after Ends all must be well, at the 99th percentile over seeds: the longest silence, a phase, a
-// backoff, a pull and 20 delays. No seed may take more than four times that.
+// Bound is how long the cluster may take after Ends until all is well, at the 99th percentile over seeds. It is the longest silence, a
+// phase, a backoff, a pull and 20 delays. No seed may take more than four times that.
 func (c Chaos) Bound() time.Duration {
 	t := c.Timing
 	if c.Crowded { // in a ring that is longer than in other seeds, of which few servers may know of an instance

@@ -12,13 +12,13 @@ import (
 	"github.com/singledecree/paxos/memory"
 )
 
-// ErrCrashed is what every call of a CrashStorage returns after its Crash.
+// ErrCrashed is the error of every call of a [CrashStorage] after its Crash.
 var ErrCrashed = errors.New("paxostest: the storage has crashed")
 
-// ErrDisk is what a call returns that a Failure without an Err hits.
+// ErrDisk is the error of a call that a [Failure] without an Err hits.
 var ErrDisk = errors.New("paxostest: input/output error")
 
-// Operations of a Storage, for Failure, Delay and Calls. OpAny is all of them.
+// The operations of a Storage, for [Failure], Delay and Calls. OpAny means all of them.
 const (
 	OpAny       = ""
 	OpServer    = "server"
@@ -28,24 +28,24 @@ const (
 	OpDecided   = "decided"
 )
 
-// A Failure says which call of a CrashStorage fails, and how.
+// A Failure says which call of a [CrashStorage] fails, and how.
 type Failure struct {
-	Op  string // which calls count: one of the Op constants
-	Nth int    // of those from now on, from 1; 0: the next
-	Err error  // what it returns: ErrDisk
-	// Kept, of a Save: what it held is durable all the same, and its caller is not told. Otherwise nothing of it is.
+	Op  string // the calls that count: one of the Op constants
+	Nth int    // which of those calls from now on, from 1; 0: the next
+	Err error  // the error that it returns; nil: ErrDisk
+	// Kept is for a Save. If set, its contents are durable although it returns an error. Otherwise nothing of it is durable.
 	Kept bool
 }
 
-// A CrashStorage is a paxos.Storage in memory that crashes and fails when it is told to, as harshly as a Storage may: what
-// was not saved is gone, a Save that runs at a crash leaves nothing, and one that failed is the last.
+// A CrashStorage is a [paxos.Storage] in memory that crashes and fails on command. It does so as harshly as a Storage may. Data that was
+// not saved is gone, a running Save leaves nothing at a crash, and after a failed Save no other one succeeds.
 //
 //	s := paxostest.NewCrashStorage()
 //	…                 // Format, Start, work
-//	s = s.Crash()     // the power goes: the old s fails whatever is called, and the new one holds what was saved
+//	s = s.Crash()     // the power goes: every call of the old s fails, and the new one holds what was saved
 //	…                 // Close the Node, and Start another on s
 //
-// It is safe for concurrent use as far as a Storage is, and its other methods always are.
+// The methods of Storage are safe for concurrent use as far as paxos.Storage demands. All other methods are safe in any case.
 type CrashStorage struct {
 	inner *memory.Storage
 
@@ -55,11 +55,11 @@ type CrashStorage struct {
 	delays  map[string]time.Duration
 	calls   map[string]int
 	batches []paxos.Batch
-	running *paxos.Batch // of the Save that runs
+	running *paxos.Batch // the contents of the running Save
 	dead    error        // why every Save fails from now on
 }
 
-// NewCrashStorage returns an empty storage, on which a server can be formatted.
+// NewCrashStorage returns an empty storage, ready for [paxos.Format].
 func NewCrashStorage() *CrashStorage { return nextLife(memory.NewStorage(), nil) }
 
 // nextLife returns a storage that holds what inner holds.
@@ -68,12 +68,12 @@ func nextLife(inner *memory.Storage, batches []paxos.Batch) *CrashStorage {
 		batches: batches}
 }
 
-// Crash has the power go: a Save that runs leaves nothing, and whatever runs or is called on s returns ErrCrashed. It
-// returns the storage of the server's next life, which holds all that was saved, and is as fast as a new one. It panics if
-// s has crashed already.
+// Crash cuts the power. A running Save leaves nothing, and every running or later call on s returns [ErrCrashed]. Crash returns the
+// storage of the server's next life: it holds everything that was saved, without the Delays and Failures of s. Crash panics if s has
+// crashed already.
 func (s *CrashStorage) Crash() *CrashStorage { return s.crash(false) }
 
-// CrashKept is like Crash, but what a Save that runs held is durable, although nobody was told.
+// CrashKept is [CrashStorage.Crash], but the contents of a running Save are durable. Its caller does not learn that.
 func (s *CrashStorage) CrashKept() *CrashStorage { return s.crash(true) }
 
 func (s *CrashStorage) crash(keep bool) *CrashStorage {
@@ -100,7 +100,7 @@ func (s *CrashStorage) down() bool {
 	}
 }
 
-// Fail has a later call fail. After a Save that failed, all that follow fail, too: the storage is dead.
+// Fail makes a later call fail. After a failed Save the storage is dead: all later Saves fail, too.
 func (s *CrashStorage) Fail(f Failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,8 +111,8 @@ func (s *CrashStorage) Fail(f Failure) {
 	s.failing = append(s.failing, f)
 }
 
-// Delay sets how long each call of op takes from now on; OpAny sets it for all. A Save that takes for ever hangs until the
-// storage crashes.
+// Delay sets how long each call of op takes from now on; OpAny sets it for all. A Save with an endless delay hangs until the storage
+// crashes.
 func (s *CrashStorage) Delay(op string, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,21 +125,21 @@ func (s *CrashStorage) Delay(op string, d time.Duration) {
 	s.delays[op] = d
 }
 
-// Calls returns how many calls of op there were in this life; OpAny counts all.
+// Calls returns how many calls of op there were on s; OpAny counts all.
 func (s *CrashStorage) Calls(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.calls[op]
 }
 
-// Batches returns all that was ever saved, of earlier lives too, in order. They are the caller's to look at, not to change.
+// Batches returns all batches that were ever saved, also before a Crash, in order. Do not change them.
 func (s *CrashStorage) Batches() []paxos.Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.batches)
 }
 
-// call counts a call, waits for as long as it takes, and returns how it fails, if it does.
+// call counts a call, waits for as long as it takes, and returns the failure that it meets, if any.
 func (s *CrashStorage) call(op string) (*Failure, error) {
 	s.mu.Lock()
 	s.calls[op]++
@@ -245,7 +245,7 @@ func (s *CrashStorage) Save(b paxos.Batch) error {
 	return err
 }
 
-// saveBegins notes what the Save that runs holds: a copy, as b is the caller's.
+// saveBegins notes a copy of b, which the running Save holds.
 func (s *CrashStorage) saveBegins(b paxos.Batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,7 +264,7 @@ func (s *CrashStorage) saveBegins(b paxos.Batch) error {
 	return nil
 }
 
-// apply makes durable what the Save that runs holds.
+// apply makes the contents of the running Save durable.
 func (s *CrashStorage) apply() error {
 	err := s.inner.Save(*s.running)
 	if err == nil {

@@ -10,32 +10,32 @@ import (
 	"github.com/singledecree/paxos/memory"
 )
 
-// A NetworkConfig says how bad a Network is. The zero value is a good one: nothing is lost, and all arrives at once.
+// A NetworkConfig says how unreliable a [Network] is. The zero value is a perfect one: nothing is lost, and everything arrives at once.
 type NetworkConfig struct {
-	Seed   uint64        // of what is random: the n-th packet of a link has the same fate in every run
-	Loss   float64       // of all packets, from 0 to 1
-	Repeat float64       // of those that arrive, from 0 to 1: they arrive once more
+	Seed   uint64        // of the random faults: the n-th packet of a link has the same fate in every run
+	Loss   float64       // share of packets that are lost, from 0 to 1
+	Repeat float64       // share of arriving packets that arrive once more, from 0 to 1
 	Delay  time.Duration // of each packet, one way
-	Jitter time.Duration // more of it, at random up to this: packets overtake each other
+	Jitter time.Duration // most random delay on top; so packets overtake each other
 }
 
-// NetworkStats counts packets since the Network was made.
+// NetworkStats counts packets since the [Network] was made.
 type NetworkStats struct {
-	Sent      uint64 // handed to Send
-	Lost      uint64 // by chance, by a Drop of all that they held, or because too many were on their way
-	Cut       uint64 // by Cut and its kin
+	Sent      uint64 // packets handed to Send
+	Lost      uint64 // packets lost by chance, by Drops of all their messages, or because too many were on their way
+	Cut       uint64 // packets lost by Cut, CutOneWay, Mute, Deafen and Isolate
 	Repeated  uint64
-	Delivered uint64 // those repeated count twice
+	Delivered uint64 // packets that arrived; a repeated one counts twice
 }
 
 // maxFlying bounds the packets on their way. One more is lost.
 const maxFlying = 1 << 16
 
-// A Network joins real Nodes in one process, and is as bad as you want it: packets are lost, late, overtaken, repeated, or cut
-// off, one way or both. What is random depends on the seed, the link, and how many packets that link had before, so that in a
-// synctest bubble the same test meets the same faults.
+// A Network joins real Nodes in one process, and is as unreliable as you want. Packets are lost, late, overtaken, repeated, or cut off,
+// one way or both. Random faults depend on the seed, the link, and the number of packets on that link before. So in a synctest bubble the
+// same test meets the same faults.
 //
-// It is safe for concurrent use, starts no goroutines that outlive a packet, and needs no Close.
+// It is safe for concurrent use. It starts no goroutines that outlive a packet, and needs no Close.
 type Network struct {
 	inner *memory.Network
 
@@ -51,17 +51,17 @@ type Network struct {
 // A link is one way between two servers.
 type link struct{ from, to paxos.ServerID }
 
-// NewNetwork returns a network that nobody has joined.
+// NewNetwork returns a network without servers.
 func NewNetwork(c NetworkConfig) *Network {
 	return &Network{inner: memory.NewNetwork(), config: c, nth: map[link]uint64{}}
 }
 
-// Join returns the Transport of a server; to join again is to restart it. See paxos.MemoryNetwork.Join.
+// Join returns the Transport of a server. To join again is to restart the server: see memory.Network.
 func (n *Network) Join(id paxos.ServerID) paxos.Transport {
 	return &networkEnd{network: n, id: id, inner: n.inner.Join(id)}
 }
 
-// Change makes the network better or worse, for what is sent from now on. The Seed stays as it was.
+// Change replaces the configuration for packets sent from now on. The Seed stays as it was.
 func (n *Network) Change(c NetworkConfig) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -69,7 +69,7 @@ func (n *Network) Change(c NetworkConfig) {
 	n.config = c
 }
 
-// Drop loses the messages that match, from now on. The others in their packets arrive.
+// Drop loses the messages that match, from now on. The other messages in their packets arrive.
 func (n *Network) Drop(m Match) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -83,19 +83,19 @@ func (n *Network) Clear() {
 	n.rules = nil
 }
 
-// Cut loses all that is sent from now on, in either direction, between two servers.
+// Cut loses all packets between two servers that are sent from now on, in either direction.
 func (n *Network) Cut(a, b paxos.ServerID) {
 	n.CutOneWay(a, b)
 	n.CutOneWay(b, a)
 }
 
-// CutOneWay loses all that one server sends another from now on.
+// CutOneWay loses all packets from one server to another that are sent from now on.
 func (n *Network) CutOneWay(from, to paxos.ServerID) { n.cut(func(c *cuts) { c.link(link{from, to}) }) }
 
-// Mute loses all that a server sends from now on.
+// Mute loses all packets that a server sends from now on.
 func (n *Network) Mute(id paxos.ServerID) { n.cut(func(c *cuts) { c.from(id) }) }
 
-// Deafen loses all that is sent to a server from now on.
+// Deafen loses all packets to a server that are sent from now on.
 func (n *Network) Deafen(id paxos.ServerID) { n.cut(func(c *cuts) { c.to(id) }) }
 
 // Isolate cuts a server from all others.
@@ -107,10 +107,10 @@ func (n *Network) cut(f func(*cuts)) {
 	f(&n.cuts)
 }
 
-// Heal ends all cuts.
+// Heal ends all cuts, from Cut, CutOneWay, Mute, Deafen and Isolate.
 func (n *Network) Heal() { n.cut(func(c *cuts) { *c = cuts{} }) }
 
-// Stats returns what came of the packets so far.
+// Stats returns the counts up to now.
 func (n *Network) Stats() NetworkStats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -162,7 +162,7 @@ func (e *networkEnd) ID() paxos.ServerID { return e.id }
 
 func (e *networkEnd) Receive(ctx context.Context) (paxos.Packet, error) { return e.inner.Receive(ctx) }
 
-// fate returns after how long each copy of p arrives, and has p keep what arrives of it.
+// fate returns after how long each copy of p arrives, and leaves in p the messages that arrive.
 func (n *Network) fate(p *paxos.Packet) (copies []time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -170,7 +170,7 @@ func (n *Network) fate(p *paxos.Packet) (copies []time.Duration) {
 	n.nth[l]++
 	n.stats.Sent++
 	x := dice(n.config.Seed ^ uint64(l.from)<<48 ^ uint64(l.to)<<32 ^ n.nth[l])
-	x.next() // neighbours have neighbours' seeds
+	x.next() // neighbouring links have neighbouring seeds
 	lost, twice := x.float() < n.config.Loss, x.float() < n.config.Repeat
 	switch {
 	case n.cuts.has(l):
@@ -196,8 +196,8 @@ func (n *Network) fate(p *paxos.Packet) (copies []time.Duration) {
 	return copies
 }
 
-// keep takes out of p the messages that a rule loses, and copies the rest. It reports whether p is still worth sending: a
-// packet that held nothing from the start is.
+// keep removes from p the messages that a rule loses, and copies the rest. It reports whether p is still worth sending. A packet that was
+// empty from the start is.
 func (n *Network) keep(p *paxos.Packet) bool {
 	kept := slices.DeleteFunc(slices.Clone(p.Messages), func(m paxos.Message) bool {
 		dropped := false

@@ -7,8 +7,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Shrink returns a Chaos that fails like c and has as little as possible in it: few servers' faults, few actions, and only
-// those packets lost, late or doubled that matter. If c does not fail, it returns c.
+// Shrink returns a Chaos that fails like c and is as small as possible. It keeps few faults of few servers and few actions. It loses,
+// delays or doubles only the packets that matter. If c does not fail, it returns c.
 func (c Chaos) Shrink() Chaos {
 	if c.Run(false).Err == nil {
 		return c
@@ -35,7 +35,7 @@ type shrinker struct {
 
 func (c *Chaos) size() int { return len(c.Actions) + len(c.Packets) + int(c.Ends/ms) }
 
-// try makes c the best if it fails.
+// try makes c the smallest run so far if it fails.
 func (s *shrinker) try(c Chaos) bool {
 	if s.left--; s.left < 0 || c.Run(false).Err == nil {
 		return false
@@ -44,7 +44,7 @@ func (s *shrinker) try(c Chaos) bool {
 	return true
 }
 
-// actions takes out actions.
+// actions removes actions.
 func (s *shrinker) actions() {
 	reduce(len(s.best.Actions), func(from, to int) bool {
 		c := s.best
@@ -53,7 +53,7 @@ func (s *shrinker) actions() {
 	})
 }
 
-// reduce calls remove for parts of n things, large ones first; if it returns true they are gone.
+// reduce calls remove for parts of n things, large parts first. If remove returns true, they are gone.
 func reduce(n int, remove func(from, to int) bool) {
 	for size := n; size > 0; size /= 2 {
 		for from := 0; from < n; {
@@ -67,7 +67,7 @@ func reduce(n int, remove func(from, to int) bool) {
 	}
 }
 
-// kinds takes out whole kinds of faults, and what makes the cluster large.
+// kinds removes whole kinds of faults, and servers.
 func (s *shrinker) kinds() {
 	for _, change := range []func(*Chaos){
 		func(c *Chaos) { c.Loss = 0 },
@@ -91,7 +91,7 @@ func (s *shrinker) kinds() {
 	}
 }
 
-// sooner takes out the time in which nothing happens yet, but for the starts.
+// sooner removes the time before the first action that is not a start.
 func (c *Chaos) sooner() {
 	if len(c.Actions) == 0 {
 		return
@@ -104,7 +104,7 @@ func (c *Chaos) sooner() {
 	c.Ends -= wait
 }
 
-// fits reports whether c is about servers that there are.
+// fits reports whether c names only servers that exist.
 func (c *Chaos) fits() bool {
 	if c.Servers < 1 || c.Learners < 0 || c.Quorum != nil && c.Quorum.Size() != c.Servers {
 		return false
@@ -117,7 +117,7 @@ func (c *Chaos) fits() bool {
 	return true
 }
 
-// end has the faults end earlier.
+// end makes the faults end earlier.
 func (s *shrinker) end() {
 	for range 6 {
 		c := s.best
@@ -127,7 +127,7 @@ func (s *shrinker) end() {
 	}
 }
 
-// packets names the packets that something happened to, and takes out all that do not matter.
+// packets names each packet with a fault, and removes the faults that do not matter.
 func (s *shrinker) packets() {
 	if !s.best.Explicit && !s.try(s.best.explicit()) {
 		return
@@ -139,7 +139,7 @@ func (s *shrinker) packets() {
 	})
 }
 
-// explicit returns a Chaos that does the same as c, and names the packets that something happens to.
+// explicit returns a Chaos that does the same as c, and names each packet with a fault.
 func (c Chaos) explicit() Chaos {
 	fates := c.run(false, true).fates
 	c.Explicit, c.Packets = true, nil

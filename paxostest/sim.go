@@ -8,36 +8,36 @@ import (
 	"github.com/singledecree/paxos/internal/words"
 )
 
-// A SimConfig says what a Sim is. A zero field means its default.
+// A SimConfig configures a [Sim]. A zero field means its default.
 type SimConfig struct {
 	Servers  int           // acceptors, with the IDs 1, 2, …: 3
 	Learners int           // servers that do not vote, with the IDs after them: none
-	Quorum   paxos.Quorum  // majority
+	Quorum   paxos.Quorum  // default: a majority
 	Delay    time.Duration // of a message, one way: 10 ms
 	SaveTime time.Duration // of a Save: 1 ms
-	Seed     uint64        // of the servers' random waits; the same seed and script give the same run
+	Seed     uint64        // of the random waits of the servers; the same seed and script give the same run
 	Limits   paxos.Limits
-	// Timing is the servers'. Here the default of Pull is an hour, so that a script is not about catching up.
+	// Timing is that of the servers. Here the default of Pull is an hour, so that a script is not about catching up.
 	Timing paxos.Timing
-	// Fail is called when an invariant is broken, or the script asks for what can't be. The Sim stops then, once and
-	// for all. Nil: panic.
+	// Fail is called when an invariant is broken, or when the script asks for something impossible. The Sim then stops for good. Nil:
+	// panic.
 	Fail func(error)
 
-	// noLog leaves out the log, for runs of millions of events. All is checked as with it, and the same happens.
+	// noLog leaves out the log, for runs of millions of events. The events and the checks are the same without it.
 	noLog bool
 	fates fates // in place of rules; nil, without a log: all arrive after Delay
 	unmet bool  // the servers have not met when it begins: see introduce
 }
 
-// Limits of a script: one that goes beyond them never ends.
+// Limits of a script. A script that goes beyond them never ends.
 const (
 	maxSteps = 1_000_000
 	maxRun   = 10 * time.Minute
 	quiet    = time.Minute
 )
 
-// A Sim is a whole cluster in one goroutine: Replicas, the network between them, their disks, and the time, which is
-// virtual. The same script gives the same run, event for event.
+// A Sim is a whole cluster in one goroutine: Replicas, the network between them, their disks, and virtual time. The same script gives the
+// same run, event for event.
 //
 //	s := paxostest.NewSim(paxostest.SimConfig{Servers: 3})
 //	s.Drop(paxostest.Match{From: 1, To: 3, Kind: paxos.KindAccept})
@@ -45,8 +45,8 @@ const (
 //	s.Run()
 //	fmt.Print(s.Draw())
 //
-// Whatever the script does, the Sim checks after every event that agreement and its kin hold: the invariants of
-// docs/design.md but I10, which is for scripts to demand. It knows the Replica by its public interface only. A Sim is for one goroutine.
+// After every event the Sim checks the invariants of docs/design.md, such as agreement. I10 is the exception: a script demands it where
+// it wants to. The Sim uses only the public interface of the Replica. A Sim is for one goroutine.
 type Sim struct {
 	config  SimConfig
 	members paxos.Members
@@ -71,7 +71,7 @@ type Sim struct {
 	late     bool
 }
 
-// NewSim returns a Sim whose servers have been formatted and have started, at time 0.
+// NewSim returns a Sim at time 0. Its servers have been formatted and have started.
 func NewSim(c SimConfig) *Sim {
 	if c.Servers == 0 {
 		c.Servers = 3
@@ -114,7 +114,7 @@ func NewSim(c SimConfig) *Sim {
 	if !c.unmet {
 		w.introduce()
 	}
-	// The start takes no time, and is no part of the story.
+	// The start takes no time, and is not in the log.
 	w.config.Delay = 0
 	fates := w.fates
 	if c.unmet {
@@ -135,7 +135,7 @@ func NewSim(c SimConfig) *Sim {
 // Now returns the time since the Sim began.
 func (w *Sim) Now() time.Duration { return w.now }
 
-// Err returns why the Sim has stopped: an invariant was broken, or the script asked for what can't be. Nil: it goes on.
+// Err returns why the Sim has stopped: an invariant was broken, or the script asked for something impossible. Nil: it has not stopped.
 func (w *Sim) Err() error { return w.err }
 
 // fail stops the Sim.
@@ -149,25 +149,25 @@ func (w *Sim) fail(err error) {
 
 func (w *Sim) failf(format string, args ...any) { w.fail(fmt.Errorf(format, args...)) }
 
-// Steps returns how many events there were: packets that arrived, Saves and Loads that ended, timers that were due, and
-// parts of the script that ran by At.
+// Steps returns the number of events: arrivals of packets, ends of Saves and Loads, timers that were due, and parts of the script run
+// by At.
 func (w *Sim) Steps() int { return w.steps }
 
-// at has f happen at that time, after all that was to happen then already.
+// at runs f at that time, after everything that was planned for then before.
 func (w *Sim) at(t time.Duration, f func()) { w.plan(event{at: t, what: eventScript, do: f}) }
 
-// plan has e happen when it is due, after all that was to happen then already.
+// plan runs e when it is due, after everything that was planned for then before.
 func (w *Sim) plan(e event) {
 	w.seq++
 	e.at, e.seq = max(e.at, w.now), w.seq
 	w.queue.push(e)
 }
 
-// At has f, a part of the script, happen at that time.
+// At runs f, a part of the script, at that time.
 func (w *Sim) At(t time.Duration, f func()) { w.at(t, f) }
 
-// Run runs until nothing is due: no message is on its way, no Save runs, and no timer is due within a minute. It is an error
-// if that does not come within ten minutes of virtual time.
+// Run runs until nothing is due: no message is on its way, no Save runs, and no timer is due within a minute. If that takes over ten
+// minutes of virtual time, it is an error.
 func (w *Sim) Run() {
 	for end := w.now + maxRun; w.err == nil; {
 		at, _, ok := w.next()
@@ -190,14 +190,14 @@ func (w *Sim) Step() bool {
 	return w.step()
 }
 
-// RunFor runs for that long.
+// RunFor runs for d of virtual time.
 func (w *Sim) RunFor(d time.Duration) {
 	end := w.now + d
 	w.run(end, func() bool { return false })
 	w.now = max(w.now, end)
 }
 
-// Until runs until cond holds after some event; what says in words what it waits for. It is an error if cond never does.
+// Until runs until cond holds after some event. what says in words what it waits for. If cond never holds, it is an error.
 func (w *Sim) Until(what string, cond func() bool) {
 	if w.err != nil || cond() {
 		return
@@ -209,7 +209,7 @@ func (w *Sim) Until(what string, cond func() bool) {
 	}
 }
 
-// run runs until stop says so after an event, nothing is due, or the next event is after end.
+// run runs until stop returns true after an event, nothing is due, or the next event is after end.
 func (w *Sim) run(end time.Duration, stop func() bool) {
 	for w.err == nil {
 		if at, _, ok := w.next(); !ok || at > end || !w.step() || stop() {
@@ -218,8 +218,8 @@ func (w *Sim) run(end time.Duration, stop func() bool) {
 	}
 }
 
-// next returns when the next event is, and whose timer it is; nil: it was planned. What was planned comes before the timers
-// that are due at the same time, and those of lower servers come first.
+// next returns when the next event is due, and the server whose timer it is; nil: the event was planned. A planned event comes before
+// timers that are due at the same time. Of those, the timer of the lowest server comes first.
 func (w *Sim) next() (at time.Duration, timer *server, ok bool) {
 	if len(w.queue) > 0 {
 		at, ok = w.queue[0].at, true

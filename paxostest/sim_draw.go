@@ -9,7 +9,7 @@ import (
 	"github.com/singledecree/paxos/internal/words"
 )
 
-// Legend explains the marks of Draw.
+// Legend explains the marks of [Sim.Draw].
 const Legend = `●───► a message, from its sending to its arrival    ●───✗ lost
 ●┄ ①  a message that arrives late: ① ┄► is where    ◆ a call, or its end    ★ learns the decision
 ■ saved: it survives a crash                        □ … ■ a save during which something else happens
@@ -61,7 +61,7 @@ func (w *Sim) instances() int {
 	return len(names)
 }
 
-// learnedAndReturned returns one text for a server that learns and, at once, ends a call: for both entries.
+// learnedAndReturned returns one text for two entries: a server learns, and at once ends a call.
 func (w *Sim) learnedAndReturned(i int) (text string, ok bool) {
 	if w.log[i].Kind == paxos.EventDone {
 		i--
@@ -76,7 +76,7 @@ func (w *Sim) learnedAndReturned(i int) (text string, ok bool) {
 	return fmt.Sprintf("learns %s, returns it", words.Quote(learned.Message.Value)), true
 }
 
-// event returns what an entry of the log is in the diagram.
+// event returns an entry of the log as events of the diagram.
 func (w *Sim) event(e Entry, named bool) []spacetime.Event {
 	d := spacetime.Event{Kind: spacetime.Note, At: e.At, Lane: int(e.Server) - 1, Message: e.Flight, Late: e.Late}
 	m := e.Message

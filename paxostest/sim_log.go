@@ -9,16 +9,16 @@ import (
 	"github.com/singledecree/paxos/internal/words"
 )
 
-// What the world itself notes, beside the events of the servers.
+// Notes of the world, beside the events of the servers.
 const (
-	Lost       paxos.EventKind = 100 + iota // Message from Server to Peer is lost; Text: why, if the script did not say so
+	Lost       paxos.EventKind = 100 + iota // Message from Server to Peer is lost; Text: why, unless the script said so
 	Held                                    // Message from Server to Peer is held
-	Forged                                  // Message to Peer, as if from Server, that nobody sent
-	Crashed                                 // Save, if not 0, was running, and is Text: "lost" or "durable"
+	Forged                                  // Message to Peer, as if from Server; no server sent it
+	Crashed                                 // Server stops. Save, if not 0, was running; Text says what became of it: "lost" or "durable"
 	Restarted                               // Server starts, for the Boot-th time
-	SaveFailed                              // Save failed; what it held is Text: "lost" or "durable". The server is down
-	Wiped                                   // Server has lost its disk, and was made anew
-	Stopped                                 // Server gave up by itself: Err
+	SaveFailed                              // Save failed; Text says what became of its contents: "lost" or "durable". The server is down
+	Wiped                                   // Server has lost its disk, and got a new one
+	Stopped                                 // Server stopped by itself, because of Err
 	Paused
 	Resumed
 )
@@ -26,14 +26,14 @@ const (
 // An Entry of the log is an event of a server, or a note of the world.
 type Entry struct {
 	paxos.Event
-	Flight  int  // joins a message's send with its arrivals and losses; 0: none
-	Late    bool // an arrival: later than usual, or not the first one
+	Flight  int  // connects the sending of a message with its arrivals and losses; 0: none
+	Late    bool // an arrival that is later than usual, or not the first one
 	Text    string
-	State   *paxos.ServerState // of a Save; nil: unchanged
+	State   *paxos.ServerState // of a Save; nil: it did not change
 	Records []paxos.Record     // of a Save
 }
 
-// Log returns all that happened, in order. The slice is the world's.
+// Log returns all entries, in order. The slice belongs to the Sim.
 func (w *Sim) Log() []Entry { return w.log }
 
 // Faults returns the errors of the servers that found proof of a broken protocol.
@@ -78,7 +78,7 @@ func (w *Sim) Learned(id paxos.ServerID, instance string) (d paxos.Decision, ok 
 	return paxos.Decision{Instance: instance, Value: rec.Acceptor.Value, Ballot: rec.Acceptor.Accepted}, rec.Chosen
 }
 
-// note appends what the world itself has to say.
+// note appends an entry of the world itself.
 func (w *Sim) note(e Entry) {
 	if w.config.noLog {
 		return
@@ -87,8 +87,8 @@ func (w *Sim) note(e Entry) {
 	w.log = append(w.log, e)
 }
 
-// logEvents appends the events of the Output that s gives, and has the checker look at each. flights are what leaves with
-// this Output, in the order of its EventSends.
+// logEvents appends the events of the Output of s, and lets the checker look at each. flights are the messages that leave with this
+// Output, in the order of its EventSends.
 func (w *Sim) logEvents(s *server, flights []flight) {
 	for _, event := range s.out.Events {
 		e := Entry{Event: event}
@@ -120,7 +120,7 @@ func (w *Sim) logEvents(s *server, flights []flight) {
 	}
 }
 
-// Text returns the log as lines, one an entry: the time in milliseconds, then who and what.
+// Text returns the log as lines, one for each entry: the time in milliseconds, the server, and the event.
 //
 //	 0  1 -> 2: prepare 1.1 "burger" @lunch
 //	10  2 <- 1: prepare 1.1 "burger" @lunch
@@ -138,12 +138,12 @@ func (w *Sim) tail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// Line is e as one line of Text.
+// Line returns e as one line of [Sim.Text].
 func (w *Sim) Line(e Entry) string {
 	return fmt.Sprintf("%7s  %s", words.Milliseconds(e.At), w.describe(e))
 }
 
-// describe says in words what e is.
+// describe says in words what happened in e.
 func (w *Sim) describe(e Entry) string {
 	there := fmt.Sprintf("%d -> %d", e.Server, e.Peer)
 	back := fmt.Sprintf("%d <- %d", e.Server, e.Peer)
@@ -251,7 +251,7 @@ func saveText(e Entry, named bool) string {
 	return strings.Join(parts, ", ")
 }
 
-// shortError is err for a place where there is little room.
+// shortError returns err in few words.
 func shortError(err error) string {
 	var op *paxos.OpError
 	if !errors.As(err, &op) || len(op.Answered)+len(op.Silent) == 0 {

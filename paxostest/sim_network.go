@@ -8,22 +8,22 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A Match says which messages are meant. A zero field fits all.
+// A Match selects messages. A zero field fits all.
 type Match struct {
 	From, To paxos.ServerID
 	Kind     paxos.Kind
 	Ballot   paxos.Ballot
 	Instance string
-	Nth      int // of those that fit the other fields, from 1; 0: all
+	Nth      int // which of the messages that fit the other fields, from 1; 0: all
 }
 
-// fits reports whether a message is meant, Nth apart.
+// fits reports whether m selects a message, if Nth is left out.
 func (m Match) fits(from, to paxos.ServerID, msg paxos.Message) bool {
 	return (m.From == 0 || m.From == from) && (m.To == 0 || m.To == to) && (m.Kind == 0 || m.Kind == msg.Kind) &&
 		(m.Ballot.IsZero() || m.Ballot == msg.Ballot) && (m.Instance == "" || m.Instance == msg.Instance)
 }
 
-// String is the text form of m in scripts: `1->3 accept 1.1 @lunch #2`, each part left out if it does not matter.
+// String returns the text form of m in scripts: `1->3 accept 1.1 @lunch #2`. Parts that do not matter are left out.
 func (m Match) String() string {
 	text := ""
 	if m.From != 0 || m.To != 0 {
@@ -73,7 +73,7 @@ type rule struct {
 	seen int
 }
 
-// hits reports whether a message is meant, and counts those that fit.
+// hits reports whether the rule applies to a message, and counts those that fit.
 func (r *rule) hits(from, to paxos.ServerID, msg paxos.Message) bool {
 	if !r.fits(from, to, msg) {
 		return false
@@ -103,26 +103,26 @@ func (w *Sim) Drop(m Match) { w.rule(m, fateLose, 0) }
 // Hold keeps the messages that match until Release.
 func (w *Sim) Hold(m Match) { w.rule(m, fateHold, 0) }
 
-// Delay has the messages that match arrive d later than others.
+// Delay makes the messages that match arrive d later than others.
 func (w *Sim) Delay(m Match, d time.Duration) { w.rule(m, fateDelay, d) }
 
-// Repeat has the messages that match arrive twice: as usual, and again d later.
+// Repeat makes the messages that match arrive twice: as usual, and again d later.
 func (w *Sim) Repeat(m Match, d time.Duration) { w.rule(m, fateRepeat, d) }
 
 func (w *Sim) rule(m Match, f fate, d time.Duration) {
 	w.network.rules = append(w.network.rules, &rule{Match: m, fate: f, d: d})
 }
 
-// Clear ends all rules. What is held stays held.
+// Clear ends all rules. Held messages stay held.
 func (w *Sim) Clear() { w.network.rules = nil }
 
-// Cut loses all that is sent from now on, in either direction, between two servers.
+// Cut loses all messages between two servers that are sent from now on, in either direction.
 func (w *Sim) Cut(a, b paxos.ServerID) {
 	w.CutOneWay(a, b)
 	w.CutOneWay(b, a)
 }
 
-// CutOneWay loses all that one server sends another from now on.
+// CutOneWay loses all messages from one server to another that are sent from now on.
 func (w *Sim) CutOneWay(from, to paxos.ServerID) {
 	if w.network.cut == nil {
 		w.network.cut = map[[2]paxos.ServerID]bool{}
@@ -142,7 +142,7 @@ func (w *Sim) Isolate(id paxos.ServerID) {
 // Heal ends all cuts.
 func (w *Sim) Heal() { w.network.cut = nil }
 
-// Release lets held messages that match go on: they arrive after the usual time. It is an error if there are none.
+// Release releases the held messages that match: they arrive after the usual time. If there are none, it is an error.
 func (w *Sim) Release(m Match) {
 	kept, nth, released := w.network.held[:0], 0, 0
 	for _, f := range w.network.held {
@@ -180,15 +180,15 @@ func (w *Sim) Replay(m Match) {
 	}
 }
 
-// Inject has a message arrive that no server sent: forged, or made up for a test. It looks as if from had sent it now.
+// Inject makes a message arrive that no server sent: forged, or made up for a test. It looks as if from had sent it now.
 func (w *Sim) Inject(from, to paxos.ServerID, m paxos.Message) {
 	s := w.server(from)
 	w.InjectPacket(paxos.Packet{From: from, To: to, Store: s.disk.state.Store, ToStore: s.stored(to), Boot: s.disk.state.Boot, Nonce: s.life<<8 | uint64(from),
 		Members: w.members.Fingerprint(), Index: s.disk.state.Last, Messages: []paxos.Message{m}})
 }
 
-// InjectPacket has a packet arrive that no server sent. It has one message. If it says that it is from a member, a server that
-// believes it is not to blame.
+// InjectPacket makes a packet with one message arrive that no server sent. If it claims to be from a member, a server that believes it is
+// not at fault.
 func (w *Sim) InjectPacket(p paxos.Packet) {
 	if p.From >= 1 && int(p.From) <= len(w.servers) {
 		w.network.forged = true
@@ -219,7 +219,7 @@ func (w *Sim) leave(packets []paxos.Packet) (fs []flight) {
 	return fs
 }
 
-// checkPackets has the checker look at what leaves a server.
+// checkPackets lets the checker look at the packets that leave a server.
 func (w *Sim) checkPackets(s *server) {
 	for i := range s.out.Send {
 		p := &s.out.Send[i]
@@ -242,7 +242,7 @@ func (w *Sim) sum(p *paxos.Packet) {
 	w.hash = h
 }
 
-// send gives what leaves a server its fates.
+// send gives the messages that leave a server their fates.
 func (w *Sim) send(packets []paxos.Packet, fs []flight) {
 	if w.fates == nil {
 		w.dispatch(fs)

@@ -14,16 +14,16 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// A server is one Replica on its disk, or, while it is down, the disk alone.
+// A server is one Replica on its disk. While it is down, it is the disk alone.
 type server struct {
 	id       paxos.ServerID
 	disk     disk
 	replica  *replica.Replica // nil: down
-	life     uint64           // counts starts: what was meant for an earlier life finds nobody
+	life     uint64           // counts starts: an input for an earlier life is dropped
 	paused   bool
 	timed    bool // due is when its next timer is
 	due      time.Duration
-	inbox    []func() // what came while it was paused
+	inbox    []func() // inputs that came while it was paused
 	saveTime time.Duration
 	loadTime time.Duration
 	reads    uint64          // Loads and Lists so far, in all lives
@@ -35,11 +35,11 @@ type server struct {
 	state    paxos.ServerState
 	saves    uint64 // Saves begun in this life
 	out      replica.Output
-	metText  string // that stores was read from
+	metText  string // text that stores was read from
 	stores   map[paxos.ServerID]uint64
 }
 
-// A saveFault is what becomes of the next Save.
+// A saveFault is the fate of the next Save.
 type saveFault uint8
 
 const (
@@ -62,8 +62,8 @@ func newServer(id paxos.ServerID, m paxos.Members) (*server, error) {
 // firstStore is the Store of the storage that a server begins with.
 func firstStore(id paxos.ServerID) uint64 { return 1000 + uint64(id) }
 
-// Wipe loses the disk of a server that is down, and makes a new one under its old name, as nobody ever must: what the server had promised
-// is forgotten. From then on it is to be refused by all others, for ever.
+// Wipe loses the disk of a server that is down, and makes a new one for the same ServerID. An operator must never do that: the new disk
+// does not hold what the server had promised. All others must refuse the server from then on, for ever.
 func (w *Sim) Wipe(id paxos.ServerID) {
 	s := w.server(id)
 	if s.replica != nil {
@@ -94,7 +94,7 @@ func (s *server) stored(other paxos.ServerID) uint64 {
 	return s.stores[other]
 }
 
-// introduce has all servers have met.
+// introduce makes all servers know each other's storage, as if they had met.
 func (w *Sim) introduce() {
 	for _, s := range w.servers {
 		var peers []string
@@ -142,10 +142,10 @@ func (w *Sim) start(s *server) {
 	w.drain(s)
 }
 
-// Crash stops a server: all that is not on its disk is gone, and so is the Save that runs.
+// Crash stops a server: everything that is not on its disk is lost, and so is the running Save.
 func (w *Sim) Crash(id paxos.ServerID) { w.crash(id, false) }
 
-// CrashSaved is Crash, but what the running Save holds is on the disk, though the server never learned it.
+// CrashSaved is [Sim.Crash], but the contents of the running Save are on the disk. The server never learned that.
 func (w *Sim) CrashSaved(id paxos.ServerID) { w.crash(id, true) }
 
 func (w *Sim) crash(id paxos.ServerID, durable bool) {
@@ -168,7 +168,7 @@ func (w *Sim) crash(id paxos.ServerID, durable bool) {
 	w.down(s)
 }
 
-// down ends the life of s. Its calls end too: nobody is there to answer.
+// down ends the life of s. Its calls end, too, without an answer.
 func (w *Sim) down(s *server) {
 	s.replica, s.running, s.inbox, s.paused, s.timed = nil, false, nil, false, false
 	for _, c := range w.calls {
@@ -180,7 +180,7 @@ func (w *Sim) down(s *server) {
 
 var errCrashed = errors.New("the server crashed")
 
-// Restart starts a server that is down, on its disk, as a new process.
+// Restart starts a server that is down as a new process, on its disk.
 func (w *Sim) Restart(id paxos.ServerID) {
 	s := w.server(id)
 	if s.replica != nil {
@@ -193,13 +193,13 @@ func (w *Sim) Restart(id paxos.ServerID) {
 // Up reports whether a server runs.
 func (w *Sim) Up(id paxos.ServerID) bool { return w.server(id).replica != nil }
 
-// Pause stops a server without its knowing. What comes waits.
+// Pause stops a server for a while; the server does not notice. Its inputs wait.
 func (w *Sim) Pause(id paxos.ServerID) {
 	w.server(id).paused = true
 	w.note(Entry{Event: paxos.Event{Kind: Paused, Server: id}})
 }
 
-// Resume has a paused server go on: it takes what came meanwhile, in order.
+// Resume ends a pause: the server takes the inputs that waited, in order.
 func (w *Sim) Resume(id paxos.ServerID) {
 	s := w.server(id)
 	s.paused = false
@@ -213,8 +213,8 @@ func (w *Sim) Resume(id paxos.ServerID) {
 	}
 }
 
-// FailSave has the next Save of a server fail. A storage that failed is dead, and the host drops its Replica: the server is
-// down until Restart. durable says whether what the Save held is on the disk all the same: both happen.
+// FailSave makes the next Save of a server fail. A failed storage is dead, and the host drops its Replica: the server is down until
+// [Sim.Restart]. If durable is set, the contents of the Save are on the disk all the same: both can happen.
 func (w *Sim) FailSave(id paxos.ServerID, durable bool) {
 	w.server(id).failing = saveFails
 	if durable {
@@ -222,30 +222,30 @@ func (w *Sim) FailSave(id paxos.ServerID, durable bool) {
 	}
 }
 
-// HangSave has the next Save of a server never end.
+// HangSave makes the next Save of a server never end.
 func (w *Sim) HangSave(id paxos.ServerID) { w.server(id).failing = saveHangs }
 
-// LoadTime sets how long a server's disk takes to look something up, a record or a page of decisions, from now on.
+// LoadTime sets how long each read of a server's disk takes from now on, of a record or of a page of decisions.
 func (w *Sim) LoadTime(id paxos.ServerID, d time.Duration) { w.server(id).loadTime = d }
 
-// SaveTime sets how long the Saves of a server take that begin from now on.
+// SaveTime sets how long each Save of a server takes that begins from now on.
 func (w *Sim) SaveTime(id paxos.ServerID, d time.Duration) { w.server(id).saveTime = d }
 
 // Saving reports whether a Save runs on a server.
 func (w *Sim) Saving(id paxos.ServerID) bool { return w.server(id).running }
 
-// Stored returns what the disk of a server holds of an instance.
+// Stored returns the record of an instance on the disk of a server.
 func (w *Sim) Stored(id paxos.ServerID, instance string) paxos.Record {
 	return w.server(id).disk.records[instance]
 }
 
-// StoredState returns what the disk of a server holds of the server.
+// StoredState returns the ServerState on the disk of a server.
 func (w *Sim) StoredState(id paxos.ServerID) paxos.ServerState { return w.server(id).disk.state }
 
-// Status returns how a server is, which must be up.
+// Status returns the Status of a server, which must be up.
 func (w *Sim) Status(id paxos.ServerID) paxos.Status { return w.server(id).replica.Status(w.now) }
 
-// input gives f to the Replica of s, and carries out what comes of it.
+// input gives f to the Replica of s, and carries out its Outputs.
 func (w *Sim) input(s *server, f func(*replica.Replica)) {
 	switch {
 	case w.err != nil || s.replica == nil:
@@ -289,13 +289,13 @@ func (w *Sim) drain(s *server) {
 	}
 }
 
-// reads decides how long a server's disk takes for its next look, and whether it sees what the disk holds when the look begins; else,
-// when it ends.
+// reads decides how long the next read of a server's disk takes. It also decides whether the read sees the disk as it is when the read
+// begins, or as it is when it ends.
 type reads interface {
 	read(s *server) (takes time.Duration, early bool)
 }
 
-// readTime returns how long the next look of s takes, and whether it sees what is there when it begins.
+// readTime returns how long the next read of s takes, and whether it sees the disk as it is when it begins.
 func (w *Sim) readTime(s *server) (takes time.Duration, early bool) {
 	s.reads++
 	if w.reads == nil {
@@ -304,14 +304,14 @@ func (w *Sim) readTime(s *server) (takes time.Duration, early bool) {
 	return w.reads.read(s)
 }
 
-// look answers what the Replica wants to know of its disk, at once or after the time that the disk takes.
+// look answers the questions of the Replica about its disk, at once or after the time that the disk takes.
 func (w *Sim) look(s *server) {
 	for _, name := range s.out.Load {
 		if s.loading[name] {
 			w.failf("server %d asks for %q while it waits for it", s.id, name)
 		}
 		s.loading[name] = true
-		if takes, _ := w.readTime(s); takes > 0 { // early or not: an instance that is being loaded does not change on the disk
+		if takes, _ := w.readTime(s); takes > 0 { // the time of the read does not matter: an instance that is being loaded does not change on the disk
 			w.plan(event{at: w.now + takes, what: eventLoaded, server: s, life: s.life, name: name})
 			continue
 		}
@@ -331,7 +331,7 @@ func (w *Sim) look(s *server) {
 	}
 }
 
-// A page is one that the Replica asked for, and what its disk answers.
+// A page is a question of the Replica for a page of decisions, with the answer of its disk.
 type page struct {
 	ask   replica.ListAsk
 	named []paxos.Named
@@ -371,7 +371,7 @@ func (w *Sim) loaded(s *server, life uint64, name string) {
 	}
 }
 
-// save begins a Save. Its Batch is copied: that is what the disk gets, whatever the Replica does meanwhile.
+// save begins a Save. The disk gets a copy of the Batch, whatever the Replica does meanwhile.
 func (w *Sim) save(s *server, b paxos.Batch) {
 	if s.running {
 		w.failf("server %d began a Save while one runs", s.id)
@@ -410,7 +410,7 @@ func (w *Sim) saved(s *server, life, n uint64) {
 	w.input(s, func(r *replica.Replica) { r.Saved(w.now) })
 }
 
-// saveFailed has the Save that runs fail: the host drops the Replica.
+// saveFailed makes the running Save fail: the host drops the Replica.
 func (w *Sim) saveFailed(s *server) {
 	e := Entry{Event: paxos.Event{Kind: SaveFailed, Server: s.id, Save: s.saves}, Text: "lost"}
 	if s.failing == saveFailsAfter {
@@ -430,7 +430,7 @@ func (w *Sim) commit(s *server) {
 	}
 }
 
-// A disk keeps what was saved. It is a paxos.Storage, so that Format and others can use it.
+// A disk keeps saved data. It is a paxos.Storage, so that Format and others can use it.
 type disk struct {
 	state   paxos.ServerState
 	records map[string]paxos.Record

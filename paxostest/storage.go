@@ -8,10 +8,10 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// TestStorage checks that a paxos.Storage keeps its promises: one subtest for each rule, named after it. open opens the
-// storage that is kept in dir. It is called with an empty directory first, where it creates the storage, and formats it if
-// its kind is formatted when it is created; later with a directory that holds one. open ends the test if it fails. For
-// package mydisk it reads
+// TestStorage checks that a [paxos.Storage] keeps its promises: one subtest for each rule, named after it.
+//
+// open opens the storage in dir. At first dir is empty: there open creates the storage. It also formats it if this kind of storage is
+// formatted on creation. Later dir holds a storage. open ends the test if it fails. For package mydisk it reads
 //
 //	func TestStorage(t *testing.T) {
 //		paxostest.TestStorage(t, func(t *testing.T, dir string) paxos.Storage {
@@ -23,15 +23,16 @@ import (
 //		})
 //	}
 //
-// A storage that was never formatted, so that its Server returns the zero ServerState, is formatted with paxos.Format;
-// another is taken as it is, and must hold no records.
+// If Server returns the zero ServerState, the storage was never formatted: the suite calls [paxos.Format]. Any other storage is taken as
+// it is, and must hold no records.
 //
-// A storage that is an io.Closer is closed, before its directory is opened again and when its subtest ends; open does not
-// close it. All must be in dir: a crash without Close is a copy of the directory, of its regular files and directories,
-// which is taken when no call runs and the files keep still, and is opened beside the original. So the suite sees what
-// Close alone would have written; it does not see what was written and not synced. That takes a file system that forgets.
+// If the storage is an io.Closer, the suite closes it before it opens dir again, and at the end of the subtest. So open must not close it.
 //
-// What it holds goes little beyond 10^5 instances and 32 MiB at a time. With -short it is a tenth of that.
+// The storage must keep everything in dir, since a crash without Close is a copy of dir, with its regular files and directories. The
+// suite makes the copy while no call runs and the files do not change, and opens it beside the original. So it finds data that only Close
+// writes. It does not find data that was written and not synced: that takes a file system that forgets.
+//
+// The storage holds about 10^5 instances and 32 MiB at most. With -short it is a tenth of that.
 func TestStorage(t *testing.T, open func(t *testing.T, dir string) paxos.Storage) {
 	if open == nil {
 		t.Fatal("paxostest: TestStorage: open is nil")
@@ -49,13 +50,13 @@ func TestStorage(t *testing.T, open func(t *testing.T, dir string) paxos.Storage
 	}
 }
 
-// A storageRule is one thing that a Storage promises, and what finds out whether it does.
+// A storageRule is one promise of a Storage, with the check for it.
 type storageRule struct {
 	name  string
 	check func(k *storageKit)
 }
 
-// storageRules returns all that TestStorage checks. The rules are data, so that a test can show each of them a Storage that
+// storageRules returns all rules that TestStorage checks. The rules are data, so that a test can run each of them on a Storage that
 // breaks it.
 func storageRules() []storageRule {
 	var all []storageRule
@@ -66,7 +67,7 @@ func storageRules() []storageRule {
 	return all
 }
 
-// A storageReporter is what the rules need of a *testing.T.
+// A storageReporter has the methods of a *testing.T that the rules need.
 type storageReporter interface {
 	Helper()
 	Fatalf(format string, args ...any)
@@ -74,12 +75,12 @@ type storageReporter interface {
 	TempDir() string
 }
 
-// A storageKit is what a rule is checked with: a reporter, and storages in directories of their own.
+// A storageKit is for checking one rule: a reporter, and storages in directories of their own.
 type storageKit struct {
 	storageReporter
 	open     func(dir string) paxos.Storage
 	short    bool
-	patience time.Duration // for what would otherwise wait for ever
+	patience time.Duration // limit for calls that could otherwise wait for ever
 }
 
 // scaled returns n, or a tenth of it with -short.

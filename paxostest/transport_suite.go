@@ -11,17 +11,17 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// TestTransport checks that a Transport does what paxos.Transport says, each rule as a test of its own. Loss, delay,
-// repetition and disorder are allowed, so the suite sends again until something arrives; what never arrives within
-// 30 s is a failure.
+// TestTransport checks that a Transport does what [paxos.Transport] says, each rule as a test of its own. Loss, delay, repetition and
+// disorder are allowed, so the suite sends again until a packet arrives. If nothing arrives within 30 s, the rule fails.
 //
-// join connects servers with each other and returns their Transports, in the order of the ids. Calls with the same t are
-// about one network, and each rule has a t and a network of its own. A server that joins again was restarted: its former
-// Transport is not used any more, and was closed if it is an io.Closer. What join starts it ends in a t.Cleanup, in which
-// closing twice must do no harm. Where servers can't be restarted, join may call t.Skip.
+// join connects servers with each other and returns their Transports, in the order of the ids. Calls with the same t are about one
+// network; each rule has a t and a network of its own. A server that joins again was restarted: its former Transport is not used any
+// more, and was closed if it is an io.Closer.
 //
-// The ids are 1 to 4. The suite takes some seconds, and a few hundred MB pass through the network. A Close that does not
-// return within 30 s is a failure. If the t.Cleanup of a rule does not return, the suite says so and ends without it.
+// join ends in a t.Cleanup what it started. There it must do no harm to close twice. If servers can't be restarted, join may call t.Skip.
+//
+// The ids are 1 to 4. The suite takes some seconds, and a few hundred MB pass through the network. A Close that does not return within 30
+// s is a failure. If the t.Cleanup of a rule does not return, the suite says so and ends without it.
 func TestTransport(t *testing.T, join func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport) {
 	testTransport(t, 30*time.Second, join)
 }

@@ -16,71 +16,77 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A Config says who a server is, where it listens, and where the others are. ID, Members, one of Addr and Listener, and
-// one of TLS and Plain are required; the zero value of every other field means its default.
+// A Config says which server a [Transport] is for, where it listens, and where the others are. ID, Members, one of Addr and Listener, and
+// one of TLS and Plain are required. The zero value of every other field means its default.
 type Config struct {
 	// ID is this server.
 	ID paxos.ServerID
-	// Members is the cluster: its acceptors and learners, and nobody else, may connect.
+	// Members is the cluster. Only its acceptors and learners may connect.
 	Members paxos.Members
-	// Addr is where to listen, "host:port" or ":port"; port 0 takes a free one, see Transport.Addr.
+	// Addr is where to listen, "host:port" or ":port". Port 0 takes a free one: see [Transport.Addr].
 	Addr string
 	// Listener, if not nil, is where to listen instead. The Transport closes it.
 	Listener net.Listener
-	// Peers are the addresses of other servers, "host:port", both given: an address that can't be dialed is an error of
-	// Listen. A host name is looked up anew at each dial. What is sent to a server that is not in Peers is dropped and
-	// counted, until SetAddr gives its address.
+	// Peers are the addresses of other servers, "host:port", with both parts. An address that can't be dialed is an error of [Listen]. A
+	// host name is looked up anew at each dial.
+	//
+	// Packets to a server that is not in Peers are dropped and counted, until [Transport.SetAddr] gives its address.
 	Peers map[paxos.ServerID]string
-	// TLS has the certificate of this server, which it shows as a listener and as a dialer (so that its extended key
-	// usage, if it has one, is of both), and in RootCAs the authorities of all the others. It is copied, and hardened:
-	// TLS 1.3 at least, a certificate from both sides, no resumption. ClientCAs nil means RootCAs. GetCertificate,
-	// GetClientCertificate, GetConfigForClient and VerifyConnection are called as ever, so that they can bring a renewed
-	// certificate; VerifyPeerCertificate gets no chains from a dialer. See SetTLS for other changes, and package tcp/certs for
-	// certificates in files.
+	// TLS has the certificate of this server, and in RootCAs the authorities of all the others. The server shows the certificate as a
+	// listener and as a dialer: an extended key usage, if there is one, must allow both. ClientCAs nil means RootCAs.
+	//
+	// TLS is copied, and hardened: TLS 1.3 at least, a certificate from both sides, no resumption. A renewed certificate can come from
+	// GetCertificate, GetClientCertificate, GetConfigForClient and VerifyConnection: they are called as usual. On a dialer,
+	// VerifyPeerCertificate gets no chains.
+	//
+	// See [Transport.SetTLS] for other changes, and package tcp/certs for certificates in files.
 	TLS *tls.Config
-	// Plain chooses TCP without TLS: then whoever reaches the port can read everything and speak as any server. The log
-	// warns if the listener is not on a loopback address.
+	// Plain chooses TCP without TLS. Anybody with access to the port can then read everything, and speak as any server. The log warns
+	// unless the listener is on a loopback address.
 	Plain  bool
 	Limits Limits
 	Timing Timing
-	// Logger gets what an operator should know: connections made and lost, refusals, failures of Accept. The same thing
-	// is said of the same server every 10 s at most. Nil: nothing is logged. Its keys are cluster, server, peer, addr,
-	// reason, suppressed, lines and err. It is called by a goroutine of its own, so that nobody waits for one that is slow or
-	// blocks: 1,024 lines wait for it at most, and a line says how many more were lost.
+	// Logger gets what an operator should know: connections made and lost, refusals, failures of Accept. A line about a server is
+	// repeated at most every 10 s. Nil: nothing is logged. Its keys are cluster, server, peer, addr, reason, suppressed, lines and err.
+	//
+	// A goroutine of its own calls it, so a slow Logger holds up nothing. At most 1,024 lines wait for it; one line says how many more
+	// were lost.
 	Logger *slog.Logger
 }
 
-// Limits bounds what a Transport holds. A zero field means its default.
+// Limits bounds what a [Transport] holds. A zero field means its default.
 type Limits struct {
-	// MaxFrame is the most bytes of an encoded Packet: 4 MiB + 64 KiB, enough for paxos.Limits.MaxPacket by default. A
-	// larger packet is dropped and counted by its sender, which the receiver told how much it takes. A paxos.Node wants 1 KiB
-	// more than its Limits.MaxValue and its Limits.MaxPacket, and 65 KiB at least.
+	// MaxFrame is the largest size of an encoded Packet, in bytes. The default is 4 MiB + 64 KiB, enough for the default of
+	// paxos.Limits.MaxPacket. The receiver tells its MaxFrame; the sender drops and counts a larger packet.
+	//
+	// A Node needs 1 KiB more than its Limits.MaxValue and its Limits.MaxPacket, and at least 65 KiB.
 	MaxFrame int
-	// QueueBytes and QueuePackets are the most that wait for one peer: 16 MiB (twice MaxFrame if that is more), and 16,384
-	// packets. Beyond, the oldest goes. For a peer that is not connected, 1 MiB or one packet waits at most. The memory of a queue can
-	// be three times as much.
+	// QueueBytes and QueuePackets are how much may wait for one peer. The defaults are 16 MiB, or twice MaxFrame if that is more, and
+	// 16,384 packets. A queue that would hold more drops its oldest packets.
+	//
+	// For a peer that is not connected, at most 1 MiB or one packet waits. The memory of a queue can be three times as much.
 	QueueBytes, QueuePackets int
-	// Pending is the most connections at once that have not proved who they are: 256. Beyond, the oldest goes.
+	// Pending is how many connections may be open that have not proved who they are: 256. One more ends the oldest.
 	Pending int
 }
 
-// Timing holds the durations of a Transport. A zero field means its default.
+// Timing holds the durations of a [Transport]. A zero field means its default.
 type Timing struct {
-	// Handshake bounds a dial with all that follows until the welcome, and on the listener's side the time from Accept
-	// until the hello: 5 s.
+	// Handshake bounds a dial, with everything up to the welcome. On the side of the listener it bounds the time from Accept until the
+	// hello. The default is 5 s.
 	Handshake time.Duration
-	// Write bounds each write, of at most 256 KiB: 10 s.
+	// Write bounds each write, of at most 256 KiB. The default is 10 s.
 	Write time.Duration
-	// KeepAlive is how often a dialer pings: a third of Idle, 5 s. At most half of it.
+	// KeepAlive is how often a dialer pings. The default is a third of Idle, 5 s; at most half of Idle is allowed.
 	KeepAlive time.Duration
-	// Idle is how long either side waits for anything at all: 15 s, and at least twice the others' KeepAlive. A frame
-	// that has begun may take so long, and a second more for each 64 KiB of it.
+	// Idle is how long either side waits for any frame. The default is 15 s. It must be at least twice the KeepAlive of the others. A
+	// frame that has begun may take that long, and one second more for each 64 KiB.
 	Idle time.Duration
-	// MaxRedial bounds the random wait between dials that fail, which begins at 50 ms and doubles: 1 s. When the peer
-	// connects to this server, it is dialed at once.
+	// MaxRedial bounds the random wait after a dial that failed. The wait begins at 50 ms and doubles; the default bound is 1 s. When the
+	// peer connects to this server, this server dials it at once.
 	MaxRedial time.Duration
-	// Probe is how long a process that is connected as a server has to answer, when another process wants to take its
-	// place: 1 s, or half of Handshake if that is less. Less than Handshake.
+	// Probe is how long a connected process has to answer, when another process wants to connect as the same server. The default is 1 s,
+	// or half of Handshake if that is less. It must be less than Handshake.
 	Probe time.Duration
 }
 
@@ -190,7 +196,7 @@ func (c Config) check() error {
 	return nil
 }
 
-// checkPeer returns an error unless id can have an address.
+// checkPeer returns an error unless a peer with that ID can have an address.
 func checkPeer(m paxos.Members, self, id paxos.ServerID) error {
 	switch {
 	case id == self:
@@ -201,8 +207,7 @@ func checkPeer(m paxos.Members, self, id paxos.ServerID) error {
 	return nil
 }
 
-// checkAddr returns an error unless addr can be dialed: it has a host and a port. Whether the host exists is found out by
-// each dial.
+// checkAddr returns an error unless addr has a host and a port, so that it can be dialed. Each dial finds out whether the host exists.
 func checkAddr(addr string) error {
 	wrong := func(why string) error {
 		return fmt.Errorf("address %q: %s: want \"host:port\", as in \"two.example:7000\"", addr, why)
@@ -227,7 +232,7 @@ func checkAddr(addr string) error {
 		if n < 1 || n > 65535 {
 			return wrong("its port is not 1 to 65535")
 		}
-	} else if _, err := net.LookupPort("tcp", port); err != nil { // the name of a service
+	} else if _, err := net.LookupPort("tcp", port); err != nil { // it may be the name of a service
 		return wrong("its port is neither a number nor a service that this machine knows")
 	}
 	return nil

@@ -1,30 +1,32 @@
-// Package tcp carries the packets of a cluster over TCP, with mutual TLS: a paxos.Transport between machines.
+// Package tcp carries the packets of a cluster over TCP, with mutual TLS. Its [Transport] is a [paxos.Transport] between machines.
 //
 //	t, err := tcp.Listen(tcp.Config{ID: 1, Members: members, Addr: ":7000", TLS: config,
 //		Peers: map[paxos.ServerID]string{2: "two.example:7000", 3: "three.example:7000"}})
-//	node, err := paxos.Start(ctx, paxos.Config{ID: 1, Members: members, Storage: storage, Transport: t})
+//	n, err := node.Start(ctx, node.Config{ID: 1, Members: members, Storage: storage, Transport: t})
 //
 // # Connections
 //
-// Each server dials each of the others, and sends on the connection that it dialed; so two servers have two connections
-// between them, one for each direction. Neither has to agree with the other on whose connection stays, and who restarts
-// is heard at once, while the others learn from its call that it is back, and dial.
+// Each server dials each of the others, and sends on the connection that it dialed. So two servers have two connections between them, one
+// for each direction. They need not agree on one to keep. A server that restarts dials at once; the others then know that it is back, and
+// dial it.
 //
-// A Send encodes its Packet into the queue of the receiver, and never waits. If nothing is being written, it writes what is
-// queued itself, up to 64 KiB, as far as the kernel has room; what is more is written by one goroutine a peer, all at once. So a
-// packet of any number of messages costs one system call on an idle connection, and many packets cost one on a busy one.
-// Packets of 64 KiB and more leave one by one, after all that is shorter, so that nothing short waits for more than one of them.
-// A queue that is full drops the oldest packet. One goroutine a connection reads; Receive decodes. When nobody calls
-// Receive, nothing is read, TCP holds back the sender, and the sender's queue drops.
+// [Transport.Send] encodes its Packet into the queue of the receiver, and never waits. If no write is running, Send writes the queue
+// itself: up to 64 KiB, as far as the kernel has room. One goroutine for each peer writes the rest, all at once. So a packet of any
+// number of messages costs one system call on an idle connection. On a busy one, many packets share one call.
+//
+// Packets of 64 KiB and more leave one by one, after all shorter ones. So a short packet waits for at most one of them. A full queue
+// drops its oldest packet.
+//
+// One goroutine for each connection reads; [Transport.Receive] decodes. While no Receive is called, nothing is read: TCP then holds back
+// the sender, and the queue of the sender drops packets.
 //
 // # Identity
 //
-// Under TLS both sides show a certificate, and each has to name its server in a subject alternative name, a URI or a DNS
-// name: see Identity. Who dials checks that the certificate is of the server it meant; who listens, that it is of the
-// server that the dialer says it is, one of Members. A Packet whose From is another ends its connection.
+// Under TLS both sides show a certificate. Each certificate names its server in a subject alternative name, a URI or a DNS name: see
+// [Identity]. The dialer checks that the certificate is of the server that it meant to reach. The listener checks that it is of the
+// server that the dialer says it is, and that this server is one of Members. A Packet with another From ends its connection.
 //
-// At most one process at a time is heard as one server: a second one is refused while the first answers, and both say so
-// in their logs.
+// At most one process at a time is accepted as a server. A second process is refused while the first one answers, and both log that.
 //
 // # The bytes
 //
@@ -49,9 +51,12 @@
 //	5  ping      none; is answered by a pong
 //	6  pong      none
 //
-// The dialer says hello; the listener answers with a welcome, or with a refuse and closes. After the welcome, packets and
-// pings go one way and pongs the other; the listener may ping too, and may refuse at any time. The instance is random for
-// each Transport: it tells a process that dials again from another one. A hello, welcome or refuse may grow by fields at
-// its end, which older programs skip; kinds that a program doesn't know are skipped and counted. Whatever else changes
-// raises the version: both sides use the highest that both know, so two versions run together during an upgrade.
+// The dialer says hello. The listener answers with a welcome; or it answers with a refuse, and closes. After the welcome, packets and
+// pings go one way and pongs the other. The listener may ping, too, and may refuse at any time.
+//
+// The instance is random for each Transport. It distinguishes a process that dials again from another process.
+//
+// A hello, welcome or refuse may grow by fields at its end, which older programs skip. A program skips and counts frames of kinds that it
+// does not know. Any other change raises the version. Both sides use the highest version that both know, so two versions run together
+// during an upgrade.
 package tcp

@@ -14,18 +14,19 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Identity returns the URI that names a server in its certificate, as a subject alternative name: "paxos:CLUSTER/ID", the
-// cluster's name escaped as in a path, so that it may be any text: "paxos:prod/3", "paxos:my%20cluster/3". It goes into
-// x509.Certificate.URIs, or into a request to an authority.
+// Identity returns the URI that names a server in its certificate: "paxos:CLUSTER/ID". It is a subject alternative name: put it into
+// x509.Certificate.URIs, or into the request to an authority. The name of the cluster may be any text; it is escaped as in a path:
+// "paxos:prod/3", "paxos:my%20cluster/3".
 //
-// An authority that issues DNS names only can name it "ID.CLUSTER.paxos" instead, "3.prod.paxos", if the cluster's name is
-// made of lower-case letters, digits, hyphens and dots. Wildcards do not match. A certificate may have other names beside
-// these; who shows one that names several servers is each of them.
+// Some authorities issue DNS names only. They can name the server "ID.CLUSTER.paxos" instead, for example "3.prod.paxos". The name of the
+// cluster must then consist of lower-case letters, digits, hyphens and dots. Wildcards do not match.
+//
+// A certificate may have other names as well. A certificate that names several servers is valid for each of them.
 func Identity(cluster string, id paxos.ServerID) *url.URL {
 	return &url.URL{Scheme: "paxos", Opaque: url.PathEscape(cluster) + "/" + strconv.FormatUint(uint64(id), 10)}
 }
 
-// dnsIdentity returns the DNS name of a server; empty: the cluster's name can't be part of one.
+// dnsIdentity returns the DNS name of a server. It is empty if the name of the cluster can't be part of one.
 func dnsIdentity(cluster string, id paxos.ServerID) string {
 	for _, c := range []byte(cluster) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' {
@@ -45,7 +46,7 @@ func names(c *x509.Certificate, cluster string, id paxos.ServerID) bool {
 	return dns != "" && slices.Contains(c.DNSNames, dns)
 }
 
-// CheckIdentity returns an error that says whose certificate c is, unless it is that server's: see [Identity].
+// CheckIdentity returns an error unless c is the certificate of that server: see [Identity]. The error says whose certificate c is.
 func CheckIdentity(c *x509.Certificate, cluster string, id paxos.ServerID) error {
 	if r := checkNames(c, cluster, id); r != nil {
 		return r
@@ -53,7 +54,7 @@ func CheckIdentity(c *x509.Certificate, cluster string, id paxos.ServerID) error
 	return nil
 }
 
-// checkNames returns a refusal that names both, unless c is the certificate of that server.
+// checkNames returns nil if c is the certificate of that server. Otherwise the refusal names that server and the one that c is of.
 func checkNames(c *x509.Certificate, cluster string, id paxos.ServerID) *refusal {
 	if names(c, cluster, id) {
 		return nil
@@ -62,7 +63,7 @@ func checkNames(c *x509.Certificate, cluster string, id paxos.ServerID) *refusal
 		whom(c), id, cluster, Identity(cluster, id))
 }
 
-// whom says in words whose certificate c is, by the names that could have counted.
+// whom says in words which server c is for, from the names that count.
 func whom(c *x509.Certificate) string {
 	var found []string
 	for _, u := range c.URIs {
@@ -94,18 +95,18 @@ func checkTLS(c *tls.Config) error {
 	return nil
 }
 
-// harden returns a copy of c with what both sides need: each connection is authenticated by itself, as a resumed one
-// would not show whether the certificate is still good.
+// harden returns a copy of c with what both sides need. Each connection is authenticated by itself: a resumed one would not show whether
+// the certificate is still valid.
 func harden(c *tls.Config) *tls.Config {
 	c = c.Clone()
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS13)
 	c.SessionTicketsDisabled, c.ClientSessionCache = true, nil
-	c.DynamicRecordSizingDisabled = true // small records at first, for browsers; here they would cost system calls
+	c.DynamicRecordSizingDisabled = true // small records at first serve browsers; here they would cost system calls
 	c.NextProtos, c.EncryptedClientHelloConfigList, c.EncryptedClientHelloKeys = nil, nil, nil
 	return c
 }
 
-// serverTLS returns what a listener uses: as c, and whoever connects has to show a valid certificate.
+// serverTLS returns the configuration of a listener: c, with a valid certificate required of each dialer.
 func serverTLS(c *tls.Config) *tls.Config {
 	roots, perClient := c.RootCAs, c.GetConfigForClient
 	c = harden(c)
@@ -130,10 +131,12 @@ func serverTLS(c *tls.Config) *tls.Config {
 	return c
 }
 
-// clientTLS returns what a dialer uses: as c, and the listener's certificate has to be valid and that server's. Its name is
-// not that of a host, so what crypto/tls does by itself is done here instead. shown becomes the certificate that the dialer
-// shows: one of an authority that the listener names, or else the first all the same, so that the listener can say what it
-// lacks; a dialer that showed none would have it say that there is none.
+// clientTLS returns the configuration of a dialer: c, with a valid certificate of that server required of the listener. That certificate
+// does not name a host, so this function does the checks that crypto/tls would do.
+//
+// shown becomes the certificate that the dialer shows. It prefers one of an authority that the listener names. If there is none, it shows
+// the first one all the same: the listener can then say what that certificate lacks. Without a certificate, the listener could only say
+// that there is none.
 func clientTLS(c *tls.Config, cluster string, id paxos.ServerID) (config *tls.Config, shown *tls.Certificate) {
 	c, shown = harden(c), &tls.Certificate{}
 	own, choose, certs := c.VerifyConnection, c.GetClientCertificate, c.Certificates
@@ -182,8 +185,7 @@ func clientTLS(c *tls.Config, cluster string, id paxos.ServerID) (config *tls.Co
 	return c, shown
 }
 
-// notTaken says why the certificate c of the other side is not taken, which err is. pool is the field that has the
-// authorities.
+// notTaken says why the certificate c of the other side is refused with err. pool is the name of the field that has the authorities.
 func notTaken(c *x509.Certificate, pool string, err error) error {
 	advice := ""
 	var unknown x509.UnknownAuthorityError
@@ -193,13 +195,13 @@ func notTaken(c *x509.Certificate, pool string, err error) error {
 	return fmt.Errorf("the certificate of %s is signed by %q%s: %w", whom(c), issuer(c), advice, err)
 }
 
-// issuer is the name of the authority that has signed c, cut to what fits a log line.
+// issuer is the name of the authority that signed c, cut to fit a log line.
 func issuer(c *x509.Certificate) string {
 	name := c.Issuer.String()
 	return name[:min(len(name), maxWords/2)]
 }
 
-// greetingFailed says, on the listener's side, why a TLS handshake failed.
+// greetingFailed says, for the listener, why a TLS handshake failed.
 func greetingFailed(err error) *refusal {
 	var bad *tls.CertificateVerificationError
 	switch {
@@ -213,13 +215,13 @@ func greetingFailed(err error) *refusal {
 	return refuse(ReasonTLS, "the TLS handshake failed: %v", err)
 }
 
-// isAlert reports whether err is what the other side said in TLS: that it ends the connection, and why.
+// isAlert reports whether err is an alert of TLS: the other side ends the connection, and says why.
 func isAlert(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error"
 }
 
-// callFailed says, on the dialer's side, why the listener ended the connection after a TLS handshake that was good here: it
+// callFailed says, for the dialer, why the listener ended the connection after the dialer's TLS handshake had succeeded. The listener
 // does not take the certificate that was shown. err is an alert.
 func callFailed(shown *tls.Certificate, err error) *refusal {
 	if len(shown.Certificate) == 0 {

@@ -10,19 +10,19 @@ import (
 	"github.com/singledecree/paxos/internal/lines"
 )
 
-// again is how often the same thing is said of the same server.
+// again is how long a line about a server is not repeated.
 const again = 10 * time.Second
 
-// A reporter logs, and does not repeat itself: strangers can't fill a disk through it. Nobody waits for the Logger.
+// A reporter logs, and does not repeat itself: strangers can't fill a disk through it. No caller waits for the Logger.
 type reporter struct {
 	lines *lines.Log
 	mu    sync.Mutex
 	said  map[about]*saying
 }
 
-// about is what a line is about. There are as many as members, times what can be said of one.
+// about is the subject of a line. There are as many as members, times the kinds of lines about one.
 type about struct {
-	peer   paxos.ServerID // 0: nobody known
+	peer   paxos.ServerID // 0: not known
 	what   string
 	reason Reason
 }
@@ -45,8 +45,8 @@ func (p *reporter) debug(message string, args ...any) { p.log(slog.LevelDebug, m
 func (p *reporter) info(message string, args ...any)  { p.log(slog.LevelInfo, message, args...) }
 func (p *reporter) warn(message string, args ...any)  { p.log(slog.LevelWarn, message, args...) }
 
-// refused says what is wrong, unless it did so lately. A second process under one identity is an error: somebody copied a
-// configuration. The rest may pass.
+// refused logs what is wrong, unless it did so lately. A second process under one identity is an error: somebody copied a configuration.
+// The other reasons may pass.
 func (p *reporter) refused(a about, message string, args ...any) {
 	p.mu.Lock()
 	now := time.Now()
@@ -68,7 +68,7 @@ func (p *reporter) refused(a about, message string, args ...any) {
 	p.log(level, message, args...)
 }
 
-// frames says so if a peer takes other frames than this server; theirs is 0 if it has not said.
+// frames logs that a peer takes frames of another size than this server. theirs is 0 if the peer has not told its size.
 func (p *reporter) frames(id paxos.ServerID, theirs uint64, own int) {
 	if theirs != 0 && theirs != uint64(own) {
 		p.refused(about{peer: id, what: "frames"}, "the limit of frames differs from that of a peer", "peer", uint64(id),
@@ -76,7 +76,7 @@ func (p *reporter) frames(id paxos.ServerID, theirs uint64, own int) {
 	}
 }
 
-// lost says that a connection has ended on which this server sent.
+// lost logs the end of a connection on which this server sent.
 func (p *reporter) lost(id paxos.ServerID, addr string, err error) {
 	switch err {
 	case errClosed:

@@ -9,44 +9,44 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Stats counts what a Transport has done since Listen.
+// Stats counts what a [Transport] has done since [Listen].
 type Stats struct {
-	Sent, SentBytes uint64 // packets written to a connection, and bytes; whether they arrived is not known
-	Writes          uint64 // how often something was written that had packets
+	Sent, SentBytes uint64 // packets, and their bytes, that were written to a connection; they may not have arrived
+	Writes          uint64 // writes that had packets in them
 	Received        uint64 // packets that Receive returned
 
-	DroppedOldest      uint64 // packets that made room in a full queue
-	DroppedTooLarge    uint64 // that were larger than this server or its peer takes
-	DroppedUnknown     uint64 // that were for this server, for none of the members, or sent after Close
-	DroppedUnreachable uint64 // whose receiver has no address
-	Lost               uint64 // in a write that failed: some of them may have arrived
+	DroppedOldest      uint64 // packets that a full queue dropped to make room
+	DroppedTooLarge    uint64 // packets larger than this server or its peer takes
+	DroppedUnknown     uint64 // packets for this server, for a server that is no member, or sent after Close
+	DroppedUnreachable uint64 // packets to a server without a known address
+	Lost               uint64 // packets in a write that failed; some of them may have arrived
 
 	Dials, DialsFailed uint64
-	Connected          uint64 // dials that were welcomed
-	RefusedBy          uint64 // refusals by others
+	Connected          uint64 // dials that ended in a welcome
+	RefusedBy          uint64 // refusals by other servers
 
-	Accepted     uint64            // connections, of anybody
-	Welcomed     uint64            // of them, by a member that proved who it is
+	Accepted     uint64            // connections accepted, from anywhere
+	Welcomed     uint64            // accepted connections of members that proved who they are
 	Refused      map[Reason]uint64 // connections that this server refused or ended, by reason
 	AcceptErrors uint64
-	BadFrames    uint64 // frames that made no sense or were altered: each ended its connection
-	UnknownKinds uint64 // frames of a kind that only a later version knows: they were skipped
+	BadFrames    uint64 // malformed or altered frames; each ended its connection
+	UnknownKinds uint64 // frames of a kind that only a later version knows; they were skipped
 
-	Pending int    // connections that have not proved who they are, now
-	Peers   []Peer // ascending
+	Pending int    // connections open now that have not proved who they are
+	Peers   []Peer // by ID, ascending
 }
 
-// A Peer says how a Transport stands with another server.
+// A Peer is the state of the connections with another server.
 type Peer struct {
 	ID     paxos.ServerID
 	Addr   string // empty: not known
-	Out    bool   // it is connected, as a receiver
-	In     bool   // it is connected, as a sender
-	Queued int    // packets that wait
-	Err    string // why Out is false, at last; empty: nothing went wrong
+	Out    bool   // this server is connected to it, to send
+	In     bool   // it is connected to this server, to send
+	Queued int    // packets that wait to be sent
+	Err    string // why Out is false: the latest failure; empty: none
 }
 
-// Stats returns the counts as of now. They are not all of one moment.
+// Stats returns the counts up to now. They are not all of the same moment.
 func (t *Transport) Stats() Stats {
 	c := &t.counters
 	s := Stats{Sent: c.sent.Load(), SentBytes: c.sentBytes.Load(), Writes: c.writes.Load(), Received: c.received.Load(),
@@ -84,7 +84,7 @@ type counters struct {
 	refused map[Reason]uint64
 }
 
-// wrote counts a write of so many bytes, with which so many packets have left.
+// wrote counts one write: its packets and its bytes.
 func (c *counters) wrote(packets, bytes int) {
 	c.writes.Add(1)
 	c.sentBytes.Add(uint64(bytes))

@@ -16,7 +16,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Why a wire ends that nothing is wrong with.
+// Reasons to end a wire that has no fault.
 var (
 	errClosed   = fmt.Errorf("tcp: transport: %w", paxos.ErrClosed)
 	errMoved    = errors.New("tcp: the server's address has changed")
@@ -25,16 +25,16 @@ var (
 	errGone     = errors.New("tcp: its process has closed, and another one asks for its place")
 )
 
-// A Transport is one server's end of a cluster's network: a paxos.Transport over TCP. Send is safe for concurrent use, and
-// so are all other methods but Receive, which is for one goroutine at a time.
+// A Transport is one server's end of the network of a cluster: a [paxos.Transport] over TCP. Receive is for one goroutine at a time. All
+// other methods are safe for concurrent use.
 type Transport struct {
 	config   Config
 	hooks    hooks
-	instance uint64 // random: which process, and which Transport in it
+	instance uint64 // random: names this Transport in this process
 	listener net.Listener
-	tls      atomic.Pointer[tls.Config] // as the user gave it, copied; nil: plain
-	senders  map[paxos.ServerID]*sender // of all other members; the map never changes
-	slots    map[paxos.ServerID]*slot   // likewise
+	tls      atomic.Pointer[tls.Config] // a copy of what the user gave; nil: plain
+	senders  map[paxos.ServerID]*sender // one for each other member; the map never changes
+	slots    map[paxos.ServerID]*slot   // one for each other member; the map never changes
 	pending  pending
 	inbox    inbox
 	receipt  receipt
@@ -47,7 +47,7 @@ type Transport struct {
 	once   sync.Once
 	all    sync.WaitGroup
 	ended  chan struct{} // closed when all goroutines have ended
-	err    error         // of closing the listener; set before ended is closed
+	err    error         // the error of closing the listener; set before ended is closed
 }
 
 var (
@@ -55,14 +55,14 @@ var (
 	_ paxos.SizedTransport = (*Transport)(nil)
 )
 
-// hooks are what tests replace.
+// hooks are functions and values that tests replace.
 type hooks struct {
 	dial            func(ctx context.Context, addr string) (net.Conn, error)
 	lowest, highest uint64 // versions of the format
 }
 
-// Listen starts the Transport that cfg describes: it listens, and dials the others, from now on. An error names the field
-// that is wrong, or says why the address can't be listened on.
+// Listen starts a [Transport] as cfg says: it listens, and dials the others, from now on. An error names the field that is wrong, or says
+// why it can't listen on the address.
 func Listen(cfg Config) (*Transport, error) {
 	dialer := net.Dialer{}
 	return listen(cfg, hooks{lowest: lowestVersion, highest: highestVersion, dial: func(ctx context.Context, addr string) (net.Conn, error) {
@@ -110,7 +110,7 @@ func listen(cfg Config, h hooks) (*Transport, error) {
 	return t, nil
 }
 
-// warnPlain warns when everybody on a network can speak as any server.
+// warnPlain warns if anybody on a network can speak as any server.
 func (t *Transport) warnPlain() {
 	addr, ok := t.listener.Addr().(*net.TCPAddr)
 	if t.config.Plain && !(ok && addr.IP.IsLoopback()) {
@@ -119,12 +119,12 @@ func (t *Transport) warnPlain() {
 	}
 }
 
-// ID returns Config.ID. paxos.Start refuses a Node of another server on this Transport.
+// ID returns Config.ID. node.Start refuses this Transport for any other server.
 func (t *Transport) ID() paxos.ServerID { return t.config.ID }
 
-// Send queues p for the server p.To, as from this server, whatever p.From says. It is lost if that is not another member,
-// if its address is not known, if p is too large, or if so much is queued behind it that it is the oldest; all are
-// counted. See paxos.Transport.
+// Send queues p for the server p.To; p.From is set to this server. It never waits. The packet is lost and counted in [Stats] if p.To is
+// not another member or has no known address, or if p is too large. It is lost, too, if it becomes the oldest in a full queue. See
+// [paxos.Transport].
 func (t *Transport) Send(p paxos.Packet) {
 	s := t.senders[p.To]
 	if s == nil || t.closed.Load() {
@@ -141,15 +141,17 @@ func (t *Transport) Send(p paxos.Packet) {
 	}
 }
 
-// MaxPacket returns Config.Limits.MaxFrame: see paxos.SizedTransport.
+// MaxPacket returns Config.Limits.MaxFrame: see [paxos.SizedTransport].
 func (t *Transport) MaxPacket() int { return t.config.Limits.MaxFrame }
 
 // Addr returns the address that the Transport listens on.
 func (t *Transport) Addr() net.Addr { return t.listener.Addr() }
 
-// SetAddr tells where another server is from now on, "host:port". If that is new, the connection to the old address is
-// closed, and the new one is dialed at once. It returns an error if id is not another member, or if addr can't be dialed,
-// as when it has no port; then nothing has changed, and a connection that stands goes on.
+// SetAddr sets the address of another server, "host:port". If the address is new, the connection to the old one is closed, and the new
+// one is dialed at once.
+//
+// It returns an error if id is not another member, or if addr can't be dialed, for example without a port. Then nothing has changed, and
+// an open connection stays.
 func (t *Transport) SetAddr(id paxos.ServerID, addr string) error {
 	if err := checkPeer(t.config.Members, t.config.ID, id); err != nil {
 		return fmt.Errorf("tcp: set address: %w", err)
@@ -161,9 +163,10 @@ func (t *Transport) SetAddr(id paxos.ServerID, addr string) error {
 	return nil
 }
 
-// SetTLS replaces Config.TLS, as when an authority is added or taken away. All connections are closed and made anew, so
-// that none stands on what no longer holds; that takes some milliseconds. It returns an error that names what is wrong
-// with c, which is copied, and then nothing has changed.
+// SetTLS replaces Config.TLS, for example when an authority is added or removed. It closes all connections and makes them anew, which
+// takes some milliseconds. So no connection depends any longer on a certificate that is no longer valid.
+//
+// c is copied. An error names what is wrong with c; then nothing has changed.
 func (t *Transport) SetTLS(c *tls.Config) error {
 	if t.config.Plain {
 		return errors.New("tcp: set TLS: Config.Plain: true")
@@ -171,7 +174,7 @@ func (t *Transport) SetTLS(c *tls.Config) error {
 	if err := checkTLS(c); err != nil {
 		return fmt.Errorf("tcp: set TLS: %w", err)
 	}
-	// Whoever connects looks at the configuration once more after it is found here.
+	// A new connection reads the configuration once more after it is found here.
 	t.tls.Store(c.Clone())
 	for _, s := range t.slots {
 		s.end(errRenewed)
@@ -182,7 +185,7 @@ func (t *Transport) SetTLS(c *tls.Config) error {
 	return nil
 }
 
-// How long Close waits for the goroutines to end, and for the Logger to take the last lines.
+// How long Close waits: for the goroutines to end, and for the Logger to take the last lines.
 const (
 	closeGrace = 5 * time.Second
 	linesGrace = time.Second
@@ -190,11 +193,12 @@ const (
 
 var errHangs = errors.New("tcp: close: a goroutine has not ended: a function of Config.TLS or a Config.Listener has not returned")
 
-// Close closes the listener and all connections, and returns when the goroutines of the Transport have ended. What is
-// queued is lost; Receive returns an error that wraps paxos.ErrClosed, and Send does nothing. It may be called more than
-// once, and returns the error of closing the listener. If the user's code blocks, it does not wait for ever: 1 s for the
-// Logger to take the last lines, which are lost else, and 5 s for functions of Config.TLS and for Config.Listener, and
-// then it returns an error that says so.
+// Close closes the listener and all connections, and returns when the goroutines of the Transport have ended. Packets in the queues are
+// lost. Receive then returns an error that wraps [paxos.ErrClosed], and Send does nothing. Close may be called more than once. It returns
+// the error of closing the listener.
+//
+// Close does not wait for ever for code of the user. It waits 1 s for the Logger to take the last lines, and drops the rest. It waits 5 s
+// for functions of Config.TLS and for Config.Listener; then it returns an error that says so.
 func (t *Transport) Close() error {
 	t.once.Do(func() {
 		t.closed.Store(true)
@@ -221,7 +225,7 @@ func (t *Transport) Close() error {
 	return t.err
 }
 
-// sleep waits, and returns false if the Transport is closed meanwhile.
+// sleep waits for d. It returns false if the Transport is closed in that time.
 func (t *Transport) sleep(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -233,7 +237,7 @@ func (t *Transport) sleep(d time.Duration) bool {
 	}
 }
 
-// signal leaves one signal in c, which holds one at most.
+// signal leaves one signal in c, a channel with room for one.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -1,18 +1,21 @@
-// Package bbolt keeps what a server of package paxos must remember in a bbolt database: one file, read through the page
-// cache, with no goroutine and no compaction. It is for servers whose decisions outgrow memory and that decide at a leisurely
-// pace: each Save rewrites the pages that it touches, and waits for the disk twice. Package wal is for those that fit into
-// memory; package adapters/pebble for those that outgrow it and write a lot.
+// Package bbolt is a [paxos.Storage] in a bbolt database: one file, read through the page cache, without goroutines and without
+// compaction. Use it if the decisions do not fit into memory and few are made at a time. Each Save rewrites the pages that it touches,
+// and waits for the disk twice.
+//
+// If the decisions fit into memory, use package wal. If they do not, and many are written, use package adapters/pebble.
 //
 //	s, err := bbolt.Open("/var/lib/service/paxos.db", nil)
 //	…                                      // once in the server's life: paxos.Format(s, id, members)
-//	n, err := paxos.Start(ctx, paxos.Config{ID: id, Members: members, Storage: s, Transport: t})
+//	n, err := node.Start(ctx, node.Config{ID: id, Members: members, Storage: s, Transport: t})
 //	…
 //	n.Close()
 //	s.Close()
 //
-// Each record and the server's state carry a checksum, so that a damaged one is an error that names the instance. bbolt itself
-// has none on its pages: damage to a page that leads to records can hide them. It also can't write again what an operating
-// system dropped from its cache after a failed fsync: after such a failure, restart the machine before the server.
+// Each record and the server's state carry a checksum: a damaged one is an error that names the instance. Pages of bbolt
+// have no checksums: damage to a page that leads to records can hide them.
+//
+// After a failed fsync, an operating system may drop what it had in its cache. bbolt can't write that again. After such a failure,
+// restart the machine before the server.
 package bbolt
 
 import (
@@ -39,7 +42,7 @@ import (
 //	index      Index, 8 bytes, big-endian, of each decided instance: its name
 //	undecided  instance name of each other: nothing
 //
-// The values of state and records are a CRC-32C over key and binary form, 4 bytes, little-endian, then the binary form.
+// The values of records and state begin with 4 bytes, little-endian: a CRC-32C over the key and the binary form. The binary form follows.
 var (
 	bucketServer    = []byte("server")
 	bucketRecords   = []byte("records")
@@ -52,9 +55,8 @@ var (
 
 const format = 1
 
-// A Storage is a paxos.Storage in a bbolt database, which it has for itself: another process, or another Open, is refused. Its
-// methods are safe for concurrent use; Saves wait for each other. Once a Save has failed every call fails, and so it is after
-// Close.
+// A Storage is a [paxos.Storage] in a bbolt database. It has the database for itself: another process, or another [Open], is refused. Its
+// methods are safe for concurrent use; Saves run one after the other. Every call fails after a Save has failed, and after Close.
 type Storage struct {
 	db     *bolt.DB
 	saving sync.Mutex        // guards state
@@ -66,13 +68,13 @@ type Storage struct {
 
 var errClosed = errors.New("the storage is closed")
 
-// ErrLocked is in the error of Open when another process has the file open, or another Open in this one. bbolt does not say which.
+// ErrLocked is in the error of [Open] if the file is open already, in this process or another. bbolt does not say which.
 var ErrLocked = errors.New("it is in use by another process, or by another Open in this one")
 
-// Open opens the database in the file, or makes an empty one, which paxos.Format makes a server's storage. The directory must
-// exist. If the file is in use, Open waits for options.Timeout, by default 1 second, and fails with ErrLocked.
+// Open opens the database in the file. If there is none, it makes an empty one; call [paxos.Format] on that. The directory must exist. If
+// the file is in use, Open waits for options.Timeout, by default 1 second, and fails with [ErrLocked].
 //
-// options may be nil and is not changed. Options that give up durability are refused: NoSync, NoGrowSync. So is ReadOnly.
+// options may be nil, and is not changed. Open refuses NoSync and NoGrowSync, which give up durability, and ReadOnly.
 func Open(file string, options *bolt.Options) (*Storage, error) {
 	o, err := checkOptions(options)
 	if err != nil {
@@ -114,8 +116,8 @@ func checkOptions(options *bolt.Options) (*bolt.Options, error) {
 	return &o, nil
 }
 
-// prepare makes durable what an earlier process left, so that nothing is read that may yet be lost; then it makes the buckets
-// if the database is new, or notes the state that was saved last.
+// prepare makes durable what an earlier process left: nothing must be read that may still be lost. In a new database it then makes the
+// buckets; otherwise it notes the state that was saved last.
 func (s *Storage) prepare(dir string) error {
 	if err := s.db.Sync(); err != nil {
 		return err
@@ -141,7 +143,7 @@ func (s *Storage) prepare(dir string) error {
 	})
 }
 
-// syncDir makes durable that the file is in its directory. Windows does that by itself, and can't be asked to.
+// syncDir makes the file's entry in its directory durable. Windows does that by itself, and offers no call for it.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -153,7 +155,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Close waits for calls that run, and closes the database. Closing it again does nothing.
+// Close waits for running calls, and closes the database. To close it again does nothing.
 func (s *Storage) Close() error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
@@ -165,7 +167,7 @@ func (s *Storage) Close() error {
 	return s.db.Close()
 }
 
-// guard runs f and returns its panic as an error: that is how bbolt says that a page is damaged.
+// guard runs f and returns its panic as an error: bbolt panics when a page is damaged.
 func guard(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -195,13 +197,13 @@ func checksum(key, form []byte) uint32 {
 	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, form)
 }
 
-// seal returns the value to store: form, which has room for the checksum in front, with the checksum.
+// seal puts the checksum in front of form, which has room for it, and returns the value to store.
 func seal(key, form []byte) []byte {
 	binary.LittleEndian.PutUint32(form, checksum(key, form[4:]))
 	return form
 }
 
-// unseal returns the binary form in a value, or an error if it was not stored under this key like that.
+// unseal returns the binary form in a value. It returns an error if seal did not make that value for this key.
 func unseal(key, value []byte) ([]byte, error) {
 	if len(value) < 4 || binary.LittleEndian.Uint32(value) != checksum(key, value[4:]) {
 		return nil, errors.New("it is damaged: the checksum does not match")

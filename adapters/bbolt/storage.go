@@ -38,8 +38,8 @@ func (s *Storage) Load(instance string) (r paxos.Record, err error) {
 	return r, nil
 }
 
-// Undecided lists the names of the records that are not Chosen, in byte order. It reads them in pages, so that no Save waits
-// for the loop.
+// Undecided lists the names of the records that are not Chosen, in byte order. It reads them in pages, so that no Save waits for the
+// loop.
 func (s *Storage) Undecided() iter.Seq2[string, error] {
 	const pageSize = 1024
 	return func(yield func(string, error) bool) {
@@ -93,8 +93,8 @@ func (s *Storage) Decided(after uint64, max int) (named []paxos.Named, err error
 
 func indexKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, index) }
 
-// Save makes b durable, all or nothing. It refuses what Batch.Check refuses, and an Index that another instance has. An error kills the
-// storage.
+// Save makes b durable, as a whole or not at all. It refuses what [paxos.Batch.Check] refuses, and an Index that another instance has.
+// After any error the storage is dead: every later call fails.
 func (s *Storage) Save(b paxos.Batch) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
@@ -109,7 +109,7 @@ func (s *Storage) Save(b paxos.Batch) error {
 		err = s.update(func(tx *bolt.Tx) error { return apply(tx, b) })
 	}
 	if err != nil {
-		// What is in the page cache now may not be on the disk, so nobody may read it either.
+		// The page cache may now hold what the disk does not, so no call may read it.
 		s.mu.Lock()
 		s.err = fmt.Errorf("dead since a Save failed: %w", err)
 		s.mu.Unlock()
@@ -141,7 +141,7 @@ func apply(tx *bolt.Tx, b paxos.Batch) error {
 	return nil
 }
 
-// drop removes the records in r. It collects their names first, as a cursor may skip what follows a key that is deleted.
+// drop removes the records in r. It collects their names first, since a cursor may skip the key after a deleted one.
 func drop(tx *bolt.Tx, r paxos.NameRange) error {
 	var names []string
 	c := tx.Bucket(bucketRecords).Cursor()
@@ -159,7 +159,7 @@ func drop(tx *bolt.Tx, r paxos.NameRange) error {
 	return nil
 }
 
-// unlist takes a name off the list that its record is on, if there is one.
+// unlist removes a name from the list that its record is on, if there is a record.
 func unlist(tx *bolt.Tx, name string) error {
 	old, err := loadRecord(tx, name)
 	if err != nil {

@@ -89,7 +89,7 @@ func TestAnotherFormatIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "format [2]: this version knows format 1")
 }
 
-// Whatever bit of a record or of the state is damaged: it is an error that says whose, and a Save or an Open that needs it fails.
+// Any damaged bit of a record or of the state is an error that names it. A Save or an Open that needs it fails.
 func TestDamageIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)

@@ -1,19 +1,20 @@
-// Package pebble keeps what a server of package paxos must remember in a pebble database: a directory, in which writes go to a
-// log first and are merged in the background. It is for servers whose decisions outgrow memory and that write a lot. Package
-// wal is for those whose decisions fit into memory; package adapters/bbolt is smaller and simpler, for those that write little.
+// Package pebble is a [paxos.Storage] in a pebble database: a directory, in which writes go to a log first and are merged in the
+// background. Use it if the decisions do not fit into memory and many are written.
+//
+// If the decisions fit into memory, use package wal. If few are written, package adapters/bbolt is smaller and simpler.
 //
 //	s, err := pebble.Open("/var/lib/service/paxos", nil)
 //	…                                      // once in the server's life: paxos.Format(s, id, members)
-//	n, err := paxos.Start(ctx, paxos.Config{ID: id, Members: members, Storage: s, Transport: t})
+//	n, err := node.Start(ctx, node.Config{ID: id, Members: members, Storage: s, Transport: t})
 //	…
 //	n.Close()
 //	s.Close()
 //
-// pebble has checksums: damage is an error, of Open or of the call that meets it. There is one exception, which a disk that keeps
-// what it was given never meets. When Open finds damage in the last 32 KiB of the log, it takes it for a batch that was being
-// written at a crash: what was saved from there on is lost, and nothing tells. Package wal tells.
+// pebble has checksums: damage is an error, of Open or of the call that meets it. There is one exception. If Open finds damage in the
+// last 32 KiB of the log, it takes that for a batch that a crash interrupted. All that was saved from there on is lost, without an error. A
+// disk that keeps what it was given never meets this case. Package wal reports such a loss.
 //
-// When pebble fails to write in the background it has no way on, and the process ends with a panic that says why.
+// If pebble fails to write in the background, it can't go on: the process ends with a panic that says why.
 package pebble
 
 import (
@@ -31,7 +32,7 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// The keys begin with a byte that says what they are of:
+// The first byte of a key says what it is for:
 //
 //	f          the format: 1 byte, 1
 //	i INDEX    a decided instance; INDEX: 8 bytes, big-endian. The value is its name
@@ -50,12 +51,11 @@ const (
 
 const format = 1
 
-// A Storage is a paxos.Storage in a pebble database, which it has for itself: another process, or another Open, is refused. Its
-// methods are safe for concurrent use; Saves wait for each other. Once a Save has failed every call fails, and so it is after
-// Close.
+// A Storage is a [paxos.Storage] in a pebble database. It has the database for itself: another process, or another [Open], is refused.
+// Its methods are safe for concurrent use; Saves run one after the other. Every call fails after a Save has failed, and after Close.
 type Storage struct {
 	db     *pebble.DB
-	lock   io.Closer         // on the directory; nil: it is not the machine's
+	lock   io.Closer         // on the directory; nil: the file system is not the machine's
 	saving sync.Mutex        // guards state
 	state  paxos.ServerState // last saved
 
@@ -66,17 +66,18 @@ type Storage struct {
 
 var errClosed = errors.New("the storage is closed")
 
-// ErrLocked is in the error of Open when another process has dir open, or another Open in this one; the error says which, where it is
-// known. With an Options.FS other than the machine's, pebble's own lock refuses, with an error of its own.
+// ErrLocked is in the error of [Open] if dir is open already, in this process or another. The error says which, if that is known. If
+// Options.FS is not the machine's file system, the lock of pebble itself refuses, with an error of its own.
 var ErrLocked = disk.ErrLocked
 
-// Open opens the database in dir, or makes an empty one, and dir if it is missing; paxos.Format makes it a server's storage. It locks the
-// directory itself; who has it locked already is told, as ErrLocked, also if that is this very process. Neither another working directory nor a symbolic
-// link that is set anew leads it elsewhere later.
+// Open opens the database in dir. If there is none, it makes an empty one, and dir if that is missing; call [paxos.Format] on it.
 //
-// options may be nil, which stands for pebble's own, a filter on each level, so that it is cheap to find that a name is unknown,
-// and silence: of a Logger that is set, all but Fatalf is used. options is not changed. Options that give up durability
-// are refused: DisableWAL, NoSyncOnClose. So are ReadOnly and a Comparer other than the default.
+// Open locks the directory itself. If dir is locked already, also by this process, it fails with [ErrLocked]. A later change of the
+// working directory or of a symbolic link does not lead the storage elsewhere.
+//
+// options may be nil, and is not changed. Nil means the defaults of pebble, without logging, and with a filter on each level, which makes
+// the search for an unknown name cheap. Of a Logger, only Fatalf is used. Open refuses DisableWAL and NoSyncOnClose, which give up
+// durability. It also refuses ReadOnly, and a Comparer other than the default.
 func Open(dir string, options *pebble.Options) (*Storage, error) {
 	o, err := checkOptions(options)
 	if err != nil {
@@ -101,12 +102,12 @@ func Open(dir string, options *pebble.Options) (*Storage, error) {
 	return s, nil
 }
 
-// lockName is the file that says which process has the lock on the directory. pebble has one of its own, which locks nothing once it was
-// removed.
+// lockName is the file that says which process has locked the directory. The lock file of pebble itself locks nothing once
+// it is removed.
 const lockName = "PAXOS_LOCK"
 
-// hold makes the directory if it is missing, locks it until letGo, and returns its path: absolute, and without symbolic links, so that pebble
-// opens files in it whatever the working directory is by then. Of a file system that is not the machine's, it does nothing.
+// hold makes the directory if it is missing, locks it until letGo, and returns its path. The path is absolute and without symbolic links,
+// so pebble finds its files whatever the working directory becomes. On a file system that is not the machine's, hold does nothing.
 func (s *Storage) hold(dir string, files vfs.FS) (path string, err error) {
 	if files != nil && files != vfs.Default {
 		return dir, nil
@@ -124,7 +125,7 @@ func (s *Storage) hold(dir string, files vfs.FS) (path string, err error) {
 	return d.Path(), d.Close()
 }
 
-// letGo ends what hold began.
+// letGo releases what hold locked.
 func (s *Storage) letGo() error {
 	if s.lock == nil {
 		return nil
@@ -160,17 +161,18 @@ func checkOptions(options *pebble.Options) (*pebble.Options, error) {
 	}
 	o.Logger = logger{o.Logger}
 	if o.EventListener == nil {
-		// By default pebble ends the process when it meets damage; the call that met it returns an error too. And it watches the
-		// disk, in a goroutine that outlives an Open that fails; nobody would hear.
+		// By default pebble ends the process when it meets damage, although the call that met it returns an error, too. By default it
+		// also watches the disk, in a goroutine that outlives a failed Open; nothing here would use its reports.
 		o.EventListener = &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}}
 		o.FS = cmp.Or(o.FS, vfs.Default)
 	}
 	return o, nil
 }
 
-// prepare checks the format, and notes it if the database is new; it notes the state that was saved last. What pebble found in the log
-// may have been in the page cache alone, and nothing may be read that may yet be lost; but pebble.Open has written it to a table and
-// synced that.
+// prepare checks the format, or notes it if the database is new. It also notes the state that was saved last.
+//
+// Nothing must be read that may still be lost, and the log that pebble found may have been in the page cache only. Open
+// of pebble has written its contents to a table, and synced that.
 func (s *Storage) prepare() error {
 	got, err := get(s.db, []byte{kindFormat}, func(value []byte) error {
 		if len(value) != 1 || value[0] != format {
@@ -188,12 +190,12 @@ func (s *Storage) prepare() error {
 	if err := s.db.Set([]byte{kindFormat}, []byte{format}, pebble.Sync); err != nil {
 		return err
 	}
-	// The first log of a new database is of an old kind, in which no damage is told from a batch that was being written. This
-	// begins the next log.
+	// The first log of a new database has an old format. That format can't distinguish damage from an interrupted batch. Flush begins the
+	// next log.
 	return s.db.Flush()
 }
 
-// Close waits for calls that run, and closes the database. Closing it again does nothing.
+// Close waits for running calls, and closes the database. To close it again does nothing.
 func (s *Storage) Close() error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
@@ -209,7 +211,7 @@ func (s *Storage) Close() error {
 	return errors.Join(guard(s.db.Close), s.letGo())
 }
 
-// guard runs f and returns as an error what pebble panics with.
+// guard runs f and returns a panic of pebble as an error.
 func guard(f func() error) (err error) {
 	defer func() {
 		switch p := recover().(type) {
@@ -223,7 +225,7 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// A logger panics where pebble's own would end the process.
+// A logger panics where pebble's own logger would end the process.
 type logger struct{ pebble.Logger }
 
 func (logger) Fatalf(text string, args ...any) { panic(fmt.Errorf(text, args...)) }
@@ -234,7 +236,7 @@ func (silence) Infof(string, ...any)  {}
 func (silence) Errorf(string, ...any) {}
 func (silence) Fatalf(string, ...any) {}
 
-// get shows f the value of a key and reports whether there is one. The value is f's only until it returns.
+// get calls f with the value of a key, and reports whether there is one. The value is valid until f returns.
 func get(from pebble.Reader, key []byte, f func(value []byte) error) (ok bool, err error) {
 	value, closer, err := from.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -272,7 +274,7 @@ func loadState(from pebble.Reader) (state paxos.ServerState, err error) {
 	return state, nil
 }
 
-// scan shows f each key and value from low to below high until f returns false or an error.
+// scan calls f with each key and value from low to below high, until f returns false or an error.
 func scan(from pebble.Reader, low, high []byte, f func(key, value []byte) (bool, error)) error {
 	it, err := from.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: high})
 	if err != nil {

@@ -48,8 +48,7 @@ func (s *Storage) Load(instance string) (r paxos.Record, err error) {
 	return r, nil
 }
 
-// Undecided lists the names of the records that are not Chosen, in byte order. It reads them in pages, so that the loop holds
-// nothing up.
+// Undecided lists the names of the records that are not Chosen, in byte order. It reads them in pages, so that the loop holds up nothing.
 func (s *Storage) Undecided() iter.Seq2[string, error] {
 	const pageSize = 1024
 	return func(yield func(string, error) bool) {
@@ -101,8 +100,8 @@ func (s *Storage) Decided(after uint64, max int) (named []paxos.Named, err error
 
 func indexKey(index uint64) []byte { return binary.BigEndian.AppendUint64([]byte{kindIndex}, index) }
 
-// Save makes b durable, all or nothing. It refuses what Batch.Check refuses, and an Index that another instance has. An error kills the
-// storage.
+// Save makes b durable, as a whole or not at all. It refuses what [paxos.Batch.Check] refuses, and an Index that another instance has.
+// After any error the storage is dead: every later call fails.
 func (s *Storage) Save(b paxos.Batch) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
@@ -117,7 +116,7 @@ func (s *Storage) Save(b paxos.Batch) error {
 		err = guard(func() error { return s.commit(b) })
 	}
 	if err != nil {
-		// What the database shows now may not be on the disk, so nobody may read it either.
+		// The database may now show what the disk does not hold, so no call may read it.
 		s.mu.Lock()
 		s.err = fmt.Errorf("dead since a Save failed: %w", err)
 		s.mu.Unlock()
@@ -130,7 +129,7 @@ func (s *Storage) Save(b paxos.Batch) error {
 }
 
 func (s *Storage) commit(b paxos.Batch) error {
-	batch := s.db.NewIndexedBatch() // each step sees what those before it did
+	batch := s.db.NewIndexedBatch() // each step sees the changes of those before it
 	if err := fill(batch, b); err != nil {
 		return errors.Join(err, batch.Close())
 	}

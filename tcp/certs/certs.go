@@ -4,8 +4,8 @@
 //	t, err := tcp.Listen(tcp.Config{ID: 1, Members: members, Addr: ":7000", TLS: files.TLS(), Logger: logger})
 //	go files.Watch(ctx, t.SetTLS)
 //
-// Whoever renews the certificates writes the files anew, in any order and by any means. What can't be used yet is tried
-// again until it can, and what was used before stays in use meanwhile.
+// To renew the certificates, write the files anew, in any order and by any means. Files that can't be used yet are tried again until they
+// can. The certificates in use stay in use meanwhile.
 package certs
 
 import (
@@ -24,19 +24,19 @@ import (
 	"github.com/singledecree/paxos/internal/lines"
 )
 
-// A Config says whose certificates are where. All fields but Every and Logger are required.
+// A Config names a server and its files. All fields but Every and Logger are required.
 type Config struct {
-	// Cluster and ID are the server that the certificate has to name: see tcp.Identity.
+	// Cluster and ID are the server that the certificate must name: see tcp.Identity.
 	Cluster string
 	ID      paxos.ServerID
-	// CA, Cert and Key are the names of PEM files, of at most 1 MiB each. CA holds the authorities of all servers, one or
-	// several. Cert holds this server's certificate and then the intermediate certificates, if there are any, that lead
-	// to one of the authorities. Key holds its private key.
+	// CA, Cert and Key are the names of PEM files, of at most 1 MiB each. CA holds the authorities of all servers, one or several. Cert
+	// holds the certificate of this server. The intermediate certificates that lead to an authority follow it, if there are any. Key
+	// holds its private key.
 	CA, Cert, Key string
-	// Every is how often Watch reads the files: 1 s by default, at least 1 ms.
+	// Every is how often [Files.Watch] reads the files. The default is 1 s; at least 1 ms.
 	Every time.Duration
-	// Logger gets one line when new files can't be used, and one when they are taken. Nil: nothing is logged. Its keys are
-	// cluster, server, until, lines and err. It is called by a goroutine of its own, so that nobody waits for it.
+	// Logger gets one line when new files can't be used, and one when they are taken. Nil: nothing is logged. Its keys are cluster,
+	// server, until, lines and err. A goroutine of its own calls it, so a slow Logger holds up nothing.
 	Logger *slog.Logger
 }
 
@@ -66,11 +66,11 @@ type Files struct {
 	opened contents
 
 	mu  sync.Mutex
-	use *tls.Config // what was taken last
+	use *tls.Config // the one taken last
 }
 
-// Open reads the files that c names, and checks what they hold: that they fit together, that the certificate names the
-// server, and that others would take it now, from a listener and from a dialer. An error names the field and the file.
+// Open reads the files that c names, and checks that they fit together and that the certificate names the server. It also checks that the
+// others would take the certificate now, from a listener and from a dialer. An error names the field and the file.
 func Open(c Config) (*Files, error) {
 	if c.Every == 0 {
 		c.Every = time.Second
@@ -89,28 +89,30 @@ func Open(c Config) (*Files, error) {
 	return f, nil
 }
 
-// TLS returns a configuration for tcp.Config.TLS with the certificates that were taken last. It is the caller's.
+// TLS returns a configuration for tcp.Config.TLS with the certificates that were taken last. The caller may change it.
 func (f *Files) TLS() *tls.Config {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.use.Clone()
 }
 
-// Look has Watch read the files now, and log what comes of it in any case, as when an operator sends SIGHUP. It does not wait.
+// Look makes [Files.Watch] read the files now, and log the result in any case. Call it, for example, when an operator sends SIGHUP. It
+// does not wait.
 func (f *Files) Look() {
 	select {
 	case f.look <- struct{}{}:
-	default: // it is about to
+	default: // Watch is about to look
 	}
 }
 
-// Watch reads the files, again and again, and calls use with what is new in them and can be used, until ctx ends. It is to
-// be called once, in a goroutine. use is mostly tcp.Transport.SetTLS; the configuration that it gets is its own. If use
-// returns an error, the same is tried again.
+// Watch reads the files again and again, until ctx ends. It calls use with each new configuration that can be used. Call Watch once, in a
+// goroutine. use is mostly tcp.Transport.SetTLS; it owns the configuration that it gets. If use returns an error, Watch tries the same
+// configuration again.
 //
-// Files that can't be used yet, as those that are half written, can't be read at that moment, or are not valid before a
-// later time, are read again every Config.Every until they can be used. The log says so once. A read that hangs
-// holds up Watch, but not beyond the end of ctx; a call of use may be running when Watch returns.
+// Some files can't be used yet: they are half written, can't be read at the moment, or are not valid before a later time. Watch reads
+// them again every Config.Every until they can be used. The log says so once.
+//
+// A read that hangs holds up Watch, but not beyond the end of ctx. A call of use may still run when Watch returns.
 func (f *Files) Watch(ctx context.Context, use func(*tls.Config) error) {
 	every := time.NewTicker(f.config.Every)
 	defer every.Stop()
@@ -141,13 +143,13 @@ func (f *Files) Watch(ctx context.Context, use func(*tls.Config) error) {
 type watch struct {
 	files  *Files
 	use    func(*tls.Config) error
-	used   contents // of the files, as they were taken
-	failed contents // as they could not be used; zero: they can be
-	told   bool     // the log says that they can't be
+	used   contents // contents of the files when they were taken
+	failed contents // contents that could not be used; zero: they could
+	told   bool     // the log says that they can't be used
 }
 
-// once looks at the files once. A failure is logged when the next look finds the same: files that are written one after the
-// other do not fit together for a moment, and nobody need hear of that.
+// once looks at the files once. It logs a failure only if the next look finds the same: files written one after the other do not fit
+// together for a moment.
 func (w *watch) once(ctx context.Context, asked bool) {
 	f := w.files
 	now, err := f.contents()
@@ -183,10 +185,10 @@ func (w *watch) once(ctx context.Context, asked bool) {
 	f.lines.Log(slog.LevelInfo, "certificates renewed", "until", config.Certificates[0].Leaf.NotAfter)
 }
 
-// contents is what the files hold, or why they can't be read. It is comparable.
+// contents is what the files hold, or why they can't be read. Two contents can be compared.
 type contents struct{ ca, cert, key, failed string }
 
-// contents reads the files. The error is in what it returns, too.
+// contents reads the files. Its result holds the error, too.
 func (f *Files) contents() (all contents, err error) {
 	for _, file := range []struct {
 		field, name string

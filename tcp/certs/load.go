@@ -12,8 +12,7 @@ import (
 	"github.com/singledecree/paxos/tcp"
 )
 
-// load makes a configuration of what the files hold, and checks it: a certificate that others would refuse is better found
-// here.
+// load makes a configuration of the contents, and checks it: a certificate that the others would refuse is found here.
 func (c Config) load(all contents) (*tls.Config, error) {
 	pool, err := authorities([]byte(all.ca))
 	if err != nil {
@@ -23,7 +22,7 @@ func (c Config) load(all contents) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("Cert, Key: %s, %s: %w", c.Cert, c.Key, err)
 	}
-	if pair.Leaf == nil { // as GODEBUG=x509keypairleaf=0 has it
+	if pair.Leaf == nil { // nil with GODEBUG=x509keypairleaf=0
 		if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
 			return nil, fmt.Errorf("Cert: %s: %w", c.Cert, err)
 		}
@@ -34,7 +33,7 @@ func (c Config) load(all contents) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}, nil
 }
 
-// checkLeaf returns an error unless others would take the certificate.
+// checkLeaf returns an error if the others would refuse the certificate.
 func (c Config) checkLeaf(pair tls.Certificate, pool *x509.CertPool) error {
 	if err := tcp.CheckIdentity(pair.Leaf, c.Cluster, c.ID); err != nil {
 		return err
@@ -63,8 +62,7 @@ func (c Config) checkLeaf(pair tls.Certificate, pool *x509.CertPool) error {
 	return nil
 }
 
-// authorities reads PEM. A part that is no certificate is an error: a file that is half written must not pass for one that
-// holds fewer.
+// authorities reads PEM. A part that is no certificate is an error: a half-written file must not pass for one with fewer certificates.
 func authorities(text []byte) (*x509.CertPool, error) {
 	pool, n, begun := x509.NewCertPool(), 0, bytes.Count(text, []byte("-----BEGIN"))
 	for {
