@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/replica"
-	"github.com/stretchr/testify/assert"
 )
 
 // The names and signatures that programs outside the repository compile against. What is here changes with a new major
@@ -165,7 +166,7 @@ var (
 	_ = paxos.Timing{Phase: time.Duration(0), Silence: time.Duration(0), MaxSilence: time.Duration(0), MaxBackoff: time.Duration(0),
 		Pull: time.Duration(0)}
 	_ = paxos.Status{Instances: []paxos.OpenInstance{}, NoQuorum: time.Duration(0), StorageWait: time.Duration(0)}
-	_ = paxos.OpenInstance{Instance: "", Age: time.Duration(0), Ballot: paxos.Ballot{}, Calls: 0, Alone: false}
+	_ = paxos.OpenInstance{Instance: "", Age: time.Duration(0), Ballot: paxos.Ballot{}, Calls: 0, Orphaned: false}
 	_ = paxos.Counters{Takeovers: uint64(0), Fetched: uint64(0)}
 	_ = paxos.Decision{Instance: "", Value: paxos.Value(""), Ballot: paxos.Ballot{}}
 	_ = paxos.Learned{Decision: paxos.Decision{}, Index: uint64(0)}

@@ -6,10 +6,11 @@ import (
 	"iter"
 	"testing"
 
-	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/memory"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
 )
 
 func TestFormat(t *testing.T) {

@@ -46,9 +46,9 @@ type OpenInstance struct {
 	Age      time.Duration // since it came into memory
 	Ballot   Ballot        // the highest that this server has promised, or tried; zero: none
 	Calls    int           // that wait for it here
-	// Alone: this server knows of no value to finish it with, and the others, asked once, knew no decision. It waits for
+	// Orphaned: this server knows of no value to finish it with, and the others, asked once, knew no decision. It waits for
 	// the next proposal.
-	Alone bool
+	Orphaned bool
 }
 
 // Status says how a server is. A Node fills in Err.

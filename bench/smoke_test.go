@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // TestSmoke has each contestant do all that it can for 100 ms, or for longer if nothing was decided by then.

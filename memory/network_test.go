@@ -10,9 +10,10 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // joinTwo returns the transports of servers 1 and 2 on a new network.

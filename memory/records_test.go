@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // checkMemory checks what memoryRecords promises of itself.

@@ -9,9 +9,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 func bal(round uint64, server paxos.ServerID) paxos.Ballot {

@@ -10,10 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/node"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/node"
 )
 
 // A stuckCall brings a call of server 1 of 3 to a phase, in which it stays until release.

@@ -11,10 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/node"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/node"
 )
 
 // A subscriber reads the Decisions of a server in a goroutine of its own, until it has as many as it wants.

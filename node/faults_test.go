@@ -10,10 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/node"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/node"
 )
 
 // allPropose has every server propose a value of its own for each instance, and checks that all of them agree.

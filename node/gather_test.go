@@ -5,9 +5,10 @@ import (
 	"iter"
 	"testing"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // quietTransport sends to nobody.

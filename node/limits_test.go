@@ -9,10 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/node"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/node"
 )
 
 // A sizedTransport takes packets of so many bytes at most, and loses others.

@@ -248,12 +248,12 @@ func (n *Node) receive(now time.Duration, packets []paxos.Packet) error {
 }
 
 // handful is after how many inputs what comes of them is carried out, where a Save costs next to nothing.
-const handful = 64
+const flushEvery = 64
 
 // handIn notes so many inputs. Where the storage saves at once, nothing is won by many that share a Save; but a handful is still in the
 // processor's caches when what comes of it is carried out, and gives the other servers something to do.
 func (n *Node) handIn(now time.Duration, inputs int) error {
-	if n.handed += inputs; !n.instant || n.handed < handful {
+	if n.handed += inputs; !n.instant || n.handed < flushEvery {
 		return nil
 	}
 	return n.carryOut(now)

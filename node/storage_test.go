@@ -7,9 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/singledecree/paxos/node"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos/node"
 )
 
 // A server whose own disk does not answer says that, and blames nobody else: in errors, in the log, and in its Status.

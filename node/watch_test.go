@@ -7,8 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/singledecree/paxos/node"
 	"github.com/stretchr/testify/assert"
+
+	"github.com/singledecree/paxos/node"
 )
 
 // A Node says it in its log, once, and names who is silent.

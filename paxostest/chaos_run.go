@@ -322,7 +322,7 @@ func (r *chaosRun) unwell() string {
 			continue // it is refused, and the others go on without it
 		}
 		for _, open := range s.replica.Status(r.now).Instances {
-			if h := r.check.instances[open.Instance]; h != nil && h.forged || open.Alone || open.Ballot.IsZero() {
+			if h := r.check.instances[open.Instance]; h != nil && h.forged || open.Orphaned || open.Ballot.IsZero() {
 				continue
 			}
 			return fmt.Sprintf("%q is open on server %d: %+v", open.Instance, s.id, open)

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 func (p *pump) wait(id paxos.ServerID, call CallID, instance string) []string {

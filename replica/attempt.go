@@ -12,8 +12,8 @@ func (r *Replica) proceed(inst *instance) {
 	if inst.loading || inst.chosen || inst.stopped != nil || inst.wantsRound {
 		return
 	}
-	if inst.informant != nil {
-		r.askInformant(inst)
+	if inst.askForValue != nil {
+		r.askInformed(inst)
 	}
 	r.endTooLargeIn(inst)
 	if inst.attempt.state == attemptNone && !inst.wantsRound {
@@ -28,7 +28,7 @@ func (r *Replica) proceed(inst *instance) {
 // with a value that is not long goes first.
 func (r *Replica) offer(inst *instance) {
 	c := inst.calls.proposes()
-	if c != nil && !r.hasRoom(inst, c.value) {
+	if c != nil && !r.inflight.hasRoom(inst, c.value) {
 		c = inst.calls.proposesShort()
 	}
 	if c == nil {
@@ -67,15 +67,15 @@ func (r *Replica) enter(inst *instance, b paxos.Ballot, own paxos.Value, why pur
 	a := &inst.attempt
 	a.exposed = a.exposed && a.Own() == own // what left in an earlier ballot has left
 	a.Proposer = paxos.NewProposer(b, own, r.quorum)
-	a.state, a.purpose, a.began, a.asked, a.resends, a.holds = attemptRunning, why, r.now, r.now, 0, false
+	a.state, a.purpose, a.began, a.asked, a.resends, a.acceptWaits = attemptRunning, why, r.now, r.now, 0, false
 	switch why {
 	case forTakeover:
 		r.takeovers++
 	case forCalls:
-		r.fly(a)
+		r.inflight.admit(a)
 	}
 	r.counters.Attempts++
-	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
+	r.timers.set(inst, alarmAttempt, r.now+r.inflight.resendAfter(a, &r.timing))
 }
 
 // prepareOf returns the Prepare of the attempt. Its hint, the value it wants, helps another server to finish what this one
@@ -102,18 +102,18 @@ func (r *Replica) beginOwned(inst *instance, own paxos.Value, o paxos.Owner) {
 	r.exposed(inst)
 	accept := inst.attempt.Accept()
 	accept.Instance = inst.name
-	if inst.attempt.holds = o.Boot == 0; !inst.attempt.holds {
+	if inst.attempt.acceptWaits = o.Boot == 0; !inst.attempt.acceptWaits {
 		r.toAcceptors(accept, 0)
 	}
 	r.ownStep(inst, accept)
 }
 
-// letGo sends the Accept that waited for the own vote, which is durable now.
-func (r *Replica) letGo(inst *instance) {
+// sendOwnedAccept sends the Accept that waited for the own vote, which is durable now.
+func (r *Replica) sendOwnedAccept(inst *instance) {
 	a := &inst.attempt
-	a.holds = false
+	a.acceptWaits = false
 	a.asked = r.now
-	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
+	r.timers.set(inst, alarmAttempt, r.now+r.inflight.resendAfter(a, &r.timing))
 	accept := a.Accept()
 	accept.Instance = inst.name
 	r.toAcceptors(accept, 0)
@@ -130,18 +130,18 @@ func (r *Replica) ownStep(inst *instance, m paxos.Message) {
 // step gives m to the instance's acceptor. The answer goes to the peer, or to the own proposer if to is nil, when all that
 // it rests on is durable.
 func (r *Replica) step(inst *instance, to *peer, m paxos.Message) {
-	next, answer, wait, err := inst.save.step(m)
+	next, answer, wait, err := inst.acceptor.step(m)
 	if err != nil {
 		r.fault(inst, to, err)
 		return
 	}
-	risen := inst.save.Promised.Less(next.Promised)
-	if next.Accepted != inst.save.Accepted {
-		inst.alone = false // now there is something to finish it with
+	risen := inst.acceptor.Promised.Less(next.Promised)
+	if next.Accepted != inst.acceptor.Accepted {
+		inst.orphaned = false // now there is something to finish it with
 	}
-	fresh := next.Value != inst.save.Value
-	inst.save = next
-	if next.stage == gathering {
+	fresh := next.Value != inst.acceptor.Value
+	inst.acceptor = next
+	if next.stage == dirty {
 		r.gatherNow(inst)
 		if fresh {
 			r.saves.count(inst)
@@ -164,7 +164,7 @@ func (r *Replica) hold(inst *instance, to *peer, m paxos.Message, wait stage) {
 		r.release(reply{inst, to, m})
 	case len(s.waitRun)+len(s.waitNew) >= maxHeld:
 		r.counters.Dropped++
-	case wait == running:
+	case wait == flushing:
 		s.waitRun = append(s.waitRun, reply{inst, to, m})
 	default:
 		s.waitNew = append(s.waitNew, reply{inst, to, m})
@@ -198,8 +198,8 @@ func (r *Replica) answer(inst *instance, position int, from *peer, m paxos.Messa
 		return
 	}
 	a.Proposer = next
-	if a.holds && a.Accepted().Has(r.position) {
-		r.letGo(inst)
+	if a.acceptWaits && a.Accepted().Has(r.position) {
+		r.sendOwnedAccept(inst)
 	}
 	switch {
 	case accept.Kind == paxos.KindAccept:
@@ -222,7 +222,7 @@ func (r *Replica) askVotes(inst *instance, accept paxos.Message) {
 	if accept.Value == a.Own() {
 		r.exposed(inst)
 	}
-	r.timers.set(inst, alarmAttempt, r.now+r.patience(a))
+	r.timers.set(inst, alarmAttempt, r.now+r.inflight.resendAfter(a, &r.timing))
 	r.toAcceptors(accept, 0)
 	r.ownStep(inst, accept)
 }
@@ -271,9 +271,9 @@ func (r *Replica) askDue(inst *instance) {
 
 // tell answers a Query with a State: what the acceptor has promised and accepted, once it is durable.
 func (r *Replica) tell(inst *instance, to *peer, m paxos.Message) {
-	a := inst.save.Acceptor
+	a := inst.acceptor.Acceptor
 	r.hold(inst, to, paxos.Message{Kind: paxos.KindState, Instance: inst.name, Ballot: m.Ballot, Promised: a.Promised,
-		Accepted: a.Accepted, Value: a.Value}, inst.save.stage)
+		Accepted: a.Accepted, Value: a.Value}, inst.acceptor.stage)
 }
 
 // state takes the answer to a question.
@@ -291,7 +291,7 @@ func (r *Replica) state(inst *instance, position int, from *peer, m paxos.Messag
 	q.learner = next
 	if v, ok := q.learner.Chosen(); ok {
 		r.decide(inst, from, m.Accepted, v)
-		inst.teller = teller{} // who told of a vote may not know what became of it
+		inst.learnedFrom = source{} // who told of a vote may not know what became of it
 		return
 	}
 	if m.Ballot != q.ballot {
@@ -355,13 +355,13 @@ func (r *Replica) ready(inst *instance) {
 }
 
 // askInformant asks the server that said Chosen for the value, which this one has not accepted.
-func (r *Replica) askInformant(inst *instance) {
+func (r *Replica) askInformed(inst *instance) {
 	b, ok := r.ballot(inst)
 	if !ok {
 		return // it is asked when a round is reserved
 	}
-	r.send(inst.informant, paxos.Message{Kind: paxos.KindQuery, Instance: inst.name, Ballot: b})
-	inst.informant = nil
+	r.send(inst.askForValue, paxos.Message{Kind: paxos.KindQuery, Instance: inst.name, Ballot: b})
+	inst.askForValue = nil
 }
 
 func (r *Replica) attemptDue(inst *instance) {
@@ -390,7 +390,7 @@ func (r *Replica) resend(inst *instance) {
 		m = r.prepareOf(inst)
 	}
 	if a.resends++; a.resends > 1 {
-		r.land(a) // what is silent for so long is not on its way, and others must not wait for it
+		r.inflight.release(a) // what is silent for so long is not on its way, and others must not wait for it
 	}
 	r.counters.Resends++
 	switch err := r.tooLarge(len(a.Value())); {
@@ -407,7 +407,7 @@ func (r *Replica) resend(inst *instance) {
 	if inst.calls.proposes() == nil && !inst.calls.reads() {
 		most = r.timing.MaxSilence // nobody waits for it here
 	}
-	r.timers.set(inst, alarmAttempt, r.now+min(r.patience(a)<<min(a.resends, 20), max(r.timing.Phase, most)))
+	r.timers.set(inst, alarmAttempt, r.now+min(r.inflight.resendAfter(a, &r.timing)<<min(a.resends, 20), max(r.timing.Phase, most)))
 	r.toAcceptors(m, a.Answered())
 	if r.position >= 0 && !a.Answered().Has(r.position) {
 		r.ownStep(inst, m)

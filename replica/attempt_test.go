@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // DESIGN 4.7 (S6): the Prepare carries the value as a hint, up to MaxHint, and never an empty one.

@@ -10,8 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // A countedCallers is callers beside a plain list of the same calls. work counts the calls that were looked at, but for remove's search.

@@ -116,7 +116,7 @@ func (r *Replica) call(c call, name string, err error) {
 	}
 	if a := &inst.attempt; c.op == opPropose && a.running() && inst.calls.proposes() == nil {
 		a.resends = 0 // what nobody waited for was in no hurry
-		r.timers.set(inst, alarmAttempt, min(inst.alarms[alarmAttempt], r.now+r.patience(a)))
+		r.timers.set(inst, alarmAttempt, min(inst.alarms[alarmAttempt], r.now+r.inflight.resendAfter(a, &r.timing)))
 	}
 	inst.calls.add(c)
 	switch {
@@ -131,16 +131,9 @@ func (r *Replica) call(c call, name string, err error) {
 	r.settle(inst)
 }
 
-// takeOff has those go on for which there is room now.
-func (r *Replica) takeOff() {
-	f := &r.flight
-	defer func() { f.next, f.freed = nil, false }()
-	for inst := f.line.first; inst != nil; inst = f.line.first {
-		if first := inst.calls.proposes(); first != nil && !f.fits(len(first.value)) {
-			return
-		}
-		r.leaveLine(inst)
-		f.next = inst
+// admitWaiting begins the attempts that waited in line, as long as there is room.
+func (r *Replica) admitWaiting() {
+	for inst := r.inflight.admitFirst(); inst != nil; inst = r.inflight.admitFirst() {
 		r.proceed(inst)
 		r.settle(inst)
 	}

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // unknownPhases are the phases that a call of instance "lunch" can be in, how to bring it there, and whether its outcome is

@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // Clusters of 1 to 7 servers under loss, duplicates, delay, reordering, partitions, slow disks, crashes and restarts, all

@@ -46,8 +46,8 @@ func (s *saves) add(inst *instance) {
 
 // count counts the value of inst, which is in the next batch and new.
 func (s *saves) count(inst *instance) {
-	s.unsaved += len(inst.save.Value) - inst.unsaved
-	inst.unsaved = len(inst.save.Value)
+	s.unsaved += len(inst.acceptor.Value) - inst.unsaved
+	inst.unsaved = len(inst.acceptor.Value)
 }
 
 // full reports whether the disk is so far behind that m, about inst or about none in memory, is not taken. What adds nothing is, and
@@ -56,7 +56,7 @@ func (s *saves) full(inst *instance, m *paxos.Message) bool {
 	if m.Kind != paxos.KindAccept && m.Kind != paxos.KindDecided || s.unsaved+s.arrived+len(m.Value) <= maxUnsaved {
 		return false
 	}
-	return inst == nil || inst.loading || inst.save.Value != m.Value && !inst.chosen && inst.calls.len() == 0
+	return inst == nil || inst.loading || inst.acceptor.Value != m.Value && !inst.chosen && inst.calls.len() == 0
 }
 
 // hurryAt returns when the records that ride along want a Save of their own.
@@ -102,7 +102,7 @@ func (r *Replica) beginSave() *paxos.Batch {
 	n, size := 0, 0
 	for ; n < len(s.gather) && s.booted; n++ {
 		inst := s.gather[n]
-		size += len(inst.name) + len(inst.save.Value) + 64
+		size += len(inst.name) + len(inst.acceptor.Value) + 64
 		if size > r.limits.MaxBatch && n > 0 {
 			break
 		}
@@ -133,11 +133,11 @@ func (r *Replica) snapshot(inst *instance) {
 		s.state.Last++
 		s.stateChanged = true
 		inst.index = s.state.Last
-		r.table.recents.add(inst.index, inst.teller)
+		r.table.recents.add(inst.index, inst.learnedFrom)
 	}
-	inst.save = inst.save.begin()
+	inst.acceptor = inst.acceptor.begin()
 	inst.gathered, inst.saving = false, true
-	s.batch.Records = append(s.batch.Records, paxos.Record{Instance: inst.name, Acceptor: inst.save.Acceptor, Chosen: inst.chosen, Index: inst.index})
+	s.batch.Records = append(s.batch.Records, paxos.Record{Instance: inst.name, Acceptor: inst.acceptor.Acceptor, Chosen: inst.chosen, Index: inst.index})
 }
 
 // splitReplies moves the replies that the snapshot just taken covers to those that wait for the running Save. They are all

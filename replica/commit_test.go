@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // newHeld returns a solo whose Saves end only when the test says so.
@@ -355,4 +356,22 @@ func TestReplicaVotesOvertakenInOneSave(t *testing.T) {
 		p.run()
 	})
 	assert.ElementsMatch(t, []string{"1 -> 2: accepted 1.2 @x", "1 -> 3: accepted 2.3 @x"}, told)
+}
+
+// Where nothing comes, a Save begins at once; and one that is out keeps no other waiting for more.
+func TestReplicaGathers(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.forged = true
+	p.start(1)
+	p.run()
+	r := p.replicas[1]
+	assert.False(t, r.WantsSave())
+	r.HoldSaves(true)
+	p.hear(1, 2, msg(t, "prepare 5.2 @a"))
+	assert.True(t, r.WantsSave())
+	assert.Empty(t, p.records[1]["a"])
+	r.HoldSaves(false)
+	p.run()
+	assert.Equal(t, paxos.Ballot{Round: 5, Server: 2}, p.records[1]["a"].Acceptor.Promised)
+	assert.False(t, r.WantsSave())
 }

@@ -17,13 +17,13 @@ func (r *Replica) chosen(inst *instance) {
 	if b.Round == 0 {
 		r.measure(&inst.attempt) // its only one
 	}
-	r.voted(&inst.attempt)
+	r.inflight.voted(&inst.attempt, r.now, &r.timing)
 	for i := range r.peers {
 		switch to := &r.peers[i]; {
 		case to.position < 0:
 			r.send(to, paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v})
 		case len(v) >= longMessage && !inst.attempt.Accepted().Has(to.position):
-			inst.owed = inst.owed.With(to.position)
+			inst.lateVoters = inst.lateVoters.With(to.position)
 		default:
 			r.send(to, paxos.Message{Kind: paxos.KindChosen, Instance: inst.name, Ballot: b})
 		}
@@ -39,7 +39,7 @@ func (r *Replica) measure(a *attempt) {
 // decide makes b and v the decision of inst, which is loaded and has none yet. from said so; nil: this server counted the
 // votes itself.
 func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Value) {
-	a := inst.save.Acceptor
+	a := inst.acceptor.Acceptor
 	if !a.Accepted.IsZero() && !a.Accepted.Less(b) && a.Value != v {
 		r.fault(inst, from, &paxos.SafetyError{Instance: inst.name, Ballot: a.Accepted, Values: [2]paxos.Value{v, a.Value},
 			Reason: "a value was chosen in ballot " + b.String() + ", and a later vote is for another"})
@@ -50,10 +50,10 @@ func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Val
 	}
 	fresh := v != a.Value
 	a.Accepted, a.Value = b, v
-	inst.save = save{a, gathering}
+	inst.acceptor = acceptorState{a, dirty}
 	inst.chosen = true
 	if from != nil {
-		inst.teller = teller{from, from.boot}
+		inst.learnedFrom = source{from, from.boot}
 	}
 	r.table.open--
 	r.counters.Decided++
@@ -82,8 +82,8 @@ func (r *Replica) endDecided(inst *instance) {
 func (r *Replica) rest(inst *instance) {
 	r.dropHint(inst)
 	r.leave(&inst.attempt)
-	r.leaveLine(inst)
-	inst.attempt, inst.informant = attempt{}, nil
+	r.inflight.leaveLine(inst)
+	inst.attempt, inst.askForValue = attempt{}, nil
 	inst.forgetQuestion()
 	r.timers.stopAll(inst)
 	r.fetched(inst)
@@ -96,7 +96,7 @@ func (r *Replica) fetched(inst *instance) {
 		return
 	}
 	inst.fetching = 0
-	r.pulls.size += (len(inst.save.Value) - r.pulls.size) / 8
+	r.pulls.size += (len(inst.acceptor.Value) - r.pulls.size) / 8
 	for i := range r.peers {
 		if p := &r.peers[i]; p.position >= 0 && waits.Has(p.position) {
 			p.pull.open--
@@ -127,7 +127,7 @@ func (r *Replica) fault(inst *instance, from *peer, err error) {
 // heard is called when a new ballot of inst was promised: somebody works on it.
 func (r *Replica) heard(inst *instance, from *peer) {
 	inst.ballots = min(inst.ballots+1, 20) // more would overflow, and MaxSilence is reached
-	inst.alone, inst.overdue = false, false
+	inst.orphaned, inst.overdue = false, false
 	if a := &inst.attempt; from != nil && a.state != attemptNone && a.purpose == forTakeover && inst.calls.proposes() == nil {
 		r.endAttempt(inst) // it would only pre-empt who works on it now
 	}
@@ -144,7 +144,7 @@ func (r *Replica) giveUp(inst *instance) {
 		return
 	}
 	a.state = attemptBackoff
-	r.land(a)
+	r.inflight.release(a)
 	a.tries = min(a.tries+1, 20) // more would overflow, and MaxBackoff is reached
 	rtt := max(r.rtt, 50*time.Microsecond)
 	most := min(rtt<<a.tries, max(r.timing.MaxBackoff, 8*rtt)) // less would end no duel
@@ -160,7 +160,7 @@ func (r *Replica) endAttempt(inst *instance) {
 
 // leave takes an attempt that is over, or goes on as that of a call, out of what is counted.
 func (r *Replica) leave(a *attempt) {
-	r.land(a)
+	r.inflight.release(a)
 	if a.purpose == forTakeover {
 		a.purpose = forCalls
 		r.takeovers--
@@ -186,7 +186,7 @@ func (r *Replica) cut(at calling, err error) {
 	inst := at.instance
 	r.end(inst, inst.calls.remove(at.seq), paxos.Decision{}, err)
 	if inst.calls.proposes() == nil {
-		r.leaveLine(inst)
+		r.inflight.leaveLine(inst)
 	}
 }
 

@@ -206,7 +206,7 @@ func (m *exModel) say(s exServer, reply int, wait stage) (exServer, error) {
 	switch {
 	case wait == saved:
 		return m.release(s, 1<<reply)
-	case wait == running:
+	case wait == flushing:
 		s.running |= 1 << reply
 		s.gathering &^= 1 << reply
 		if s.snapshot == 0 {

@@ -79,7 +79,7 @@ func (r *Replica) roomToFetch() bool { return r.saves.unsaved <= maxUnsaved/2 &&
 
 // fetchOne asks p for the decision of inst, which is loaded.
 func (r *Replica) fetchOne(inst *instance, p *peer) {
-	inst.informant = p
+	inst.askForValue = p
 	r.counters.Fetched++
 	r.proceed(inst)
 }

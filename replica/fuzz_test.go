@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // FuzzReplica gives one Replica any inputs in any order: packets with any fields, ticks, Saves and Loads that end, calls,

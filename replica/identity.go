@@ -59,7 +59,7 @@ func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
 	if p.ToStore != 0 && p.ToStore != r.saves.state.Store && !r.refusal(from, p) {
 		return nil, false
 	}
-	if p.Members != r.print {
+	if p.Members != r.fingerprint {
 		r.refuseMembers(from, p)
 		return nil, false
 	}
@@ -191,7 +191,7 @@ func (r *Replica) refuseMembers(from *peer, p *paxos.Packet) {
 			return
 		}
 	}
-	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.members, r.print)
+	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.members, r.fingerprint)
 	if !strings.HasPrefix(from.refused, refusesUs+refusesMembers) { // that says in words what it has
 		r.refusing(from, why)
 	}

@@ -10,17 +10,17 @@ import (
 // An instance is what a server holds in memory of one instance that is not decided, or whose decision is not saved yet. What is looked
 // at most stands first, together. Of others see memo.
 type instance struct {
-	name    string
-	save    save               // the acceptor; of a decided instance, the decision
-	stopped *paxos.SafetyError // proof that the protocol was broken here: nothing more is said or believed
+	name     string
+	acceptor acceptorState      // the acceptor; of a decided instance, the decision
+	stopped  *paxos.SafetyError // proof that the protocol was broken here: nothing more is said or believed
 
-	chosen     bool // decided: save.Value was chosen, in save.Accepted as far as this server knows
+	chosen     bool // decided: acceptor.Value was chosen, in acceptor.Accepted as far as this server knows
 	gathered   bool // in saves.gather
 	saving     bool // in saves.running
 	loading    bool // the storage has been asked for it; messages wait in arrivals
 	wantsRound bool // in rounds.waiting
-	wantsRoom  bool // in flight.line
-	alone      bool // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
+	wantsRoom  bool // in inflight.line
+	orphaned   bool // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
 	overdue    bool // its silence ended, and there was no round to take over with: it is taken over when there is
 	called     bool // a call was made in it since it was last without anything to do
 	room       room // in which it is counted
@@ -30,13 +30,13 @@ type instance struct {
 	unsaved  int                   // bytes that saves.unsaved counts for it
 	fetching paxos.Set             // acceptors whose pulled names wait for its decision
 	calls    callers
-	list     *list // table.quiet or table.watched, from where it may leave memory, or flight.line; nil: none
+	list     *list // table.quiet or table.watched, from where it may leave memory, or inflight.line; nil: none
 	index    uint64
 	seen     uint64 // the highest round seen here
 	attempt  attempt
 
-	teller teller // who told of the decision
-	untold
+	learnedFrom source // who told of the decision
+	pendingNotices
 	prev, next *instance
 	arrivals   []arrival
 
@@ -45,10 +45,10 @@ type instance struct {
 	hint       paxos.Value
 	hintBallot paxos.Ballot
 
-	since     time.Duration // when it came into memory
-	ballots   int           // new ones that were promised, in this life
-	informant *peer         // said Chosen, and is to be asked what; nil: none
-	asking    *asking       // nil: as an empty one; few instances ever ask
+	since       time.Duration // when it came into memory
+	ballots     int           // new ones that were promised, in this life
+	askForValue *peer         // said Chosen, and is to be asked what; nil: none
+	asking      *asking       // nil: as an empty one; few instances ever ask
 }
 
 // asked reports whether a question is out.
@@ -74,12 +74,12 @@ func (inst *instance) saw(b paxos.Ballot) { inst.seen = max(inst.seen, b.Round) 
 
 // decision returns what was chosen; inst.chosen must hold.
 func (inst *instance) decision() paxos.Decision {
-	return paxos.Decision{Instance: inst.name, Value: inst.save.Value, Ballot: inst.save.Accepted}
+	return paxos.Decision{Instance: inst.name, Value: inst.acceptor.Value, Ballot: inst.acceptor.Accepted}
 }
 
 // unsettled reports whether inst waits for the disk, on which everything goes on by itself.
 func (inst *instance) unsettled() bool {
-	return inst.loading || inst.gathered || inst.saving || inst.save.stage != saved || inst.wantsRound
+	return inst.loading || inst.gathered || inst.saving || inst.acceptor.stage != saved || inst.wantsRound
 }
 
 // busy reports whether something of inst would be lost or is expected back: it can't leave memory. What its timers are for can be
@@ -104,7 +104,7 @@ func (inst *instance) wantsAnswer() bool {
 
 // An arrival is a message that came before its instance was loaded.
 type arrival struct {
-	teller // whose it is, and of which start
+	source // whose it is, and of which start
 	m      paxos.Message
 }
 
@@ -239,15 +239,15 @@ const (
 // Proposer is the one that was given up: it takes no more answers, and says how far it came.
 type attempt struct {
 	paxos.Proposer
-	state   attemptState
-	purpose purpose
-	exposed bool          // the own value may have left, as a hint or in an Accept
-	began   time.Duration // when the ballot began
-	asked   time.Duration // when the Accept left first
-	flies   int           // bytes that flight counts for it
-	holds   bool          // the Accept has not left: it waits for the own vote, see beginOwned
-	resends int           // of the phase that runs
-	tries   int           // ballots that met a higher one, one after the other
+	state       attemptState
+	purpose     purpose
+	exposed     bool          // the own value may have left, as a hint or in an Accept
+	began       time.Duration // when the ballot began
+	asked       time.Duration // when the Accept left first
+	inflight    int           // bytes that Replica.inflight counts for it
+	acceptWaits bool          // the Accept has not left: it waits for the own vote, see beginOwned
+	resends     int           // of the phase that runs
+	tries       int           // ballots that met a higher one, one after the other
 }
 
 func (a *attempt) running() bool { return a.state == attemptRunning }
@@ -271,7 +271,7 @@ func (a *attempt) phase() string {
 // others may be enough, or the acceptors did not answer twice, and may be of a version that knows of no owners. A ballot
 // with a phase 1 needs neither. For the same reason, none but the first attempt is in round 0.
 func (a *attempt) outlived() bool {
-	return a.running() && a.Ballot().Round == 0 && (a.holds || a.resends > 0)
+	return a.running() && a.Ballot().Round == 0 && (a.acceptWaits || a.resends > 0)
 }
 
 // asking is a question to all acceptors about one instance: what have you promised and accepted? Its ballot is fresh and
@@ -288,19 +288,19 @@ type asking struct {
 	times    int // how often it was asked
 }
 
-// untold says which acceptors are told of a decision only when they answer what they were asked before.
-type untold struct {
-	overtaken paxos.Ballot // the own ballot that ran when another told of the decision: who promises to it is told. See decidedBy
-	owed      paxos.Set    // acceptors whose votes are on their way. See chosen
+// pendingNotices says which acceptors are told of a decision only when they answer an earlier message.
+type pendingNotices struct {
+	ownBallot  paxos.Ballot // the own ballot that ran when another told of the decision: who promises to it is told. See decidedBy
+	lateVoters paxos.Set    // acceptors whose votes are on their way. See chosen
 }
 
 // due reports whether the acceptor at that position, which answers, is to be told now.
-func (u *untold) due(position int, m *paxos.Message) bool {
+func (u *pendingNotices) due(position int, m *paxos.Message) bool {
 	switch {
 	case m.Kind == paxos.KindPromise:
-		return m.Ballot == u.overtaken
-	case m.Kind == paxos.KindAccepted && u.owed.Has(position):
-		u.owed &^= paxos.Set(0).With(position)
+		return m.Ballot == u.ownBallot
+	case m.Kind == paxos.KindAccepted && u.lateVoters.Has(position):
+		u.lateVoters &^= paxos.Set(0).With(position)
 		return true
 	}
 	return false
@@ -348,8 +348,8 @@ type peer struct {
 	limitsAt   time.Duration // when it was last
 }
 
-// patient reports whether nobody waits for what the peer is to hear.
-func (p *peer) patient(most int) bool { return p.news == len(p.out) && p.outBytes < most/2 }
+// mayDelay reports whether nobody waits for the messages to that peer.
+func (p *peer) mayDelay(most int) bool { return p.news == len(p.out) && p.outBytes < most/2 }
 
 // takesValue reports whether the peer takes a value of so many bytes, as far as it has said.
 func (p *peer) takesValue(bytes int) bool { return p.takes.value == 0 || bytes <= p.takes.value }
@@ -362,8 +362,8 @@ func (t takes) text() paxos.Value {
 	return paxos.Value(strconv.Itoa(t.value) + " " + strconv.Itoa(t.packet))
 }
 
-// A teller is who told this server of a decision: a peer, and which process of it.
-type teller struct {
+// A source is a peer that told this server something, and which start of it: of a decision, or in a message that waits.
+type source struct {
 	*peer
 	boot uint64
 }

@@ -119,7 +119,7 @@ func (r *Replica) endStuck(inst *instance, why error) {
 	for _, c := range inst.calls.take(stuck) {
 		r.end(inst, c, paxos.Decision{}, fmt.Errorf("what was accepted before has to be proposed: %w", why))
 	}
-	r.leaveLine(inst)
+	r.inflight.leaveLine(inst)
 }
 
 // endUnlearned ends the calls of inst, which is decided with a value of so many bytes: more than this server takes.
@@ -128,7 +128,7 @@ func (r *Replica) endUnlearned(inst *instance, bytes int) {
 		return
 	}
 	r.endCalls(inst, fmt.Errorf("what is decided has %d bytes, at most %d are allowed here by Limits.MaxValue: %w", bytes, r.limits.MaxValue, paxos.ErrTooLarge))
-	r.leaveLine(inst)
+	r.inflight.leaveLine(inst)
 	r.endAsking(inst)
 	r.endAttempt(inst)
 }

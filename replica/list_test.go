@@ -4,9 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // A page that was read before a decision answers its own question only. Server 3 asks from the same Index after that decision, which

@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // checkTables checks what the parts of a Replica say of each other: an instance in memory is in one list or is busy, in the
@@ -28,7 +29,7 @@ func checkTables(t require.TestingT, r *Replica) {
 			listed++
 			require.False(t, inst.busy(), "%q is listed and busy", name)
 			if inst.timer.place == 0 {
-				require.Same(t, &r.table.quiet, inst.list, "%q", name)
+				require.Same(t, &r.table.evictable, inst.list, "%q", name)
 			} else {
 				require.Same(t, &r.table.watched, inst.list, "%q", name)
 			}
@@ -47,7 +48,7 @@ func checkTables(t require.TestingT, r *Replica) {
 			"calls wait in %q, and nothing will happen", name)
 	}
 	require.Equal(t, open, r.table.open)
-	require.Equal(t, listed, r.table.quiet.len+r.table.watched.len)
+	require.Equal(t, listed, r.table.evictable.len+r.table.watched.len)
 	require.True(t, listed == 0 || len(r.table.byName) <= 2*r.limits.MaxOpen, "%d in memory, of which %d may leave it", len(r.table.byName), listed)
 	counted[roomNone], r.table.rooms[roomNone] = 0, 0
 	require.Equal(t, counted, r.table.rooms)
@@ -92,7 +93,7 @@ func checkTables(t require.TestingT, r *Replica) {
 				fetches[i]++
 			}
 		}
-		if r.watches(inst) && !inst.alone && inst.attempt.state == attemptNone && r.stop == nil {
+		if r.watches(inst) && !inst.orphaned && inst.attempt.state == attemptNone && r.stop == nil {
 			require.NotZero(t, inst.alarms[alarmWatch], "nobody watches %q", inst.name)
 		}
 		calls += inst.calls.len()
@@ -107,23 +108,23 @@ func checkTables(t require.TestingT, r *Replica) {
 	require.LessOrEqual(t, calls, r.limits.MaxCalls)
 	unsaved, flies, waits := 0, 0, 0
 	for _, inst := range r.table.byName {
-		flies += inst.attempt.flies
-		require.False(t, inst.attempt.flies > 0 && !inst.attempt.running())
+		flies += inst.attempt.inflight
+		require.False(t, inst.attempt.inflight > 0 && !inst.attempt.running())
 		if inst.wantsRoom {
 			waits++
-			require.Same(t, &r.flight.line, inst.list)
+			require.Same(t, &r.inflight.line, inst.list)
 			require.NotNil(t, inst.calls.proposes(), "nobody wants its room")
 		}
 		unsaved += inst.unsaved
 		if inst.unsaved != 0 {
 			require.True(t, inst.gathered || inst.saving)
-			require.Equal(t, len(inst.save.Value), inst.unsaved)
+			require.Equal(t, len(inst.acceptor.Value), inst.unsaved)
 		}
 	}
 	require.Equal(t, unsaved, r.saves.unsaved)
-	require.Equal(t, flies, r.flight.bytes)
-	require.Equal(t, waits, r.flight.line.len)
-	require.False(t, waits > 0 && flies == 0 && !r.flight.freed, "nobody flies, and some wait for ever")
+	require.Equal(t, flies, r.inflight.bytes)
+	require.Equal(t, waits, r.inflight.line.len)
+	require.False(t, waits > 0 && flies == 0 && !r.inflight.freed, "nobody flies, and some wait for ever")
 	for _, inst := range r.saves.gather {
 		require.True(t, inst.gathered)
 		require.Same(t, inst, r.table.byName[inst.name])
@@ -164,7 +165,7 @@ func checkDecided(t require.TestingT, d *memos, most int) {
 		}
 		n++
 		bytes += len(m.Value)
-		if m.untold != (untold{}) {
+		if m.pendingNotices != (pendingNotices{}) {
 			late++
 		}
 		require.Same(t, m, d.find(m.name))
@@ -272,7 +273,7 @@ func leaveAlone(p *pump, name string) {
 	inst := r.table.byName[name]
 	r.timers.stop(inst, alarmWatch)
 	r.takeOver(inst)
-	require.True(p.t, inst.alone)
+	require.True(p.t, inst.orphaned)
 	r.endAsking(inst)
 	r.settle(inst)
 	p.run()
@@ -323,7 +324,7 @@ func TestReplicaMemoryIsUsedAgainClean(t *testing.T) {
 	a := p.replicas[1].table.byName["a"]
 	p.replicas[1].abandon(a)
 	p.replicas[1].rest(a)
-	a.alone = true
+	a.orphaned = true
 	p.replicas[1].settle(a)
 	old := p.replicas[1].table.byName["a"]
 	assert.Equal(t, []string{"1 -> 3: state 1.3 @b"}, p.hear(1, 3, msg(t, "query 1.3 @b")))
@@ -332,8 +333,8 @@ func TestReplicaMemoryIsUsedAgainClean(t *testing.T) {
 	assert.Equal(t, []string{"1 -> 3: promise 1.3 @c"}, p.hear(1, 3, msg(t, "prepare 1.3 @c")))
 	inst := p.replicas[1].table.byName["c"]
 	require.Same(t, old, inst)
-	assert.Equal(t, paxos.Acceptor{Promised: paxos.Ballot{Round: 1, Server: 3}}, inst.save.Acceptor)
-	want := instance{name: "c", save: inst.save, seen: 1, since: p.now, ballots: 1, arrivals: inst.arrivals, calls: inst.calls}
+	assert.Equal(t, paxos.Acceptor{Promised: paxos.Ballot{Round: 1, Server: 3}}, inst.acceptor.Acceptor)
+	want := instance{name: "c", acceptor: inst.acceptor, seen: 1, since: p.now, ballots: 1, arrivals: inst.arrivals, calls: inst.calls}
 	want.alarms[alarmWatch], want.timer = inst.timer.at, inst.timer
 	want.list, want.prev = &p.replicas[1].table.watched, p.replicas[1].table.byName["b"]
 	assert.Equal(t, want, *inst)

@@ -14,7 +14,7 @@ type memo struct {
 	hash           uint64
 	paxos.Acceptor // Value was chosen, in Accepted as far as this server knows
 	index          uint64
-	untold
+	pendingNotices
 }
 
 func (m *memo) decision() paxos.Decision {
@@ -32,7 +32,7 @@ type memos struct {
 	held  uint32 // how many numbers before next are in the ring, Limits.Cache at most
 	len   int    // memos in it
 	bytes int    // of their values
-	late  int    // those of them with somebody untold
+	late  int    // those of them with pendingNotices
 
 	hashes []uint64 // of the names that were expected last
 }
@@ -72,7 +72,7 @@ func (t *memos) expect(names []string) {
 
 // push remembers inst, whose name has no memo, and returns the memo's number. The oldest make room, if they have to.
 func (t *memos) push(inst *instance, most int) (number uint32) {
-	for t.held > 0 && (int(t.held) >= most || t.bytes+len(inst.save.Value) > maxCacheBytes) {
+	for t.held > 0 && (int(t.held) >= most || t.bytes+len(inst.acceptor.Value) > maxCacheBytes) {
 		t.forget(t.first())
 	}
 	if int(t.held) == len(t.ring) {
@@ -80,12 +80,12 @@ func (t *memos) push(inst *instance, most int) (number uint32) {
 	}
 	number = t.next
 	m := t.at(number)
-	*m = memo{inst.name, maphash.String(t.seed, inst.name), inst.save.Acceptor, inst.index, inst.untold}
+	*m = memo{inst.name, maphash.String(t.seed, inst.name), inst.acceptor.Acceptor, inst.index, inst.pendingNotices}
 	t.names.Add(m.hash, number)
 	t.next, t.held = (number+1)%memoNumbers, t.held+1
 	t.len++
 	t.bytes += len(m.Value)
-	if m.untold != (untold{}) {
+	if m.pendingNotices != (pendingNotices{}) {
 		t.late++
 	}
 	return number
@@ -100,7 +100,7 @@ func (t *memos) forget(number uint32) {
 		t.names.Remove(m.hash, number)
 		t.len--
 		t.bytes -= len(m.Value)
-		if m.untold != (untold{}) {
+		if m.pendingNotices != (pendingNotices{}) {
 			t.late--
 		}
 		*m = memo{}

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // A patient Replica keeps what tells only what was chosen until something else leaves for the same peer, or it is much.

@@ -62,7 +62,7 @@ func (r *Replica) reopen(m *memo) *instance {
 	r.makeRoom(1)
 	t := &r.table
 	inst := t.unused()
-	inst.name, inst.save, inst.chosen, inst.index, inst.untold = m.name, save{Acceptor: m.Acceptor}, true, m.index, m.untold
+	inst.name, inst.acceptor, inst.chosen, inst.index, inst.pendingNotices = m.name, acceptorState{Acceptor: m.Acceptor}, true, m.index, m.pendingNotices
 	number, _ := t.decided.names.Find(m.hash, func(number uint32) bool { return t.decided.at(number) == m })
 	t.decided.forget(number)
 	t.byName[inst.name] = inst
@@ -75,8 +75,8 @@ func (r *Replica) makeRoom(more int) {
 	t := &r.table
 	for len(t.byName)+more > 2*r.limits.MaxOpen {
 		switch {
-		case t.quiet.first != nil:
-			r.drop(t.quiet.first)
+		case t.evictable.first != nil:
+			r.drop(t.evictable.first)
 		case t.watched.first != nil:
 			r.evict(t.watched.first)
 		default:
@@ -98,7 +98,7 @@ func (r *Replica) openBacklog() {
 // unfinished is how many instances this server sees to that nobody here waits for.
 func (r *Replica) unfinished() int {
 	t := &r.table
-	return len(t.byName) - t.rooms[roomCalls] - t.quiet.len + len(t.evicted)
+	return len(t.byName) - t.rooms[roomCalls] - t.evictable.len + len(t.evicted)
 }
 
 func (r *Replica) mostUnfinished() int { return max(r.limits.MaxOpen, minWork/2) / 2 }
@@ -137,18 +137,18 @@ func (r *Replica) count(inst *instance) {
 // settle is called after anything was done with inst: if nothing more is expected of it, it may leave memory.
 func (r *Replica) settle(inst *instance) {
 	t := &r.table
-	if inst.alarms[alarmWatch] == 0 && !inst.alone && inst.attempt.state == attemptNone && r.watches(inst) {
+	if inst.alarms[alarmWatch] == 0 && !inst.orphaned && inst.attempt.state == attemptNone && r.watches(inst) {
 		r.watch(inst)
 	}
 	r.count(inst)
 	if inst.busy() {
-		if inst.list == &t.quiet || inst.list == &t.watched {
+		if inst.list == &t.evictable || inst.list == &t.watched {
 			inst.list.remove(inst)
 		}
 		return
 	}
 	inst.called = false
-	rests := &t.quiet
+	rests := &t.evictable
 	switch {
 	case inst.chosen:
 		t.remember(inst, r.limits.Cache)
@@ -156,7 +156,7 @@ func (r *Replica) settle(inst *instance) {
 		return
 	case inst.timer.place != 0:
 		rests = &t.watched
-	case inst.save.Acceptor == paxos.Acceptor{} && inst.hint == "":
+	case inst.acceptor.Acceptor == paxos.Acceptor{} && inst.hint == "":
 		r.drop(inst)
 		return
 	}
@@ -172,7 +172,7 @@ func (r *Replica) settle(inst *instance) {
 // evict has inst leave memory, which is in table.watched. An attempt or a question that is under way is given up.
 func (r *Replica) evict(inst *instance) {
 	r.endAttempt(inst)
-	if inst.alarms[alarmWatch] == 0 && !inst.alone && r.watches(inst) {
+	if inst.alarms[alarmWatch] == 0 && !inst.orphaned && r.watches(inst) {
 		r.watch(inst)
 	}
 	if at := inst.alarms[alarmWatch]; at != 0 {
@@ -188,7 +188,7 @@ func (r *Replica) keep(inst *instance, at time.Duration) {
 		r.counters.Unwatched++
 		return
 	}
-	e := &evicted{name: inst.name, hint: inst.hint, hintBallot: inst.hintBallot, promised: inst.save.Promised, since: inst.since, ballots: inst.ballots}
+	e := &evicted{name: inst.name, hint: inst.hint, hintBallot: inst.hintBallot, promised: inst.acceptor.Promised, since: inst.since, ballots: inst.ballots}
 	e.timer.evicted = e
 	t.evicted[e.name] = e
 	r.timers.put(&e.timer, at)

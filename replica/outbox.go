@@ -86,7 +86,7 @@ func (r *Replica) answerDecided(d paxos.Decision, from *peer, question paxos.Kin
 func (r *Replica) takePackets(out *Output) {
 	for i := range r.peers {
 		p := &r.peers[i]
-		if len(p.out) == 0 || r.delayNotices && p.patient(p.maxPacket) {
+		if len(p.out) == 0 || r.delayNotices && p.mayDelay(p.maxPacket) {
 			continue
 		}
 		clear(p.sent)
@@ -164,5 +164,5 @@ func (r *Replica) packet(to *peer, ms []paxos.Message) paxos.Packet {
 		}
 	}
 	return paxos.Packet{From: r.id, To: to.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Nonce: r.nonce,
-		Members: r.print, Index: r.saves.index, Seq: to.seq, ToStore: to.store, Messages: ms}
+		Members: r.fingerprint, Index: r.saves.index, Seq: to.seq, ToStore: to.store, Messages: ms}
 }

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // ownedName and mintedBy1 are owned by server 1, the latter in its first start.

@@ -93,7 +93,7 @@ func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
 			break
 		}
 		last = n.Index
-		if r.table.recents.teller(n.Index) == (teller{to, to.boot}) || r.stopped(n.Instance) {
+		if r.table.recents.source(n.Index) == (source{to, to.boot}) || r.stopped(n.Instance) {
 			continue
 		}
 		lines = append(append(lines, '\n'), n.Instance...)

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // A pump runs Replicas in one goroutine, with maps for storages: packets go over at once, in order, unless lose says that

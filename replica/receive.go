@@ -125,7 +125,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 		case !inst.chosen:
 			r.answer(inst, from.position, from, *m)
 		case inst.due(from.position, m):
-			r.tellChosen(from, inst.name, inst.save.Accepted)
+			r.tellChosen(from, inst.name, inst.acceptor.Accepted)
 		}
 	default:
 		if inst == nil {
@@ -142,7 +142,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 			if inst = r.openForWork(m.Instance); inst != nil {
 				// Who asks has begun nothing. This server was done with it, or it would be in memory, or its silence would go on;
 				// to watch it anew, and ask the others, would have them ask again.
-				inst.alone = m.Kind == paxos.KindQuery && inst.alarms[alarmWatch] == 0
+				inst.orphaned = m.Kind == paxos.KindQuery && inst.alarms[alarmWatch] == 0
 			}
 		}
 		if inst == nil {
@@ -151,7 +151,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 		}
 		if inst.loading {
 			if len(inst.arrivals) < maxArrivals {
-				inst.arrivals = append(inst.arrivals, arrival{teller{from, from.boot}, *m})
+				inst.arrivals = append(inst.arrivals, arrival{source{from, from.boot}, *m})
 				r.saves.arrived += len(m.Value)
 			} else {
 				r.counters.Dropped++
@@ -189,20 +189,20 @@ func (r *Replica) deliver(inst *instance, from *peer, m paxos.Message) {
 func (r *Replica) decidedBy(inst *instance, from *peer, m paxos.Message) {
 	promised := inst.attempt.promised()
 	if inst.attempt.running() {
-		inst.overtaken = inst.attempt.Ballot()
+		inst.ownBallot = inst.attempt.Ballot()
 	}
 	r.decide(inst, from, m.Ballot, m.Value)
 	for i := range r.peers {
 		if to := &r.peers[i]; inst.chosen && to.position >= 0 && promised.Has(to.position) {
-			r.tellChosen(to, inst.name, inst.save.Accepted)
+			r.tellChosen(to, inst.name, inst.acceptor.Accepted)
 		}
 	}
 }
 
 // deliverDecided answers whoever still asks in a decided instance.
 func (r *Replica) deliverDecided(inst *instance, from *peer, m paxos.Message) {
-	if m.Kind == paxos.KindDecided && m.Value != inst.save.Value {
-		r.fault(inst, from, &paxos.SafetyError{Instance: inst.name, Ballot: m.Ballot, Values: [2]paxos.Value{inst.save.Value, m.Value},
+	if m.Kind == paxos.KindDecided && m.Value != inst.acceptor.Value {
+		r.fault(inst, from, &paxos.SafetyError{Instance: inst.name, Ballot: m.Ballot, Values: [2]paxos.Value{inst.acceptor.Value, m.Value},
 			Reason: "two values were decided"})
 		return
 	}
@@ -212,11 +212,11 @@ func (r *Replica) deliverDecided(inst *instance, from *peer, m paxos.Message) {
 // deliverChosen learns from "what you accepted in this ballot, or above, is chosen". A vote in a higher ballot is for the
 // same value. Who has no such vote asks for the value.
 func (r *Replica) deliverChosen(inst *instance, from *peer, m paxos.Message) {
-	if a := inst.save.Acceptor; !a.Accepted.IsZero() && !a.Accepted.Less(m.Ballot) {
+	if a := inst.acceptor.Acceptor; !a.Accepted.IsZero() && !a.Accepted.Less(m.Ballot) {
 		r.decide(inst, from, m.Ballot, a.Value)
 		return
 	}
-	inst.informant = from
+	inst.askForValue = from
 	r.proceed(inst)
 }
 
@@ -238,10 +238,10 @@ func (r *Replica) answeredMemo(from *peer, m *paxos.Message) {
 		return
 	}
 	known := t.find(m.Instance)
-	if known == nil || known.untold == (untold{}) || !known.due(from.position, m) {
+	if known == nil || known.pendingNotices == (pendingNotices{}) || !known.due(from.position, m) {
 		return
 	}
-	if known.untold == (untold{}) {
+	if known.pendingNotices == (pendingNotices{}) {
 		t.late--
 	}
 	r.tellChosen(from, known.name, known.Accepted)
@@ -309,9 +309,9 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 		return true
 	}
 	inst.loading = false
-	inst.save = save{Acceptor: rec.Acceptor}
+	inst.acceptor = acceptorState{Acceptor: rec.Acceptor}
 	inst.saw(rec.Acceptor.Promised)
-	inst.alone = inst.alone && rec.Acceptor.Accepted.IsZero()
+	inst.orphaned = inst.orphaned && rec.Acceptor.Accepted.IsZero()
 	if rec.Chosen {
 		inst.chosen, inst.index = true, rec.Index
 		r.table.open--

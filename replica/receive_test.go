@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // What can't be a message of the protocol is dropped and counted before any role sees it. DESIGN 3: a round above MaxRound;

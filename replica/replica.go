@@ -27,7 +27,7 @@ func newReplica(now time.Duration, c Config) *Replica {
 		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), trace: c.Trace,
 		now: now, indexSaid: c.State.Last, byID: map[paxos.ServerID]*peer{}, calls: map[CallID]calling{}, rtt: c.Timing.Phase / 10,
 	}
-	r.quorum, r.print = r.members.Quorum, r.members.Fingerprint()
+	r.quorum, r.fingerprint = r.members.Quorum, r.members.Fingerprint()
 	r.leastValue, r.unusual = r.limits.MaxValue, takesOf(r.limits) != takesOf(paxos.Limits{}.WithDefaults())
 	r.addPeers()
 	r.table.init()
@@ -116,8 +116,8 @@ func (r *Replica) Take(out *Output) bool {
 	out.Faults, out.Events = out.Faults[:0], out.Events[:0]
 	out.Save, out.Stop = nil, r.stop
 	if r.stop == nil {
-		if r.flight.freed {
-			r.takeOff()
+		if r.inflight.mayAdmit() {
+			r.admitWaiting()
 		}
 		if r.pulls.more && r.roomToFetch() {
 			r.fetchMore()
@@ -174,7 +174,7 @@ func (r *Replica) Saved(now time.Duration) {
 	}
 	r.event(paxos.Event{Kind: paxos.EventSaved, Save: s.ended})
 	for _, inst := range s.running {
-		inst.save = inst.save.end()
+		inst.acceptor = inst.acceptor.end()
 	}
 	// The lists are taken off first: what is released can change instances and hold new replies.
 	replies, instances := s.waitRun, s.running
@@ -255,11 +255,11 @@ func (r *Replica) oldest(most int) []paxos.OpenInstance {
 		if inst.chosen || inst.loading || inst.name == readyName {
 			continue
 		}
-		b := inst.save.Promised
+		b := inst.acceptor.Promised
 		if b.Less(inst.attempt.Ballot()) {
 			b = inst.attempt.Ballot()
 		}
-		l.add(paxos.OpenInstance{Instance: inst.name, Age: r.now - inst.since, Ballot: b, Calls: inst.calls.len(), Alone: inst.alone})
+		l.add(paxos.OpenInstance{Instance: inst.name, Age: r.now - inst.since, Ballot: b, Calls: inst.calls.len(), Orphaned: inst.orphaned})
 	}
 	for _, e := range r.table.evicted {
 		l.add(paxos.OpenInstance{Instance: e.name, Age: r.now - e.since, Ballot: e.promised})

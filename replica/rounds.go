@@ -42,7 +42,7 @@ func (r *Replica) reserve(next uint64) {
 //   - Its acceptor has promised and accepted nothing. Before, its record was loaded: proceed does nothing until it is.
 //   - A minted name is of this very start. In an earlier one the round may have been used and the vote not been saved.
 func (r *Replica) ownsRound(inst *instance) (o paxos.Owner, ok bool) {
-	if r.position < 0 || inst.save.Acceptor != (paxos.Acceptor{}) {
+	if r.position < 0 || inst.acceptor.Acceptor != (paxos.Acceptor{}) {
 		return paxos.Owner{}, false
 	}
 	o, ok = paxos.OwnerOf(inst.name)

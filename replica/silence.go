@@ -11,7 +11,7 @@ import (
 // watches reports whether this server has to see to it that inst is finished: it votes, it has promised or accepted there,
 // and it does not know what was chosen.
 func (r *Replica) watches(inst *instance) bool {
-	return r.position >= 0 && !inst.loading && !inst.chosen && inst.stopped == nil && !inst.save.Promised.IsZero()
+	return r.position >= 0 && !inst.loading && !inst.chosen && inst.stopped == nil && !inst.acceptor.Promised.IsZero()
 }
 
 // watch begins a silence: if no new ballot comes before it ends, this server takes over. It doubles with each ballot of
@@ -20,7 +20,7 @@ func (r *Replica) watches(inst *instance) bool {
 // alone: that is the election (S12).
 func (r *Replica) watch(inst *instance) {
 	silence := min(r.timing.Silence<<max(inst.ballots-1, 0), max(r.timing.Silence, r.timing.MaxSilence))
-	turn := time.Duration(r.turn(inst.save.Promised.Server)) * r.timing.Phase
+	turn := time.Duration(r.turn(inst.acceptor.Promised.Server)) * r.timing.Phase
 	r.timers.set(inst, alarmWatch, r.now+silence+turn+r.jitter(r.timing.Phase/2))
 }
 
@@ -45,7 +45,7 @@ func (r *Replica) keepHint(inst *instance, b paxos.Ballot, v paxos.Value) {
 	}
 	r.hints += len(v) - len(inst.hint)
 	inst.hint, inst.hintBallot = v, b
-	inst.alone = false // now there is something to finish it with
+	inst.orphaned = false // now there is something to finish it with
 }
 
 func (r *Replica) dropHint(inst *instance) {

@@ -1,17 +1,20 @@
 package replica
 
 import (
+	"iter"
+	"math/rand/v2"
 	"testing"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // A savingServer is one acceptor with a disk: it begins and ends Saves, holds replies back as a save tells it to, and can
 // crash. It is the smallest host that uses save as a Replica does.
 type savingServer struct {
-	save
+	acceptorState
 	disk   paxos.Acceptor            // what a crash leaves
 	flight *paxos.Acceptor           // the snapshot of the Save that runs; nil: none
 	held   map[stage][]paxos.Message // replies that wait
@@ -22,7 +25,7 @@ func newSavingServer() *savingServer { return &savingServer{held: map[stage][]pa
 
 // receive steps m and returns what its reply, if any, waits for.
 func (s *savingServer) receive(m paxos.Message) (reply paxos.Message, wait stage, err error) {
-	s.save, reply, wait, err = s.step(m)
+	s.acceptorState, reply, wait, err = s.step(m)
 	switch {
 	case err != nil || reply.Kind == 0:
 	case wait == saved:
@@ -39,8 +42,8 @@ func (s *savingServer) beginSave() {
 		return
 	}
 	snapshot := s.Acceptor
-	s.flight, s.save = &snapshot, s.begin()
-	s.held[running], s.held[gathering] = s.held[gathering], nil
+	s.flight, s.acceptorState = &snapshot, s.begin()
+	s.held[flushing], s.held[dirty] = s.held[dirty], nil
 }
 
 // endSave makes the running Save durable and lets go what waited for it.
@@ -48,9 +51,9 @@ func (s *savingServer) endSave() {
 	if s.flight == nil {
 		return
 	}
-	s.disk, s.flight, s.save = *s.flight, nil, s.end()
-	s.sent = append(s.sent, s.held[running]...)
-	s.held[running] = nil
+	s.disk, s.flight, s.acceptorState = *s.flight, nil, s.end()
+	s.sent = append(s.sent, s.held[flushing]...)
+	s.held[flushing] = nil
 }
 
 // crash forgets what is not on disk. torn: the running Save reached the disk all the same.
@@ -58,7 +61,7 @@ func (s *savingServer) crash(torn bool) {
 	if torn && s.flight != nil {
 		s.disk = *s.flight
 	}
-	s.save, s.flight, s.held = save{Acceptor: s.disk}, nil, map[stage][]paxos.Message{}
+	s.acceptorState, s.flight, s.held = acceptorState{Acceptor: s.disk}, nil, map[stage][]paxos.Message{}
 }
 
 // unbacked returns a reply that left and that the disk does not bear out; zero: there is none.
@@ -94,25 +97,25 @@ func TestSaveHoldsReplies(t *testing.T) {
 		sent  int
 	}{
 		{"a change waits for the Save that holds it",
-			[]step{{"receive", prepare(1), gathering}, {do: "begin"}, {do: "end"}}, saved, 1},
-		{"and not for less", []step{{"receive", prepare(1), gathering}, {do: "begin"}}, running, 0},
-		{"nor for a Save that began before it", []step{{"receive", prepare(1), gathering}, {do: "begin"},
-			{"receive", accept(1), gathering}, {do: "end"}}, gathering, 1},
-		{"the Save after that lets it go", []step{{"receive", prepare(1), gathering}, {do: "begin"},
-			{"receive", accept(1), gathering}, {do: "end"}, {do: "begin"}, {do: "end"}}, saved, 2},
+			[]step{{"receive", prepare(1), dirty}, {do: "begin"}, {do: "end"}}, saved, 1},
+		{"and not for less", []step{{"receive", prepare(1), dirty}, {do: "begin"}}, flushing, 0},
+		{"nor for a Save that began before it", []step{{"receive", prepare(1), dirty}, {do: "begin"},
+			{"receive", accept(1), dirty}, {do: "end"}}, dirty, 1},
+		{"the Save after that lets it go", []step{{"receive", prepare(1), dirty}, {do: "begin"},
+			{"receive", accept(1), dirty}, {do: "end"}, {do: "begin"}, {do: "end"}}, saved, 2},
 		{"P11: a duplicate before the Save begins waits too",
-			[]step{{"receive", accept(1), gathering}, {"receive", accept(1), gathering}}, gathering, 0},
-		{"P11: a duplicate while the Save runs waits for it", []step{{"receive", accept(1), gathering}, {do: "begin"},
-			{"receive", accept(1), running}}, running, 0},
-		{"P11: a prepare that comes late waits for the vote", []step{{"receive", accept(1), gathering}, {do: "begin"},
-			{"receive", prepare(1), running}}, running, 0},
-		{"a duplicate of what is saved leaves at once", []step{{"receive", accept(1), gathering}, {do: "begin"}, {do: "end"},
+			[]step{{"receive", accept(1), dirty}, {"receive", accept(1), dirty}}, dirty, 0},
+		{"P11: a duplicate while the Save runs waits for it", []step{{"receive", accept(1), dirty}, {do: "begin"},
+			{"receive", accept(1), flushing}}, flushing, 0},
+		{"P11: a prepare that comes late waits for the vote", []step{{"receive", accept(1), dirty}, {do: "begin"},
+			{"receive", prepare(1), flushing}}, flushing, 0},
+		{"a duplicate of what is saved leaves at once", []step{{"receive", accept(1), dirty}, {do: "begin"}, {do: "end"},
 			{"receive", accept(1), saved}}, saved, 2},
-		{"a refusal names a promise, and waits for it", []step{{"receive", prepare(2), gathering},
-			{"receive", prepare(1), gathering},
-			{do: "begin"}, {"receive", accept(1), running}}, running, 0},
-		{"several changes go with one Save", []step{{"receive", prepare(1), gathering}, {"receive", accept(1), gathering},
-			{"receive", prepare(2), gathering}, {do: "begin"}, {do: "end"}}, saved, 3},
+		{"a refusal names a promise, and waits for it", []step{{"receive", prepare(2), dirty},
+			{"receive", prepare(1), dirty},
+			{do: "begin"}, {"receive", accept(1), flushing}}, flushing, 0},
+		{"several changes go with one Save", []step{{"receive", prepare(1), dirty}, {"receive", accept(1), dirty},
+			{"receive", prepare(2), dirty}, {do: "begin"}, {do: "end"}}, saved, 3},
 		{"no change, nothing to save",
 			[]step{{"receive", paxos.Message{Kind: paxos.KindChosen, Ballot: paxos.Ballot{Round: 1, Server: 1}}, saved}, {do: "begin"}, {do: "end"}}, saved, 0},
 	} {
@@ -143,12 +146,12 @@ func TestSaveP10AVoteWithoutAPromiseIsSavedWhole(t *testing.T) {
 		s := newSavingServer()
 		_, wait, err := s.receive(paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 5, Server: 1}, Value: v})
 		require.NoError(t, err)
-		require.Equal(t, gathering, wait)
+		require.Equal(t, dirty, wait)
 		s.beginSave()
 		s.endSave()
 		require.Len(t, s.sent, 1)
 		s.crash(false)
-		assert.Equal(t, save{Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 1}, Accepted: paxos.Ballot{Round: 5, Server: 1}, Value: v}}, s.save)
+		assert.Equal(t, acceptorState{Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 1}, Accepted: paxos.Ballot{Round: 5, Server: 1}, Value: v}}, s.acceptorState)
 
 		// P1, P16: and it still refuses what is below, and reports the vote above.
 		reply, _, err := s.receive(paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 3, Server: 2}})
@@ -161,8 +164,8 @@ func TestSaveP10AVoteWithoutAPromiseIsSavedWhole(t *testing.T) {
 }
 
 func TestSaveSafetyErrorChangesNothing(t *testing.T) {
-	for _, at := range []stage{saved, running, gathering} {
-		s := save{paxos.Acceptor{Promised: paxos.Ballot{Round: 2, Server: 1}, Accepted: paxos.Ballot{Round: 2, Server: 1}, Value: "a"}, at}
+	for _, at := range []stage{saved, flushing, dirty} {
+		s := acceptorState{paxos.Acceptor{Promised: paxos.Ballot{Round: 2, Server: 1}, Accepted: paxos.Ballot{Round: 2, Server: 1}, Value: "a"}, at}
 		next, reply, _, err := s.step(paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 2, Server: 1}, Value: "b"})
 		assert.ErrorAs(t, err, new(*paxos.SafetyError), "P17: two values in one ballot")
 		assert.Equal(t, s, next)
@@ -175,21 +178,21 @@ func TestSaveP20EveryMessageInEveryState(t *testing.T) {
 	states := []paxos.Acceptor{{}, {Promised: paxos.Ballot{Round: 1, Server: 1}}, {Promised: paxos.Ballot{Round: 1, Server: 1}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: ""}, {Promised: paxos.Ballot{Round: 2, Server: 1}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: "a"}}
 	changed := 0
 	for _, a := range states {
-		for _, at := range []stage{saved, running, gathering} {
+		for _, at := range []stage{saved, flushing, dirty} {
 			for m := range everyRoleMessage([]paxos.Ballot{{}, {Round: 0, Server: 1}, {Round: 1, Server: 1}, {Round: 1, Server: 2}, {Round: 2, Server: 1}, {Round: 2, Server: 2}}, "", "a") {
-				s := save{a, at}
+				s := acceptorState{a, at}
 				next, reply, wait, err := s.step(m)
 				wantNext, wantReply, wantErr := a.Step(m)
 				wantStage := at
 				if wantNext != a {
-					wantStage = gathering
+					wantStage = dirty
 					changed++
 				}
-				if (err == nil) != (wantErr == nil) || reply != wantReply || next != (save{wantNext, wantStage}) ||
+				if (err == nil) != (wantErr == nil) || reply != wantReply || next != (acceptorState{wantNext, wantStage}) ||
 					err == nil && wait != wantStage {
 					require.Fail(t, "a wrong step", "%+v in %+v: next %+v, wait %d, reply %+v, error %v", m, s, next, wait, reply, err)
 				}
-				if err == nil && next.end() == next.begin().end() && next.stage == gathering {
+				if err == nil && next.end() == next.begin().end() && next.stage == dirty {
 					require.Fail(t, "a Save that began before the change made it durable", "%+v", next)
 				}
 			}
@@ -238,11 +241,11 @@ func FuzzSave(f *testing.F) {
 					if s.Acceptor != before {
 						changes++
 					}
-					want := gathering
+					want := dirty
 					if changes <= durable {
 						want = saved
 					} else if changes <= snapshot && s.flight != nil {
-						want = running
+						want = flushing
 					}
 					require.Equal(t, want, wait, "%+v in %+v", m, before)
 				}
@@ -251,4 +254,155 @@ func FuzzSave(f *testing.F) {
 			require.False(t, s.disk.Promised.Less(s.disk.Accepted))
 		}
 	})
+}
+
+// roleBallots are the ballots of the exhaustive tests: none, one of an owned instance, two servers in each of two
+// rounds, and one that no server has. They ascend, except for the last.
+var roleBallots = []paxos.Ballot{{}, ballot(0, 1), ballot(1, 1), ballot(1, 2), ballot(2, 1), ballot(2, 2), ballot(1, 0)}
+
+// roleKinds are all kinds of messages and some that do not exist.
+var roleKinds = []paxos.Kind{0, paxos.KindPrepare, paxos.KindPromise, paxos.KindAccept, paxos.KindAccepted, paxos.KindNack, paxos.KindChosen, paxos.KindDecided, paxos.KindQuery,
+	paxos.KindState, paxos.KindPull, paxos.KindRefuse, 12, 255}
+
+func ballot(round uint64, server paxos.ServerID) paxos.Ballot {
+	return paxos.Ballot{Round: round, Server: server}
+}
+
+// everyRoleMessage yields every combination of small fields: what a broken peer might send, and everything a sound one does.
+func everyRoleMessage(ballots []paxos.Ballot, values ...paxos.Value) iter.Seq[paxos.Message] {
+	return func(yield func(paxos.Message) bool) {
+		for _, k := range roleKinds {
+			for _, b := range ballots {
+				for _, promised := range ballots {
+					for _, accepted := range ballots {
+						for _, v := range values {
+							if !yield(paxos.Message{Kind: k, Instance: "i", Ballot: b, Promised: promised, Accepted: accepted, Value: v}) {
+								return
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// fuzzedRoleMessages reads messages and the positions they come from, or go to, off fuzz data: three bytes each. Positions
+// reach from -1 to 4, ballots and values are small, kinds are any.
+func fuzzedRoleMessages(data []byte) iter.Seq2[int, paxos.Message] {
+	values := []paxos.Value{"", "a", "b", "c"}
+	pick := func(b byte) paxos.Ballot { return roleBallots[int(b)%len(roleBallots)] }
+	attempt := func(b byte) paxos.Ballot {
+		if int(b) < len(roleBallots) {
+			return roleBallots[b]
+		}
+		return ballot(2, 1) // more often than others, or an attempt would rarely hear of itself
+	}
+	return func(yield func(int, paxos.Message) bool) {
+		for ; len(data) >= 3; data = data[3:] {
+			m := paxos.Message{Kind: paxos.Kind(data[0] % 13), Instance: "i", Ballot: attempt(data[1] & 15), Value: values[data[1]>>4&3],
+				Promised: pick(data[2] & 15), Accepted: pick(data[2] >> 4)}
+			if !yield(int(data[0]/13%6)-1, m) {
+				return
+			}
+		}
+	}
+}
+
+// addRandomRuns adds long random inputs to a fuzz target's seeds, the same every time, so that a plain go test compares the
+// role with its model over thousands of steps.
+func addRandomRuns(f *testing.F) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		data := make([]byte, 1+r.IntN(240))
+		for i := range data {
+			data[i] = byte(r.Uint32())
+		}
+		f.Add(data)
+	}
+}
+
+// 2.5: "Stable storage, preserved during failures, is used to maintain the information that the acceptor must remember."
+func TestPaper25StableStorageHoldsWhatMustBeRemembered(t *testing.T) {
+	s := newSavingServer()
+	for _, m := range []paxos.Message{
+		{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 1, Server: 1}}, {Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 1, Server: 1}, Value: "a"}, {Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 2, Server: 2}},
+	} {
+		_, _, err := s.receive(m)
+		require.NoError(t, err)
+		s.beginSave()
+		s.endSave()
+		before := s.Acceptor
+		s.crash(false)
+		assert.Equal(t, before, s.Acceptor, "after %+v", m)
+	}
+	assert.Equal(t, paxos.Acceptor{Promised: paxos.Ballot{Round: 2, Server: 2}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: "a"}, s.Acceptor)
+}
+
+// 2.5: "An acceptor records its intended response in stable storage before actually sending the response."
+func TestPaper25RecordsBeforeItResponds(t *testing.T) {
+	requests := []paxos.Message{
+		{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 1, Server: 1}}, {Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 1, Server: 1}, Value: "a"},
+		{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 1, Server: 1}, Value: "a"}, {Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 2, Server: 2}},
+	}
+	// A Save begins, ends, or neither, after each request; then the server crashes. All orders of that.
+	sent := 0
+	for plan := range 81 {
+		s, rest := newSavingServer(), plan
+		for _, m := range requests {
+			_, _, err := s.receive(m)
+			require.NoError(t, err)
+			switch rest % 3 {
+			case 1:
+				s.beginSave()
+			case 2:
+				s.beginSave()
+				s.endSave()
+			}
+			rest /= 3
+			require.Zero(t, s.unbacked(), "plan %d: left before it was recorded", plan)
+		}
+		s.crash(false)
+		require.Zero(t, s.unbacked(), "plan %d: the crash took back a response", plan)
+		sent += len(s.sent)
+	}
+	assert.Positive(t, sent, "no response ever left")
+}
+
+// 2.2: "an acceptor must remember this information even if it fails and then restarts"
+func TestPaper22RemembersOverARestart(t *testing.T) {
+	// An acceptor may crash after each of the 8 answers of two attempts, in every combination.
+	for crashes := range 1 << 8 {
+		servers := [3]*savingServer{newSavingServer(), newSavingServer(), newSavingServer()}
+		first, second := paxos.NewProposer(paxos.Ballot{Round: 1, Server: 1}, "a", paxos.Majority(3)), paxos.NewProposer(paxos.Ballot{Round: 2, Server: 2}, "b", paxos.Majority(3))
+		point := 0
+		deliver := func(p *paxos.Proposer, m paxos.Message, i int) {
+			reply, _, err := servers[i].receive(m)
+			require.NoError(t, err)
+			servers[i].beginSave()
+			servers[i].endSave()
+			if crashes>>point&1 == 1 {
+				servers[i].crash(false)
+			}
+			point++
+			next, _, err := p.Step(i, reply)
+			require.NoError(t, err)
+			*p = next
+		}
+		for _, i := range []int{0, 1} {
+			deliver(&first, first.Prepare(), i)
+		}
+		for _, i := range []int{0, 1} {
+			deliver(&first, first.Accept(), i)
+		}
+		for _, i := range []int{1, 2} {
+			deliver(&second, second.Prepare(), i)
+		}
+		for _, i := range []int{1, 2} {
+			deliver(&second, second.Accept(), i)
+		}
+		require.True(t, first.Chosen(), "crashes %08b", crashes)
+		require.True(t, second.Chosen(), "crashes %08b", crashes)
+		require.Equal(t, paxos.Value("a"), second.Value(), "crashes %08b", crashes)
+	}
 }

@@ -21,7 +21,7 @@ type Replica struct {
 	members      paxos.Members
 	quorum       paxos.Quorum
 	position     int // of this server among the acceptors; -1: it does not vote
-	print        uint64
+	fingerprint  uint64
 	nonce        uint64
 	limits       paxos.Limits
 	timing       paxos.Timing
@@ -41,7 +41,7 @@ type Replica struct {
 	backlog   []string // undecided in the storage when this life began, and there was no room for them yet
 	timers    timers
 	pulls     pulls
-	flight    flight
+	inflight  inflight
 	takeovers int // attempts that run for nobody here
 	hints     int // bytes of the hints kept
 	quorums   quorumWatch
@@ -167,23 +167,6 @@ type rounds struct {
 	usable  uint64      // reserved by a Save that is done
 	waiting []*instance // want a ballot, and there was no usable round
 }
-
-// maxFlight is about how many bytes of long values this server's own attempts have under way. More would not be decided any earlier:
-// it would fill the queues of transports, be dropped there and be sent again, and wait for the acceptors' disks.
-const maxFlight = 8 << 20
-
-// A flight is the long values under way from this server: those that its calls propose, from the ballot's begin to the end of the
-// attempt. Those for which there is no room wait in line, and have sent nothing.
-type flight struct {
-	bytes int
-	line  list          // waits for room
-	next  *instance     // has left the line, and goes before who is in it
-	freed bool          // there is room since takeOff looked last
-	took  time.Duration // how long the votes for a long value took lately
-}
-
-// fits reports whether there is room for n bytes: for one value there always is.
-func (f *flight) fits(n int) bool { return f.bytes == 0 || f.bytes+n <= maxFlight }
 
 // pulls are what a server has of all acceptors.
 type pulls struct {

@@ -3,15 +3,15 @@ package replica
 // A table holds the instances in memory. Of a decided one, a memo stays; of an undecided one that left and that this server has to see
 // finished, the silence. How many there are: see room.
 type table struct {
-	byName  map[string]*instance
-	evicted map[string]*evicted
-	decided memos
-	recents recents
-	quiet   list        // may leave memory: nothing will happen there by itself
-	watched list        // may leave memory: timers are set
-	rooms   [rooms]int  // instances in each
-	open    int         // instances that are not decided
-	free    []*instance // for use again
+	byName    map[string]*instance
+	evicted   map[string]*evicted
+	decided   memos
+	recents   recents
+	evictable list        // may leave memory: nothing will happen there by itself
+	watched   list        // may leave memory: timers are set
+	rooms     [rooms]int  // instances in each
+	open      int         // instances that are not decided
+	free      []*instance // for use again
 }
 
 func (t *table) init() {
@@ -53,7 +53,7 @@ func (t *table) recent(index uint64) *memo {
 
 // A recent is what is known, by its Index, of a decision that became durable lately.
 type recent struct {
-	teller
+	source
 	memo uint32 // the number of its memo plus one; 0: it has had none
 }
 
@@ -65,15 +65,15 @@ type recents struct {
 	room uint64
 }
 
-// add notes who told of the decision with that Index, which is one above the last; nobody: the zero teller.
-func (t *recents) add(index uint64, who teller) {
+// add notes who told of the decision with that Index, which is one above the last; nobody: the zero source.
+func (t *recents) add(index uint64, who source) {
 	if t.next == 0 {
 		t.from = index
 	}
 	if at := (index - t.from) % t.room; at < uint64(len(t.ring)) {
-		t.ring[at] = recent{teller: who}
+		t.ring[at] = recent{source: who}
 	} else {
-		t.ring = append(t.ring, recent{teller: who})
+		t.ring = append(t.ring, recent{source: who})
 	}
 	t.next = index + 1
 }
@@ -86,10 +86,10 @@ func (t *recents) at(index uint64) *recent {
 	return &t.ring[(index-t.from)%t.room]
 }
 
-// teller returns who told of the decision with that Index, or the zero teller.
-func (t *recents) teller(index uint64) teller {
+// source returns who told of the decision with that Index, or the zero source.
+func (t *recents) source(index uint64) source {
 	if at := t.at(index); at != nil {
-		return at.teller
+		return at.source
 	}
-	return teller{}
+	return source{}
 }

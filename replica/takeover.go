@@ -20,16 +20,16 @@ func (r *Replica) takeOver(inst *instance) {
 		return
 	case !r.watches(inst) || inst.attempt.state != attemptNone || inst.wantsRound:
 		return // settle begins a new silence when the attempt ends without a decision
-	case inst.save.stage != saved:
+	case inst.acceptor.stage != saved:
 		r.watch(inst) // the own disk is slower than the silence: another ballot would wait for it, too
 		return
 	case r.takeovers >= mostTakeovers(r.limits):
 		r.timers.set(inst, alarmWatch, r.anotherTime())
 		return
-	case !inst.save.Accepted.IsZero():
-		own = inst.save.Value
+	case !inst.acceptor.Accepted.IsZero():
+		own = inst.acceptor.Value
 	case own == "":
-		inst.alone = true
+		inst.orphaned = true
 		if !inst.asked() {
 			r.ask(inst)
 		}

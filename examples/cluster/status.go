@@ -37,7 +37,7 @@ func (s *server) status() status {
 	n, stored := s.node.Status(), s.log.Stats()
 	st := status{ID: n.ID, Members: n.Members, Boot: n.Boot, Decided: stored.Decided, Open: n.Open, Calls: n.Calls, Disk: stored.Bytes}
 	for _, inst := range n.Instances {
-		if inst.Alone {
+		if inst.Orphaned {
 			st.Alone++
 			st.Open--
 		}

@@ -5,10 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/replica"
-	"github.com/stretchr/testify/require"
 )
 
 // BenchmarkReplica measures what the Replicas of 3 servers and their storages in memory cost per decision, in one

@@ -4,10 +4,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/paxostest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/paxostest"
 )
 
 // A server that asks nothing notices within two Timing.Pull that no quorum is there, whenever the others went, and that it is there

@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // longValue is a value of a mebibyte.
@@ -19,14 +20,14 @@ func longValue(i int) paxos.Value { return paxos.Value(fmt.Sprint(i, strings.Rep
 func (p *pump) flying() (names []string, waiting int) {
 	r := p.replicas[1]
 	checkTables(p.t, r)
-	require.LessOrEqual(p.t, r.flight.bytes, maxFlight)
+	require.LessOrEqual(p.t, r.inflight.bytes, maxFlight)
 	for name, inst := range r.table.byName {
-		if inst.attempt.flies > 0 {
+		if inst.attempt.inflight > 0 {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	return names, r.flight.line.len
+	return names, r.inflight.line.len
 }
 
 // Of many long values only so many are under way at a time; the others have sent nothing, and follow in the order in which they came.
@@ -199,18 +200,18 @@ func TestReplicaPatienceForgets(t *testing.T) {
 	r := &Replica{timing: paxos.Timing{}.WithDefaults()}
 	a := attempt{Proposer: paxos.NewProposer(paxos.Ballot{Round: 1, Server: 1}, longValue(0), paxos.Majority(3))}
 	r.now = time.Hour
-	r.voted(&a)
+	r.inflight.voted(&a, r.now, &r.timing)
 	n := 0
-	for ; r.patience(&a) > r.timing.Phase; n++ {
+	for ; r.inflight.resendAfter(&a, &r.timing) > r.timing.Phase; n++ {
 		a.asked = r.now - time.Millisecond
-		r.voted(&a)
+		r.inflight.voted(&a, r.now, &r.timing)
 	}
 	assert.Less(t, n, 10)
 }
 
 // A value alone is under way however large it is, and a read or a short value waits for none.
 func TestReplicaRoomForOne(t *testing.T) {
-	f := flight{}
+	f := inflight{}
 	assert.True(t, f.fits(maxFlight+1))
 	f.bytes = 1
 	assert.True(t, f.fits(maxFlight-1))
@@ -239,7 +240,7 @@ func TestReplicaPatienceWithLongValues(t *testing.T) {
 	}
 	assert.Zero(t, resends("c", longValue(0), slow))
 	assert.Equal(t, uint64(1), resends("d", "short", slow))
-	r.flight.took = time.Hour
+	r.inflight.took = time.Hour
 	a := attempt{Proposer: paxos.NewProposer(paxos.Ballot{Round: 1, Server: 1}, longValue(0), paxos.Majority(3))}
-	assert.Equal(t, r.timing.MaxBackoff, r.patience(&a))
+	assert.Equal(t, r.timing.MaxBackoff, r.inflight.resendAfter(&a, &r.timing))
 }
