@@ -46,13 +46,3 @@ func printable(name string) bool {
 	}
 	return true
 }
-
-// CheckInstance is CheckName for the name of an instance that a call may use: it refuses reserved names, too.
-func CheckInstance(name string) error {
-	if len(name) > 0 && name[0] == '$' {
-		if _, ok := OwnerOf(name); !ok {
-			return nameError(fmt.Sprintf("name %q begins with $, which is reserved", name))
-		}
-	}
-	return CheckName(name)
-}
