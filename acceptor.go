@@ -1,23 +1,25 @@
 package paxos
 
-// An Acceptor is the memory of one acceptor for one instance: maxBal, maxVBal and maxVal of Lamport's specification. It
-// is a comparable value; the zero Acceptor has promised and accepted nothing.
+// An Acceptor is the memory of one acceptor for one instance: maxBal, maxVBal and maxVal of Lamport's specification. It is
+// a comparable value. The zero Acceptor has promised and accepted nothing.
 //
 // Invariants: Accepted <= Promised. Promised never goes down. One ballot never has two values.
 type Acceptor struct {
-	Promised Ballot // maxBal: no lower ballot is accepted any more
-	Accepted Ballot // maxVBal: the highest ballot in which it accepted a value; zero: it accepted nothing
+	Promised Ballot // maxBal: the acceptor accepts no lower ballot any more
+	Accepted Ballot // maxVBal: the highest ballot in which it accepted a value; zero: it has accepted nothing
 	Value    Value  // maxVal: the value accepted in Accepted
 }
 
-// Step answers one Prepare or Accept with a Promise, an Accepted or a Nack. A reply of zero Kind means that there is none:
-// the message was of another kind, or belonged to no ballot. The error is a *SafetyError when m proves that a server
-// broke the protocol; next is then a, and there is no reply.
+// Step answers one Prepare or Accept with a Promise, an Accepted or a Nack. A message of another kind, or of no ballot, gets
+// no reply: the Kind of reply is then zero.
 //
-// next must be durable before the reply leaves, also when next == a and a is still being saved: a promise that a crash
-// can take back is none (Paxos Made Simple, 2.5). Only a Nack asserts nothing.
+// The error is a [*SafetyError] when m proves that some server broke the protocol. In that case next is a, and there is no
+// reply.
 //
-// A ballot of round 0 is accepted from the owner of the instance alone, see Owned, and is never prepared.
+// next must be durable before the reply leaves. This also holds when next == a and a is still being saved: a promise that a
+// crash can take back is no promise (Paxos Made Simple, 2.5). Only a Nack may leave at once, since it asserts nothing.
+//
+// An acceptor accepts a ballot of round 0 from the owner of the instance alone: see [Owned]. Round 0 is never prepared.
 func (a Acceptor) Step(m Message) (next Acceptor, reply Message, err error) {
 	if m.Ballot.Server == 0 {
 		return a, Message{}, nil
@@ -40,8 +42,8 @@ func (a Acceptor) prepare(m Message) (Acceptor, Message) {
 		return a, a.nack(m)
 	}
 	if m.Ballot == a.Accepted {
-		// A late duplicate of a Prepare whose ballot has moved on: the vote is the truth now, and a Promise that
-		// reports its own ballot would be a contradiction.
+		// This is a late duplicate: the ballot of the Prepare has moved on, and this acceptor has voted in it. It repeats
+		// the vote, because a Promise that reports its own ballot would be a contradiction.
 		return a, Message{Kind: KindAccepted, Instance: m.Instance, Ballot: m.Ballot}
 	}
 	a.Promised = m.Ballot
@@ -50,7 +52,7 @@ func (a Acceptor) prepare(m Message) (Acceptor, Message) {
 
 // accept is Phase2b. "If an acceptor receives an accept request for a proposal numbered n, it accepts the proposal unless
 // it has already responded to a prepare request having a number greater than n." (2.2; S9) Accepting raises the promise
-// too, as in Paxos.tla: an acceptor that missed the Prepare must not go back below what it voted for.
+// too, as in Paxos.tla: an acceptor that missed the Prepare must not go back below its own vote.
 func (a Acceptor) accept(m Message) (Acceptor, Message, error) {
 	if m.Ballot == a.Accepted && m.Value != a.Value {
 		return a, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Ballot, Values: [2]Value{a.Value, m.Value},
@@ -63,7 +65,7 @@ func (a Acceptor) accept(m Message) (Acceptor, Message, error) {
 	return next, Message{Kind: KindAccepted, Instance: m.Instance, Ballot: m.Ballot}, nil
 }
 
-// nack refuses m and names the higher ballot, so that the proposer need not guess. (2.2: "it is probably a good idea to
+// nack refuses m. It names the higher ballot, so that the proposer need not guess. (2.2: "it is probably a good idea to
 // abandon a proposal if some proposer has begun trying to issue a higher-numbered one"; S7)
 func (a Acceptor) nack(m Message) Message {
 	return Message{Kind: KindNack, Instance: m.Instance, Ballot: m.Ballot, Promised: a.Promised}

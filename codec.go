@@ -5,9 +5,9 @@ import (
 	"math/bits"
 )
 
-// The binary forms. All numbers are unsigned. A uvarint has 1 to 10 bytes, 7 bits in each, lowest first (encoding/binary);
-// 8 bytes are little-endian, for numbers that are random and so would not get shorter; text is a uvarint length and that
-// many bytes, of any kind.
+// The binary forms. All numbers are unsigned. A uvarint has 1 to 10 bytes with 7 bits each, lowest first (encoding/binary). A
+// random number has 8 bytes, little-endian, because a uvarint would not be shorter. A text is its length as a uvarint, and that
+// many bytes of any content.
 //
 //	Message        1  version = 1
 //	               …  body
@@ -51,9 +51,9 @@ import (
 //	               …  pulled: text
 //	               …  unknown fields, skipped
 //
-// A form grows by fields at its end, under the same version: older readers skip them. Only what an older reader would
-// misunderstand raises the version, and older readers refuse it. None of the forms says where it ends: that is up to the
-// frame or the file around it, as is any checksum.
+// A form grows by fields at its end, under the same version; older readers skip them. The version rises only if an older
+// reader would misunderstand the form; older readers then refuse it. No form says where it ends, and none has a checksum. The
+// frame or the file around it has both.
 const wireVersion = 1
 
 // The flag bits of a Message and a Record.
@@ -64,14 +64,14 @@ const (
 	wireChosen
 )
 
-// AppendBinary appends the binary form of m to b and returns the longer slice; m may be any Message at all. It allocates
+// AppendBinary appends the binary form of m to b and returns the longer slice. m may be any Message. AppendBinary allocates
 // only if b has too little room. The error is always nil.
 func (m Message) AppendBinary(b []byte) ([]byte, error) {
 	return m.appendBody(append(b, wireVersion)), nil
 }
 
-// AppendBinary appends the binary form of p to b and returns the longer slice; p may be any Packet at all, and its
-// Messages are only read. It allocates only if b has too little room. The error is always nil.
+// AppendBinary appends the binary form of p to b and returns the longer slice. p may be any Packet; its Messages are only
+// read. AppendBinary allocates only if b has too little room. The error is always nil.
 func (p Packet) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, wireVersion)
 	b = binary.AppendUvarint(b, uint64(p.From))
@@ -88,13 +88,14 @@ func (p Packet) AppendBinary(b []byte) ([]byte, error) {
 		b = binary.AppendUvarint(b, uint64(m.bodySize()))
 		b = m.appendBody(b)
 	}
-	if p.ToStore != 0 { // it came last: without it the form is that of a version before. A field after it has it always there
+	// This field came last: without it, the form is that of an earlier version. If another field ever follows, always write this one.
+	if p.ToStore != 0 {
 		b = binary.LittleEndian.AppendUint64(b, p.ToStore)
 	}
 	return b, nil
 }
 
-// AppendBinary appends the binary form of r to b and returns the longer slice; r may be any Record at all. It allocates
+// AppendBinary appends the binary form of r to b and returns the longer slice. r may be any Record. AppendBinary allocates
 // only if b has too little room. The error is always nil.
 func (r Record) AppendBinary(b []byte) ([]byte, error) {
 	flags := wireFlags(r.Acceptor.Promised, r.Acceptor.Accepted, r.Acceptor.Value)
@@ -107,7 +108,7 @@ func (r Record) AppendBinary(b []byte) ([]byte, error) {
 	return binary.AppendUvarint(b, r.Index), nil
 }
 
-// AppendBinary appends the binary form of s to b and returns the longer slice; s may be any ServerState at all. It
+// AppendBinary appends the binary form of s to b and returns the longer slice. s may be any ServerState. AppendBinary
 // allocates only if b has too little room. The error is always nil.
 func (s ServerState) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, wireVersion)
@@ -119,7 +120,8 @@ func (s ServerState) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, s.Rounds)
 	b = binary.AppendUvarint(b, s.Last)
 	b = appendText(b, s.Pulled)
-	if s.Peers != "" { // it came last: without it the form is that of a version before. A field after it has it always there
+	// This field came last: without it, the form is that of an earlier version. If another field ever follows, always write this one.
+	if s.Peers != "" {
 		b = appendText(b, s.Peers)
 	}
 	return b, nil
@@ -133,7 +135,7 @@ func (m *Message) appendBody(b []byte) []byte {
 	return appendOptional(b, flags, m.Promised, m.Accepted, m.Value)
 }
 
-// bodySize returns how many bytes appendBody appends. A Packet needs it first, since the length stands before the body.
+// bodySize returns the number of bytes that appendBody appends. A Packet needs it first, because the length is before the body.
 func (m *Message) bodySize() int {
 	n := 2 + textSize(len(m.Instance)) + ballotSize(m.Ballot)
 	if !m.Promised.IsZero() {
@@ -185,5 +187,5 @@ func appendText(b []byte, s string) []byte {
 func ballotSize(b Ballot) int { return uvarintSize(b.Round) + uvarintSize(uint64(b.Server)) }
 func textSize(n int) int      { return uvarintSize(uint64(n)) + n }
 
-// uvarintSize returns ceil(bits/7), and 1 for zero.
+// uvarintSize returns the number of bytes of x as a uvarint: ceil(bits/7), and 1 for zero.
 func uvarintSize(x uint64) int { return (bits.Len64(x|1) + 6) / 7 }

@@ -7,16 +7,18 @@ import (
 	"hash/maphash"
 )
 
-// UnmarshalBinary reads what AppendBinary wrote, at any later version of this package too: fields that it does not know
-// are skipped, a format version that it does not know is an error. It checks the form only, so ballots, names and values
-// may be any. Nothing of data is kept, at most its length is allocated, and after an error m is as before.
+// UnmarshalBinary reads the binary form that [Message.AppendBinary] writes, of this or a later version of this package. It skips
+// fields that it does not know. A format version that it does not know is an error. It checks only the form: ballots, names and
+// values may be any. It keeps no part of data, and allocates at most the length of data. After an error m is as before.
 func (m *Message) UnmarshalBinary(data []byte) error { return decodeMessage(data, nil, m) }
 
-// UnmarshalBinary reads what AppendBinary wrote, at any later version of this package too: fields that it does not know
-// are skipped, a format version that it does not know is an error. It checks the form only, so ballots, names and values
-// may be any. Nothing of data is kept, and after an error p is as before; else p.Messages is a new slice, nil if there
-// are none. A Message is larger in memory than its form: at most 16 times the length of data is allocated, and at
-// most 64 KiB for messages that data claims to have but does not.
+// UnmarshalBinary reads the binary form that [Packet.AppendBinary] writes, of this or a later version of this package. It skips
+// fields that it does not know. A format version that it does not know is an error. It checks only the form: ballots, names and
+// values may be any. It keeps no part of data. After an error p is as before; else p.Messages is a new slice, nil if there are
+// no messages.
+//
+// A Message is larger in memory than its form. UnmarshalBinary allocates at most 16 times the length of data, and at most
+// 64 KiB for messages that data claims to have but does not.
 func (p *Packet) UnmarshalBinary(data []byte) error {
 	q, err := decodePacket(data, nil, nil)
 	if err == nil {
@@ -25,14 +27,14 @@ func (p *Packet) UnmarshalBinary(data []byte) error {
 	return err
 }
 
-// UnmarshalBinary reads what AppendBinary wrote, at any later version of this package too: fields that it does not know
-// are skipped, a format version that it does not know is an error. It checks the form only, so ballots, names and values
-// may be any. Nothing of data is kept, at most its length is allocated, and after an error r is as before.
+// UnmarshalBinary reads the binary form that [Record.AppendBinary] writes, of this or a later version of this package. It skips
+// fields that it does not know. A format version that it does not know is an error. It checks only the form: ballots, names and
+// values may be any. It keeps no part of data, and allocates at most the length of data. After an error r is as before.
 func (r *Record) UnmarshalBinary(data []byte) error { return decodeRecord(data, nil, r) }
 
-// UnmarshalBinary reads what AppendBinary wrote, at any later version of this package too: fields that it does not know
-// are skipped, a format version that it does not know is an error. It checks the form only. Nothing of data is kept, at
-// most its length is allocated, and after an error s is as before.
+// UnmarshalBinary reads the binary form that [ServerState.AppendBinary] writes, of this or a later version of this package. It skips
+// fields that it does not know. A format version that it does not know is an error. It checks only the form. It keeps no
+// part of data, and allocates at most the length of data. After an error s is as before.
 func (s *ServerState) UnmarshalBinary(data []byte) error {
 	r, err := openWire("server state", data)
 	if err != nil {
@@ -48,7 +50,7 @@ func (s *ServerState) UnmarshalBinary(data []byte) error {
 		Last:    r.uvarint("last"),
 		Pulled:  string(r.text("pulled")),
 	}
-	if r.pos < len(r.data) { // else it is of a version that stored none
+	if r.pos < len(r.data) { // else the form is of a version that stored no Peers
 		t.Peers = string(r.text("peers"))
 	}
 	if err := r.err("server state"); err != nil {
@@ -58,12 +60,12 @@ func (s *ServerState) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
-// A Decoder reads binary forms as the UnmarshalBinary methods do, and allocates less: it uses slices again, and remembers
-// the names of a few thousand instances, so that a name seen lately costs nothing. It never keeps nor aliases its input.
-// A packet of such names and no values is read without allocation.
+// A Decoder reads binary forms as the UnmarshalBinary methods do, with fewer allocations. It uses slices again, and remembers
+// the names of a few thousand recent instances. It reads a packet of such names, without values, and allocates nothing. It
+// neither keeps nor aliases its input.
 //
-// The zero Decoder is ready to use. It is not safe for concurrent use. It holds 80 KiB from its first use on, at most
-// 1.1 MiB once names have filled it, and one slice of at most 16,384 messages.
+// The zero Decoder is ready to use. It is not safe for concurrent use. It holds 80 KiB from its first use on, and at most
+// 1.1 MiB when names have filled it. It also holds one slice of at most 16,384 messages.
 type Decoder struct {
 	names *nameCache
 	spare []Message // length 0: what Packet fills next
@@ -74,9 +76,9 @@ func (d *Decoder) Message(data []byte, into *Message) error {
 	return decodeMessage(data, d.interned(), into)
 }
 
-// Packet reads the binary form of a Packet. The array of into.Messages, up to its capacity, goes over to d, which clears
-// the messages in it and uses it for a later packet; into gets another one, which is the caller's. After an error into is
-// as before, and keeps its array.
+// Packet reads the binary form of a Packet. d takes the array of into.Messages, up to its capacity. It clears the messages in
+// it, and uses the array for a later packet. into gets another array, which the caller owns. After an error into is as before,
+// and keeps its array.
 func (d *Decoder) Packet(data []byte, into *Packet) error {
 	p, err := decodePacket(data, d.interned(), d.spare)
 	if err != nil {
@@ -84,7 +86,7 @@ func (d *Decoder) Packet(data []byte, into *Packet) error {
 	}
 	d.spare = nil
 	if cap(into.Messages) <= maxSpare {
-		// Cleared, since what it points to may be megabytes of values that nobody else needs any more.
+		// The messages may point to megabytes of values that nobody else needs any more.
 		clear(into.Messages)
 		d.spare = into.Messages[:0]
 	}
@@ -112,9 +114,9 @@ func (d *Decoder) interned() *nameCache {
 	return d.names
 }
 
-// A nameCache keeps one copy of each name that was seen lately. A name can be in one of two places; a new one takes the
-// first and moves the other on: no chain to walk, little to evict. The hash is seeded at random, so that a peer cannot
-// aim at one place. A part of it lies apart, so that a name which is new is seen to be so without a look at others.
+// A nameCache keeps one copy of each recent name. A name can be in one of two places. A new name takes the first and moves the
+// name there to the second. The hash is seeded at random, so that a peer can't aim at one place. A part of each hash is stored
+// in tags, so that a new name is recognized without a look at other names.
 type nameCache struct {
 	seed  maphash.Seed
 	tags  [nameCacheSize / 2][2]uint32
@@ -125,7 +127,7 @@ const nameCacheSize = 4096
 
 // text returns b as a string. A nil cache makes a new one each time.
 func (c *nameCache) text(b []byte) string {
-	// Nothing longer than MaxName is a valid name, and to keep it would cost more than the documented memory.
+	// A text longer than MaxName is no valid name. To keep it would cost more than the documented memory.
 	if c == nil || len(b) > MaxName {
 		return string(b)
 	}
@@ -171,7 +173,7 @@ func decodeRecord(data []byte, names *nameCache, into *Record) error {
 	return nil
 }
 
-// decodePacket puts the messages into spare if it has room for them. After an error spare is cleared.
+// decodePacket puts the messages into spare if spare has room for them. After an error spare is cleared.
 func decodePacket(data []byte, names *nameCache, spare []Message) (Packet, error) {
 	r, err := openWire("packet", data)
 	if err != nil {
@@ -206,7 +208,7 @@ func decodePacket(data []byte, names *nameCache, spare []Message) (Packet, error
 			return Packet{}, malformed(fmt.Sprintf("packet: message %d of %d", i+1, count), m.wrong)
 		}
 	}
-	if r.pos < len(r.data) { // else its sender had met none, or is of a version that did not say
+	if r.pos < len(r.data) { // else the sender has met no storage of the receiver, or is of a version that does not say
 		if p.ToStore = r.fixed("store of the receiver"); r.wrong != "" {
 			clear(p.Messages)
 			return Packet{}, r.err("packet")
@@ -218,10 +220,11 @@ func decodePacket(data []byte, names *nameCache, spare []Message) (Packet, error
 // minBody is the fewest bytes of a message in a packet: its length, kind, flags, length of the instance, and ballot.
 const minBody = 6
 
-// trusted is how many messages (45 KB) a packet may claim before the claim is checked against what arrived.
+// trusted is the number of messages (45 KB) that a packet may claim before the claim is checked against its bytes.
 const trusted = 512
 
-// holds checks that count messages can follow. So memory is allocated for what arrived, not for what a number claims.
+// holds returns an error if count messages can't follow. So memory is allocated for bytes that arrived, not for a number that
+// claims to have more.
 func (r wireReader) holds(count uint64) error {
 	rest := uint64(len(r.data) - r.pos)
 	if count > rest/minBody {
@@ -238,7 +241,7 @@ func (r wireReader) holds(count uint64) error {
 	return nil
 }
 
-// A wireReader reads fields from data, which it never goes beyond. After the first field that fails all are zero, so
+// A wireReader reads fields from data, and never goes beyond its end. After the first field that fails, all fields are zero. So
 // callers check once, at the end.
 type wireReader struct {
 	data  []byte
@@ -325,7 +328,7 @@ func (r *wireReader) ballot(field string) Ballot {
 	return Ballot{round, ServerID(r.uvarint(field))}
 }
 
-// body reads all fields of m; what the form lacks becomes zero.
+// body reads all fields of m. A field that the form lacks becomes zero.
 func (r *wireReader) body(m *Message, names *nameCache) {
 	kind, flags := Kind(r.byte("kind")), r.byte("flags")
 	instance := names.text(r.text("instance"))

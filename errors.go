@@ -8,47 +8,50 @@ import (
 	"time"
 )
 
-// The errors that a call can wrap, for errors.Is. Every error of Start and of a call on a Node or a Replica is an *OpError around
-// one of these, around a *SafetyError, around the storage's error, or around the cause of the context's end; of Start, also around
-// what is wrong with its Config.
+// The errors that a call can wrap, for [errors.Is].
+//
+// Every error of node.Start, and of a call on a Node or a Replica, is an [*OpError]. It wraps one of these errors, a
+// [*SafetyError], the error of the storage, or the cause of the end of the context. The error of node.Start may also wrap
+// one that names a wrong field of its Config.
 var (
 	ErrClosed    = errors.New("server is closed")
 	ErrBusy      = errors.New("too many calls or instances are open")
 	ErrTooLarge  = errors.New("too large")
 	ErrForgotten = errors.New("instance is forgotten")
 	ErrRounds    = errors.New("no rounds are left")
-	// ErrName: the name of an instance is not valid; the error says why. See MaxName.
+	// ErrName: the name of an instance is not valid. The error says why. See [MaxName].
 	ErrName = errors.New("not a valid name")
-	// ErrIndex: the Index that Decisions was to go on after is none that this storage has given.
+	// ErrIndex: Decisions was asked to go on after an Index that this storage has never given.
 	ErrIndex = errors.New("not an Index of this storage")
 )
 
-// An OpError says how a call failed: which acceptors answered, which were silent, and how many were needed. It reads like
+// An OpError says how a call failed: which acceptors answered, which were silent, and how many were needed. Its text is like
+// this:
 //
 //	paxos: propose "lunch": no quorum in prepare: 1 of 3 acceptors answered, majority(3) needs 2 (silent: 2, 3): context deadline exceeded
 //
-// or, if something else than its context ended the call, like
+// If another cause than its context ended the call, the text has that cause first:
 //
 //	paxos: propose "lunch": storage: input/output error (in prepare: 1 of 3 acceptors answered, majority(3) needs 2; silent: 2, 3)
 type OpError struct {
 	Op       string     // "start", "propose", "read", "wait", "peek", "ready", "status", "decisions", "mint"
 	Instance string     // empty: none
-	Phase    string     // what the call was in: "prepare", "accept", "query", "backoff", "load"; empty: it had not begun
-	Ballot   Ballot     // the attempt that ran last; zero: none
+	Phase    string     // "prepare", "accept", "query", "backoff" or "load": where the call was; empty: it had not begun
+	Ballot   Ballot     // the ballot of the last attempt; zero: none
 	Answered []ServerID // acceptors that answered the phase, this server included
-	Refused  []ServerID // those of them that refused
+	Refused  []ServerID // the acceptors in Answered that refused
 	Silent   []ServerID // acceptors that did not answer
-	Quorum   string     // what the phase wants, in words: "majority(3) needs 2"
+	Quorum   string     // the answers that the phase needs, in words: "majority(3) needs 2"
 	Err      error      // why the call ended
-	// Storage is for how long this server's own storage has not answered what the call waits for: the Load of its instance, or the
-	// Save of the own vote. 0: it waits for neither, or for no longer than Timing.Phase.
+	// Storage is the time for which this server's own storage has not answered the call: the Load of its instance, or the Save
+	// of the own vote. 0: the call waits for neither, or for no longer than Timing.Phase.
 	Storage time.Duration
 
-	// Unsent says that no value of this call has left this server, which is certain then: see Unknown.
+	// Unsent reports that no value of this call has left this server. That is certain then: see [OpError.Unknown].
 	Unsent bool
 }
 
-// Error reads as shown at OpError.
+// Error returns the text that is shown at [OpError].
 func (e *OpError) Error() string {
 	var b strings.Builder
 	b.WriteString("paxos: " + e.Op)
@@ -76,7 +79,7 @@ func (e *OpError) Error() string {
 	}
 	switch {
 	case cause != "" && !errors.Is(e.Err, context.Canceled) && !errors.Is(e.Err, context.DeadlineExceeded):
-		// Whether acceptors were silent is not why the call ended.
+		// Silent acceptors are not the reason why the call ended.
 		return b.String() + cause + " (" + strings.Join(append([]string{progress}, who...), "; ") + ")"
 	case len(who) > 0:
 		progress += " (" + strings.Join(who, "; ") + ")"
@@ -87,12 +90,12 @@ func (e *OpError) Error() string {
 // Unwrap returns Err.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// Unknown reports whether the call's value may still be chosen, or may have been chosen already. False: it is certain
-// that this call's value was never handed to any acceptor or transport, as a hint or in an Accept.
+// Unknown reports whether the value of the call may still be chosen, or may have been chosen already. If it is false, one
+// thing is certain: the value of this call was never handed to any acceptor or transport, as a hint or in an Accept.
 func (e *OpError) Unknown() bool { return !e.Unsent }
 
-// Unknown reports whether a call that failed with err may have had an effect. It is false for nil and for an *OpError
-// that says so, and true for an error that this package knows nothing of.
+// Unknown reports whether a call that failed with err may have had an effect. It is false for nil. For an [*OpError] it is
+// [OpError.Unknown], and for any other error it is true.
 func Unknown(err error) bool {
 	if err == nil {
 		return false
@@ -109,18 +112,17 @@ func listIDs(ids []ServerID) string {
 	return strings.Join(s, ", ")
 }
 
-// A SafetyError is the proof that some server broke the protocol: it forgot what it had promised, used a ballot twice,
-// or invented a message. The instance that it names has stopped on this server, since whatever was decided there can no
-// longer be trusted. Nothing is papered over.
+// A SafetyError is the proof that some server broke the protocol: it forgot a promise, used a ballot twice, or invented a
+// message. The instance that it names has stopped on this server, because a decision there can no longer be trusted.
 type SafetyError struct {
 	Instance string
 	Ballot   Ballot
 	Values   [2]Value // the contradiction, where there is one
-	Server   ServerID // who sent the message that proves it; zero: not known
+	Server   ServerID // the sender of the message that proves it; zero: not known
 	Reason   string
 }
 
-// Error names the instance, the ballot, the values and who said so. It shortens long values.
+// Error names the instance, the ballot, the values and the server that said so. It shortens long values.
 func (e *SafetyError) Error() string {
 	var b strings.Builder
 	b.WriteString("paxos: protocol broken")
@@ -137,7 +139,7 @@ func (e *SafetyError) Error() string {
 	return b.String()
 }
 
-// quoteShort quotes v for people, cut to what fits a line.
+// quoteShort quotes v for people. It cuts v to the length of a line.
 func quoteShort(v Value) string {
 	const most = 64
 	if len(v) <= most {
@@ -146,7 +148,7 @@ func quoteShort(v Value) string {
 	return fmt.Sprintf("%q… (%d bytes)", string(v[:most]), len(v))
 }
 
-// clip cuts words from a peer to what fits a log line, and keeps them on it.
+// clip cuts words from a peer to the length of a log line, and removes line ends and other control characters.
 func clip(s string) string {
 	const most = 512
 	return strings.Map(func(c rune) rune {

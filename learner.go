@@ -1,33 +1,33 @@
 package paxos
 
-// A vote is what an acceptor accepted last, as a learner heard it.
+// A vote is the latest acceptance of an acceptor that a learner has heard of.
 type vote struct {
 	ballot Ballot
 	value  Value
 }
 
-// A Learner finds out which value is chosen, from the votes that acceptors report: "a value is chosen when a single
-// proposal with that value has been accepted by a majority of the acceptors" (Paxos Made Simple, 2.2 and 2.3). It counts
-// ballot by ballot: equal values accepted in different ballots do not add up.
+// A Learner finds out which value is chosen, from the votes that acceptors report (Paxos Made Simple, 2.3). Section 2.2 says:
+// "a value is chosen when a single proposal with that value has been accepted by a majority of the acceptors". So a Learner
+// counts each ballot by itself: equal values accepted in different ballots do not add up.
 //
-// It keeps the latest vote of each acceptor and no more. The zero Learner is not usable: see NewLearner. A Learner is a
-// value: Step returns another one and leaves the old as it was.
+// It keeps only the latest vote of each acceptor. A Learner is a value: [Learner.Step] returns another one and leaves the
+// old one as it was. The zero Learner is not usable: see [NewLearner].
 //
-// Invariants: an acceptor's vote only moves to a higher ballot. What was chosen stays.
+// Invariants: the vote of an acceptor only moves to a higher ballot. A chosen value stays.
 type Learner struct {
 	quorum Quorum
-	votes  []vote // by acceptor; never written after it was returned
+	votes  []vote // by acceptor; never written once Step has returned it
 	chosen bool
 	value  Value
 }
 
-// NewLearner returns a Learner that has heard nothing.
+// NewLearner returns a Learner that has heard no vote, for the quorum q.
 func NewLearner(q Quorum) Learner { return Learner{quorum: q} }
 
-// Step takes the news that the acceptor at the given position accepted v in ballot b. A vote below the latest one of the
-// same acceptor is old news and changes nothing; so does a zero ballot, which is no vote.
+// Step takes the news that the acceptor at the given position accepted v in ballot b. A vote that is not above the latest one
+// of the same acceptor is old news, and changes nothing. Neither does a zero ballot, which is no vote.
 //
-// The error is a *SafetyError: one ballot has two values, or a second value is chosen. next is then l.
+// The error is a [*SafetyError]: one ballot has two values, or a second value is chosen. In that case next is l.
 func (l Learner) Step(acceptor int, b Ballot, v Value) (next Learner, err error) {
 	if b.IsZero() || acceptor < 0 || acceptor >= l.quorum.Size() {
 		return l, nil
@@ -65,7 +65,7 @@ func (l Learner) voters(b Ballot) (s Set) {
 	return s
 }
 
-// Highest returns the latest vote of all that were heard: that of the highest ballot. The ballot is zero if none was.
+// Highest returns the vote in the highest ballot among all that were heard. The ballot is zero if no vote was heard.
 func (l Learner) Highest() (b Ballot, v Value) {
 	for _, other := range l.votes {
 		if b.Less(other.ballot) {
@@ -78,5 +78,5 @@ func (l Learner) Highest() (b Ballot, v Value) {
 // IsZero reports whether l is the zero Learner, which is not usable.
 func (l Learner) IsZero() bool { return l.quorum == nil }
 
-// Chosen returns the chosen value; ok is false while none is known to be chosen.
+// Chosen returns the chosen value. ok is false while the learner knows of none.
 func (l Learner) Chosen() (v Value, ok bool) { return l.value, l.chosen }

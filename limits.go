@@ -5,17 +5,28 @@ import (
 	"time"
 )
 
-// Limits bounds what a server holds and sends. A zero field means its default. Servers of one cluster should have the
-// same MaxValue: a larger value than a server allows is not accepted there. Servers tell each other MaxValue and MaxPacket where
-// they differ: a value that no quorum takes is ErrTooLarge, and PeerStatus.Limits and the log show both values.
+// Limits bounds the memory and the messages of a server. A zero field means its default.
+//
+// All servers of a cluster should have the same MaxValue, because a server does not accept a larger value than its own
+// MaxValue. Servers whose MaxValue or MaxPacket differ tell each other. A value that no quorum takes is then [ErrTooLarge],
+// and [PeerStatus].Limits and the log show both sides.
 type Limits struct {
-	MaxValue  int // bytes of a value: 1 MiB, which is also the most; of 64 KiB and more, 8 MiB are under way from a server at a time
-	MaxHint   int // bytes of a value that a Prepare carries as a hint: 64 KiB; a larger one is not hinted
-	MaxPacket int // bytes of a Packet: 4 MiB; a message that is larger travels alone
-	MaxBatch  int // bytes of a Batch: 4 MiB; a record that is larger is saved alone
-	MaxOpen   int // undecided instances that calls wait for: 65,536; beyond, ErrBusy. In memory there may be twice as many, and a few thousand
-	MaxCalls  int // calls that wait: 65,536; beyond, ErrBusy
-	Cache     int // decisions kept in memory for late questions: 4,096, and no more than 64 MiB of values
+	// MaxValue bounds the bytes of a value. Default and most: 1 MiB. A server has at most 8 MiB of values of 64 KiB or more in
+	// flight; further ones wait.
+	MaxValue int
+	// MaxHint bounds the bytes of a value that a Prepare carries as a hint. Default: 64 KiB. A larger value is not hinted.
+	MaxHint int
+	// MaxPacket bounds the bytes of a Packet. Default: 4 MiB. A larger message travels alone.
+	MaxPacket int
+	// MaxBatch bounds the bytes of a Batch. Default: 4 MiB. A larger record is saved alone.
+	MaxBatch int
+	// MaxOpen bounds the undecided instances that calls wait for. Default: 65,536. A call beyond it fails with ErrBusy. The
+	// server may hold twice as many instances in memory, and a few thousand more.
+	MaxOpen int
+	// MaxCalls bounds the calls that wait. Default: 65,536. A call beyond it fails with ErrBusy.
+	MaxCalls int
+	// Cache bounds the decisions kept in memory for late questions. Default: 4,096. They have at most 64 MiB of values.
+	Cache int
 }
 
 // WithDefaults returns l with the default in place of each zero field.
@@ -34,7 +45,7 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// Check returns an error that names the first field that is out of range. It takes no zero field for its default: see WithDefaults.
+// Check returns an error that names the first field out of range. A zero field is out of range: see [Limits.WithDefaults].
 func (l Limits) Check() error {
 	for _, d := range []struct {
 		name             string
@@ -51,18 +62,18 @@ func (l Limits) Check() error {
 	return nil
 }
 
-// Timing holds the durations of a server. No safety rests on them. A zero field means its default.
+// Timing has the durations of a server. Safety does not depend on them. A zero field means its default.
 type Timing struct {
-	// Phase is how long an attempt waits for a quorum before it asks the silent again: 200 ms. More than a round trip
-	// and a save.
+	// Phase is the time that an attempt waits for a quorum before it asks the silent acceptors again. Default: 200 ms. It
+	// should be more than a round trip and a save.
 	Phase time.Duration
-	// MaxBackoff bounds the random wait between attempts that met a higher ballot: 2 s, or 8 times what a phase took lately
-	// where that is more.
+	// MaxBackoff bounds the random wait after an attempt that met a higher ballot. Default: 2 s. The bound is 8 times the
+	// recent time of a phase, if that is more.
 	MaxBackoff time.Duration
-	// Silence is how long a server that waits for an instance, without proposing, leaves it to the others before it
-	// asks them again: 1 s. It doubles each time, up to MaxSilence: 30 s.
+	// Silence is the time that a server waits for an instance, without proposing, before it asks the others again.
+	// Default: 1 s. It doubles each time, up to MaxSilence. Default of MaxSilence: 30 s.
 	Silence, MaxSilence time.Duration
-	// Pull is how often a server asks the others whether they know of decisions that it has missed: 5 s.
+	// Pull is the time between two questions to the others for decisions that this server has missed. Default: 5 s.
 	Pull time.Duration
 }
 
@@ -82,8 +93,8 @@ func (t Timing) WithDefaults() Timing {
 	return t
 }
 
-// Check returns an error that names the first field that is out of range: below 1 ms or above 1 hour. It takes no zero field for its
-// default: see WithDefaults.
+// Check returns an error that names the first field out of range: below 1 ms or above 1 hour. A zero field is out of range:
+// see [Timing.WithDefaults].
 func (t Timing) Check() error {
 	for _, d := range []struct {
 		name  string

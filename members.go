@@ -9,22 +9,22 @@ import (
 	"strings"
 )
 
-// Members says who belongs to a cluster. All its servers must be given the same Cluster, Acceptors and Quorum: they are
-// part of every Packet as a fingerprint, and of every storage in words, and a difference is refused.
+// Members lists the servers of a cluster. All its servers must be given the same Cluster, Acceptors and Quorum. Every
+// [Packet] has a fingerprint of these three, and every storage has them in words. A server refuses a difference.
 type Members struct {
-	// Cluster names the cluster, so that servers of different ones never talk by mistake. It follows the rules of
-	// instance names.
+	// Cluster names the cluster, so that servers of different clusters never talk to each other by mistake. The name follows
+	// the rules of [CheckName].
 	Cluster string
-	// Acceptors are the servers that vote: 1 to 64, strictly ascending (their positions give weights). They propose and
-	// learn, too.
+	// Acceptors are the servers that vote: 1 to 64, strictly ascending. [Weighted] and other quorums count them by their
+	// position. Acceptors also propose and learn.
 	Acceptors []ServerID
-	// Learners propose and learn, but do not vote (S2). Strictly ascending, none of them an acceptor.
+	// Learners propose and learn, but do not vote (S2). There are at most 1,024, strictly ascending, and none is an acceptor.
 	Learners []ServerID
-	// Quorum is over the Acceptors; nil means Majority.
+	// Quorum is over the Acceptors. Nil means [Majority].
 	Quorum Quorum
 }
 
-// Check returns an error that names the field that is wrong, or nil.
+// Check returns an error that names the wrong field, or nil.
 func (m Members) Check() error {
 	if err := CheckName(m.Cluster); err != nil {
 		return fmt.Errorf("Members.Cluster: %w", err)
@@ -77,7 +77,7 @@ func (m Members) quorum() Quorum {
 	return m.Quorum
 }
 
-// Position returns the place of id in Acceptors, from 0, or -1 if it is no acceptor.
+// Position returns the place of id in Acceptors, from 0. It returns -1 if id is no acceptor.
 func (m Members) Position(id ServerID) int {
 	i, ok := slices.BinarySearch(m.Acceptors, id)
 	if !ok {
@@ -91,8 +91,8 @@ func (m Members) Has(id ServerID) bool {
 	return m.Position(id) >= 0 || slices.Contains(m.Learners, id)
 }
 
-// Voters returns the acceptors and the quorum in words, as [ServerState.Members] holds them: "1,2,3 majority(3)". Members that vote alike
-// have the same words.
+// Voters returns the acceptors and the quorum in words, as [ServerState].Members has them: "1,2,3 majority(3)". Two Members
+// with the same acceptors and the same quorum have the same words.
 func (m Members) Voters() string {
 	var b strings.Builder
 	for i, id := range m.Acceptors {
@@ -104,19 +104,19 @@ func (m Members) Voters() string {
 	return b.String() + " " + m.quorum().String()
 }
 
-// String says in words what servers must agree on: the cluster, the acceptors and the quorum.
+// String returns in words what all servers must agree on: the cluster, the acceptors and the quorum.
 func (m Members) String() string {
 	return fmt.Sprintf("cluster %q, acceptors %s", m.Cluster, m.Voters())
 }
 
-// Fingerprint returns the number by which servers check, in every Packet, that they agree on cluster, acceptors and
-// quorum: the first 8 bytes, little-endian, of the SHA-256 of String. Learners do not count, and may differ.
+// Fingerprint returns a number of the cluster, the acceptors and the quorum. It is the first 8 bytes, little-endian, of the
+// SHA-256 of [Members.String]. Servers compare it in every [Packet]. Learners are no part of it, and may differ.
 func (m Members) Fingerprint() uint64 {
 	sum := sha256.Sum256([]byte(m.String()))
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
-// Clone returns m with slices of its own, and with the default in place of a nil Quorum.
+// Clone returns a copy of m with slices of its own, and with the default in place of a nil Quorum.
 func (m Members) Clone() Members {
 	m.Acceptors, m.Learners, m.Quorum = slices.Clone(m.Acceptors), slices.Clone(m.Learners), m.quorum()
 	return m

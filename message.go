@@ -2,15 +2,17 @@ package paxos
 
 import "slices"
 
-// A Value is what the servers agree on: opaque bytes, held in a string because a string cannot change, so states and
-// messages are comparable and share one copy. The empty Value is a value like any other. Its JSON form loses nothing: a
-// string if the bytes are valid UTF-8, else {"base64": "…"}.
+// A Value is what the servers agree on: opaque bytes. It is a string, because a string cannot change. So states and messages
+// are comparable, and share one copy. The empty Value is a value like any other.
+//
+// Its JSON form loses nothing: it is a string if the bytes are valid UTF-8, else {"base64": "…"}.
 type Value string
 
-// A Kind says what a Message is about. The numbers are part of the wire format and never change.
+// A Kind says what a [Message] is about. The numbers are part of the wire format and never change.
 type Kind uint8
 
-// The kinds of messages. A phase 1 is Prepare and Promise, a phase 2 is Accept and Accepted; a Nack answers either.
+// The kinds of messages. Phase 1 is Prepare and Promise, and phase 2 is Accept and Accepted. A Nack answers a Prepare or an
+// Accept.
 //
 //	kind      from        to         Ballot         Promised   Accepted, Value
 //	--------  ----------  ---------  -------------  ---------  -------------------------------------------------------
@@ -19,32 +21,32 @@ type Kind uint8
 //	Accept    proposer    acceptors  the attempt               Value: what the acceptor is asked to accept
 //	Accepted  acceptor    proposer   the attempt
 //	Nack      acceptor    proposer   the attempt    its own
-//	Chosen    proposer    acceptors  the attempt               none: who accepted in Ballot or above has the value
-//	Decided   who knows   who asks   the decision's            Value: what was chosen
-//	Query     who asks    acceptors  a fresh one
-//	State     acceptor    who asks   the Query's    its own    its vote, if any
+//	Chosen    proposer    acceptors  the attempt               none: a vote in Ballot or above has the value
+//	Decided   any         any        the decision's            Value: the chosen value
+//	Query     any         acceptors  a fresh one
+//	State     acceptor    any        the Query's    its own    its vote, if any
 //	Pull      any         acceptors                            Value: "STORE INDEX BOOT", see docs/messages.md
-//	Names     acceptor    who pulls                            Value: "STORE INDEX BOOT TO", then a line for each name
-//	Refuse    any         any                                  Value: whom it refuses and why, in words
+//	Names     acceptor    any                                  Value: "STORE INDEX BOOT TO", then a line for each name
+//	Refuse    any         any                                  Value: the refused start, and the reason in words
 //	Limits    any         any                                  Value: "MAXVALUE MAXPACKET"
 const (
 	KindPrepare  Kind = 1  // 1a: begin a ballot
 	KindPromise  Kind = 2  // 1b: no lower ballot will be accepted
-	KindAccept   Kind = 3  // 2a: asks to accept a value
+	KindAccept   Kind = 3  // 2a: accept this value
 	KindAccepted Kind = 4  // 2b: a vote was cast
 	KindNack     Kind = 5  // refuses a Prepare or an Accept, and names the higher ballot
-	KindChosen   Kind = 6  // what you accepted in Ballot, or above, is chosen
+	KindChosen   Kind = 6  // the value that you accepted in Ballot, or above, is chosen
 	KindDecided  Kind = 7  // this value is chosen
-	KindQuery    Kind = 8  // asks what an acceptor has promised and accepted
+	KindQuery    Kind = 8  // asks for the promise and the vote of an acceptor
 	KindState    Kind = 9  // answers a Query
 	KindPull     Kind = 10 // asks for decisions by Index
 	KindRefuse   Kind = 11 // the sender takes nothing from the receiver
-	KindNames    Kind = 12 // answers a Pull: which instances are decided
-	KindLimits   Kind = 13 // what the sender takes
+	KindNames    Kind = 12 // answers a Pull with the names of decided instances
+	KindLimits   Kind = 13 // the largest value and packet that the sender takes
 )
 
-// A Message is what one server says to another about one instance. It is flat and comparable, so a batch of messages is
-// one allocation, and a field means the same in every kind that has it.
+// A Message is what one server says to another about one instance. It is flat and comparable, so a batch of messages is one
+// allocation. A field means the same in every kind that has it.
 type Message struct {
 	Kind     Kind
 	Instance string
@@ -54,25 +56,25 @@ type Message struct {
 	Promised Ballot
 	// Accepted, in a Promise and a State, is the ballot in which the sender accepted Value; zero: it accepted nothing.
 	Accepted Ballot
-	// Value is, in a Prepare, a hint (empty: none); in a Promise and a State, the accepted value; in an Accept, the
-	// value asked for; in a Decided, the chosen value. In a Pull, a Names, a Refuse and a Limits it is text.
+	// Value, in a Prepare, is a hint; empty: none. In a Promise and a State it is the accepted value. In an Accept it is the
+	// value to accept. In a Decided it is the chosen value. In a Pull, a Names, a Refuse and a Limits it is text.
 	Value Value
 }
 
-// A Packet is everything that one server sends to another at once: what a Transport carries.
+// A Packet is everything that one server sends to another at once. A [Transport] carries Packets.
 type Packet struct {
 	From, To ServerID
-	// Store names the sender's storage, Boot counts the starts of the sender on that storage, Nonce is random for each
-	// process. Together they expose an impostor, a copied directory and a disk that went back in time.
+	// Store names the storage of the sender. Boot counts the starts of the sender on that storage. Nonce is random for each
+	// process. Together they expose an impostor, a copied directory, and a disk that went back in time.
 	Store, Boot, Nonce uint64
-	// Members is the fingerprint of the sender's cluster, acceptors and quorum: see Members.Fingerprint.
+	// Members is the fingerprint of the sender's cluster, acceptors and quorum: see [Members.Fingerprint].
 	Members uint64
-	// Index is the sender's last durable decision.
+	// Index is the Index of the sender's last durable decision.
 	Index uint64
-	// Seq counts the packets of the sender to To, from 1: it joins a send with its receipt in traces.
+	// Seq counts the packets of the sender to To, from 1. In traces it joins a send with its receipt.
 	Seq uint64
-	// ToStore names the storage of To that the sender has met: see ServerState.Peers. A server on any other drops the packet. 0: the
-	// sender has met none, or is of a version that does not say.
+	// ToStore names the storage of To that the sender has met: see [ServerState].Peers. A server on any other storage drops the
+	// packet. 0: the sender has met none, or is of a version that does not say.
 	ToStore  uint64
 	Messages []Message
 }

@@ -13,7 +13,7 @@ var kindNames = [...]string{
 	KindRefuse: "refuse", KindNames: "names", KindLimits: "limits",
 }
 
-// String returns the kind in lower case: "promise". One that has no name is "kind(77)".
+// String returns the kind in lower case: "promise". A kind without a name is "kind(77)".
 func (k Kind) String() string {
 	if int(k) < len(kindNames) && kindNames[k] != "" {
 		return kindNames[k]
@@ -21,10 +21,10 @@ func (k Kind) String() string {
 	return "kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// MarshalText returns what String returns. The error is always nil.
+// MarshalText returns the text of [Kind.String]. The error is always nil.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText reads what String returns, and nothing else. After an error k is as before.
+// UnmarshalText reads the text of [Kind.String], and nothing else. After an error k is as before.
 func (k *Kind) UnmarshalText(text []byte) error {
 	parsed, err := parseKind(string(text))
 	if err == nil {
@@ -46,7 +46,7 @@ func parseKind(s string) (Kind, error) {
 	return 0, fmt.Errorf("paxos: %q is no kind of message", shorten(s))
 }
 
-// String returns the text form of m, on one line, from which ParseMessage makes m again, whatever m holds:
+// String returns the text form of m, on one line. [ParseMessage] makes m again from it, for every m:
 //
 //	KIND BALLOT [above PROMISED] [(ACCEPTED "VALUE") | "VALUE"] [@INSTANCE]
 //
@@ -54,8 +54,8 @@ func parseKind(s string) (Kind, error) {
 //	promise 2.1 (1.1 "burger") @lunch
 //	nack 1.1 above 2.2 @lunch
 //
-// Promised and Accepted are left out if zero, Instance and Value if empty; but an accept and a decided always show their
-// value, as there the empty one is a value too. Values are quoted as in Go. So are instances, unless all their bytes
+// A zero Promised or Accepted and an empty Instance or Value are left out. But an accept and a decided always show their
+// value, because there the empty value is a value too. Values are quoted as in Go. An instance is quoted unless all its bytes
 // are ASCII letters, digits, '-', '_', '.' or '/'.
 func (m Message) String() string {
 	b := append([]byte(m.Kind.String()), ' ')
@@ -92,11 +92,11 @@ func isBare(instance string) bool {
 	return true
 }
 
-// String returns the text forms of the messages of p, one on each line, with who sends them to whom:
+// String returns the text forms of the messages of p, one on each line, with the sender and the receiver:
 //
 //	1 -> 2: promise 2.1 (1.1 "burger") @lunch
 //
-// It shows nothing else of p, and has no line end after the last message. Without messages it is "1 -> 2:".
+// It shows nothing else of p. The last line has no line end. Without messages the text is "1 -> 2:".
 func (p Packet) String() string {
 	head := fmt.Sprintf("%d -> %d:", p.From, p.To)
 	if len(p.Messages) == 0 {
@@ -112,8 +112,8 @@ func (p Packet) String() string {
 	return b.String()
 }
 
-// ParseMessage reads the text form that Message.String writes, and nothing else: no other order, spacing or way to quote.
-// The error says which part is wrong.
+// ParseMessage reads the text form that [Message.String] writes, and nothing else: no other order, spacing or quoting. The
+// error says which part is wrong.
 func ParseMessage(s string) (Message, error) {
 	var m Message
 	p := messageParser{rest: s}
@@ -137,7 +137,7 @@ func ParseMessage(s string) (Message, error) {
 		p.fail(fmt.Errorf("%q is left over", shorten(p.rest)))
 	}
 	if p.err == nil && m.String() != s {
-		// One form for each message, so that texts can be compared as texts.
+		// Each message has one form, so that texts can be compared as texts.
 		p.fail(fmt.Errorf("it is written %q", shorten(m.String())))
 	}
 	if p.err != nil {
@@ -170,7 +170,7 @@ func (p *messageParser) skip(prefix string) {
 	p.rest = p.rest[len(prefix):]
 }
 
-// word takes all before the next space.
+// word takes all bytes before the next space.
 func (p *messageParser) word() (w string) {
 	if p.err != nil {
 		return ""
@@ -231,7 +231,7 @@ func (p *messageParser) instance() string {
 	return ""
 }
 
-// shorten cuts s to what fits an error.
+// shorten cuts s to a length that fits an error.
 func shorten(s string) string {
 	const most = 80
 	if len(s) <= most {

@@ -6,11 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// MaxName is the most bytes of an instance name. A name is valid UTF-8 without control characters; names that begin with
-// "$" are reserved, but for those that Owned and Mint make.
+// MaxName is the most bytes of an instance name. A name is valid UTF-8 without control characters. Names that begin with "$"
+// are reserved, except those that [Owned] and Node.Mint make.
 const MaxName = 255
 
-// CheckName returns an error that says what is wrong with the name of an instance or a cluster, or nil. For errors.Is it is ErrName.
+// CheckName returns nil if name is a valid name of an instance or a cluster. Else the error says what is wrong with it, and
+// wraps [ErrName]. The error of a name that is too long also wraps [ErrTooLarge].
 func CheckName(name string) error {
 	switch {
 	case name == "":
@@ -30,14 +31,14 @@ func CheckName(name string) error {
 	return nil
 }
 
-// A nameError says what is wrong with a name. For errors.Is it is ErrName.
+// A nameError says what is wrong with a name. It wraps ErrName.
 type nameError string
 
 func (e nameError) Error() string { return string(e) }
 
 func (e nameError) Unwrap() error { return ErrName }
 
-// printable reports whether all of name is printable ASCII, as it is nearly always.
+// printable reports whether all bytes of name are printable ASCII. Nearly all names are.
 func printable(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; c < ' ' || c > '~' {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Some instances have an owner, and their names say who it is:
+// Some instances have an owner. Their names say which server that is:
 //
 //	$SERVER/NAME              made by Owned
 //	$SERVER.BOOT.COUNT/NAME   made by Mint: the COUNT-th name that the server minted in its BOOT-th start
@@ -14,28 +14,30 @@ import (
 // The numbers are decimal, not zero, and have no leading zeros, so a name has one spelling. All other names that begin
 // with "$" stay reserved.
 //
-// The owner may use round 0 of its instance: Ballot{0, owner}. Acceptors refuse that round from anyone else, so it is the
-// lowest ballot that the instance can have, and phase 1, which asks what was accepted below, has nothing to ask: the owner
-// begins with the Accept, and its value is chosen after one round trip. In every other respect it is a ballot like any
-// other, and whoever comes with a higher one, the owner included, begins with a Prepare.
+// The owner may use round 0 of its instance: Ballot{0, owner}. Acceptors refuse that round from any other server, so it is
+// the lowest ballot that the instance can have. Phase 1 asks for votes below a ballot, and here there can be none. So the
+// owner begins with the Accept, and its value is chosen after one round trip. In every other respect round 0 is a ballot
+// like any other. An attempt with a higher ballot begins with a Prepare, also at the owner.
 //
-// What phase 1 does besides is to make sure that one ballot never has two values, as no ballot is prepared twice. In its
-// place stand the rules of ownsRound and of beginOwned.
+// Phase 1 has a second purpose: one ballot never has two values, because no ballot is prepared twice. In round 0 the rules
+// of ownsRound and beginOwned in package replica ensure this instead.
 
-// Owned returns the name of the instance that server owns under the given name: where it proposes first, a decision takes
-// one round trip instead of two, with a Save at the owner before it and one at the acceptors within. The name means the
-// same on every server and for ever, and anyone may use it in every call: for all but its owner it is an instance like any
-// other, and so it is for the owner when another server came first, after a restart in the middle of an attempt, and if
-// it does not vote. Whose instance it is gives no one the right to win it.
+// Owned returns the name of the instance that server owns under the given name. If the owner proposes first, the decision
+// takes one round trip instead of two. The owner saves first; the acceptors save during the round trip.
 //
-// A call refuses the result if it is too long, see MaxName, if name is empty or not valid, or if server is 0. Every server
-// of the cluster must know of owned instances: one of a version before them votes only in the rounds that follow, and
-// stops to fetch the decisions that it missed at the first such name.
+// The name means the same on every server and for ever. Any server may use it in every call. For a server that is not the
+// owner it is an instance like any other. The same holds for the owner if another server came first, after a restart in the
+// middle of an attempt, and if the owner does not vote. An owner has no right to win its instance.
+//
+// A call refuses the result if it is longer than [MaxName], if name is empty or not valid, or if server is 0.
+//
+// Every server of the cluster must know of owned instances. A server of an earlier version votes only in the rounds above 0.
+// It also stops fetching missed decisions at the first such name.
 func Owned(server ServerID, name string) string {
 	return "$" + strconv.FormatUint(uint64(server), 10) + "/" + name
 }
 
-// mintedName returns the name that Minted makes.
+// mintedName returns the name that Minted returns, unchecked.
 func mintedName(server ServerID, boot, count uint64, name string) string {
 	var buf [3*20 + 4 + MaxName]byte // on the stack
 	b := append(buf[:0], '$')
@@ -48,13 +50,13 @@ func mintedName(server ServerID, boot, count uint64, name string) string {
 	return string(append(b, name...))
 }
 
-// An Owner is what the name of an owned instance says: whose it is. See [Owned].
+// An Owner is the owner that the name of an instance gives: see [Owned].
 type Owner struct {
 	Server ServerID
-	Boot   uint64 // which start of Server minted the name; 0: Owned made it
+	Boot   uint64 // the start of Server that minted the name; 0: Owned made it
 }
 
-// OwnerOf reads the name of an instance. ok is false if it names no owner.
+// OwnerOf returns the owner that the name of an instance gives. ok is false if it gives none.
 func OwnerOf(name string) (o Owner, ok bool) {
 	if len(name) == 0 || name[0] != '$' {
 		return Owner{}, false
@@ -74,13 +76,13 @@ func OwnerOf(name string) (o Owner, ok bool) {
 	return Owner{ServerID(server), boot}, true
 }
 
-// OwnsRound reports whether b is the ballot of round 0 that the owner of that instance may use.
+// OwnsRound reports whether b is the ballot of round 0 of the owner of that instance.
 func OwnsRound(b Ballot, instance string) bool {
 	o, ok := OwnerOf(instance)
 	return ok && b == Ballot{0, o.Server}
 }
 
-// cutPoint is cutNumber after a point.
+// cutPoint cuts a point and a number off the front of s: see cutNumber.
 func cutPoint(s string) (n uint64, rest string, ok bool) {
 	if !strings.HasPrefix(s, ".") {
 		return 0, "", false
@@ -101,8 +103,9 @@ func cutNumber(s string) (n uint64, rest string, ok bool) {
 	return n, s[end:], err == nil
 }
 
-// Minted returns the count-th name that a server mints in one of its starts, boot: see Node.Mint. name is its end, and may be empty.
-// The error is ErrName if no call would take the result: it is too long, or name is not valid UTF-8 or has control characters.
+// Minted returns the count-th name that a server mints in its start number boot: see Node.Mint of package node. name is the end
+// of the result, and may be empty. The error is [ErrName] if no call would take the result: it is too long, or name is not
+// valid UTF-8 or has control characters.
 func Minted(server ServerID, boot, count uint64, name string) (string, error) {
 	minted := mintedName(server, boot, count, name)
 	if err := CheckName(minted); err != nil {
@@ -111,7 +114,7 @@ func Minted(server ServerID, boot, count uint64, name string) (string, error) {
 	return minted, nil
 }
 
-// CheckInstance is CheckName for the name of an instance that a call may use: it refuses reserved names, too.
+// CheckInstance is [CheckName] for the name of an instance that a call may use. It also refuses reserved names.
 func CheckInstance(name string) error {
 	if len(name) > 0 && name[0] == '$' {
 		if _, ok := OwnerOf(name); !ok {

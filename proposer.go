@@ -1,8 +1,8 @@
 package paxos
 
 // A Proposer is one attempt of one server to get a value chosen: one ballot. It is a comparable value. A new attempt is a
-// new Proposer, so that no count of an earlier ballot can leak into a later one. The zero Proposer is not usable: see
-// NewProposer.
+// new Proposer, so no count of an earlier ballot can leak into a later one. The zero Proposer is not usable: see
+// [NewProposer].
 //
 //	            phase-1 quorum of Promises,                phase-2 quorum
 //	            the Accept comes out, once                 of Accepteds
@@ -10,33 +10,33 @@ package paxos
 //	    |                                       |
 //	    +------- Nacks leave no quorum ---------+----> superseded
 //
-// Invariants: an acceptor counts once in a phase, and only with messages of exactly this ballot. The value asked for is
-// fixed when the Accept comes out and is the one of the highest ballot reported by the promises that made the quorum; the
-// own value only if they report none.
+// Invariants: an acceptor counts once in a phase, and only with messages of exactly this ballot. The value of the Accept is
+// fixed when the Accept comes out. It is the value of the highest ballot that the promises of the quorum report. It is the
+// proposer's own value only if they report none.
 type Proposer struct {
 	ballot   Ballot
 	own      Value
 	quorum   Quorum
-	promised Set    // who sent a Promise
-	accepted Set    // who sent an Accepted
-	refused  Set    // who sent a Nack: will not vote in this ballot, unless an Accepted says that it did
-	highest  Ballot // the highest Accepted among the Promises counted so far; zero: they report nothing
+	promised Set    // acceptors that sent a Promise
+	accepted Set    // acceptors that sent an Accepted
+	refused  Set    // acceptors that sent a Nack: they do not vote in this ballot, unless an Accepted says that they did
+	highest  Ballot // the highest ballot of a vote that the Promises so far report; zero: they report none
 	value    Value  // the value accepted in highest
 	above    Ballot // the highest Promised among the Nacks
 	asking   bool   // the Accept is out: the value is fixed
 }
 
-// NewProposer returns the attempt to get own chosen in ballot b, which no attempt used before, under quorum q.
+// NewProposer returns the attempt to get own chosen in ballot b under quorum q. No attempt may have used b before.
 //
-// In round 0 the attempt has no phase 1. That round is for the owner of an instance alone, see Owned, so no acceptor can
-// have accepted anything below it: the Accept is there from the start, and there is no Prepare.
+// In round 0 the attempt has no phase 1. That round is for the owner of an instance alone: see [Owned]. No acceptor can have
+// accepted anything below it. So the Accept is there from the start, and there is no Prepare.
 func NewProposer(b Ballot, own Value, q Quorum) Proposer {
 	return Proposer{ballot: b, own: own, quorum: q, asking: b.Round == 0}
 }
 
-// Prepare returns the message that begins the attempt (Phase1a): it goes to every acceptor. Its Instance is empty, for
-// the caller to fill in. It carries the own value as a hint (S6), which has no part in safety and may be left out. In
-// round 0 it has zero Kind.
+// Prepare returns the message that begins the attempt (Phase1a). It goes to every acceptor. Its Instance is empty; the caller
+// fills it in. The message carries the proposer's own value as a hint (S6). The hint has no part in safety and may be left
+// out. In round 0 the Kind is zero, and there is nothing to send.
 func (p Proposer) Prepare() Message {
 	if p.ballot.Round == 0 {
 		return Message{}
@@ -44,8 +44,8 @@ func (p Proposer) Prepare() Message {
 	return Message{Kind: KindPrepare, Ballot: p.ballot, Value: p.own}
 }
 
-// Accept returns the message that asks the acceptors for their votes (Phase2a), for sending it again: Step returns it
-// once. It has zero Kind while there is no quorum of promises.
+// Accept returns the message that asks the acceptors for their votes (Phase2a). [Proposer.Step] returns it once; Accept is for
+// sending it again. The Kind is zero while there is no quorum of promises.
 func (p Proposer) Accept() Message {
 	if !p.asking {
 		return Message{}
@@ -53,11 +53,12 @@ func (p Proposer) Accept() Message {
 	return Message{Kind: KindAccept, Ballot: p.ballot, Value: p.Value()}
 }
 
-// Step takes a Promise, an Accepted or a Nack from the acceptor at the given position. out is the Accept, once, when a
-// phase-1 quorum has promised; otherwise its Kind is zero. It goes to every acceptor. Messages of other kinds, of other
-// ballots and from outside the quorum's size change nothing.
+// Step takes a Promise, an Accepted or a Nack from the acceptor at the given position. When a phase-1 quorum has promised, out
+// is the Accept, once. It goes to every acceptor. In all other cases the Kind of out is zero.
 //
-// The error is a *SafetyError: m proves that some server broke the protocol, and next is p.
+// Messages of other kinds or other ballots change nothing. Neither does a position outside of the quorum.
+//
+// The error is a [*SafetyError] if m proves that some server broke the protocol. In that case next is p.
 func (p Proposer) Step(acceptor int, m Message) (next Proposer, out Message, err error) {
 	if m.Ballot != p.ballot || acceptor < 0 || acceptor >= p.quorum.Size() {
 		return p, Message{}, nil
@@ -109,7 +110,7 @@ func (p Proposer) promise(acceptor int, m Message) (Proposer, Message, error) {
 	return p, out, nil
 }
 
-// Ballot returns the attempt's ballot.
+// Ballot returns the ballot of the attempt.
 func (p *Proposer) Ballot() Ballot { return p.ballot }
 
 // Own returns the value that the attempt was made for: see [NewProposer].
@@ -118,13 +119,14 @@ func (p *Proposer) Own() Value { return p.own }
 // Asking reports whether the Accept is out, so that the value is fixed.
 func (p *Proposer) Asking() bool { return p.asking }
 
-// Accepted returns which acceptors have voted in this ballot.
+// Accepted returns the acceptors that have voted in this ballot.
 func (p *Proposer) Accepted() Set { return p.accepted }
 
 // Highest returns the highest ballot in which the Promises so far report a vote, or the zero Ballot.
 func (p *Proposer) Highest() Ballot { return p.highest }
 
-// Value returns what the attempt asks the acceptors to accept, or would ask them if the Accept came out now.
+// Value returns the value that the attempt asks the acceptors to accept. Before the Accept is out, it is the value that the
+// Accept would have now.
 func (p Proposer) Value() Value {
 	if p.highest.IsZero() {
 		return p.own
@@ -132,12 +134,14 @@ func (p Proposer) Value() Value {
 	return p.value
 }
 
-// Chosen reports whether a phase-2 quorum has accepted: the value is then chosen, for ever.
+// Chosen reports whether a phase-2 quorum has accepted. The value is then chosen, for ever.
 func (p Proposer) Chosen() bool { return p.asking && p.quorum.Phase2(p.accepted) }
 
-// Superseded reports whether the attempt can no longer succeed, because those who have not refused make no quorum, and
-// the highest ballot that a refusal named. A refusal in phase 1 rules the acceptor out of phase 2 too: it has promised a
-// higher ballot. An Accepted outweighs a Nack, in either order: the vote was cast, whatever was promised since.
+// Superseded reports whether the attempt can no longer succeed: the acceptors that have not refused make no quorum. above is
+// the highest ballot that a refusal named.
+//
+// A refusal in phase 1 rules the acceptor out of phase 2 too, because it has promised a higher ballot. An Accepted outweighs
+// a Nack, in either order: a vote that was cast stays a vote after a later promise.
 func (p Proposer) Superseded() (above Ballot, ok bool) {
 	left := All(p.quorum.Size()) &^ p.refused
 	if !p.quorum.Phase2(left|p.accepted) || !p.asking && !p.quorum.Phase1(left|p.promised) {
@@ -146,8 +150,8 @@ func (p Proposer) Superseded() (above Ballot, ok bool) {
 	return p.above, false
 }
 
-// Answered returns who has answered the phase that runs: with a Promise or a Nack before the Accept is out, with an
-// Accepted or a Nack after.
+// Answered returns the acceptors that have answered the current phase. Before the Accept is out, a Promise or a Nack is an
+// answer. After that, an Accepted or a Nack is one.
 func (p Proposer) Answered() Set {
 	if p.asking {
 		return p.accepted | p.refused
@@ -155,5 +159,5 @@ func (p Proposer) Answered() Set {
 	return p.promised | p.refused
 }
 
-// Refused returns who refused this ballot and has not voted in it.
+// Refused returns the acceptors that refused this ballot and have not voted in it.
 func (p Proposer) Refused() Set { return p.refused &^ p.accepted }

@@ -11,7 +11,7 @@ import (
 // MaxAcceptors is the most acceptors that a cluster can have. Servers that only propose and learn do not count.
 const MaxAcceptors = 64
 
-// A Set is a set of acceptors, by their position in Members.Acceptors, from 0.
+// A Set is a set of acceptors, by their position in [Members].Acceptors, from 0.
 type Set uint64
 
 // All returns the set of the first n positions.
@@ -53,20 +53,20 @@ func (s Set) String() string {
 	return b.String()
 }
 
-// A Quorum says which sets of acceptors are enough for a phase. Agreement rests on one thing: every phase-1 quorum meets
-// every phase-2 quorum. CheckQuorum proves it.
+// A Quorum says which sets of acceptors are enough for a phase. Agreement rests on one rule: every phase-1 quorum and every
+// phase-2 quorum have an acceptor in common. [CheckQuorum] proves it.
 //
-// An implementation is a comparable value; its methods are pure and safe for concurrent use. Phase1 and Phase2 are
-// monotone: a set that contains a quorum is one. They ignore positions from Size on, which no caller sets. String identifies the quorum
-// completely, as it is part of the fingerprint by which servers check that they agree on it.
+// An implementation is a comparable value. Its methods are pure and safe for concurrent use. Phase1 and Phase2 are monotone:
+// a set that contains a quorum is a quorum. They ignore positions from Size on; no caller sets them. String identifies the
+// quorum completely, because servers compare it in [Members.Fingerprint].
 type Quorum interface {
-	Size() int       // how many acceptors it counts
-	Phase1(Set) bool // enough promises; also enough answers for a read
+	Size() int       // the number of acceptors
+	Phase1(Set) bool // enough promises; also enough answers for a Read
 	Phase2(Set) bool // enough votes: a value is chosen
 	String() string
 }
 
-// Majority returns the quorum of Paxos Made Simple: more than half of n acceptors in both phases (S5).
+// Majority returns the quorum of Paxos Made Simple: more than half of n acceptors, in both phases (S5).
 func Majority(n int) Quorum { return majority(n) }
 
 type majority int
@@ -77,8 +77,8 @@ func (q majority) Phase2(s Set) bool { return q.Phase1(s) }
 func (q majority) String() string    { return "majority(" + strconv.Itoa(int(q)) + ")" }
 func (q majority) needs() (int, int) { return int(q)/2 + 1, int(q)/2 + 1 }
 
-// Flexible returns quorums of any phase1 acceptors for promises and any phase2 acceptors for votes, out of n (Howard,
-// Malkhi, Spiegelman: Flexible Paxos, 2016). It is an error if they need not meet, that is unless phase1 + phase2 > n.
+// Flexible returns a quorum over n acceptors: any phase1 of them for promises, and any phase2 of them for votes (Howard,
+// Malkhi, Spiegelman: Flexible Paxos, 2016). It fails unless phase1 + phase2 > n, because then the two need not meet.
 func Flexible(n, phase1, phase2 int) (Quorum, error) {
 	return checked(flexible{n, phase1, phase2})
 }
@@ -91,8 +91,8 @@ func (q flexible) Phase2(s Set) bool { return (s & All(q.n)).Len() >= q.phase2 }
 func (q flexible) String() string    { return fmt.Sprintf("flexible(%d,%d,%d)", q.n, q.phase1, q.phase2) }
 func (q flexible) needs() (int, int) { return q.phase1, q.phase2 }
 
-// Weighted returns the quorum of more than half of the total weight, in both phases. Weights go by position, are 0 to
-// 65,535, and may not all be zero.
+// Weighted returns the quorum of more than half of the total weight, in both phases. Each weight is that of the acceptor at
+// its position, from 0 to 65,535. At least one is not zero.
 func Weighted(weights []int) (Quorum, error) {
 	q := weighted{n: len(weights)}
 	if err := checkSize("weighted", q.n); err != nil {
@@ -134,8 +134,8 @@ func (q weighted) String() string {
 	return string(append(b, ')'))
 }
 
-// Grid returns quorums over acceptors laid out row by row: a phase-1 quorum holds a full row, a phase-2 quorum a full
-// column, and a row meets every column.
+// Grid returns a quorum over acceptors that are laid out row by row. A phase-1 quorum contains a full row, and a phase-2
+// quorum a full column. Every row meets every column.
 func Grid(rows, cols int) (Quorum, error) {
 	if rows < 1 || cols < 1 || rows > MaxAcceptors || cols > MaxAcceptors {
 		return nil, fmt.Errorf("paxos: grid quorum: %d rows of %d: want at least 1 and at most 64 acceptors in all", rows, cols)
@@ -181,10 +181,11 @@ func checked(q Quorum) (Quorum, error) {
 // maxExhaustive is the most acceptors for which CheckQuorum tries every set.
 const maxExhaustive = 20
 
-// CheckQuorum returns nil if every phase-1 quorum of q meets every phase-2 quorum and all acceptors together are a quorum
-// of both; otherwise the error says what is wrong, and names a pair of quorums that do not meet. The quorums of this
-// package are checked by formula. One of your own is tried on every set of acceptors; with more than 20 it is refused,
-// since that can't be done.
+// CheckQuorum returns nil if q is safe: every phase-1 quorum meets every phase-2 quorum, and all acceptors together are a
+// quorum of both phases. Else the error says what is wrong, and names a pair of quorums that do not meet.
+//
+// The quorums of this package are checked by formula. A quorum of your own is checked on every set of acceptors. It may have
+// at most 20 acceptors, because more sets would take too long.
 func CheckQuorum(q Quorum) error {
 	if q == nil {
 		return fmt.Errorf("paxos: quorum: nil")
@@ -225,8 +226,8 @@ func (q flexible) check() error {
 	return nil
 }
 
-// checkExhaustive tries every set. As q is monotone, a phase-2 quorum that misses the phase-1 quorum s exists only if
-// all those outside s are one.
+// checkExhaustive tries every set. q is monotone. So a phase-2 quorum that misses the phase-1 quorum s exists only if all
+// acceptors outside s are a phase-2 quorum.
 func checkExhaustive(q Quorum) error {
 	n := q.Size()
 	if n > maxExhaustive {
@@ -260,7 +261,7 @@ func checkMonotone(q Quorum, s Set) error {
 	return nil
 }
 
-// disjoint names a pair of quorums that do not meet, each reduced to what it needs.
+// disjoint returns the error that names two quorums that do not meet. It first removes the acceptors that each can spare.
 func disjoint(q Quorum, s1, s2 Set) error {
 	for i := range q.Size() {
 		if t := s1 &^ (1 << i); q.Phase1(t) {
@@ -273,7 +274,7 @@ func disjoint(q Quorum, s1, s2 Set) error {
 	return fmt.Errorf("paxos: quorum %s: phase-1 quorum %v and phase-2 quorum %v do not meet, so two values could be chosen", q, s1, s2)
 }
 
-// QuorumNeeds says in words how many acceptors a phase of q needs, for errors: "majority(3) needs 2".
+// QuorumNeeds returns in words how many acceptors a phase of q needs: "majority(3) needs 2". Errors have it.
 func QuorumNeeds(q Quorum, phase2 bool) string {
 	counted, ok := q.(interface{ needs() (phase1, phase2 int) })
 	if !ok {

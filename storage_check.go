@@ -5,10 +5,12 @@ import (
 	"fmt"
 )
 
-// Check returns an error unless b is what a correct server may save on a storage whose state is last: each Record is
-// consistent in itself, none has an Index above the Last that b leaves, and b.Server takes nothing back. The error names the field, and
-// the instance. A Storage can call it first in Save; the error is one, so the storage is dead then. It allocates nothing, and can't see what is wrong between two
-// records, such as an Index that two instances have.
+// Check returns nil if a correct server may save b on a storage whose state is last. Each Record is then consistent in itself,
+// none has an Index above the Last that b leaves, and b.Server takes nothing back. Else the error names the field and the
+// instance.
+//
+// A Storage can call Check first in Save. If Check fails, return its error; the storage is then dead. Check allocates nothing
+// when it returns nil. It can't find an error between two records, such as an Index that two instances have.
 func (b Batch) Check(last ServerState) error {
 	top := last.Last
 	if b.Server != nil {
@@ -28,7 +30,7 @@ func (b Batch) Check(last ServerState) error {
 	return nil
 }
 
-// checkState returns an error that says what of next takes back something of the saved state.
+// checkState returns an error that names the field in which next takes back something of last, or nil.
 func checkState(last, next ServerState) error {
 	for _, n := range []struct {
 		name       string
@@ -49,7 +51,7 @@ func checkState(last, next ServerState) error {
 	return checkPeers(last.Peers, next.Peers)
 }
 
-// checkRecord returns an error that says what in r contradicts itself.
+// checkRecord returns an error that names the field in which r contradicts itself, or nil.
 func checkRecord(r *Record) error {
 	switch {
 	case r.Instance == "":

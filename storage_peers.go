@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// The text form of ServerState.Peers: "2/9f03,3/1c2", a server and its Store in hexadecimal, in the order of ServerIDs.
+// The text form of ServerState.Peers is "2/9f03,3/1c2": each server and its Store in hexadecimal, in the order of ServerIDs.
 
-// errPeers says what is wrong with such a text.
+// errPeers says how such a text must look.
 var errPeers = errors.New("want server/store,server/store in the order of servers, each Store in hexadecimal and not 0")
 
 // nextPeer reads the first part of such a text. It allocates nothing.
@@ -24,7 +24,8 @@ func nextPeer(text string) (id ServerID, store uint64, rest string, err error) {
 	return ServerID(n), store, rest, nil
 }
 
-// Stores returns which storage each other server has that this one has met: what Peers says. The error says what is wrong with Peers.
+// Stores returns the storage of each other server that this one has met, as Peers has them. The error says what is wrong with
+// Peers.
 func (s ServerState) Stores() (map[ServerID]uint64, error) {
 	stores := map[ServerID]uint64{}
 	for last, rest := ServerID(0), s.Peers; rest != ""; {
@@ -38,7 +39,8 @@ func (s ServerState) Stores() (map[ServerID]uint64, error) {
 	return stores, nil
 }
 
-// checkPeers returns an error that says what of next takes back something of last, or contradicts itself. It allocates nothing else.
+// checkPeers returns an error if next takes back something of last, or is not a valid text, and nil otherwise. Only an error
+// allocates.
 func checkPeers(last, next string) error {
 	if next == last {
 		return nil
@@ -62,7 +64,7 @@ func checkPeers(last, next string) error {
 	return nil
 }
 
-// WithStore returns s with the storage of one more server in Peers. That server must not be there yet, and neither number is 0.
+// WithStore returns s with the storage of one more server in Peers. That server must not be in Peers yet. Neither number is 0.
 func (s ServerState) WithStore(id ServerID, store uint64) ServerState {
 	part := strconv.FormatUint(uint64(id), 10) + "/" + strconv.FormatUint(store, 16)
 	at := len(s.Peers)

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// MarshalJSON returns a JSON string if v is valid UTF-8, else {"base64": "…"}: encoding/json alone would put U+FFFD in the
+// MarshalJSON returns a JSON string if v is valid UTF-8, else {"base64": "…"}. Package encoding/json alone would put U+FFFD in
 // place of other bytes, and so make another value. The error is always nil.
 func (v Value) MarshalJSON() ([]byte, error) {
 	if utf8.ValidString(string(v)) {
@@ -19,9 +19,9 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]string{"base64": base64.StdEncoding.EncodeToString([]byte(v))})
 }
 
-// UnmarshalJSON reads either form that MarshalJSON writes, in any of JSON's spellings. A string that is not Unicode, that
-// is with invalid UTF-8 or half a surrogate pair, is an error, since encoding/json would change it. As everywhere in
-// encoding/json, null changes nothing. After an error v is as before.
+// UnmarshalJSON reads both forms that [Value.MarshalJSON] writes, in any spelling of JSON. A string with invalid UTF-8 or half
+// a surrogate pair is an error, because encoding/json would change it. Null changes nothing, as everywhere in encoding/json.
+// After an error v is as before.
 func (v *Value) UnmarshalJSON(data []byte) error {
 	var s *string
 	if err := json.Unmarshal(data, &s); err == nil {
@@ -48,7 +48,7 @@ func (v *Value) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// hasHalfSurrogate reports whether a valid JSON string has a \u escape of a surrogate that is not one of a pair.
+// hasHalfSurrogate reports whether a valid JSON string has a \u escape of a surrogate without its pair.
 func hasHalfSurrogate(s []byte) bool {
 	for i := 0; i < len(s); {
 		switch {
@@ -67,7 +67,7 @@ func hasHalfSurrogate(s []byte) bool {
 	return false
 }
 
-// escaped returns the rune that s begins with in the form \u1234, or -1.
+// escaped returns the rune of the escape that s begins with, in the form \u1234, or -1.
 func escaped(s []byte) rune {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return -1
