@@ -103,7 +103,7 @@ func (r *Replica) unfinished() int {
 
 func (r *Replica) mostUnfinished() int { return max(r.limits.MaxOpen, minWork/2) / 2 }
 
-// drop takes inst out of memory; it must not be busy.
+// drop takes inst out of memory; it must not be busy, and so is counted in no room.
 func (r *Replica) drop(inst *instance) {
 	t := &r.table
 	if inst.list != nil {
@@ -114,7 +114,6 @@ func (r *Replica) drop(inst *instance) {
 	if !inst.chosen {
 		t.open--
 	}
-	t.rooms[inst.room]--
 	r.dropHint(inst)
 	inst.forgetQuestion()
 	arrivals, calls, question := inst.arrivals[:0], inst.calls.unused(), inst.asking
@@ -125,13 +124,20 @@ func (r *Replica) drop(inst *instance) {
 	}
 }
 
-// count counts inst in the room that it is in now.
+// count counts inst in the room that it is in now, if it is in one.
 func (r *Replica) count(inst *instance) {
-	if now := inst.roomNow(); now != inst.room {
-		r.table.rooms[inst.room]--
-		r.table.rooms[now]++
-		inst.room = now
+	now := inst.roomNow()
+	if now == inst.room {
+		return
 	}
+	t := &r.table
+	if inst.room != roomNone {
+		t.rooms[inst.room]--
+	}
+	if now != roomNone {
+		t.rooms[now]++
+	}
+	inst.room = now
 }
 
 // settle is called after anything was done with inst: if nothing more is expected of it, it may leave memory.

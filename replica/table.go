@@ -9,7 +9,7 @@ type table struct {
 	recents   recents
 	evictable list        // may leave memory: nothing will happen there by itself
 	watched   list        // may leave memory: timers are set
-	rooms     [rooms]int  // instances in each
+	rooms     [rooms]int  // instances in each; roomNone is not counted
 	open      int         // instances that are not decided
 	free      []*instance // for use again
 }
