@@ -103,3 +103,103 @@ func TestNoLogger(t *testing.T) {
 	l.Log(slog.LevelInfo, "one")
 	assert.True(t, l.Wait(0))
 }
+
+// ended reports whether l has ended.
+func ended(l *Log) bool {
+	synctest.Wait()
+	select {
+	case <-l.Ended():
+		return true
+	default:
+		return false
+	}
+}
+
+// A count needs no room: it is summed for each message, and told once, after the lines that waited and after how many of those were lost.
+func TestCountsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook()
+		l := New(slog.New(b), "server", 1)
+		l.Log(slog.LevelInfo, "first")
+		synctest.Wait() // it is in the Logger's hands
+		for range most {
+			l.Log(slog.LevelInfo, "line")
+		}
+		l.Lost("apples were lost", "apples", 2)
+		l.Log(slog.LevelInfo, "no room")
+		l.Lost("pears were lost", "pears", 1)
+		l.Lost("apples were lost", "apples", 3)
+		close(b.gate)
+		assert.True(t, l.Wait(time.Second))
+		all := b.lines()
+		assert.Equal(t, []string{"946684800 WARN log lines were lost: Logger was slow server=1 lines=1",
+			"946684800 WARN apples were lost server=1 apples=5", "946684800 WARN pears were lost server=1 pears=1"}, all[1+most:])
+		l.Lost("apples were lost", "apples", 1)
+		assert.True(t, l.Wait(time.Second))
+		assert.Equal(t, []string{"946684800 WARN apples were lost server=1 apples=1"}, b.lines()[len(all):], "alone, and anew")
+	})
+}
+
+// After End the Logger gets all lines that come until it has them all. Then the Log has ended, and takes nothing more.
+func TestEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook()
+		l := New(slog.New(b))
+		l.Log(slog.LevelInfo, "one")
+		l.Log(slog.LevelInfo, "two")
+		l.End()
+		l.End()
+		l.Lost("apples were lost", "apples", 1)
+		assert.False(t, ended(l), "the Logger blocks")
+		close(b.gate)
+		assert.True(t, ended(l))
+		assert.Len(t, b.lines(), 3)
+		l.Log(slog.LevelInfo, "late")
+		l.Lost("apples were lost", "apples", 1)
+		l.End()
+		l.Leave()
+		assert.True(t, l.Wait(0), "nothing waits")
+		assert.Empty(t, l.queue, "nothing is kept for nobody")
+		assert.Empty(t, l.counts)
+		synctest.Wait()
+		assert.Len(t, b.lines(), 3)
+	})
+}
+
+// A Log to which nothing was said, or that has no Logger, ends at once.
+func TestEndOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quiet, none := New(slog.New(newBook())), New(nil)
+		none.Log(slog.LevelInfo, "one")
+		none.Lost("apples were lost", "apples", 1)
+		for _, l := range []*Log{quiet, none} {
+			assert.False(t, ended(l), "End was not called")
+			l.End()
+			assert.True(t, ended(l))
+		}
+	})
+}
+
+// After Leave the Logger is not called again, but for the call that runs; Ended says when that has returned. Nobody waits for it.
+func TestLeave(t *testing.T) {
+	for _, before := range []func(*Log){func(*Log) {}, (*Log).End} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBook()
+			l := New(slog.New(b))
+			l.Log(slog.LevelInfo, "one")
+			synctest.Wait() // it is in the Logger's hands
+			for range most + 1 {
+				l.Log(slog.LevelInfo, "line")
+			}
+			l.Lost("apples were lost", "apples", 1)
+			before(l)
+			l.Leave()
+			assert.False(t, ended(l), "a call runs")
+			l.Log(slog.LevelInfo, "late")
+			close(b.gate)
+			assert.True(t, ended(l))
+			assert.Len(t, b.lines(), 1)
+			assert.Contains(t, b.lines()[0], "one")
+		})
+	}
+}
