@@ -19,7 +19,7 @@ import (
 )
 
 // logMethods are how a line gets into a log: a Logger's own methods, and those of the reporters.
-var logMethods = []string{"Debug", "Info", "Warn", "Error", "Log", "log", "debug", "info", "warn", "refused"}
+var logMethods = []string{"Debug", "Info", "Warn", "Error", "Log", "log", "debug", "info", "warn", "refused", "Lost"}
 
 // logMessages returns what f logs, with its line.
 func (f sourceFile) logMessages() (messages []string) {

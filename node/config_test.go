@@ -468,13 +468,14 @@ func TestNodeSlowTrace(t *testing.T) {
 	})
 }
 
-// Nobody waits for a Logger that blocks: calls go on, Close returns, and its error says why it took so long.
+// Nobody waits for a Logger that blocks: calls go on, Close returns, and its error says why it took so long. After that it is not called
+// again.
 func TestNodeLoggerBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, membersOf(1))
-		release := make(chan struct{})
+		release, written := make(chan struct{}), 0
 		c.config = func(cfg *node.Config) {
-			cfg.Logger = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) { <-release; return len(p), nil }), nil))
+			cfg.Logger = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) { <-release; written++; return len(p), nil }), nil))
 		}
 		n := c.start(1)
 		synctest.Wait() // it blocks now
@@ -486,6 +487,7 @@ func TestNodeLoggerBlocks(t *testing.T) {
 		require.NoError(t, n.Err())
 		close(release)
 		synctest.Wait()
+		assert.Equal(t, 1, written, "the line that blocked, and none after Close")
 	})
 }
 
@@ -494,10 +496,10 @@ func TestNodeTellsWhatWasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, membersOf(3))
 		var out logBuffer
-		blocked := make(chan struct{})
+		blocked, traced := make(chan struct{}), make(chan struct{})
 		c.config = func(cfg *node.Config) {
 			cfg.Logger = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) { <-blocked; return out.Write(p) }), nil))
-			cfg.Trace = func(context.Context, paxos.Event) { <-blocked }
+			cfg.Trace = func(context.Context, paxos.Event) { <-traced }
 		}
 		n := c.start(1)
 		flood(c, 1)
@@ -508,6 +510,7 @@ func TestNodeTellsWhatWasLost(t *testing.T) {
 			time.Sleep(2 * testLatency)
 		}
 		close(blocked)
+		time.AfterFunc(time.Second/2, func() { close(traced) }) // Close runs then, and has the log go last
 		require.NoError(t, n.Close())
 		for _, want := range []string{`level=WARN msg="log lines were lost: Logger was slow" cluster=test server=1 lines=7`,
 			`level=WARN msg="events were lost: Trace was slow" cluster=test server=1 events=`} {

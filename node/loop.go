@@ -41,7 +41,7 @@ func (n *Node) run() {
 			r.stop()
 		}
 		n.hangs = endAll([]ending{{"a Save", storageInUse, saver}, {"a Load", storageInUse, n.loads.idle}, {"a Load", storageInUse, n.looks.idle},
-			{"a Load", storageInUse, n.streams.idle}, {"Config.Logger", "", n.report.lines.ended}, {"Config.Trace", "", n.report.events.ended},
+			{"a Load", storageInUse, n.streams.idle}, {"Config.Logger", "", n.report.lines.Ended()}, {"Config.Trace", "", n.report.events.ended},
 			{"Receive of Config.Transport", "", receiver}})
 		n.report.leave()
 		close(n.done)

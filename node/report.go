@@ -8,113 +8,96 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/lines"
 	"github.com/singledecree/paxos/replica"
 )
 
-// What waits for the user's code is bounded, and what goes beyond is lost: events, so many or with so many bytes of names
-// and values, and log lines, which events can't crowd out.
+// Events that wait for Trace are bounded: so many, or with so many bytes of names and values. Those beyond are lost. Log lines have a
+// bound of their own, so that events can't crowd them out: see package lines.
 const (
 	maxEvents     = 1 << 16
 	maxEventBytes = 64 << 20
-	maxLines      = 1 << 10
 )
 
 // A reporter calls the user's Logger and Trace, each in a goroutine of its own, so that they can be slow or hang and hold up nobody.
 type reporter struct {
-	logger *slog.Logger
+	lines  *lines.Log
 	trace  func(context.Context, paxos.Event)
-	lines  outlet[line]
-	events outlet[paxos.Event]
-	bytes  int          // of the events in queue; under events.mu
-	lost   atomic.Int64 // events that found no room, which the log does not tell yet
+	events outlet
 }
 
-// A line is a line of the log.
-type line struct {
-	level   slog.Level
-	message string
-	args    []any
-}
-
-// An outlet holds what waits for the user's code.
-type outlet[T any] struct {
+// An outlet holds the events that wait for Trace.
+type outlet struct {
 	wake  chan struct{}
-	ended chan struct{} // closed when nothing more is called
+	ended chan struct{} // closed when Trace is not called any more
 	left  atomic.Bool   // what has not been handed out is not
 
 	mu     sync.Mutex
-	queue  []T
-	lost   int // that found no room since the queue was taken
+	queue  []paxos.Event
+	bytes  int // of the events in queue
+	lost   int // events that found no room since the queue was taken
 	closed bool
 }
 
-func (o *outlet[T]) init() { o.wake, o.ended = make(chan struct{}, 1), make(chan struct{}) }
-
 // close has the outlet end when it has handed out everything.
-func (o *outlet[T]) close() {
+func (o *outlet) close() {
 	o.mu.Lock()
 	o.closed = true
 	o.mu.Unlock()
 	signal(o.wake)
 }
 
-// run hands out what comes to give, and then tells after how many came and found no room. taken is called under mu when the queue is
-// taken.
-func (o *outlet[T]) run(taken func(), give func(T), after func(lost int)) {
+// run gives Trace what comes, and then tells how many events came and found no room.
+func (o *outlet) run(trace func(context.Context, paxos.Event), told *lines.Log) {
 	defer close(o.ended)
+	ctx := context.Background()
 	for range o.wake {
 		o.mu.Lock()
 		queue, lost, closed := o.queue, o.lost, o.closed
-		o.queue, o.lost = nil, 0
-		taken()
+		o.queue, o.bytes, o.lost = nil, 0, 0
 		o.mu.Unlock()
-		for _, x := range queue {
+		for _, e := range queue {
 			if o.left.Load() {
 				return
 			}
-			give(x)
+			trace(ctx, e)
 		}
-		after(lost)
+		if lost > 0 {
+			told.Lost("events were lost: Trace was slow", "events", lost)
+		}
 		if closed {
 			return
 		}
 	}
 }
 
-func (p *reporter) init(cfg Config) {
-	p.lines.init()
-	p.events.init()
-	p.trace = cfg.Trace
-	if cfg.Logger != nil {
-		p.logger = cfg.Logger.With("cluster", cfg.Members.Cluster, "server", uint64(cfg.ID))
+func (o *outlet) add(events []paxos.Event) {
+	o.mu.Lock()
+	for i := range events {
+		size := len(events[i].Message.Instance) + len(events[i].Message.Value)
+		if len(o.queue) >= maxEvents || o.bytes+size > maxEventBytes {
+			o.lost++
+			continue
+		}
+		o.bytes += size
+		o.queue = append(o.queue, events[i])
 	}
+	o.mu.Unlock()
+	signal(o.wake)
 }
 
-// run starts the goroutines.
+func (p *reporter) init(cfg Config) {
+	p.lines = lines.New(cfg.Logger, "cluster", cfg.Members.Cluster, "server", uint64(cfg.ID))
+	p.trace = cfg.Trace
+	p.events.wake, p.events.ended = make(chan struct{}, 1), make(chan struct{})
+}
+
+// run starts the goroutine that calls Trace.
 func (p *reporter) run() {
-	ctx := context.Background()
-	if p.logger == nil {
-		close(p.lines.ended)
-	} else {
-		go p.lines.run(func() {}, func(l line) { p.logger.Log(ctx, l.level, l.message, l.args...) }, func(lost int) { p.tellLost(ctx, lost) })
-	}
 	if p.trace == nil {
 		close(p.events.ended)
 	} else {
-		go p.events.run(func() { p.bytes = 0 }, func(e paxos.Event) { p.trace(ctx, e) }, func(lost int) {
-			p.lost.Add(int64(lost))
-			signal(p.lines.wake)
-		})
-	}
-}
-
-// tellLost logs how many lines and events found no room.
-func (p *reporter) tellLost(ctx context.Context, lines int) {
-	if lines > 0 {
-		p.logger.Log(ctx, slog.LevelWarn, "log lines were lost: Logger was slow", "lines", lines)
-	}
-	if events := p.lost.Swap(0); events > 0 {
-		p.logger.Log(ctx, slog.LevelWarn, "events were lost: Trace was slow", "events", events)
+		go p.events.run(p.trace, p.lines)
 	}
 }
 
@@ -129,45 +112,18 @@ func (p *reporter) close() {
 		case <-p.events.ended:
 		case <-timer.C:
 		}
-		p.lines.close()
+		p.lines.End()
 	}()
 }
 
 // leave has the user's code not be called again, once a call that runs has returned.
 func (p *reporter) leave() {
-	p.lines.left.Store(true)
+	p.lines.Leave()
 	p.events.left.Store(true)
 }
 
 func (p *reporter) log(level slog.Level, message string, args ...any) {
-	if p.logger == nil {
-		return
-	}
-	o := &p.lines
-	o.mu.Lock()
-	if len(o.queue) < maxLines {
-		o.queue = append(o.queue, line{level, message, args})
-	} else {
-		o.lost++
-	}
-	o.mu.Unlock()
-	signal(o.wake)
-}
-
-func (p *reporter) traceAll(events []paxos.Event) {
-	o := &p.events
-	o.mu.Lock()
-	for i := range events {
-		size := len(events[i].Message.Instance) + len(events[i].Message.Value)
-		if len(o.queue) >= maxEvents || p.bytes+size > maxEventBytes {
-			o.lost++
-			continue
-		}
-		p.bytes += size
-		o.queue = append(o.queue, events[i])
-	}
-	o.mu.Unlock()
-	signal(o.wake)
+	p.lines.Log(level, message, args...)
 }
 
 // reportAll reports what an Output holds for the user.
@@ -177,7 +133,7 @@ func (n *Node) reportAll(out *replica.Output) {
 			"ballot", f.Ballot.String(), "err", f)
 	}
 	if len(out.Events) > 0 {
-		n.report.traceAll(out.Events)
+		n.report.events.add(out.Events)
 	}
 }
 
