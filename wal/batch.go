@@ -8,12 +8,14 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// formatVersion is of the manifest, and of segments and hints. A change that this version could not read gets the next number. All
-// earlier ones are read. Version 2 brought marks: a segment of version 1 gets none. Version 3 brought SEAL. Batches, seals, and the slots of
-// SEAL have a version of their own.
+// formatVersion is the version of the manifest, and of segments and hints. A change that this version could not read needs the next
+// number. All earlier versions are read.
+//
+// Version 2 brought marks: a segment of version 1 gets none. Version 3 brought SEAL. Batches, seals, and the slots of SEAL have versions
+// of their own.
 const (
 	formatVersion = 3
-	withMarks     = 2 // the first
+	withMarks     = 2 // the first version with marks
 	batchVersion  = 1
 	sealVersion   = 1
 )
@@ -46,7 +48,7 @@ const (
 	maxBatch  = 256 << 20 // bytes of a batch
 )
 
-// checksums are CRC-32C, which processors have an instruction for.
+// checksums are CRC-32C: processors have an instruction for it.
 var checksums = crc32.MakeTable(crc32.Castagnoli)
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, checksums) }
@@ -70,7 +72,7 @@ func (h *batchHeader) put(b []byte) {
 	le.PutUint32(b[60:], checksum(b[:60]))
 }
 
-// parseBatch reads a header; false: there is none.
+// parseBatch reads a header. ok is false if there is none.
 func parseBatch(b []byte) (h batchHeader, ok bool) {
 	le := binary.LittleEndian
 	if len(b) < batchHead || le.Uint32(b) != batchMark || le.Uint32(b[60:]) != checksum(b[:60]) {
@@ -103,10 +105,10 @@ const (
 	maxPayload = 1<<24 - 1
 )
 
-// A place is where an entry lies: an entry that is found elsewhere does not have the right checksum.
+// A place is where an entry lies. At any other place the checksum of the entry is wrong.
 type place struct{ store, segment, offset uint64 }
 
-// seed is what the checksum of the entry at p begins with.
+// seed is the initial value of the checksum of the entry at p.
 func (p place) seed() uint32 {
 	x := p.store + p.segment*0x9e3779b97f4a7c15 + p.offset*0xbf58476d1ce4e5b9
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -123,7 +125,7 @@ type encoder struct {
 	sizes []uint32 // of the entries
 }
 
-// maxKept is up to how many bytes an encoder keeps for the next batch.
+// maxKept is the largest buffer that an encoder keeps for the next batch.
 const maxKept = 8 << 20
 
 func (e *encoder) reset() {
@@ -151,8 +153,8 @@ func (e *encoder) begin() (from int) {
 	return from
 }
 
-// encode puts all of b into the buffer; it lacks what depends on its place. A record of which there is a vote in marks becomes a mark; nil: none
-// does.
+// encode puts b into the buffer, without the fields that depend on its place. A record with a vote in marks becomes a mark. If marks is
+// nil, no record does.
 func (e *encoder) encode(b *paxos.Batch, marks []vote) error {
 	e.reset()
 	if b.Server != nil {
@@ -195,7 +197,7 @@ func (e *encoder) record(r *paxos.Record) error {
 	return e.end(from, kindRecord)
 }
 
-// copied adds an entry that was read from elsewhere.
+// copied adds an entry as it was read from another segment.
 func (e *encoder) copied(entry []byte) {
 	from := len(e.buf)
 	e.buf = append(e.buf, entry...)
@@ -219,7 +221,7 @@ func (e *encoder) seal(store, segment, offset, sequence uint64) []byte {
 	return e.buf
 }
 
-// An entry as it was read. Its slices are parts of what was read.
+// An entry as it was read. Its slices share memory with the data that was read.
 type entry struct {
 	kind   byte
 	offset int64
@@ -228,7 +230,7 @@ type entry struct {
 
 func (e entry) payload() []byte { return e.bytes[entryHead:] }
 
-// nextEntry takes the first entry off b, which begins at offset. It checks its length, but not its checksum.
+// nextEntry takes the first entry off b, which begins at offset. It checks the length, but not the checksum.
 func nextEntry(b []byte, offset int64) (e entry, rest []byte, err error) {
 	if len(b) < entryHead {
 		return entry{}, nil, fmt.Errorf("an entry is cut short")
@@ -241,7 +243,7 @@ func nextEntry(b []byte, offset int64) (e entry, rest []byte, err error) {
 	return entry{byte(word >> 24), offset, b[:n:n]}, b[n:], nil
 }
 
-// recordHead reads the name and the Index of a record's payload, and returns what follows.
+// recordHead reads the name and the Index in the payload of a record, and returns the rest.
 func recordHead(b []byte) (name []byte, index uint64, rest []byte, err error) {
 	if len(b) < 2 || b[0] == 0 || len(b) < 2+int(b[0]) {
 		return nil, 0, nil, fmt.Errorf("a record is cut short")

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// The worker and the Saves share a machine, which may have few cores: whoever computes for long keeps a Save, whose sync is done, from
-// going on. So the worker works in small pieces, and rests for as long as each took. It does not if no Saves come, nor if
-// one waits for it.
+// The worker and the Saves share a machine that may have few cores. While the worker computes, a Save whose sync has ended may wait for a
+// core. So the worker works in small pieces, and rests as long as each piece took. It does not rest if no Saves come, or if one waits for
+// it.
 
 const (
-	// shortPiece is work after which it need not rest yet.
+	// shortPiece is how long it may work without a rest.
 	shortPiece = 100 * time.Microsecond
-	// longestRest is for how long it rests at most.
+	// longestRest bounds a rest.
 	longestRest = time.Millisecond
-	// writeRest is for how long it rests at least between two pieces that it writes, so that it need not wait for the first: like a sync, that would
-	// hold a processor. See giveWay.
+	// writeRest is the least rest between two pieces that it writes. After it the first piece is on the disk, mostly, and to wait for it
+	// takes no time. That wait would hold a processor, like a sync: see giveWay.
 	writeRest = longestRest / 4
 )
 
-// breathe is called by the worker between pieces of its work, when it holds no lock. A segment that is needed goes first. If there is
-// no space for it, whoever needs it knows, and what was begun goes on.
+// breathe is called by the worker between pieces of its work, while it holds no lock. If a segment is needed, breathe prepares it first.
+// If there is no space for it, a waiting Save is told, and the work goes on.
 func (l *Log) breathe() error {
 	l.plan.Lock()
 	needed, stopping := l.prepared == nil && l.failed == nil, l.stopping
@@ -37,7 +37,7 @@ func (l *Log) breathe() error {
 	return nil
 }
 
-// rest rests, if it is time to, and so long at least.
+// rest rests if it is time to, and for at least least.
 func (l *Log) rest(least time.Duration) {
 	if l.options.inline || l.quiet.Load() || l.rush {
 		return
@@ -54,9 +54,9 @@ func (l *Log) rest(least time.Duration) {
 	}
 }
 
-// giveWay lets others go on while what was written is on its way to the disk. A sync holds a processor as long as it waits, until Go's
-// runtime notices, which may take as long as the sync; so what can be waited for without it should be. Where nobody else has
-// anything to do, this takes less than a microsecond.
+// giveWay lets other goroutines run while written data is on its way to the disk. A sync holds a processor as long as it waits, until
+// Go's runtime notices. That may take as long as the sync, so it is better to wait without a system call first. If no goroutine has work,
+// giveWay takes less than a microsecond.
 func giveWay() {
 	const times = 4
 	for range times {

@@ -8,27 +8,27 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// Compaction writes what counts in a run of closed segments to a new one, which takes their place in the row. A record that
-// a later one has replaced is left out, and so is a drop if nothing older is left that it could be about. The order of what
-// stays is as it was. A mark becomes a whole record: see mark.
+// Compaction writes the entries that count in a run of closed segments to a new segment, which takes their place in the row. It leaves
+// out a record that a later one has replaced. It leaves out a drop if no older segment is left. The order of the other entries stays. A
+// mark becomes a whole record: see mark.
 
 const (
-	// copyChunk is how many bytes compaction writes, and has begin their way to the disk, at a time.
+	// copyChunk is how many bytes compaction writes and starts towards the disk at a time.
 	copyChunk = 64 << 10
-	// lookChunk is how many entries compaction looks up, or moves, while it keeps Saves from entering theirs.
+	// lookChunk is how many entries compaction looks up, or moves, while no Save can enter its records.
 	lookChunk = 64
-	// manySmall is how many small segments in a row are made one.
+	// manySmall is how many small segments in a row are joined into one.
 	manySmall = 8
 )
 
-// Compaction has time: it waits until no Save comes for restAfter, or until there is more garbage than what counts and slack
-// together. So it takes nothing from a burst of Saves, and a disk that is always busy holds no more than about twice what counts.
+// Compaction is not urgent. It waits until no Save comes for restAfter, or until there is more garbage than live bytes and slack
+// together. So it does not slow a burst of Saves. And a disk that is always busy holds at most about twice the live bytes.
 const (
 	restAfter = 50 * time.Millisecond
 	slack     = 64 << 20
 )
 
-// isDue reports whether it is time to compact, and whether it is a quiet one.
+// isDue reports whether compaction is due. quiet says that no Save comes.
 func (l *Log) isDue() (due, quiet bool) {
 	if l.options.eager || l.quiet.Load() {
 		return true, true
@@ -36,7 +36,7 @@ func (l *Log) isDue() (due, quiet bool) {
 	return l.wasteful(1), false
 }
 
-// wasteful reports whether there is more garbage than so many times what counts and slack together.
+// wasteful reports whether there is more garbage than the given multiple of live bytes and slack together.
 func (l *Log) wasteful(times int64) bool {
 	l.plan.Lock()
 	defer l.plan.Unlock()
@@ -51,8 +51,7 @@ func (l *Log) wasteful(times int64) bool {
 	return waste > times*(live+slack)
 }
 
-// compactAll compacts until it is not due any more, or there is no more to gain. If it is quiet, it writes the hints that are
-// missing, then.
+// compactAll compacts until it is no longer due, or gains nothing more. Then, if it is quiet, it writes the missing hints.
 func (l *Log) compactAll() error {
 	for {
 		due, quiet := l.isDue()
@@ -76,16 +75,16 @@ func (l *Log) compactAll() error {
 	}
 }
 
-// outruns reports whether an Index is above ServerState.Last, as an earlier version may have left it. A copy, which is of this version, would
-// be refused for it in the next Open.
+// outruns reports whether an Index is above ServerState.Last. An earlier version may have left that. A copy is of this version, so the
+// next Open would refuse it in a copy.
 func (l *Log) outruns() bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.index.order.Highest() > l.state.Last
 }
 
-// worthwhile returns a run of closed segments of which a quarter at least is garbage, each for itself, or many small ones, and
-// whether it begins with the oldest.
+// worthwhile returns a run of closed segments to compact, and whether it begins with the oldest segment. Each segment of the run is at
+// least a quarter garbage, or the run is of many small segments.
 func (l *Log) worthwhile() (run []*segment, first bool) {
 	if l.outruns() {
 		return nil, false
@@ -103,8 +102,8 @@ func (l *Log) worthwhile() (run []*segment, first bool) {
 	return run, first
 }
 
-// runOf returns the first run of so many closed segments or more of which fits says so, and which do not become too large
-// together; plan and mu are held.
+// runOf returns the first run of closed segments that fits accepts. The run has at least least segments, and their live bytes fit into one segment.
+// The locks plan and mu are held.
 func (l *Log) runOf(fits func(*segment) bool, least int) (run []*segment, first bool) {
 	for i := 0; i < len(l.row); i += max(len(run), 1) {
 		run = nil
@@ -123,24 +122,24 @@ func (l *Log) runOf(fits func(*segment) bool, least int) (run []*segment, first 
 	return nil, false
 }
 
-// An origin is where an entry was that compaction has copied.
+// An origin is the place from which compaction has copied an entry.
 type origin struct{ segment, offset uint32 }
 
-// A compaction is one at work.
+// A compaction is the state of one running compaction.
 type compaction struct {
 	*Log
 	out     *segment
-	first   bool // it begins with the oldest segment
+	first   bool // the run begins with the oldest segment
 	file    disk.File
 	encoder encoder
-	origins []origin // of all entries written, in their order
-	pending []entry  // to be looked up
-	from    *segment // which they are of
-	data    []byte   // all of that
-	found   int64    // bytes of the entries in it that count
+	origins []origin // of all entries written to out, in order
+	pending []entry  // entries to be looked up
+	from    *segment // the segment of pending
+	data    []byte   // the whole content of from
+	found   int64    // bytes of the entries of from that count
 }
 
-// compact puts one segment in the place of the run.
+// compact replaces the run by one segment.
 func (l *Log) compact(run []*segment, first bool) error {
 	l.plan.Lock()
 	number := l.manifest.next
@@ -168,7 +167,7 @@ func (l *Log) compact(run []*segment, first bool) error {
 	return nil
 }
 
-// write writes what counts in the run to f.
+// write writes the entries of the run that count to f.
 func (c *compaction) write(f disk.File, run []*segment) error {
 	head := make([]byte, dataStart)
 	putHeader(head, c.store, c.out.number, true)
@@ -196,7 +195,7 @@ func (c *compaction) write(f disk.File, run []*segment) error {
 	return c.flush()
 }
 
-// checkFound returns an error if more of the segment counts than was found in it: what its hint said is not so.
+// checkFound returns an error if more bytes of the segment count than were found in it: its hint was wrong.
 func (c *compaction) checkFound() error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -206,7 +205,7 @@ func (c *compaction) checkFound() error {
 	return nil
 }
 
-// look takes an entry of the segment c.from.
+// look takes an entry of c.from.
 func (c *compaction) look(e entry) error {
 	if !c.intact(c.from, e) {
 		return errEntrySum
@@ -217,7 +216,7 @@ func (c *compaction) look(e entry) error {
 	return beside(c.copyPending())
 }
 
-// copyPending copies those entries of c.pending that count. Only while it looks for them, no Save can enter its own.
+// copyPending copies the entries of c.pending that count. Only during the look-up no Save can enter its records.
 func (c *compaction) copyPending() error {
 	kept := c.pending[:0]
 	c.mu.RLock()
@@ -249,7 +248,7 @@ func (c *compaction) copyPending() error {
 	return c.breathe()
 }
 
-// copy adds an entry of the segment c.from to the copy; a mark as a whole record.
+// copy adds an entry of c.from to the copy. A mark becomes a whole record.
 func (c *compaction) copy(e entry) error {
 	c.origins = append(c.origins, origin{c.from.number, uint32(e.offset)})
 	if e.kind != kindMark {
@@ -269,7 +268,7 @@ func (c *compaction) copy(e entry) error {
 	return c.encoder.record(&r)
 }
 
-// counts reports whether the entry is the latest of what it is about; mu is held.
+// counts reports whether the entry is the latest about its subject. A drop counts if drops is set. mu is held.
 func (l *Log) counts(s *segment, e entry, drops bool) (bool, error) {
 	at := spot{segment: s.number, offset: uint32(e.offset)}
 	switch e.kind {
@@ -288,7 +287,7 @@ func (l *Log) counts(s *segment, e entry, drops bool) (bool, error) {
 	return false, fmt.Errorf("an entry of a kind that is not known: %d", e.kind)
 }
 
-// flush writes the batch that has gathered, and lets a segment that is needed go first.
+// flush writes the gathered batch. Then it prepares the next segment, if one is needed.
 func (c *compaction) flush() error {
 	if len(c.encoder.sizes) == 0 {
 		return nil
@@ -307,7 +306,7 @@ func (c *compaction) flush() error {
 	return c.breathe()
 }
 
-// takePlace puts the copy in the place of the run: in the manifest, then in the index. Then the files of the run go.
+// takePlace replaces the run by the copy: first in the manifest, then in the index. Then it removes the files of the run.
 func (c *compaction) takePlace(run []*segment) error {
 	scan, err := c.newScan(c.out, nil, c.breathe)
 	if err != nil {
@@ -359,7 +358,7 @@ func (c *compaction) takePlace(run []*segment) error {
 	return nil
 }
 
-// giveUp removes the copy if things go on. If not, the manifest may list it already; the next Open knows.
+// giveUp removes the copy if the log goes on. If not, the manifest may list the copy already; the next Open finds out.
 func (c *compaction) giveUp(err error) error {
 	c.out.obsolete.Store(isHarmless(err))
 	c.out.release(c.fs)
@@ -374,7 +373,7 @@ func (c *compaction) take(e entry) error {
 	return beside(c.move())
 }
 
-// move has the index point to the entries of c.pending in the copy, save those that have been replaced meanwhile.
+// move lets the index point to the entries of c.pending in the copy. Entries that were replaced meanwhile stay out.
 func (c *compaction) move() error {
 	c.mu.Lock()
 	for i, e := range c.pending {
@@ -407,7 +406,7 @@ func (c *compaction) move() error {
 	return c.breathe()
 }
 
-// newScanAgain returns s as it was before its first batch.
+// newScanAgain returns s before its first batch.
 func newScanAgain(s *scan) scan {
 	return scan{segment: s.segment, store: s.store, data: s.data, at: dataStart}
 }

@@ -53,11 +53,11 @@ func create(files disk.FS, dir string, id paxos.ServerID, m paxos.Members) error
 
 const (
 	lockName = "LOCK"
-	// unfinished is a file that is there, durably, before a manifest is, and until Create has finished.
+	// unfinished is a file that is durable before the manifest exists, and is removed when Create has finished.
 	unfinished = "CREATE.tmp"
 )
 
-// format makes m the first manifest of a directory that is unused. What fails before the end leaves unfinished, so that it can be done again.
+// format makes m the first manifest of an unused directory. If it fails, it leaves unfinished behind, so that Create can be called again.
 func format(files disk.Dir, m *manifest) error {
 	f, err := files.Create(unfinished)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
@@ -77,7 +77,7 @@ func format(files disk.Dir, m *manifest) error {
 	return files.Remove(unfinished)
 }
 
-// checkUnused returns an error if the directory holds anything but what a Create that did not finish has left.
+// checkUnused returns an error if the directory holds more than the leftovers of a Create that did not finish.
 func checkUnused(files disk.Dir) error {
 	names, err := files.List()
 	if err != nil {
@@ -118,7 +118,7 @@ func noStorage(dir string) error {
 		"if it has run before, its storage is lost, and it must not come back under its ServerID: %w", dir, fs.ErrNotExist)
 }
 
-// A formatting is the empty storage of which Create takes the state that Format saves.
+// A formatting is an empty storage: Format saves the state to it, and Create takes it from there.
 type formatting struct{ state paxos.ServerState }
 
 func (f *formatting) Server() (paxos.ServerState, error) { return f.state, nil }

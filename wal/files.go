@@ -9,22 +9,22 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// maxOpen is how many closed segments have a file descriptor at most. The others are opened when they are read. Open ones, to which batches are
-// written, keep theirs.
+// maxOpen is how many closed segments have a file descriptor at most. The others are opened to be read. Open segments, which are written
+// to, keep their descriptors.
 const maxOpen = 256
 
-// A pool opens the files of segments, and closes those that were not read of late.
+// A pool opens the files of segments, and closes those that were not read recently.
 type pool struct {
 	fs    disk.Dir
 	most  int
 	short *shortage
 
 	mu   sync.Mutex
-	open []*segmentFile // that may be closed at any time
-	hand int            // where in open the search for one to close goes on
+	open []*segmentFile // files that may be closed at any time
+	hand int            // where in open the search for a file to close goes on
 }
 
-// A segmentFile is the file of a segment, which has a descriptor or not.
+// A segmentFile is the file of a segment, with or without a descriptor.
 type segmentFile struct {
 	pool   *pool
 	name   string
@@ -32,14 +32,14 @@ type segmentFile struct {
 	closed bool                   // for good; guarded by pool.mu
 }
 
-// A handle is an open file. It is closed when nobody uses it any more.
+// A handle is an open file. It is closed when its last user releases it.
 type handle struct {
 	disk.File
-	users atomic.Int32 // the segmentFile, and those who use it now
-	late  atomic.Bool  // it was used of late
+	users atomic.Int32 // the segmentFile, and its present users
+	late  atomic.Bool  // it was used recently
 }
 
-// acquire keeps the file open until release; false: it is closed already.
+// acquire keeps the file open until release. It returns false if the file is closed already.
 func (h *handle) acquire() bool {
 	for {
 		n := h.users.Load()
@@ -58,7 +58,7 @@ func (h *handle) release() {
 	}
 }
 
-// add returns the file of that name, which is open as f. One that is pinned stays open until it is unpinned.
+// add returns the file of that name, which is open as f. A pinned file stays open until unpin.
 func (p *pool) add(name string, f disk.File, pinned bool) *segmentFile {
 	s := &segmentFile{pool: p, name: name}
 	h := &handle{File: f}
@@ -73,7 +73,7 @@ func (p *pool) add(name string, f disk.File, pinned bool) *segmentFile {
 	return s
 }
 
-// enter has the file be one that may be closed, and returns what is to be released; mu is held.
+// enter allows the pool to close the file, and returns the handles to release; mu is held.
 func (p *pool) enter(s *segmentFile) (gone []*handle) {
 	p.open = append(p.open, s)
 	for len(p.open) > p.most {
@@ -82,7 +82,7 @@ func (p *pool) enter(s *segmentFile) (gone []*handle) {
 	return gone
 }
 
-// evict takes its descriptor from a file that was not used of late; mu is held.
+// evict takes the descriptor from a file that was not used recently; mu is held.
 func (p *pool) evict() *handle {
 	for n := 0; ; n++ {
 		p.hand %= len(p.open)
@@ -96,7 +96,7 @@ func (p *pool) evict() *handle {
 	}
 }
 
-// shrink closes all files that may be closed, so that something else can be opened, and reports whether there was any.
+// shrink closes all files that may be closed, so that another one can be opened. It reports whether there were any.
 func (p *pool) shrink() bool {
 	p.mu.Lock()
 	var gone []*handle
@@ -115,7 +115,7 @@ func releaseAll(handles []*handle) {
 	}
 }
 
-// unpin closes the file, which was open to be written. Whoever reads it next opens it to be read.
+// unpin closes the file, which was open for writing. The next reader opens it for reading.
 func (s *segmentFile) unpin() {
 	s.pool.mu.Lock()
 	h := s.handle.Swap(nil)
@@ -125,7 +125,7 @@ func (s *segmentFile) unpin() {
 	}
 }
 
-// use returns the open file, which the caller releases. Where nothing can be opened for a while, it waits.
+// use returns the open file, which the caller releases. While nothing can be opened, it waits.
 func (s *segmentFile) use() (*handle, error) {
 	for {
 		if h := s.handle.Load(); h != nil && h.acquire() {
@@ -148,7 +148,7 @@ func (s *segmentFile) use() (*handle, error) {
 	}
 }
 
-// install makes f, which was opened, the open file, unless there is one by now; nil: try again.
+// install makes f the open file, unless there is one by now. Then it returns nil: try again.
 func (s *segmentFile) install(f disk.File) (*handle, error) {
 	h := &handle{File: f}
 	h.users.Store(2)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// A hint lists what counts in a closed segment, so that Open need not read the segment. It is a copy of what the segment says: one
-// that is missing or damaged is not missed.
+// A hint lists the entries of a closed segment that count, so that Open need not read the segment. All its facts are in the segment, too:
+// if a hint is missing or damaged, Open reads the segment.
 //
 //	 0  8  "paxohint"
 //	 8  4  format version
@@ -29,7 +29,7 @@ const (
 	hintHead = 36
 )
 
-// hintAll writes the hints of the closed segments that have none.
+// hintAll writes the missing hints of closed segments.
 func (l *Log) hintAll() error {
 	l.plan.Lock()
 	var missing []*segment
@@ -55,7 +55,7 @@ func (l *Log) hintAll() error {
 	return nil
 }
 
-// writeHint writes the hint of the segment that is scanned: of all entries, or of those that count.
+// writeHint writes the hint of the scanned segment. all: of all entries; otherwise of those that count.
 func (l *Log) writeHint(s *scan, all bool) error {
 	le := binary.LittleEndian
 	b := append(make([]byte, 0, len(s.data)/4+64), hintMark...)
@@ -105,7 +105,7 @@ func (l *Log) writeHint(s *scan, all bool) error {
 	return writeFile(l.fs, hintName(s.segment.name), le.AppendUint32(b, checksum(b)))
 }
 
-// readHint enters what the hint of a segment says into the index; false: it says nothing that can be used, and nothing was entered.
+// readHint enters the hint of a segment into the index. It returns false if the hint can't be used; then it has entered nothing.
 func (l *Log) readHint(s *segment) (bool, error) {
 	f, err := l.fs.Open(hintName(s.name), false)
 	if err != nil {

@@ -13,14 +13,14 @@ import (
 type spot struct {
 	index   uint64 // zero: not decided
 	name    uint32 // where its name is, in names
-	place   uint32 // not decided: where it is in undecided; a mark: the offset of its vote
+	place   uint32 // if not decided, its place in undecided; for a mark, the offset of its vote
 	segment uint32
 	offset  uint32
 	size    uint32 // of the whole entry
 	vote    uint32 // a mark: the size of its vote; else zero
 }
 
-// bytes is how long the record is in a copy, about: one whose mark is at s is as long as its vote.
+// bytes returns about how long the record is in a copy. The copy of a mark is as long as its vote.
 func (s spot) bytes() int64 {
 	if s.vote > 0 {
 		return int64(s.vote)
@@ -28,8 +28,8 @@ func (s spot) bytes() int64 {
 	return int64(s.size)
 }
 
-// An index finds the latest record of each instance. It holds names, and where records lie, but no values: about 100 bytes for each
-// instance, none of which the garbage collector has to look at.
+// An index finds the latest record of each instance. It holds names and spots, but no values: about 100 bytes for each instance. The
+// garbage collector need not scan them.
 type index struct {
 	seed      maphash.Seed
 	n         uint32
@@ -41,8 +41,8 @@ type index struct {
 	hashes    []uint64 // of the names that were fetched last
 }
 
-// An arena keeps names, one after the other, each with its length before it, at multiples of 4 bytes. What is dropped stays
-// until the next Open.
+// An arena keeps names one after the other, at multiples of 4 bytes, each with its length before it. Dropped names stay until the next
+// Open.
 type arena struct {
 	chunks [][]byte
 }
@@ -69,13 +69,14 @@ func (a *arena) add(name []byte) uint32 {
 	return at
 }
 
-// get returns the name there: a part of the arena, which never changes.
+// get returns the name there. It is a part of the arena, and never changes.
 func (a *arena) get(at uint32) []byte {
 	c := a.chunks[at/(arenaChunk/arenaUnit)][at%(arenaChunk/arenaUnit)*arenaUnit:]
 	return c[1 : 1+int(c[0])]
 }
 
-// text is get as a string that shares the arena's bytes, which are written once: it costs nothing, and keeps its chunk alive.
+// text returns the name as a string that shares the arena's bytes: these never change. It copies nothing, and keeps a chunk of the arena
+// alive.
 func (a *arena) text(at uint32) string {
 	name := a.get(at)
 	return unsafe.String(unsafe.SliceData(name), len(name))
@@ -87,12 +88,12 @@ func (x *index) name(at uint32) []byte { return x.names.get(x.spot(at).name) }
 
 func (x *index) hash(name []byte) uint64 { return maphash.Bytes(x.seed, name) }
 
-// find returns the spot of a name, which has that hash.
+// find returns the spot of a name with that hash.
 func (x *index) find(hash uint64, name []byte) (at uint32, ok bool) {
 	return x.byName.Find(hash, func(at uint32) bool { return string(x.name(at)) == string(name) })
 }
 
-// fetch hashes the names of records that are about to be put, and has the memory look for them side by side.
+// fetch hashes the names of records that will be put next. It makes the processor load their entries in parallel.
 func (x *index) fetch(records []paxos.Record) {
 	x.hashes = x.hashes[:0]
 	for i := range records {
@@ -106,12 +107,12 @@ func (x *index) findString(name string) (at uint32, ok bool) {
 	return x.findHashed(maphash.String(x.seed, name), name)
 }
 
-// findHashed is find for a string, which has that hash.
+// findHashed is find for a string with that hash.
 func (x *index) findHashed(hash uint64, name string) (at uint32, ok bool) {
 	return x.byName.Find(hash, func(at uint32) bool { return string(x.name(at)) == name })
 }
 
-// checkIndex returns an error if another instance than that of the record has its Index.
+// checkIndex returns an error if an instance other than the record's has its Index.
 func (x *index) checkIndex(r *paxos.Record) error {
 	if at, ok := x.order.Get(r.Index); ok && string(x.name(at)) != r.Instance {
 		return fmt.Errorf("Record %q: Index: %d is that of %q", r.Instance, r.Index, x.name(at))
@@ -119,7 +120,8 @@ func (x *index) checkIndex(r *paxos.Record) error {
 	return nil
 }
 
-// put makes s, whose name and its hash are given, the spot of its instance. It returns the spot that it replaces; its size is zero if there is none.
+// put makes s the spot of the instance with that name and that hash. It returns the spot that it replaces; its size is zero if there is
+// none.
 func (x *index) put(hash uint64, name []byte, s spot) (old spot) {
 	at, known := x.find(hash, name)
 	if known {
@@ -150,7 +152,7 @@ func (x *index) put(hash uint64, name []byte, s spot) (old spot) {
 	return spot{}
 }
 
-// remove forgets the instance at that number. The last one gets its number.
+// remove forgets the instance at that number. The last instance gets the number.
 func (x *index) remove(at uint32) {
 	x.unlink(at)
 	last := x.n - 1
@@ -173,7 +175,7 @@ func (x *index) remove(at uint32) {
 	}
 }
 
-// drop forgets the instances in r, and tells of each where its record was.
+// drop forgets the instances in r, and calls gone with the spot of each.
 func (x *index) drop(r paxos.NameRange, gone func(spot)) {
 	for at := uint32(0); at < x.n; {
 		if name := x.name(at); string(name) < r.From || string(name) >= r.To {

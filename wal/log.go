@@ -20,7 +20,7 @@ import (
 
 // Options are for [Open]. The zero value of each field means its default.
 type Options struct {
-	// Logger gets what an operator should know: what Open found and dropped, and what failed in the background. Nil: nothing is logged.
+	// Logger gets the news for an operator: leftovers that Open dropped, and failures in the background. Nil: nothing is logged.
 	// Its keys are dir, segment, offset, bytes, lines and err.
 	//
 	// A goroutine of its own calls it, so no Save and no background work waits for a slow Logger. At most 1,024 lines wait for it; one
@@ -37,14 +37,14 @@ type Options struct {
 	// be locked, Logger gets a warning: a server may run beside it.
 	ReadOnly bool
 
-	fs        disk.FS       // the machine's
+	fs        disk.FS       // default: the file system of the machine
 	least     int64         // bytes of the first segments: 1 MiB
-	sealAfter time.Duration // how long after a Save without another: 5 ms
-	sealEvery int           // after so many batches without a seal, one goes with the next: 64
-	hurry     time.Duration // what fills a segment in less has the next be larger: 1 s
-	eager     bool          // compaction does not wait until it is quiet
-	maxOpen   int           // closed segments that have a file descriptor: 256
-	inline    bool          // there is no worker: who wakes it does its work; nor is there a timer that seals
+	sealAfter time.Duration // a seal follows a Save after this time without another: 5 ms
+	sealEvery int           // batches without a seal after which one goes with the next: 64
+	hurry     time.Duration // if a segment is full within this time, the next is larger: 1 s
+	eager     bool          // compaction does not wait for a time without Saves
+	maxOpen   int           // most closed segments with a file descriptor: 256
+	inline    bool          // no worker and no timer: the caller of work does the work; nothing seals by itself
 }
 
 const (
@@ -60,7 +60,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.SegmentSize = defaultSegment
 	}
 	if o.SegmentSize < 64<<10 || o.SegmentSize > 256<<20 {
-		if o.least == 0 { // else it is a test
+		if o.least == 0 { // otherwise it is a test
 			return o, fmt.Errorf("wal: Options.SegmentSize: %d: want 64 KiB to 256 MiB, or 0 for the default", o.SegmentSize)
 		}
 	}
@@ -95,16 +95,16 @@ func (o Options) withDefaults() (Options, error) {
 // descriptor left for a while, a Save or a Load that needs one waits. Close does not wait for one.
 type Log struct {
 	dir     string   // for people to read
-	fs      disk.Dir // that directory, whatever becomes of its name
+	fs      disk.Dir // that directory, also if its name changes
 	options Options
 	lines   *lines.Log // to Options.Logger
 	lock    io.Closer
 	files   *pool     // of the segments
-	short   *shortage // of what the system has to give
+	short   *shortage // for errors that pass: no descriptor or memory is left
 	store   uint64
-	dead    atomic.Pointer[error] // why nothing more is written; nil: it is not so
+	dead    atomic.Pointer[error] // why nothing more is written; nil: the log is alive
 
-	// writing is held by who writes to the active segment: a Save, a seal.
+	// writing is held while the active segment is written to: by a Save or a seal.
 	writing  sync.Mutex
 	active   *segment
 	sequence uint64 // of the next batch
@@ -115,14 +115,14 @@ type Log struct {
 	name     []byte    // of a record, for the index
 	indexes  []uint64  // of the records of a batch
 	saved    time.Time // when the last Save ended
-	armed    bool      // sealing will look at it
+	armed    bool      // the timer sealing is set
 	quiet    atomic.Bool
 	sealing  *time.Timer
 	head     [pageSize]byte // of a seal
 
 	proofs proofs // the file SEAL
 
-	// mu guards the index. A Save holds it for as long as it takes to enter what is durable.
+	// mu guards the index. A Save holds it while it enters a durable batch.
 	mu       sync.RWMutex
 	index    index
 	segments map[uint32]*segment // by number
@@ -130,29 +130,29 @@ type Log struct {
 	stateAt  spot
 	closed   bool
 
-	displaced map[string]spot // in Open: instances whose Index another has, and which must get another yet
+	displaced map[string]spot // in Open: instances that lost their Index to another, and must still get another one
 
-	// plan guards which segments there are. It may be taken under writing, and mu under it.
+	// plan guards the list of segments. It may be taken while writing is held, and mu while plan is held.
 	plan     sync.Mutex
-	row      []*segment // in the order of their batches; the active one, then what was prepared, stand at the end
-	replaced []*segment // are no longer in row, and are still read: the compaction that puts another in their place has not ended
+	row      []*segment // in the order of their batches; the active segment, then the prepared one, are at the end
+	replaced []*segment // segments no longer in row that are still read, until the running compaction ends
 	manifest manifest
-	ready    *sync.Cond // a segment was prepared, or can't be
+	ready    *sync.Cond // signals that a segment was prepared, or can't be
 	prepared *segment   // nil: not yet
-	wanted   int64      // bytes of data that the next segment must have room for
-	scarce   bool       // it is to have room for nothing more: there is no space
-	overflow int64      // bytes of the last batch that the active segment had no room for
-	begun    time.Time  // when the active segment became it
-	hurried  int64      // how large the one before was, if it was full soon; else 0
+	wanted   int64      // bytes that the next segment must have room for
+	scarce   bool       // there is no space: the next segment is as small as possible
+	overflow int64      // bytes of the last batch that did not fit into the active segment
+	begun    time.Time  // when the active segment became the active one
+	hurried  int64      // size of the segment before, if it was full within hurry; otherwise 0
 	failed   error      // why there is no prepared segment
-	waited   bool       // a Save waits for it
+	waited   bool       // a Save waits for a prepared segment
 	stopping bool
 	wake     chan struct{}
-	stopped  chan struct{} // the worker has ended
+	stopped  chan struct{} // closed when the worker has ended
 
-	// What follows is the worker's.
-	rested time.Time // when it did last
-	rush   bool      // there is so much garbage that it does not
+	// The fields below belong to the worker.
+	rested time.Time // when it rested last
+	rush   bool      // there is so much garbage that it does not rest
 
 	reads sync.Pool // *[]byte
 }
@@ -241,7 +241,7 @@ func (l *Log) DecidedNow(after uint64, max int) (named []paxos.Named, ok bool) {
 	return named, err == nil
 }
 
-// isOf returns an error unless rec, which was read at that spot, is the record that the index says is there.
+// isOf returns an error unless rec, which was read at that spot, is the record that the index expects there.
 func isOf(rec *paxos.Record, instance string, from *segment, s spot) error {
 	if rec.Instance == instance && rec.Index == s.index {
 		return nil
@@ -249,12 +249,12 @@ func isOf(rec *paxos.Record, instance string, from *segment, s spot) error {
 	return &CorruptionError{from.path, int64(s.offset), fmt.Sprintf("the record of %q is not here", instance)}
 }
 
-// gone is what is wrong with a record that a hint has told of, and that was not in the segment when that was compacted.
+// gone returns the error for a record that a hint listed, and that compaction did not find in the segment.
 func (l *Log) gone(s spot) error {
 	return &CorruptionError{l.path(segmentName(s.segment)), int64(s.offset), "there was no record here, though the hint said so"}
 }
 
-// maxRead is up to how many bytes a buffer for reading is kept for the next.
+// maxRead is the largest buffer that is kept for the next read.
 const maxRead = 64 << 10
 
 // read reads the record at that spot.
@@ -297,7 +297,7 @@ func (l *Log) readMark(from *segment, s spot, buf *[]byte) (paxos.Record, error)
 	return rec, nil
 }
 
-// readEntry reads the entry at that spot, which must be of that kind. It lies in buf.
+// readEntry reads the entry at that spot into buf. It must be of that kind.
 func (l *Log) readEntry(from *segment, s spot, kind byte, buf *[]byte) (e entry, err error) {
 	b := *buf
 	if cap(b) < int(s.size) {
@@ -323,7 +323,7 @@ func (l *Log) readEntry(from *segment, s spot, kind byte, buf *[]byte) (e entry,
 	return e, nil
 }
 
-// intact reports whether the entry, which was read from that segment, has the right checksum.
+// intact reports whether the checksum of an entry of that segment is right.
 func (l *Log) intact(from *segment, e entry) bool {
 	return place{l.store, uint64(from.number), uint64(e.offset)}.sum(e.bytes) == leUint32(e.bytes)
 }
@@ -365,13 +365,13 @@ func (l *Log) Decided(after uint64, max int) ([]paxos.Named, error) {
 	return l.index.decided(after, max), nil
 }
 
-// die has nothing more be written, because of err, and returns it.
+// die ends all writing, because of err, and returns err.
 func (l *Log) die(err error) error {
 	l.dead.CompareAndSwap(nil, &err)
 	return err
 }
 
-// alive returns why nothing more may be written; nil: nothing keeps it.
+// alive returns why nothing more may be written; nil: writing goes on.
 func (l *Log) alive() error {
 	if err := l.dead.Load(); err != nil {
 		return fmt.Errorf("wal: %s: dead since a write failed: %w", l.dir, *err)
@@ -385,7 +385,7 @@ const linesGrace = time.Second
 // Close seals the log, and unlocks the directory. It waits for a running Save, and may be called more than once. From then on,
 // every other method that returns an error fails.
 func (l *Log) Close() error {
-	defer l.lines.Wait(linesGrace) // when it holds no lock any more
+	defer l.lines.Wait(linesGrace) // after all locks are released
 	l.short.end()
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -411,7 +411,7 @@ func (l *Log) Close() error {
 	return err
 }
 
-// closeFiles gives back what Open took.
+// closeFiles releases the files and locks that Open took.
 func (l *Log) closeFiles() {
 	l.closeProofs()
 	for _, s := range slices.Concat(l.row, l.replaced) {

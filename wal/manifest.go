@@ -12,8 +12,8 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// The manifest says whose storage the directory is, and which segments there are, in their order. It is text, replaced as a
-// whole: a new one is written and synced under another name, and renamed.
+// The manifest says which server the directory belongs to, and lists the segments in their order. It is text, replaced as a whole: a new
+// one is written and synced under another name, and renamed.
 //
 //	paxos wal 2
 //	store 6b3f09a1c2d4e5f7
@@ -27,11 +27,12 @@ import (
 //	open 7
 //	sum 5d2f00c1
 //
-// next is the number of the next segment. A closed segment, or a copy that compaction has made of some, has all its batches up to end, and last is the sequence of the latest
-// that it, or what it replaces, held. The batches of an open one end where they end; one that was prepared has none. A
-// segment is listed before anything is written to it. sum is the checksum of the lines before.
+// next is the number of the next segment. A closed segment, or a copy that compaction has made, has all its batches up to end. The field last is the latest sequence that it has held. For a copy, the segments that it replaces count, too.
+//
+// The manifest does not say where the batches of an open segment end; a prepared one has none. A segment is listed before anything is
+// written to it. sum is the checksum of the lines before.
 type manifest struct {
-	version  int               // as which it was written
+	version  int               // the version that it was written as
 	state    paxos.ServerState // as it was formatted
 	next     uint32
 	segments []listed
@@ -41,7 +42,7 @@ type manifest struct {
 type listed struct {
 	number  uint32
 	closed  bool
-	copy    bool // it is closed
+	copy    bool // a closed one made by compaction
 	end     int64
 	batches uint64
 	last    uint64
@@ -115,7 +116,7 @@ func parseManifest(b []byte) (m manifest, err error) {
 	return m, m.check()
 }
 
-// check returns an error that says what contradicts itself.
+// check returns an error that names a contradiction.
 func (m *manifest) check() error {
 	seen, open := map[uint32]bool{}, 0
 	for _, s := range m.segments {
@@ -127,7 +128,7 @@ func (m *manifest) check() error {
 		case !s.closed:
 			open++
 		}
-		if open > 2 { // the active one, and one that was prepared
+		if open > 2 { // the active one, and a prepared one
 			return fmt.Errorf("segment %d is open, and so are two before it", s.number)
 		}
 		seen[s.number] = true
@@ -165,7 +166,7 @@ func writeManifest(files disk.Dir, m *manifest) error {
 	return writeFile(files, manifestName, m.text())
 }
 
-// writeFile makes a file with that content durable under its name, in place of another that may have it.
+// writeFile makes a file with that content durable under its name. It replaces a file of that name.
 func writeFile(files disk.Dir, name string, content []byte) error {
 	return makeFile(files, name, func(f disk.File) error {
 		_, err := f.WriteAt(content, 0)
@@ -173,7 +174,7 @@ func writeFile(files disk.Dir, name string, content []byte) error {
 	})
 }
 
-// makeFile has fill write a file, and gives it its name when that is durable, in place of another that may have it.
+// makeFile lets fill write a file. The file gets its name once it is durable, and replaces one of that name.
 func makeFile(files disk.Dir, name string, fill func(disk.File) error) error {
 	temporary := name + ".tmp"
 	if err := files.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -191,7 +192,7 @@ func makeFile(files disk.Dir, name string, fill func(disk.File) error) error {
 	}
 	if err == nil {
 		if err = files.Rename(temporary, name); isShortage(err) {
-			err = fmt.Errorf("%v", err) // what has become of the names is not known
+			err = fmt.Errorf("%v", err) // the state of the names is not known
 		}
 	}
 	if err != nil {

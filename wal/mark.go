@@ -10,34 +10,34 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A decision mostly follows a vote for the same value, in the same segment. Then it is written as a mark, which is its record without
-// the value: that stays where the vote has it.
+// Most decisions follow a vote for the same value, in the same segment. Then the decision is written as a mark: its record without the
+// value. The value stays in the vote.
 //
-// Which value is meant is never inferred from ballots or checksums. A Save writes a mark only if it has compared the value, byte by byte, with
-// that of the vote, which it keeps in memory for a while: it is mostly the same string, so that this costs nothing. What is
-// not kept any more, such as votes of an earlier life of the process, gets a whole record.
+// The value of a mark is never inferred from ballots or checksums. Save writes a mark only after it has compared the value, byte by byte,
+// with that of the vote. It keeps the values of votes in memory for a while. Mostly both are the same string, so the comparison costs
+// nothing. If the vote is not kept any more, for example from an earlier process, Save writes a whole record.
 //
-// A mark and its vote lie in one segment, and what compaction copies of them is one whole record: no copy has marks. So both
-// are there or neither is, at any moment, and no segment needs another. The mark says where the vote lies, and what its
-// checksum is; that is begun with the vote's place, so nothing else can be taken for it. Nothing of the vote but the value counts, and no
-// later record of the instance changes what the mark means.
+// A mark and its vote lie in one segment. Compaction copies them as one whole record, so no copy has marks. So at any moment both are
+// there or neither is, and no segment needs another.
+//
+// The mark has the place of its vote, and the checksum of the vote. That checksum begins with the vote's place, so no other entry fits.
+// Only the value of the vote counts, and no later record of the instance changes the meaning of the mark.
 type mark struct {
 	record paxos.Record // its Value is empty
 	offset int64        // of the vote, in the segment of the mark
 	sum    uint32       // the checksum of the vote
 }
 
-// leastMarked is how long a value must be for a mark, which saves all but about 8 bytes of it, and costs Load a second read. mostMarked leaves
-// room for the rest of the record: a mark that could not be made a whole one could not be compacted.
+// leastMarked is the length from which a value gets a mark. A mark saves all but about 8 bytes of the value, and costs Load a second read. The bound mostMarked leaves room for the rest of the record: compaction must be able to make a whole record of a mark.
 const (
 	leastMarked = 40
 	mostMarked  = maxPayload - 1<<10
 )
 
-// A vote is the entry of one, in the active segment.
+// A vote is the entry of a vote in the active segment.
 type vote struct{ offset, size, sum uint32 }
 
-// mark appends r as a mark, whose value v has.
+// mark appends r as a mark. v is a vote with the value of r.
 func (e *encoder) mark(r *paxos.Record, v vote) error {
 	from := e.begin()
 	e.buf = append(append(e.buf, byte(len(r.Instance))), r.Instance...)
@@ -70,7 +70,7 @@ func parseMark(b []byte) (m mark, err error) {
 	return m, nil
 }
 
-// check returns an error unless e, which lies where the mark says, is its vote.
+// check returns an error unless e, at the offset in the mark, is its vote.
 func (m *mark) check(e entry) error {
 	if e.kind == kindRecord && leUint32(e.bytes) == m.sum {
 		if name, index, _, err := recordHead(e.payload()); err == nil && string(name) == m.record.Instance && index == 0 {
@@ -84,7 +84,7 @@ func (m *mark) missing() error {
 	return fmt.Errorf("a mark says that the vote for %q is at %d: it is not", m.record.Instance, m.offset)
 }
 
-// markIn reads the mark e of a segment, of which data is all, and finds its vote.
+// markIn reads the mark e of a segment, and finds its vote. data is the whole segment.
 func (l *Log) markIn(s *segment, data []byte, e entry) (m mark, of entry, err error) {
 	if m, err = parseMark(e.payload()); err != nil {
 		return m, of, err
@@ -112,17 +112,16 @@ func (m *mark) whole(of entry) (paxos.Record, error) {
 	return r, nil
 }
 
-// Votes are the values of the latest votes in the active segment that were not decided yet. Mostly the server has them in its memory,
-// too, for as long.
+// Votes are the values of the latest undecided votes in the active segment. Mostly the server has the same strings in memory for as long.
 type votes struct {
 	list  []keptVote // by offset
-	gone  int        // the first so many have no value any more
+	gone  int        // so many at the beginning have no value any more
 	bytes int        // of the values
 }
 
 type keptVote struct {
 	vote
-	value paxos.Value // empty: it is not kept any more
+	value paxos.Value // empty: no longer kept
 }
 
 const (
@@ -130,7 +129,7 @@ const (
 	maxVoteBytes = 16 << 20 // of values
 )
 
-// add keeps the value of a vote, which lies behind all others. The oldest go if there are too many.
+// add keeps the value of a vote, which lies behind all others. If there are too many, it forgets the oldest.
 func (v *votes) add(at vote, value paxos.Value) {
 	if len(v.list) == maxVotes {
 		const half = maxVotes / 2
@@ -157,7 +156,7 @@ func (v *votes) forget(k *keptVote) {
 	k.value = ""
 }
 
-// take returns the vote at that offset if it has that value, which is not kept any longer then.
+// take returns the vote at that offset if it has that value. The vote is then no longer kept.
 func (v *votes) take(offset uint32, value paxos.Value) (at vote, ok bool) {
 	i, ok := slices.BinarySearchFunc(v.list, offset, func(k keptVote, offset uint32) int { return cmp.Compare(k.offset, offset) })
 	if !ok || v.list[i].value != value {
@@ -173,8 +172,8 @@ func (v *votes) reset() {
 	*v = votes{list: v.list[:0]}
 }
 
-// findVotes finds, for each record of b, the vote by which it can become a mark, and reports whether there is any. What the index holds of the
-// instance must be that vote. A mark for each record is in l.marks then; its size is zero if there is none.
+// findVotes finds, for each record of b, the vote that allows a mark, and reports whether there is any. That vote must be the latest
+// record of the instance in the index. Then l.marks has one vote for each record; its size is zero if there is none.
 func (l *Log) findVotes(b *paxos.Batch) (any bool) {
 	l.marks = append(l.marks[:0], make([]vote, len(b.Records))...)
 	if len(l.votes.list) == 0 || !l.active.marks {

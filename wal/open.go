@@ -62,7 +62,7 @@ func Open(dir string, o Options) (*Log, error) {
 	return l, nil
 }
 
-// lockDir locks the directory.
+// lockDir locks the directory. If files can't be locked there, only a ReadOnly log goes on, without a lock.
 func (l *Log) lockDir() (closer io.Closer, err error) {
 	if _, err := readManifest(l.fs); errors.Is(err, fs.ErrNotExist) {
 		return nil, absent(l.fs)
@@ -83,8 +83,8 @@ type unlocked struct{}
 
 func (unlocked) Close() error { return nil }
 
-// open reads all that there is, and checks it, before it changes anything: if it refuses, the directory is as it was, so that putting the
-// right file back helps.
+// open reads and checks everything before it changes anything. If it refuses, the directory is as it was: with the right file back, the
+// next Open works.
 func (l *Log) open() (err error) {
 	if l.manifest, err = readManifest(l.fs); err != nil {
 		return err
@@ -131,23 +131,23 @@ func (l *Log) open() (err error) {
 	if err := l.checkLast(); err != nil || l.options.ReadOnly {
 		return err
 	}
-	// Who wrote the manifest may not have lived to sync the directory, and what it replaces must not come back.
+	// The process that wrote the manifest may have stopped before it synced the directory. The old manifest must not come back.
 	if err := l.fs.Sync(); err != nil {
 		return fmt.Errorf("wal: %s: %w", l.dir, err)
 	}
 	return l.settle(tails, leftovers)
 }
 
-// settle makes of what was found, and checked, what a log goes on from: the end of it is written again, what a crash has left is removed,
-// and a log that was just created gets its first segment.
+// settle prepares a log that was read and checked for writing. It writes the end of the log again, and removes leftovers of a crash. A
+// log that was just created gets its first segment.
 func (l *Log) settle(tails []tail, leftovers []string) error {
-	if err := l.remove(leftovers, isTemporary); err != nil { // what is written next may need their room
+	if err := l.remove(leftovers, isTemporary); err != nil { // the next writes may need their room
 		return err
 	}
 	if err := l.recover(tails); err != nil {
 		return err
 	}
-	if err := l.openProofs(); err != nil { // before what it may tell of is removed, and before the first segment is listed
+	if err := l.openProofs(); err != nil { // SEAL comes before the removal of files that it may name, and before the first segment is listed
 		return err
 	}
 	if err := l.remove(leftovers, func(name string) bool { return !isTemporary(name) }); err != nil {
@@ -162,7 +162,7 @@ func (l *Log) settle(tails []tail, leftovers []string) error {
 	return nil
 }
 
-// remove removes those of the files that which says so of.
+// remove removes the files whose name which accepts.
 func (l *Log) remove(names []string, which func(name string) bool) error {
 	for _, name := range names {
 		if !which(name) {
@@ -175,14 +175,14 @@ func (l *Log) remove(names []string, which func(name string) bool) error {
 	return nil
 }
 
-// findLeftovers returns what a crash has left: files that were not ready, and segments that others have taken the place of. A segment
-// that is not listed, but should be, is damage.
+// findLeftovers returns the leftovers of a crash: files that were not ready, and segments that copies have replaced. A segment that
+// should be listed, and is not, is damage.
 func (l *Log) findLeftovers(names []string) (leftovers []string, err error) {
 	listed := map[uint32]bool{}
 	for _, s := range l.manifest.segments {
 		listed[s.number] = true
 	}
-	unlisted := uint32(0) // the first of those that were prepared
+	unlisted := uint32(0) // the first prepared segment that is not listed
 	for _, name := range names {
 		number, isSegment := segmentOf(name)
 		hinted, isHint := segmentNumber(name, ".hint")
@@ -207,9 +207,10 @@ func isTemporary(name string) bool {
 	return ok && (log || hint || of == manifestName || of == rescueName || of == proofName)
 }
 
-// checkLeftover returns an error unless the segment, which is not listed, is one that nothing was written to, a copy, or one
-// that a copy has replaced. Nothing is copied before what was prepared is listed, so a copy with a higher number than one that was
-// prepared, and is not listed, says that the manifest is an old one, too. first is the first of those; so is what it returns.
+// checkLeftover returns an error unless a segment that is not listed is empty, a copy, or replaced by a copy.
+//
+// Compaction makes no copy before the prepared segment is listed. So the manifest is an old one if a prepared segment is not listed, and a copy with a higher number is not, either. The argument first is the lowest prepared segment found so far, or 0; checkLeftover
+// returns its new value.
 func (l *Log) checkLeftover(name string, number, first uint32) (uint32, error) {
 	if number < l.manifest.next {
 		return first, nil
@@ -263,7 +264,7 @@ func (l *Log) openSegment(e listed, old bool) (*segment, error) {
 	return s, nil
 }
 
-// readClosed enters what a closed segment holds, by its hint or by itself.
+// readClosed enters a closed segment into the index, from its hint or from the segment itself.
 func (l *Log) readClosed(s *segment) error {
 	hinted, err := l.readHint(s)
 	if err != nil {
@@ -279,7 +280,7 @@ func (l *Log) readClosed(s *segment) error {
 	return scan.whole(func(e entry) error { return l.enterEntry(s, e, scan.data) })
 }
 
-// enterEntry enters an entry into the index that was read with data, which is all of the segment.
+// enterEntry enters an entry of s into the index. data is the whole segment.
 func (l *Log) enterEntry(s *segment, e entry, data []byte) error {
 	at := spot{segment: s.number, offset: uint32(e.offset), size: uint32(len(e.bytes))}
 	switch e.kind {
@@ -316,8 +317,8 @@ func (l *Log) enterEntry(s *segment, e entry, data []byte) error {
 	return nil
 }
 
-// enterRead enters a record that was read. Another instance may have its Index in an older record: that one has got another Index
-// since, in a record that must follow.
+// enterRead enters a record that was read. If another instance has the Index in an older record, that instance has got another Index
+// since. A later record must say so.
 func (l *Log) enterRead(name []byte, at spot) {
 	if i, ok := l.index.order.Get(at.index); ok && string(l.index.name(i)) != string(name) {
 		if l.displaced == nil {
@@ -333,7 +334,7 @@ func (l *Log) enterRead(name []byte, at spot) {
 	l.enterRecord(l.index.hash(name), name, at)
 }
 
-// checkDisplaced returns an error if there is an instance whose Index another has, and which has got no other.
+// checkDisplaced returns an error if an instance has lost its Index to another one, and got no other.
 func (l *Log) checkDisplaced() error {
 	for name, s := range l.displaced {
 		return &CorruptionError{l.segments[s.segment].path, int64(s.offset), fmt.Sprintf("%q has the Index of another instance, %d", name, s.index)}
@@ -342,8 +343,8 @@ func (l *Log) checkDisplaced() error {
 	return nil
 }
 
-// checkLast returns an error if a decision has an Index above ServerState.Last. Save leaves none, so a part of the log is of an earlier time
-// than the rest. In a segment made before version 3 it may stand: Save did not look then.
+// checkLast returns an error if a decision has an Index above ServerState.Last. Save refuses that, so one part of the log is of an
+// earlier time than the rest. Segments made before version 3 may hold it: Save did not check it then.
 func (l *Log) checkLast() error {
 	runs, _ := l.index.order.Above(l.state.Last, math.MaxInt)
 	for _, run := range runs {

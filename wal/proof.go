@@ -13,8 +13,8 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// The file SEAL says, beside all segments, how far the log was durable. A segment that was put back to an earlier time does not know
-// better by its own seals; SEAL does. It has two slots, a page apart, which are written in turns, so that one is whole at any time.
+// The file SEAL says, outside the segments, how far the log was durable. If a segment is put back to an earlier time, its own seals are
+// of that time, too; SEAL is not. It has two slots, a page apart. They are written in turns, so that one is whole at any time.
 //
 //	 0  8  "paxosend"
 //	 8  4  version of the slot
@@ -27,8 +27,8 @@ import (
 //	56  4  checksum in the head of the batch
 //	60  4  checksum of the 60 bytes before
 //
-// A slot tells only of what was durable before it was written, and compaction keeps the sequence of what it replaces. So an older SEAL is
-// right at any later time, and no crash makes it wrong. No Save waits for it.
+// A slot names a batch that was durable before the slot was written, and compaction keeps the sequence of the segments that it replaces.
+// So an older SEAL stays true at any later time, and no crash makes it wrong. No Save waits for it.
 const (
 	proofName    = "SEAL"
 	proofMark    = "paxosend"
@@ -37,10 +37,10 @@ const (
 	withProofs   = 3 // the first format version that has it
 )
 
-// proveWithin is how old SEAL becomes at most while Saves follow each other.
+// proveWithin bounds the age of SEAL while Saves follow each other.
 const proveWithin = time.Second
 
-// A proof names a batch that is durable, as all before it are.
+// A proof names a durable batch. All batches before it are durable, too.
 type proof struct {
 	segment    uint32
 	sequence   uint64 // zero: there is none
@@ -48,18 +48,18 @@ type proof struct {
 	sum        uint32 // in the head of the batch
 }
 
-// Proofs is the file SEAL.
+// Proofs is the state of the file SEAL.
 type proofs struct {
-	known proof // what Open read
-	seen  bool  // that batch is there
+	known proof // the proof that Open read
+	seen  bool  // Open found that batch in the log
 	whole bool  // both slots can be read
 	found bool  // the file is there
 
-	mu   sync.Mutex // held by who writes the file; nobody who holds it waits for a Save
+	mu   sync.Mutex // held while the file is written; its holder never waits for a Save
 	file disk.File  // nil: nothing is written
 	turn int        // which slot is written next
 	said uint64     // the highest sequence in the file
-	at   time.Time  // when that was begun
+	at   time.Time  // when the last write of it began
 	page [pageSize]byte
 }
 
@@ -78,7 +78,7 @@ func (p proof) put(b []byte, turn int, store uint64) {
 	le.PutUint32(b[60:], checksum(b[:60]))
 }
 
-// parseProof reads a slot; false: it can't be read. An error is about one that can.
+// parseProof reads a slot. ok is false if the slot can't be read. An error is about a slot that can be read.
 func parseProof(b []byte, turn int, store uint64) (p proof, ok bool, err error) {
 	le := binary.LittleEndian
 	if len(b) < proofSize || string(b[:8]) != proofMark || le.Uint32(b[60:]) != checksum(b[:60]) || le.Uint32(b[12:]) != uint32(turn) {
@@ -97,7 +97,7 @@ func parseProof(b []byte, turn int, store uint64) (p proof, ok bool, err error) 
 	return p, true, nil
 }
 
-// readProofs reads SEAL, and keeps what its better slot says. A log of an earlier version has none, nor one that was just created.
+// readProofs reads SEAL, and keeps its better slot. A log of an earlier version has no SEAL, nor has one that was just created.
 func (l *Log) readProofs() error {
 	if l.manifest.version < withProofs {
 		return nil
@@ -122,7 +122,7 @@ func (l *Log) readProofs() error {
 	return l.proofs.parse(b[:n], l.store, path)
 }
 
-// parse reads both slots. One that can't be read was perhaps being written when power was lost: the other counts then.
+// parse reads both slots. If one can't be read, a loss of power may have interrupted its write: the other one counts.
 func (s *proofs) parse(b []byte, store uint64, path string) error {
 	var slots [2]proof
 	var whole [2]bool
@@ -144,7 +144,7 @@ func (s *proofs) parse(b []byte, store uint64, path string) error {
 	return nil
 }
 
-// checkProof returns an error unless the log holds the batch that SEAL tells of, or what has taken its place.
+// checkProof returns an error unless the log holds the batch in SEAL, or a copy has replaced its segment.
 func (l *Log) checkProof() error {
 	p, last := l.proofs.known, l.sequence-1
 	if p.sequence == 0 {
@@ -155,7 +155,7 @@ func (l *Log) checkProof() error {
 	case s == nil && (p.segment >= l.manifest.next || p.sequence > last):
 		return &CorruptionError{l.path(manifestName), 0, fmt.Sprintf("it does not list segment %d, in which batch %d was saved, as %s says: it is an old one",
 			p.segment, p.sequence, proofName)}
-	case s == nil: // a copy has taken its place
+	case s == nil: // a copy has replaced it
 		return nil
 	case p.sequence > last || p.end > s.end:
 		return &CorruptionError{s.path, s.end, fmt.Sprintf("the file ends here, and the log with batch %d; it should hold all up to batch %d, which ends at "+
@@ -168,13 +168,13 @@ func (l *Log) checkProof() error {
 	return nil
 }
 
-// unproven is what is wrong with a segment that holds another batch in the place of the one that SEAL tells of.
+// unproven returns the error for a segment with another batch in the place of the one in SEAL.
 func (l *Log) unproven(s *segment) error {
 	return &CorruptionError{s.path, l.proofs.known.began, fmt.Sprintf("the batch %d that was saved here, as %s says, is not here: it is another copy of the file",
 		l.proofs.known.sequence, proofName)}
 }
 
-// checkProven looks for the batch that SEAL tells of in a closed segment, which may not have been read.
+// checkProven looks for the batch of SEAL in a closed segment, which Open may not have read.
 func (l *Log) checkProven(s *segment) error {
 	p, b := l.proofs.known, make([]byte, batchHead)
 	if n, err := s.file.ReadAt(b, p.began); n < len(b) && !errors.Is(err, io.EOF) {
@@ -187,8 +187,8 @@ func (l *Log) checkProven(s *segment) error {
 	return nil
 }
 
-// openProofs makes SEAL if there is none, has it say how far the log is durable now, and opens it to be written. A log of an earlier version
-// becomes one of this: SEAL is durable before a manifest is that asks for it.
+// openProofs opens SEAL for writing, and updates it. If there is none, it makes one. It turns a log of an earlier version into one of
+// this version: SEAL is durable before the manifest that requires it.
 func (l *Log) openProofs() (err error) {
 	s := &l.proofs
 	if !s.found {
@@ -210,7 +210,7 @@ func (l *Log) openProofs() (err error) {
 		return fmt.Errorf("wal: %w", err)
 	}
 	s.at = time.Now()
-	if s.whole { // else what is there is written again, over the slot that can't be read
+	if s.whole { // otherwise the same is written again, over the slot that can't be read
 		s.said = s.known.sequence
 	}
 	if err := l.prove(l.latest, true); err != nil {
@@ -226,7 +226,7 @@ func (l *Log) openProofs() (err error) {
 	return nil
 }
 
-// prove has SEAL say that the batch p is durable, and syncs that. While Saves follow each other, it does so once in a while.
+// prove writes the batch p to SEAL, and syncs that. While Saves follow each other, it does so only every proveWithin.
 func (l *Log) prove(p proof, rested bool) error {
 	s := &l.proofs
 	s.mu.Lock()
@@ -249,7 +249,7 @@ func (l *Log) prove(p proof, rested bool) error {
 	return nil
 }
 
-// closeProofs closes SEAL, when it is not being written any more.
+// closeProofs waits until SEAL is not being written, and closes it.
 func (l *Log) closeProofs() {
 	l.proofs.mu.Lock()
 	defer l.proofs.mu.Unlock()

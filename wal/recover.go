@@ -10,16 +10,16 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// A tail is how an open segment ends.
+// A tail is the end of an open segment.
 type tail struct {
 	segment *segment
-	began   int64  // where its last batch is
-	batch   []byte // which is this
-	garbage int64  // up to where there is something that can't be read; zero: there is nothing
+	began   int64  // where its last batch begins
+	batch   []byte // the last batch
+	garbage int64  // where the unreadable bytes behind it end; zero: there are none
 }
 
-// readOpen reads the open segments, in which sequence is the first number of a batch, and finds where the log ends. What proves that
-// something is missing is damage. Else what can't be read is the batch that was being saved when power was lost.
+// readOpen reads the open segments, and finds where the log ends. sequence is that of their first batch. A proof that something is
+// missing is damage. Otherwise unreadable bytes are the batch that was being saved when power was lost.
 func (l *Log) readOpen(open []*segment, sequence uint64) (tails []tail, err error) {
 	l.sequence = sequence
 	saved, err := l.readRescue()
@@ -52,7 +52,7 @@ func (l *Log) readOpen(open []*segment, sequence uint64) (tails []tail, err erro
 	return tails, nil
 }
 
-// recover makes the end of the log, which was read, durable: what can't be read there goes.
+// recover makes the end of the log durable, after it was read. Unreadable bytes there are overwritten.
 func (l *Log) recover(tails []tail) error {
 	if len(tails) == 0 {
 		return nil
@@ -75,7 +75,7 @@ func (l *Log) recover(tails []tail) error {
 	return l.removeRescue()
 }
 
-// recoverSegment enters the batches of one open segment. before is the one that the batches so far end in.
+// recoverSegment enters the batches of one open segment. before is the segment in which the batches read so far end.
 func (l *Log) recoverSegment(scan, before *scan) error {
 	s := scan.segment
 	if h, ok := scan.header(dataStart); ok && h.sequence > l.sequence && before != nil {
@@ -104,8 +104,7 @@ func (l *Log) recoverSegment(scan, before *scan) error {
 	return scan.beyond()
 }
 
-// settleRow makes one of the open segments, which those after it have no batches of, the active one. Those before it are
-// closed, and the next is the one that is prepared.
+// settleRow makes the last open segment with batches the active one. It closes those before it. The next one is the prepared one.
 func (l *Log) settleRow(tails []tail, active int) {
 	last := uint64(0)
 	for i := active; i >= 0; i-- {
@@ -124,8 +123,8 @@ func (l *Log) settleRow(tails []tail, active int) {
 	}
 }
 
-// clean makes the end of the log what the rest of it is: the last batch, which may be in memory only, is written again, and what
-// can't be read behind it becomes zeros. Both are synced before anybody is told of them.
+// clean makes the end of a segment durable. The last batch may be in memory only: it is written again. Unreadable bytes behind it become
+// zeros. Both are synced before any caller sees them.
 func (l *Log) clean(t tail) error {
 	s := t.segment
 	if t.garbage > 0 {
@@ -151,9 +150,9 @@ func (l *Log) clean(t tail) error {
 	return s.file.Sync()
 }
 
-// The rescue is a copy of the last batch, in a file of its own, while that is written again: it may have been acknowledged, and must
-// be there if power is lost in the middle of that. What it says of its place never changes, so one that comes back later, as
-// its removal was not synced, does no harm.
+// The rescue is a copy of the last batch in a file of its own, while that batch is written again. The batch may have been acknowledged,
+// so it must survive a loss of power in the middle. The place in it never changes. So a rescue that comes back later, since its removal
+// was not synced, does no harm.
 type rescue struct {
 	batchHeader
 	bytes []byte // nil: there is none
@@ -161,7 +160,7 @@ type rescue struct {
 
 const rescueName = "RESCUE"
 
-// readRescue reads the rescue, if there is one. It has its name only when it is whole.
+// readRescue reads the rescue, if there is one. The file gets its name only when it is whole.
 func (l *Log) readRescue() (r rescue, err error) {
 	f, err := l.fs.Open(rescueName, false)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -182,7 +181,7 @@ func (l *Log) readRescue() (r rescue, err error) {
 	return rescue{h, b}, nil
 }
 
-// restore puts the batch where it belongs in what was read of its segment, and in what is read of it later.
+// restore puts the batch into its place in the data of its segment, as it was read.
 func (r rescue) restore(s *scan) {
 	if r.bytes != nil && r.segment == uint64(s.segment.number) && r.offset <= maxSegment && r.offset+uint64(len(r.bytes)) <= uint64(len(s.data)) {
 		copy(s.data[r.offset:], r.bytes)
@@ -190,13 +189,13 @@ func (r rescue) restore(s *scan) {
 	}
 }
 
-// A rescued file is one that reads as if the rescue were written back: a log that is ReadOnly can't do that.
+// A rescued file reads as if the rescue were written back, which a ReadOnly log can't do.
 type rescued struct {
 	disk.File
 	rescue rescue
 }
 
-// ReadAt reads the file, and what lies in the batch from that.
+// ReadAt reads the file, and takes the bytes of the batch from the rescue.
 func (f rescued) ReadAt(b []byte, at int64) (int, error) {
 	n, err := f.File.ReadAt(b, at)
 	begins, ends := int64(f.rescue.offset), int64(f.rescue.offset)+int64(len(f.rescue.bytes))

@@ -102,7 +102,7 @@ func (l *Log) save(b *paxos.Batch) error {
 	return nil
 }
 
-// encode encodes b for the active segment; if that has no room for it, without marks, for the next.
+// encode encodes b for the active segment. If b does not fit there, it encodes b for the next one, without marks.
 func (l *Log) encode(b *paxos.Batch) error {
 	marked := l.findVotes(b)
 	if err := l.encoder.encode(b, l.marks); err != nil || !marked || l.active.hasRoom(padded(int64(len(l.encoder.buf)))) {
@@ -112,7 +112,7 @@ func (l *Log) encode(b *paxos.Batch) error {
 	return l.encoder.encode(b, nil)
 }
 
-// check refuses what must not be saved. Nothing but a Save changes what it looks at.
+// check refuses a batch that must not be saved. Only a Save changes the fields that it reads.
 func (l *Log) check(b *paxos.Batch) error {
 	if err := b.Check(l.state); err != nil {
 		return err
@@ -142,7 +142,7 @@ func (l *Log) check(b *paxos.Batch) error {
 	return nil
 }
 
-// enter enters what was saved, and is fetched, into the index; mu is held.
+// enter enters a durable batch into the index, after fetch; mu is held.
 func (l *Log) enter(b *paxos.Batch, s *segment) {
 	spot := spot{segment: s.number, offset: uint32(s.end) + batchHead}
 	sizes := l.encoder.sizes
@@ -170,33 +170,33 @@ func (l *Log) enter(b *paxos.Batch, s *segment) {
 	}
 }
 
-// enterRecord makes s the spot of the instance with that name, which has that hash.
+// enterRecord makes s the spot of the instance with that name and that hash.
 func (l *Log) enterRecord(hash uint64, name []byte, s spot) {
 	l.leave(l.index.put(hash, name, s))
 	l.segments[s.segment].live += s.bytes()
 }
 
-// enterState makes state, which lies at s, the server's.
+// enterState makes state, which lies at s, the state of the server.
 func (l *Log) enterState(state paxos.ServerState, s spot) {
 	l.leave(l.stateAt)
 	l.state, l.stateAt = state, s
 	l.segments[s.segment].live += int64(s.size)
 }
 
-// enterDrop forgets the instances in r. The drop itself, which lies at s, counts as long as older segments may hold them.
+// enterDrop forgets the instances in r. The drop itself, which lies at s, counts as long as older segments may hold such instances.
 func (l *Log) enterDrop(r paxos.NameRange, s spot) {
 	l.index.drop(r, l.leave)
 	l.segments[s.segment].live += int64(s.size)
 }
 
-// leave notes that the entry there does not count any more.
+// leave notes that the entry at s no longer counts.
 func (l *Log) leave(s spot) {
 	if from := l.segments[s.segment]; from != nil && s.size > 0 {
 		from.live -= s.bytes()
 	}
 }
 
-// makeRoom sees to it that the active segment has room for a batch of n bytes.
+// makeRoom makes sure that the active segment has room for a batch of n bytes.
 func (l *Log) makeRoom(n int64) error {
 	for !l.active.hasRoom(n) {
 		if err := l.takePrepared(n); err != nil {
@@ -207,9 +207,11 @@ func (l *Log) makeRoom(n int64) error {
 	return nil
 }
 
-// takePrepared closes the active segment, and makes the one that is being prepared the active one, in one step: else the next could be
-// listed while three are open. It waits for it, and says how much room the one after it must have, if this one has not enough. If
-// there was no space for it, that is tried once more.
+// takePrepared closes the active segment, and makes the prepared one the active one, waiting for it if need be. It does both in one step:
+// otherwise three segments could be listed as open.
+//
+// If the new one has no room for n bytes, takePrepared asks for a larger one. If there was no space to prepare a segment, it tries once
+// more.
 func (l *Log) takePrepared(n int64) error {
 	l.plan.Lock()
 	l.wanted, l.overflow = n, n
@@ -229,10 +231,10 @@ func (l *Log) takePrepared(n int64) error {
 		case l.scarce || !outOfSpace(l.failed):
 			l.waited, l.scarce = false, false
 			if isShortage(l.failed) {
-				return errClosed // else it is waited out
+				return errClosed // otherwise the shortage is waited out
 			}
 			return l.failed
-		default: // what was tried was perhaps larger than it has to be
+		default: // the failed attempt may have been for more space than necessary
 			l.failed, l.scarce = nil, true
 			l.plan.Unlock()
 			l.work()
@@ -251,20 +253,20 @@ func (l *Log) takePrepared(n int64) error {
 	l.active, l.begun, l.prepared = l.prepared, now, nil
 	l.votes.reset()
 	if l.active.hasRoom(n) {
-		l.wanted = 0 // the next need not be as large
+		l.wanted = 0 // the next segment may be smaller
 	}
 	return nil
 }
 
-// sealDue seals the log if no Save came for a while, and lets the worker compact if none came for longer.
+// sealDue seals the log if no Save came for a while. If none came for longer, it lets the worker compact.
 func (l *Log) sealDue() {
 	if err := l.sealOnce(); err != nil && !errors.Is(err, errStopping) {
 		l.lines.Log(slog.LevelError, "wal: the log is dead", "dir", l.dir, "err", l.die(err))
 	}
 }
 
-// sealOnce does what is due now. It looks again later, or when the next Save has ended. Nothing that a Save waits for is held while SEAL is
-// written.
+// sealOnce does the work that is due now, and sets the timer for the rest; or the next Save sets it. While it writes SEAL, it holds no
+// lock that a Save waits for.
 func (l *Log) sealOnce() error {
 	p, rested, err := l.sealRested()
 	if err != nil {
@@ -276,7 +278,7 @@ func (l *Log) sealOnce() error {
 	return l.sealNext(p, rested)
 }
 
-// sealRested seals the log if no Save came for a while, and returns what is durable, and whether it has rested so long.
+// sealRested seals the log if no Save came for sealAfter. It returns how far the log is durable, and whether it rested that long.
 func (l *Log) sealRested() (p proof, rested bool, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -289,7 +291,7 @@ func (l *Log) sealRested() (p proof, rested bool, err error) {
 	return l.latest, rested, err
 }
 
-// sealNext says when there is something to do next, after what is durable up to p was told in SEAL, if it had rested.
+// sealNext sets the timer for the next work, after SEAL was written with p. rested says whether the log rested before that.
 func (l *Log) sealNext(p proof, rested bool) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -301,7 +303,7 @@ func (l *Log) sealNext(p proof, rested bool) error {
 	case since < l.options.sealAfter:
 		l.sealing.Reset(l.options.sealAfter - since)
 		return nil
-	case !rested || l.latest != p: // time has passed meanwhile
+	case !rested || l.latest != p: // time has passed since
 		l.sealing.Reset(0)
 		return nil
 	case since < restAfter:
@@ -317,10 +319,10 @@ func (l *Log) sealNext(p proof, rested bool) error {
 	return nil
 }
 
-// While Saves follow each other, no seal has a sync of its own: one goes with the batch of a Save, and says that all before this batch is
-// durable. So what is not proven is never more than the last batches, however long the load lasts.
+// While Saves follow each other, no seal has a sync of its own. A seal goes with the batch of a Save, and says that all before this batch
+// is durable. So only the last batches are without proof, however long the load lasts.
 
-// sealWithin is how much later than the last batch that a seal covers the last but one that none covers was saved, at most.
+// sealWithin is when a seal is due under load: the last batch was saved this much later than the last sealed one.
 const sealWithin = 20 * time.Millisecond
 
 // sealIsDue reports whether a seal goes with the next batch of the segment.
@@ -328,7 +330,7 @@ func (l *Log) sealIsDue(s *segment) bool {
 	return s.unsealed >= l.options.sealEvery || s.unsealed > 0 && !l.options.inline && l.saved.Sub(s.sealedAt) >= sealWithin
 }
 
-// seal says in the active segment that all of it is durable; writing is held.
+// seal writes in the active segment that all of it is durable; writing is held.
 func (l *Log) seal() error {
 	s := l.active
 	if s.sealed == s.end || s.end == dataStart {
@@ -337,7 +339,8 @@ func (l *Log) seal() error {
 	return l.syncSeal(s)
 }
 
-// sealAgain has both seals of the active segment say that all of it is durable, so that no damage to one place hides it; writing is held.
+// sealAgain makes both seals of the active segment say that all of it is durable. Then damage to one place hides nothing. writing is
+// held.
 func (l *Log) sealAgain() error {
 	s := l.active
 	if s.sealed != s.end || s.sealedBefore == s.end || s.end == dataStart {
@@ -346,7 +349,7 @@ func (l *Log) sealAgain() error {
 	return l.syncSeal(s)
 }
 
-// syncSeal writes a seal of its own.
+// syncSeal writes a seal and syncs it.
 func (l *Log) syncSeal(s *segment) error {
 	if err := l.writeSeal(s); err != nil {
 		return err
@@ -361,7 +364,7 @@ func (l *Log) syncSeal(s *segment) error {
 	return nil
 }
 
-// writeSeal writes that all batches of the segment so far are durable, in the place of the older of its two seals.
+// writeSeal writes, over the older of the two seals, that all batches of the segment so far are durable.
 func (l *Log) writeSeal(s *segment) error {
 	putSeal(l.head[:], s.turn, l.store, s.number, l.sequence-1, s.end)
 	if _, err := s.file.WriteAt(l.head[:], sealOffset(s.turn)); err != nil {
@@ -370,7 +373,7 @@ func (l *Log) writeSeal(s *segment) error {
 	return nil
 }
 
-// noteSeal says that the seal that was written is durable.
+// noteSeal notes that the written seal is durable.
 func (l *Log) noteSeal(s *segment) {
 	s.sealed, s.sealedBefore, s.turn = s.end, s.sealed, 1-s.turn
 	s.sealedAt, s.unsealed = l.saved, 0

@@ -8,13 +8,13 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// maxSegment is more than any segment has: a file that is larger is none.
+// maxSegment is more than the size of any segment. A larger file is no segment.
 const maxSegment = 2 * maxBatch
 
-// readChunk is how many bytes are read at a time.
+// readChunk is how many bytes are read at once.
 const readChunk = 1 << 20
 
-// readAll reads a whole file into buf, or into a larger slice. It calls between, if there is one, between its pieces.
+// readAll reads a whole file into buf, or into a larger slice. It calls between, unless nil, between its pieces.
 func readAll(f disk.File, buf []byte, between func() error) ([]byte, error) {
 	size, err := f.Size()
 	if err != nil {
@@ -47,7 +47,7 @@ type scan struct {
 	store    uint64
 	data     []byte // the whole file
 	at       int64  // where the next batch begins
-	sequence uint64 // which it must have; zero: any
+	sequence uint64 // expected in the next batch; zero: any
 	batches  uint64
 	began    int64 // where the last batch began
 	rescued  bool  // the rescue is in data
@@ -57,7 +57,7 @@ func (s *scan) corrupt(at int64, format string, args ...any) error {
 	return &CorruptionError{s.segment.path, at, fmt.Sprintf(format, args...)}
 }
 
-// next returns the entries of the next batch. ok is false where there is none that can be read: the end, or damage.
+// next returns the entries of the next batch. ok is false if none can be read: the segment ends here, or is damaged.
 func (s *scan) next() (entries []byte, at int64, ok bool, err error) {
 	h, ok := s.header(s.at)
 	if !ok {
@@ -81,7 +81,7 @@ func (s *scan) next() (entries []byte, at int64, ok bool, err error) {
 	return entries, at, true, nil
 }
 
-// proof is that of the last batch.
+// proof returns the proof of the last batch.
 func (s *scan) proof() proof {
 	return proof{s.segment.number, s.sequence - 1, s.began, s.at, leUint32(s.data[s.began+60:])}
 }
@@ -95,7 +95,7 @@ func (s *scan) header(at int64) (h batchHeader, ok bool) {
 	return h, ok && h.store == s.store && h.segment == uint64(s.segment.number) && h.offset == uint64(at)
 }
 
-// sealed returns up to where the seals say that all is durable, and which of them is to be written next.
+// sealed returns how far the segment is durable by its seals, and which seal is written next.
 func (s *scan) sealed() (end int64, next int) {
 	for turn := range 2 {
 		if at := sealOffset(turn); at < int64(len(s.data)) {
@@ -107,8 +107,7 @@ func (s *scan) sealed() (end int64, next int) {
 	return end, next
 }
 
-// beyond looks for what proves that the batch that should begin at s.at was durable once: a seal, or a batch behind it, which
-// was written later.
+// beyond looks for a proof that the batch at s.at was durable once: a seal, or a batch behind it, which was written later.
 func (s *scan) beyond() error {
 	if end, _ := s.sealed(); end > s.at {
 		return s.corrupt(s.at, "the batch here can't be read, though a seal says that all is durable up to %d", end)
@@ -131,7 +130,7 @@ func (s *scan) beyond() error {
 
 var zeros [pageSize]byte
 
-// garbage returns where what is not zero ends, behind the last batch; zero: there is nothing.
+// garbage returns where the bytes behind the last batch end that are not zero. Zero: there are none.
 func (s *scan) garbage() (end int64) {
 	for at := s.at; at < int64(len(s.data)); at += pageSize {
 		part := s.data[at:min(at+pageSize, int64(len(s.data)))]
@@ -142,10 +141,10 @@ func (s *scan) garbage() (end int64) {
 	return end
 }
 
-// A besides is an error of what is done with entries, and not of an entry.
+// A besides is an error that is not the fault of an entry.
 type besides struct{ error }
 
-// beside returns err as a besides; nil if there is none.
+// beside returns err as a besides; nil if err is nil.
 func beside(err error) error {
 	if err == nil {
 		return nil
@@ -153,7 +152,7 @@ func beside(err error) error {
 	return besides{err}
 }
 
-// eachEntry calls f with the entries of a batch, which begin at that offset. An error of f is what is wrong with the entry, unless it is
+// eachEntry calls f with the entries of a batch, which begin at that offset. An error of f means that the entry is damaged, unless it is
 // a besides.
 func (s *scan) eachEntry(entries []byte, at int64, f func(entry) error) error {
 	for len(entries) > 0 {
@@ -173,7 +172,7 @@ func (s *scan) eachEntry(entries []byte, at int64, f func(entry) error) error {
 	return nil
 }
 
-// whole reads all batches of a closed segment, and checks that all are there.
+// whole reads all batches of a closed segment, and checks that none is missing.
 func (s *scan) whole(f func(entry) error) error {
 	for s.at < s.segment.end {
 		entries, at, ok, err := s.next()
@@ -193,8 +192,7 @@ func (s *scan) whole(f func(entry) error) error {
 	return nil
 }
 
-// newScan reads the segment into buf, or into a larger slice, and checks its header. It calls between, if there is one, between
-// pieces of it.
+// newScan reads the segment into buf, or into a larger slice, and checks its header. It calls between, unless nil, between pieces.
 func (l *Log) newScan(s *segment, buf []byte, between func() error) (*scan, error) {
 	data, err := readAll(s.file, buf, between)
 	if err != nil {

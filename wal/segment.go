@@ -60,23 +60,23 @@ type segment struct {
 	file     disk.File
 	size     int64        // of the file
 	refs     atomic.Int32 // the Log's, and one for each reader
-	obsolete atomic.Bool  // its file is removed when nobody uses it any more
+	obsolete atomic.Bool  // its file is removed at the last release
 
-	// What follows is the writer's, and of those who hold Log.plan.
+	// The fields below belong to the writer, and to holders of Log.plan.
 	marks   bool   // there may be marks in it
 	closed  bool   // nothing more is written to it
 	copy    bool   // it was made by compaction
 	hinted  bool   // it has a hint, or does not need one
 	end     int64  // where its batches end
 	batches uint64 // how many there are
-	last    uint64 // sequence of the last batch in it, or in those that it replaces; zero: of none
+	last    uint64 // sequence of the last batch in it, or in those that it replaces; zero: there is none
 
-	// The writer's.
+	// The writer's fields.
 	sealed       int64     // all before it is sealed
-	sealedBefore int64     // so says the other seal
+	sealedBefore int64     // end that the other seal has
 	turn         int       // which seal is written next
 	unsealed     int       // batches since the last seal
-	sealedAt     time.Time // when the last of those before it was saved
+	sealedAt     time.Time // when the last sealed batch was saved
 
 	live int64 // bytes of the entries in it that count; guarded by Log.mu
 }
@@ -84,12 +84,12 @@ type segment struct {
 // data is how many bytes of batches there are.
 func (s *segment) data() int64 { return s.end - dataStart }
 
-// hasRoom reports whether a batch of n bytes fits. The last bytes of a segment stay as they are, so that no batch makes a file that was cut
-// short as long again as it was: see checkSize.
+// hasRoom reports whether a batch of n bytes fits. The last bytes of a segment are never written. So if the file was cut short, no batch
+// brings it back to its full size: see checkSize.
 func (s *segment) hasRoom(n int64) bool { return s.size-s.end > n }
 
-// checkSize returns an error if the file is not as long as it was made: somebody, such as a tool that rotates logs, has cut it short, and
-// what it held is gone.
+// checkSize returns an error if the file has not its original size. Then another program, such as a tool that rotates logs, has cut it
+// short, and data is gone.
 func (s *segment) checkSize() error {
 	size, err := s.file.Size()
 	if err != nil {
@@ -102,8 +102,8 @@ func (s *segment) checkSize() error {
 	return nil
 }
 
-// waste is how much smaller a copy would be, about; of a copy, the heads of its batches are not counted, as the next would have
-// them, too.
+// waste returns about how much smaller a copy would be. For a copy, the heads of its batches do not count: the next copy would have them,
+// too.
 func (s *segment) waste() int64 {
 	if s.copy {
 		return s.data() - s.live - int64(s.batches)*(batchHead+8)
@@ -114,7 +114,7 @@ func (s *segment) waste() int64 {
 // acquire keeps the file open until release.
 func (s *segment) acquire() { s.refs.Add(1) }
 
-// release ends one use. The last one closes the file, and removes it if nobody needs it.
+// release ends one use. The last release closes the file, and removes it if it is obsolete.
 func (s *segment) release(fs disk.Dir) {
 	if s.refs.Add(-1) == 0 {
 		s.file.Close()
@@ -127,14 +127,14 @@ func (s *segment) release(fs disk.Dir) {
 
 const (
 	segmentSuffix = ".wal"
-	oldSuffix     = ".log" // of segments that were made before version 3; tools rotate what is named so
+	oldSuffix     = ".log" // of segments made before version 3; tools rotate files with this suffix
 )
 
 func segmentName(number uint32) string { return fmt.Sprintf("%016d%s", number, segmentSuffix) }
 
 func oldName(number uint32) string { return fmt.Sprintf("%016d%s", number, oldSuffix) }
 
-// segmentOf is the number of the segment with that name.
+// segmentOf returns the number of the segment with that name.
 func segmentOf(name string) (number uint32, ok bool) {
 	if number, ok = segmentNumber(name, segmentSuffix); !ok {
 		number, ok = segmentNumber(name, oldSuffix)
@@ -142,8 +142,8 @@ func segmentOf(name string) (number uint32, ok bool) {
 	return number, ok
 }
 
-// oldNames says which of the segments in a directory have the old name only. No number is used twice: where both names are there, an earlier
-// program has prepared the old one, and not listed it.
+// oldNames returns the segments in a directory that have only the old name. No number is used twice. If both names are there, an earlier
+// program prepared the old one, and did not list it.
 func oldNames(names []string) map[uint32]bool {
 	old := map[uint32]bool{}
 	for _, name := range names {
@@ -159,10 +159,10 @@ func oldNames(names []string) map[uint32]bool {
 	return old
 }
 
-// hintName is the name, or the path, of the hint of the segment with that name, or path.
+// hintName returns the name of the hint of the segment with that name. It takes and returns paths as well.
 func hintName(segment string) string { return segment[:len(segment)-len(segmentSuffix)] + ".hint" }
 
-// newSegment returns a segment of which nothing is known but its number.
+// newSegment returns a segment with that number; nothing else is known of it.
 func (l *Log) newSegment(number uint32) *segment {
 	return l.namedSegment(segmentName(number), number)
 }
@@ -172,7 +172,7 @@ func (l *Log) namedSegment(name string, number uint32) *segment {
 	return &segment{number: number, name: name, path: l.path(name), end: dataStart}
 }
 
-// close has nothing more be written to the segment, whose file may be closed from now on while nobody reads it.
+// close ends writing to the segment. From now on its file may be closed while it has no readers.
 func (s *segment) close() {
 	s.closed = true
 	if f, ok := s.file.(*segmentFile); ok {
@@ -180,7 +180,7 @@ func (s *segment) close() {
 	}
 }
 
-// segmentNumber is the number in a file's name, whose suffix is given.
+// segmentNumber returns the number in the name of a file with that suffix.
 func segmentNumber(name, suffix string) (number uint32, ok bool) {
 	digits, ok := strings.CutSuffix(name, suffix)
 	if !ok || len(digits) != 16 {
@@ -220,7 +220,7 @@ func checkHeader(b []byte, store uint64, number uint32) string {
 	return ""
 }
 
-// isNewer returns an error that is ErrNewer if b is a whole header, of a later version.
+// isNewer returns an error that is ErrNewer if b is a whole header of a later version.
 func isNewer(b []byte) error {
 	if len(b) >= segmentHead && string(b[:8]) == segmentMark && leUint32(b[32:]) == checksum(b[:32]) && leUint32(b[8:]) > formatVersion {
 		return newer(uint64(leUint32(b[8:])))
@@ -228,10 +228,10 @@ func isNewer(b []byte) error {
 	return nil
 }
 
-// hasMarks reports whether the segment with that header, which is right, may have marks.
+// hasMarks reports whether a segment with that valid header may have marks.
 func hasMarks(b []byte) bool { return leUint32(b[8:]) >= withMarks }
 
-// isCopy reports whether the segment with that header, which is right, is a copy.
+// isCopy reports whether a segment with that valid header is a copy.
 func isCopy(b []byte) bool { return leUint32(b[12:]) == 1 }
 
 // putSeal writes a seal over the first bytes of b.
@@ -247,7 +247,7 @@ func putSeal(b []byte, turn int, store uint64, number uint32, sequence uint64, e
 	le.PutUint32(b[48:], checksum(b[:48]))
 }
 
-// parseSeal reads a seal: up to which offset the segment is durable; zero if there is no seal of it there.
+// parseSeal reads a seal, and returns the offset up to which the segment is durable. It returns zero if there is no seal of it.
 func parseSeal(b []byte, turn int, store uint64, number uint32) (end int64) {
 	le := binary.LittleEndian
 	if len(b) < sealSize || string(b[:8]) != sealMark || le.Uint32(b[48:]) != checksum(b[:48]) ||

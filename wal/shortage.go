@@ -10,33 +10,33 @@ import (
 	"github.com/singledecree/paxos/internal/lines"
 )
 
-// A shortage is that the process or the machine has no file descriptor or no memory left for a moment. What fails because of that has
-// changed nothing. So it is tried again until it works, and one line in the log says so.
+// A shortage handles a passing lack: the process or the machine has no file descriptor or no memory left. A call that fails for that
+// reason has changed nothing. So it is tried again until it works, and the log has one line about it.
 type shortage struct {
 	lines  *lines.Log
 	dir    string
-	spare  func() bool   // gives back what can be spared, and reports whether there was any
-	opened bool          // Open has ended: it does not wait
-	inline bool          // it is tried again at once: a test
-	ended  chan struct{} // closed at Close, which waits for nothing of this
+	spare  func() bool   // frees descriptors that can be spared, and reports whether there were any
+	opened bool          // Open has ended; Open itself does not wait
+	inline bool          // a test: try again at once
+	ended  chan struct{} // closed by Close: no call waits any longer
 
 	mu   sync.Mutex
 	told time.Time
 }
 
 const (
-	// shortageWait is how long is waited before the next try.
+	// shortageWait is the wait before the next try.
 	shortageWait = 50 * time.Millisecond
-	// shortageQuiet is for how long nothing more is logged after a line.
+	// shortageQuiet is how long nothing more is logged after a line.
 	shortageQuiet = time.Minute
 )
 
-// isShortage reports whether err says that there is no descriptor or no memory.
+// isShortage reports whether err says that no descriptor or no memory is left.
 func isShortage(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 
-// wait reports whether what has failed with err is to be tried again. If there is nothing to spare, it waits before that.
+// wait reports whether to try again the call that failed with err. If nothing can be spared, it waits before that.
 func (s *shortage) wait(err error) bool {
 	if !isShortage(err) || !s.opened || s.isEnded() {
 		return false
@@ -55,7 +55,7 @@ func (s *shortage) wait(err error) bool {
 	}
 }
 
-// end has nobody wait any longer.
+// end ends all waiting.
 func (s *shortage) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,7 +74,7 @@ func (s *shortage) isEnded() bool {
 	}
 }
 
-// tell logs it, unless that was done of late.
+// tell logs the shortage, unless it did so recently.
 func (s *shortage) tell(err error) {
 	s.mu.Lock()
 	told := !s.told.IsZero() && time.Since(s.told) < shortageQuiet

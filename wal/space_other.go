@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// isQuota reports whether err is one of those by which windows says that there is no room: ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL.
+// isQuota reports whether err says on windows that there is no room: ERROR_HANDLE_DISK_FULL or ERROR_DISK_FULL.
 func isQuota(err error) bool {
 	return errors.Is(err, syscall.Errno(39)) || errors.Is(err, syscall.Errno(112))
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// The worker is the goroutine that does what no Save has to wait for: it prepares the next segment, and compacts.
+// The worker is the goroutine for work that no Save has to wait for: it prepares the next segment, and compacts.
 
-// work tells the worker that there may be something to do.
+// work tells the worker to look for work.
 func (l *Log) work() {
 	if l.options.inline {
 		l.workOnce()
@@ -19,7 +19,7 @@ func (l *Log) work() {
 	}
 	select {
 	case l.wake <- struct{}{}:
-	default: // it knows
+	default: // it is told already
 	}
 }
 
@@ -30,7 +30,7 @@ func (l *Log) workLoop() {
 	}
 }
 
-// workOnce does all that there is to do now.
+// workOnce does all work that is due now.
 func (l *Log) workOnce() {
 	err := l.tryWork()
 	for l.short.wait(err) {
@@ -55,10 +55,10 @@ func (l *Log) tryWork() error {
 	return l.compactAll()
 }
 
-// errStopping is why the worker leaves what it has begun.
+// errStopping ends the current work of the worker: the log is being closed.
 var errStopping = errors.New("the log is being closed")
 
-// stopWorker has the worker end, and waits for it.
+// stopWorker ends the worker, and waits for it.
 func (l *Log) stopWorker() {
 	l.plan.Lock()
 	l.stopping = true
@@ -75,13 +75,13 @@ func (l *Log) isStopping() bool {
 	return l.stopping
 }
 
-// outOfSpace reports whether err says that there is no room on the disk: what needs it can be done later.
+// outOfSpace reports whether err says that the disk is full. Work that needs room can be done later.
 func outOfSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || isQuota(err) }
 
-// isHarmless reports whether err says that nothing was changed, for want of something that may be there later.
+// isHarmless reports whether err is a shortage that may pass. Nothing was changed then.
 func isHarmless(err error) bool { return outOfSpace(err) || isShortage(err) }
 
-// fail says that there will be no prepared segment, to a Save that waits for one.
+// fail tells a Save that waits for a prepared segment that there will be none.
 func (l *Log) fail(err error) {
 	l.plan.Lock()
 	defer l.plan.Unlock()
@@ -89,7 +89,7 @@ func (l *Log) fail(err error) {
 	l.ready.Broadcast()
 }
 
-// prepareNext prepares a segment, if there is none. Where there is no space for it, a Save that needs it is told.
+// prepareNext prepares a segment, if there is none. If there is no space for it, a waiting Save is told.
 func (l *Log) prepareNext() error {
 	for {
 		l.plan.Lock()
@@ -118,13 +118,12 @@ func (l *Log) prepareNext() error {
 	}
 }
 
-// fewBatches is how many batches a segment has room for at least: of large ones, too, the votes shall be in the segment of their decisions,
-// which are marks then.
+// fewBatches is the least number of batches that a segment has room for, also of large ones. Then most votes are in the segment of their
+// decisions, which can be marks.
 const fewBatches = 8
 
-// nextSize is how large the next segment is to be: a sixteenth of what counts, so that what is ahead of a small log is small. If the
-// segments fill so fast that the preparing of them, which takes some syncs, might be what Saves wait for, it is up to twice as
-// much; plan is held.
+// nextSize returns the size of the next segment: a sixteenth of the live bytes, so that a small log has little space prepared. If
+// segments fill so fast that Saves might wait for the next one, it is up to twice as large as the last. The lock plan is held.
 func (l *Log) nextSize() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -134,7 +133,7 @@ func (l *Log) nextSize() int64 {
 	}
 	size := max(live/16, least)
 	few := int64(fewBatches)
-	if l.wanted > 0 { // a Save waits for it
+	if l.wanted > 0 { // a Save waits for the segment
 		few = 2
 	}
 	size = max(size, few*l.overflow)
@@ -168,7 +167,7 @@ func (l *Log) prepare(size int64) error {
 		l.plan.Lock()
 		l.row = l.row[:len(l.row)-1]
 		l.plan.Unlock()
-		s.obsolete.Store(isHarmless(err)) // else the manifest may list it
+		s.obsolete.Store(isHarmless(err)) // otherwise the manifest may list it
 		s.release(l.fs)
 		return fmt.Errorf("wal: %s: %w", l.dir, err)
 	}
@@ -182,7 +181,7 @@ func (l *Log) prepare(size int64) error {
 	return nil
 }
 
-// listing is the manifest as it is to be written now; plan is held.
+// listing returns the manifest to write now; plan is held.
 func (l *Log) listing() manifest {
 	m := manifest{state: l.manifest.state, next: l.manifest.next}
 	for _, s := range l.row {
@@ -195,10 +194,11 @@ func (l *Log) listing() manifest {
 	return m
 }
 
-// zeroChunk is how many bytes of zeros are written, and begin their way to the disk, at a time, so that Saves need not wait for long behind them.
+// zeroChunk is how many bytes of zeros are written and started towards the disk at a time. It is small, so that Saves do not wait long
+// behind them.
 const zeroChunk = 64 << 10
 
-// makeSegment makes a segment's file: it has its name when all of it is durable.
+// makeSegment makes the file of a segment. The file gets its name once all of it is durable.
 func (l *Log) makeSegment(name string, number uint32, size int64) error {
 	head := make([]byte, pageSize)
 	putHeader(head, l.store, number, false)
@@ -221,15 +221,16 @@ func (l *Log) makeSegment(name string, number uint32, size int64) error {
 	})
 }
 
-// startNext has n bytes begin their way to the disk, when as many before them have left: what is written in a row is never far ahead.
+// startNext starts the transfer of n bytes to the disk. Before it returns, it waits for the n bytes before them. So a sequence of writes
+// is never far ahead of the disk.
 func startNext(f disk.File, at, n int64) {
 	f.Start(at, n)
 	before := max(at-n, 0)
 	f.Await(before, at-before)
 }
 
-// syncNames syncs the directory, in which a file has been renamed. What is there now is not known if that fails, so an error is never
-// one after which things go on, such as a lack of space.
+// syncNames syncs the directory after the rename of a file. If that fails, the state of the directory is not known. So its error is never
+// one that the log survives, such as a lack of space.
 func syncNames(files disk.Dir) error {
 	if err := files.Sync(); err != nil {
 		return fmt.Errorf("sync of the directory: %v", err)
