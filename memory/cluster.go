@@ -8,8 +8,10 @@ import (
 	"github.com/singledecree/paxos/node"
 )
 
-// MemoryCluster starts n servers, 1 to 64, that vote and hold everything in memory: for trying things out and for tests.
-// stop closes them; the nodes are ordered by ServerID, 1 to n.
+// Cluster starts n servers, 1 to 64, that vote and hold everything in memory. It is for trials and for tests.
+//
+// The nodes are in the order of their ServerIDs, 1 to n. stop closes all of them. It is never nil, and may be called after
+// an error.
 func Cluster(n int) (nodes []*node.Node, stop func(), err error) {
 	members := paxos.Members{Cluster: "memory"}
 	for id := range max(n, 0) {

@@ -10,42 +10,45 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// What a receiver's queue in a MemoryNetwork holds at most. All instances that two peers may have open at once (see
-// Limits.MaxOpen) find room.
+// Bounds of a receiver's queue in a Network. All instances that two peers may have open at once find room in it: see
+// Limits.MaxOpen.
 const (
 	memoryQueueMessages = 1 << 18
 	memoryQueueBytes    = 64 << 20
 	memoryMessageBytes  = 88 // of a Message, without its name and value
 )
 
-// A MemoryNetwork joins servers in one process, for tests, examples and services that are one process. It delivers every
-// packet once, at once, in the order of the Sends, and invents no faults. It does lose a packet in two cases: if no server
-// has joined as its receiver; and, so that nothing grows without bound, if the receiver's queue is not empty and would
-// then hold more than 256 Ki messages, or more than 64 MiB of them (names, values, and 88 bytes for each). A receiver may
-// have taken as much again out of its queue.
+// A Network joins servers in one process, for tests, examples and services that are one process. It delivers every packet
+// once, at once, in the order of the Sends, and invents no faults.
 //
-// It is safe for concurrent use, starts no goroutines and needs no Close.
+// It loses a packet in two cases:
+//
+//   - No server has joined as its receiver.
+//   - The receiver's queue is not empty, and would hold more than 256 Ki messages or 64 MiB with this packet. Names and
+//     values count, and 88 bytes for each message. A receiver may hold as much again that it took out of its queue.
+//
+// A Network is safe for concurrent use, starts no goroutines and needs no Close.
 type Network struct {
 	mu        sync.Mutex // one Join at a time
 	endpoints atomic.Pointer[map[paxos.ServerID]*memoryEndpoint]
 }
 
-// NewMemoryNetwork returns a network that nobody has joined.
+// NewNetwork returns a network that no server has joined.
 func NewNetwork() *Network {
 	n := &Network{}
 	n.endpoints.Store(&map[paxos.ServerID]*memoryEndpoint{})
 	return n
 }
 
-// Join returns the Transport of server id. It sends as that server, whatever a packet says. Send is safe for concurrent
-// use; Receive is for one goroutine at a time. Join panics if id is zero.
+// Join returns the Transport of server id. It sends as that server, whatever a packet says. Send is safe for concurrent use;
+// Receive is for one goroutine at a time. Join panics if id is zero.
 //
-// To join again is to restart the server: the new Transport receives what is sent from now on. What waits in the
-// queue of the old one is lost, and its Receive returns an error that says so; what the old one still sends is
-// delivered, as a late packet is.
+// A server that restarts joins again. Its new Transport receives all packets sent from then on. The packets in the queue of
+// the old Transport are lost, and its Receive returns an error that says so. A packet that the old Transport still sends is
+// delivered, as a late packet is on a real network.
 func (n *Network) Join(id paxos.ServerID) paxos.Transport {
 	if id == 0 {
-		panic("paxos: MemoryNetwork.Join: server 0 is not a valid ServerID")
+		panic("paxos: memory.Network.Join: server 0 is not a valid ServerID")
 	}
 	e := &memoryEndpoint{network: n, id: id, wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	e.notify = e.wake
@@ -61,19 +64,19 @@ func (n *Network) Join(id paxos.ServerID) paxos.Transport {
 	return e
 }
 
-// A memoryEndpoint is one server's Transport in a MemoryNetwork.
+// A memoryEndpoint is one server's Transport in a Network.
 //
-// Messages are copied into runs: long slices, of which the packets in the queue hold parts. A run that was handed out
-// comes back at the next drain, so that a queue in its steady state allocates nothing.
+// Messages are copied into runs. A run is a long slice, and each packet in the queue holds a part of one. A drained run is
+// used again after the next drain, so a queue in its steady state allocates nothing.
 type memoryEndpoint struct {
 	network *Network
 	id      paxos.ServerID
-	wake    chan struct{} // holds a signal while there may be something in the queue: Receive, which takes it, must drain
+	wake    chan struct{} // holds a signal while the queue may hold a packet; Receive takes the signal, and must drain
 	gone    chan struct{} // closed when the server has joined again: this endpoint receives nothing any more
 
-	mu       sync.Mutex // guards what is below, to the blank line; nothing is waited for, nor woken, under it
+	mu       sync.Mutex // guards the fields below, to the blank line; no holder of it waits, or wakes another
 	closed   bool
-	notify   chan<- struct{} // see Wake; wake, if nobody called that
+	notify   chan<- struct{} // see Wake; it is wake until Wake is called
 	queue    []paxos.Packet
 	run      []paxos.Message // messages of packets in the queue, and room for more
 	messages int             // in the queue; a packet without any counts as one
@@ -81,14 +84,14 @@ type memoryEndpoint struct {
 
 	lent    []paxos.Message // run of the packets handed out by the last drain
 	small   int             // how many times in a row a long run came back little used
-	pending []paxos.Packet  // drained by Receive, and not yet returned from next on
+	pending []paxos.Packet  // drained by Receive; those from next on are not yet returned
 	next    int
 }
 
 // ID returns the server that joined.
 func (e *memoryEndpoint) ID() paxos.ServerID { return e.id }
 
-// Send queues p at the server p.To, or drops it. See Transport.
+// Send queues p at the server p.To, or drops it: see [paxos.Transport].
 func (e *memoryEndpoint) Send(p paxos.Packet) {
 	to := (*e.network.endpoints.Load())[p.To]
 	if to == nil {
@@ -100,7 +103,7 @@ func (e *memoryEndpoint) Send(p paxos.Packet) {
 	}
 }
 
-// push queues a copy of p, and returns whom to wake then; nil: it did not.
+// push queues a copy of p, and returns the channel to signal then. It returns nil if it drops p.
 func (e *memoryEndpoint) push(p paxos.Packet) chan<- struct{} {
 	messages, bytes := max(1, len(p.Messages)), 0
 	for i := range p.Messages {
@@ -126,7 +129,7 @@ func (e *memoryEndpoint) push(p paxos.Packet) chan<- struct{} {
 	return e.notify
 }
 
-// Wake has c be told of what comes: see DrainTransport.
+// Wake sets the channel that is signalled when packets come: see [paxos.DrainTransport].
 func (e *memoryEndpoint) Wake(c chan<- struct{}) {
 	e.mu.Lock()
 	e.notify = c
@@ -134,7 +137,7 @@ func (e *memoryEndpoint) Wake(c chan<- struct{}) {
 	signal(c)
 }
 
-// Drain appends all queued packets to into, without waiting: see DrainTransport.
+// Drain appends all queued packets to into, without waiting: see [paxos.DrainTransport].
 func (e *memoryEndpoint) Drain(into []paxos.Packet) ([]paxos.Packet, error) {
 	into = e.drain(into)
 	select {
@@ -145,12 +148,12 @@ func (e *memoryEndpoint) Drain(into []paxos.Packet) ([]paxos.Packet, error) {
 	}
 }
 
-// replaced is the error of an endpoint in whose place another one is.
+// replaced is the error of an endpoint whose server has joined again.
 func (e *memoryEndpoint) replaced() error {
 	return fmt.Errorf("paxos: memory network: server %d has joined again: this transport is replaced", e.id)
 }
 
-// drain appends all queued packets to into, without waiting. They and their Messages are the caller's until the next drain.
+// drain appends all queued packets to into, without waiting. The caller owns them and their Messages until the next drain.
 func (e *memoryEndpoint) drain(into []paxos.Packet) []paxos.Packet {
 	run := e.lent
 	clear(run) // it must not keep values alive
@@ -177,8 +180,8 @@ func (e *memoryEndpoint) drain(into []paxos.Packet) []paxos.Packet {
 	return into
 }
 
-// Receive waits for a packet. It returns the error of ctx when ctx has ended, even if packets wait, and an error that
-// says so when the server has joined again. See Transport.
+// Receive waits for a packet. When ctx has ended, it returns the error of ctx, even if packets wait. When the server has
+// joined again, it returns an error that says so. See [paxos.Transport].
 func (e *memoryEndpoint) Receive(ctx context.Context) (paxos.Packet, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -206,7 +209,7 @@ func (e *memoryEndpoint) Receive(ctx context.Context) (paxos.Packet, error) {
 	}
 }
 
-// close ends the endpoint: it takes nothing more, and what it has queued goes.
+// close ends the endpoint. It queues no more packets, and the queued ones are dropped.
 func (e *memoryEndpoint) close() {
 	e.mu.Lock()
 	e.closed, e.queue, e.run, e.messages, e.bytes = true, nil, nil, 0, 0
@@ -216,7 +219,7 @@ func (e *memoryEndpoint) close() {
 	signal(wake)
 }
 
-// signal leaves one signal in c, which holds one at most.
+// signal leaves a signal in c, which has room for one.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

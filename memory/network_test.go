@@ -116,7 +116,7 @@ func TestMemoryNetworkUnknownReceiver(t *testing.T) {
 	three := n.Join(3)
 	one.Send(packetOf(3, 2, "not lost"))
 	assert.EqualValues(t, 2, receive(t, three).Seq, "the first that was sent since it joined")
-	assert.PanicsWithValue(t, "paxos: MemoryNetwork.Join: server 0 is not a valid ServerID", func() { n.Join(0) })
+	assert.PanicsWithValue(t, "paxos: memory.Network.Join: server 0 is not a valid ServerID", func() { n.Join(0) })
 }
 
 func TestMemoryNetworkReceiveWaits(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"github.com/singledecree/paxos/internal/tables"
 )
 
-// A memoryRecord is a Record as the storage keeps it.
+// A memoryRecord is a [paxos.Record] as the storage keeps it.
 type memoryRecord struct {
 	name     string
 	acceptor paxos.Acceptor
@@ -20,12 +20,12 @@ func (r *memoryRecord) export() paxos.Record {
 	return paxos.Record{Instance: r.name, Acceptor: r.acceptor, Chosen: r.index != 0, Index: r.index}
 }
 
-// memoryChunk is how many records lie together. What grows, grows by chunks: a record is not copied when the number of
-// records doubles, and memory goes back when they are dropped.
+// memoryChunk is how many records lie together. Memory grows and shrinks by chunks. So no record is copied when the number
+// of records doubles, and memory is given back when records are dropped.
 const memoryChunk = tables.Chunk
 
-// memoryRecords is the set of all records, each at a number from 0 to n-1, with what finds them: by name, not decided,
-// and by Index. Only the records themselves hold pointers, so the garbage collector has nothing else to look at.
+// memoryRecords is the set of all records, each at a number from 0 to n-1. It finds them by name and by Index, and lists
+// those that are not decided. Only the records hold pointers, so the garbage collector looks at nothing else.
 type memoryRecords struct {
 	seed      maphash.Seed
 	n         uint32
@@ -42,12 +42,13 @@ func (m *memoryRecords) record(at uint32) *memoryRecord {
 	return &m.chunks[at/memoryChunk][at%memoryChunk]
 }
 
-// find returns where the record of a name is.
+// find returns the number of the record of a name.
 func (m *memoryRecords) find(hash uint64, name string) (at uint32, ok bool) {
 	return m.names.Find(hash, func(at uint32) bool { return m.record(at).name == name })
 }
 
-// fetch hashes the names of records that are about to be found, and has the memory look for them side by side.
+// fetch hashes the names of records that are about to be found, and looks them up side by side. Their memory comes into the
+// processor's caches by that.
 func (m *memoryRecords) fetch(records []paxos.Record) {
 	m.hashes = m.hashes[:0]
 	for i := range records {
@@ -56,7 +57,7 @@ func (m *memoryRecords) fetch(records []paxos.Record) {
 	m.names.FetchAll(m.hashes)
 }
 
-// fetchNames is fetch for records that are about to be loaded.
+// fetchNames does the same for records that are about to be loaded.
 func (m *memoryRecords) fetchNames(names []string) {
 	m.hashes = m.hashes[:0]
 	for _, name := range names {
@@ -65,7 +66,7 @@ func (m *memoryRecords) fetchNames(names []string) {
 	m.names.FetchAll(m.hashes)
 }
 
-// add puts a record, whose name must be new, at n.
+// add appends a record, at the number n. Its name must be new.
 func (m *memoryRecords) add(hash uint64, r *memoryRecord) {
 	last := len(m.chunks) - 1
 	if last < 0 || len(m.chunks[last]) == memoryChunk {
@@ -78,7 +79,7 @@ func (m *memoryRecords) add(hash uint64, r *memoryRecord) {
 	m.link(m.n - 1)
 }
 
-// replace changes the record there.
+// replace changes the record at that number.
 func (m *memoryRecords) replace(at uint32, a *paxos.Acceptor, index uint64) {
 	r := m.record(at)
 	r.acceptor = *a
@@ -90,7 +91,7 @@ func (m *memoryRecords) replace(at uint32, a *paxos.Acceptor, index uint64) {
 	m.link(at)
 }
 
-// remove takes the record away, and puts the last one where it was.
+// remove takes away the record at that number, and moves the last record there.
 func (m *memoryRecords) remove(at uint32) {
 	m.unlink(at)
 	gone, last := m.record(at), m.record(m.n-1)

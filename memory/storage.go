@@ -12,45 +12,51 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A MemoryStorage is a Storage in memory: it survives the stop and the start of a Node in one process, and nothing else.
-// It is for tests, examples and servers that may lose everything at once. A server that lost its MemoryStorage has
-// forgotten its promises: it must not vote again under its ServerID, and what its cluster decided is lost with the memory
-// of a quorum.
+// A Storage is a [paxos.Storage] in memory. It survives the stop and the start of a Node in one process, and nothing else.
+// It is for tests, examples and servers that may lose everything at once.
 //
-// It holds the live records and little beside: about 120 bytes each, and the strings of name and value, which it shares
-// with the Batch they came in. There is no other limit than memory. A Save of n records takes time in proportion to n,
-// whatever is stored already, save that each NameRange in Drop costs a pass over all records. The order of Undecided
-// depends on the Saves alone, so that a run can be repeated.
+// A server that lost its Storage has forgotten its promises. It must not vote again under its ServerID. If a quorum of
+// servers loses its memory, the decisions of the cluster are lost.
 //
-// Save refuses what no correct server asks for. Its error names the field and the instance, nothing of the Batch is
-// visible, and the storage is dead, as after any error of a Save: readers go on with what was saved, later Saves fail.
-// Refused are:
+// It holds the live records and little more: about 120 bytes for each, and the strings of its name and its value. It shares
+// those strings with the Batch that brought them. There is no other limit than memory.
 //
-//   - a second Save beside one that runs (that one is not affected);
-//   - a ServerState with a number below, or a Cluster, ID or Store other than the saved one;
-//   - a Record without a name, or twice in a Batch; one that is Chosen without an Index, or the reverse; one whose Index
-//     another instance has; one that is not Chosen and has Accepted above Promised;
-//   - a Record that takes something back: a lower Promised or Accepted of an instance that is not decided, another Value
-//     for the same Accepted, another Value of a decision, or a decided instance that is no longer Chosen. (A name that
-//     was dropped, or is in Drop of the same Batch, has nothing to take back.)
+// A Save of n records takes time in proportion to n, however many records are stored. Only a NameRange in Drop costs more: a
+// pass over all records. The order of Undecided depends on nothing but the Saves, so a run can be repeated.
 //
-// It is a PromptStorage that answers every read at once.
+// Save refuses a Batch that no correct server asks for. Its error names the field and the instance. Nothing of the Batch is
+// visible then, and the storage is dead, as after any error of a Save. Readers still see the earlier Saves; later Saves
+// fail. Save refuses:
 //
-// Its methods are safe for concurrent use, as Storage asks; Server, Load, Undecided and Decided never fail. It needs no
-// Close.
+//   - a second Save while one runs (the running one is not affected);
+//   - a ServerState with a lower number than the saved one, or with another Cluster, ID or Store;
+//   - a Record without a name, or two Records of one name in a Batch;
+//   - a Record that is Chosen without an Index, or has an Index and is not Chosen, or has the Index of another instance;
+//   - a Record that is not Chosen and has Accepted above Promised;
+//   - a Record that is not Chosen, with a lower Promised or Accepted than the saved one;
+//   - a Record with another Value for the same Accepted;
+//   - a Record with another Value for a decided instance, or of a decided instance that is no longer Chosen.
+//
+// The last three compare a Record with the saved one. They do not apply to a name that was dropped before, or is in Drop of
+// the same Batch.
+//
+// It is a [paxos.PromptStorage] that answers every read at once.
+//
+// Its methods are safe for concurrent use, as [paxos.Storage] asks. Server, Load, Undecided and Decided never fail. It needs
+// no Close.
 type Storage struct {
 	saving atomic.Bool           // a Save is under way
-	dead   atomic.Pointer[error] // why the first Save failed that did; nil: none
+	dead   atomic.Pointer[error] // the error of the first Save that failed; nil: none has
 
-	mu    sync.RWMutex // guards what is below; written by the one Save, for its whole length
+	mu    sync.RWMutex // guards the fields below; the one Save that runs holds it to its end
 	state paxos.ServerState
 	memoryRecords
-	undo []memoryUndo // what the running Save has changed, oldest first; empty between Saves
+	undo []memoryUndo // the changes of the running Save, oldest first; empty between Saves
 }
 
-// A memoryUndo is what one step of a Save replaced.
+// A memoryUndo tells how to take back one step of a Save.
 type memoryUndo struct {
-	old  memoryRecord // as it was; unused if the step added a record
+	old  memoryRecord // the record before the step; unused if the step added it
 	at   uint32       // where it is; unused if the step dropped the record
 	step memoryStep
 }
@@ -63,10 +69,10 @@ const (
 	memoryDropped
 )
 
-// errOverlap is the misuse that the word "one" in "one Save at a time" rules out.
+// errOverlap is the error of a Save that begins while another runs.
 var errOverlap = errors.New("Save: another Save is running: there must be one at a time")
 
-// NewMemoryStorage returns an empty storage, ready for Format.
+// NewStorage returns an empty storage, ready for [paxos.Format].
 func NewStorage() *Storage {
 	s := &Storage{memoryRecords: memoryRecords{seed: maphash.MakeSeed()}}
 	s.names.Remember()
@@ -80,7 +86,8 @@ func (s *Storage) Server() (paxos.ServerState, error) {
 	return s.state, nil
 }
 
-// Expect has what LoadNow needs for these names come into the processor's caches: see ExpectingStorage.
+// Expect brings the table entries of these names into the processor's caches, for calls of LoadNow that follow: see
+// [paxos.ExpectingStorage].
 func (s *Storage) Expect(names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,25 +105,25 @@ func (s *Storage) Load(instance string) (paxos.Record, error) {
 	return s.record(at).export(), nil
 }
 
-// Self returns s: see PromptStorage.
+// Self returns s: see [paxos.PromptStorage].
 func (s *Storage) Self() paxos.Storage { return s }
 
-// SavesAtOnce says that Save waits for nothing: see InstantStorage.
+// SavesAtOnce says that Save waits for nothing: see [paxos.InstantStorage].
 func (s *Storage) SavesAtOnce() {}
 
-// LoadNow is Load, and ok.
+// LoadNow returns the record that Load returns. ok is always true.
 func (s *Storage) LoadNow(instance string) (rec paxos.Record, ok bool) {
 	rec, _ = s.Load(instance)
 	return rec, true
 }
 
-// DecidedNow is Decided, and ok.
+// DecidedNow returns the decisions that Decided returns. ok is always true.
 func (s *Storage) DecidedNow(after uint64, max int) (named []paxos.Named, ok bool) {
 	named, _ = s.Decided(after, max)
 	return named, true
 }
 
-// Save puts b into memory, all or nothing. What it refuses, and what follows, stands at MemoryStorage.
+// Save puts b into memory, all or nothing. [Storage] lists the Batches that it refuses, and the consequences.
 func (s *Storage) Save(b paxos.Batch) error {
 	if !s.saving.CompareAndSwap(false, true) {
 		return s.die(errOverlap)
@@ -136,14 +143,14 @@ func (s *Storage) Save(b paxos.Batch) error {
 	return err
 }
 
-// die makes the storage dead because of err, unless it is so already, and returns the error of the Save that did it.
+// die makes the storage dead because of err, unless it is dead already. It returns the error for the Save that failed.
 func (s *Storage) die(err error) error {
 	s.dead.CompareAndSwap(nil, &err)
 	return fmt.Errorf("paxos: memory storage: %w", err)
 }
 
 // Undecided lists the names of the records that are not Chosen when the loop over it begins. It takes time and memory in
-// proportion to their number, holds no lock while the loop runs, and never fails. It may be used any number of times.
+// proportion to their number. It holds no lock while the loop runs, and never fails. It may be used any number of times.
 func (s *Storage) Undecided() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, name := range s.undecidedNames() {
@@ -164,8 +171,8 @@ func (s *Storage) undecidedNames() []string {
 	return names
 }
 
-// Decided lists Chosen records with an Index above after, in the order of Index, at most max; none if max is not
-// positive. It takes time in proportion to what it returns, and to the logarithm of what is stored. It never fails.
+// Decided lists Chosen records with an Index above after, in the order of Index, at most max of them. It lists none if max
+// is not positive. Its time is in proportion to the length of the list and to the logarithm of all records. It never fails.
 func (s *Storage) Decided(after uint64, max int) ([]paxos.Named, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -182,7 +189,7 @@ func (s *Storage) Decided(after uint64, max int) ([]paxos.Named, error) {
 	return named, nil
 }
 
-// apply does what b asks for, and notes in undo how to take it back. On an error it stops half-way.
+// apply carries out b, and notes in undo how to take it back. On an error it stops half-way.
 func (s *Storage) apply(b paxos.Batch) error {
 	if err := b.Check(s.state); err != nil {
 		return err
@@ -203,7 +210,7 @@ func (s *Storage) apply(b paxos.Batch) error {
 	return nil
 }
 
-// drop removes the records in r. It looks at all: the storage does not keep them by name.
+// drop removes the records in r. It looks at every record, as they are in no order of names.
 func (s *Storage) drop(r paxos.NameRange) {
 	for at := uint32(0); at < s.n; {
 		rec := s.record(at)
@@ -246,7 +253,7 @@ func (s *Storage) put(hash uint64, r *paxos.Record) error {
 	return nil
 }
 
-// note adds a step to undo, with its old record still to be set. What lies beyond the end of undo is zero.
+// note adds a step to undo; the caller sets its old record. The entries beyond the end of undo are zero.
 func (s *Storage) note(at uint32, step memoryStep) *memoryUndo {
 	end := len(s.undo)
 	s.undo = slices.Grow(s.undo, 1)[:end+1]
@@ -255,13 +262,13 @@ func (s *Storage) note(at uint32, step memoryStep) *memoryUndo {
 	return u
 }
 
-// touched reports whether the running Save has put the record at this place, in the given step of it. A step that was
-// noted in an earlier Save is not there any more, or is another record's.
+// touched reports whether the running Save has put the record at this place, in that step. The number of a step is of the
+// Save that noted it. In a later Save the same number is beyond the end of undo, or is a step of another record.
 func (s *Storage) touched(at, step uint32) bool {
 	return int(step) < len(s.undo) && s.undo[step].at == at && s.undo[step].step != memoryDropped
 }
 
-// checkSuccessor returns an error that says what r takes back of old.
+// checkSuccessor returns an error if r takes back something of old, and nil otherwise.
 func checkSuccessor(old *memoryRecord, r *paxos.Record) error {
 	was, is := &old.acceptor, &r.Acceptor
 	decided := old.index != 0
@@ -282,7 +289,7 @@ func checkSuccessor(old *memoryRecord, r *paxos.Record) error {
 	return nil
 }
 
-// checkIndex returns an error if an instance has this Index already. Nobody has Index 0.
+// checkIndex returns an error if an instance has this Index already. No instance has Index 0.
 func (s *Storage) checkIndex(index uint64) error {
 	if at, ok := s.order.Get(index); ok {
 		return fmt.Errorf("Index: %d is that of %q", index, s.record(at).name)
@@ -290,8 +297,8 @@ func (s *Storage) checkIndex(index uint64) error {
 	return nil
 }
 
-// rollback takes back what the running Save has done, the latest step first, so that every record is where it was when
-// its step was noted.
+// rollback takes back the changes of the running Save, the latest step first. So each record is at its old place again when
+// its step is taken back.
 func (s *Storage) rollback() {
 	for i := range slices.Backward(s.undo) {
 		switch u := &s.undo[i]; u.step {
@@ -305,7 +312,7 @@ func (s *Storage) rollback() {
 	}
 }
 
-// forget empties undo, so that it keeps no string alive, and no more room than a common Save needs.
+// forget empties undo. So undo keeps no string alive, and no more room than a common Save needs.
 func (s *Storage) forget() {
 	const most = 1 << 14
 	if cap(s.undo) > most {

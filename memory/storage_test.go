@@ -194,7 +194,7 @@ func TestMemoryStorageRefuses(t *testing.T) {
 			s := savedIn(t, before)
 			want := imageOf(t, s)
 
-			// What is good about the Batch must not be seen, either: it adds, replaces, decides, moves and drops.
+			// The good parts of the Batch must not be seen, either: it adds, replaces, decides, moves and drops.
 			server := tt.state
 			if server == nil {
 				server = with(func(s *paxos.ServerState) { s.Boot, s.Last = 4, 20 })
