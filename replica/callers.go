@@ -14,36 +14,36 @@ type call struct {
 	seq   uint64 // rises with each call of the Replica
 	op    op
 	value paxos.Value
-	// exposed: the value may have been handed to an acceptor or a transport. Such a call can fail and its value be
+	// exposed: an acceptor or a transport may have the value. If such a call fails, its value can be
 	// chosen all the same.
 	exposed bool
 	// since is the last round used when a Read or a Ready began: only an answer to a later question proves anything.
 	since uint64
 }
 
-// longMessage is from how many bytes on a message travels alone, after those that are shorter: so that no Transport need have what is
-// short wait for all that is long.
+// longMessage is the size from which a message is long. A long message has a packet of its own, after the short messages. So
+// no Transport makes a short message wait for all the long ones.
 const longMessage = 64 << 10
 
-// callers are the calls of one instance, in the order in which they came. Nothing that is done for one of them looks at all: whatever
-// many of them do, and in whatever order they end, it takes time in proportion to their number.
+// callers are the calls of one instance, in the order in which they came. Work for one call never looks at all of them. So
+// many calls take time in proportion to their number, in whatever order they end.
 type callers struct {
 	all   []call // with holes where calls of a crowd have ended: opNone
 	crowd *crowd // nil: there were never manyCalls
 }
 
-// manyCalls is from how many calls on an instance has more than a list of them.
+// manyCalls is the number of calls from which an instance has a crowd beside the list of them.
 const manyCalls = 32
 
-// A crowd knows of many calls what else a look at all of them would tell.
+// A crowd knows of many calls what a look at each of them would tell.
 type crowd struct {
-	wants  [opNone]int         // how many of them want what
+	wants  [opNone]int         // how many calls there are of each op
 	first  int                 // no call before it proposes
 	short  int                 // no call before it proposes a value that is not long
-	values map[paxos.Value]int // how many of them propose what
+	values map[paxos.Value]int // how many calls propose each value
 }
 
-// count counts a call that comes, or one that goes.
+// count counts a call: by is 1 if it comes, and -1 if it goes.
 func (w *crowd) count(c *call, by int) {
 	w.wants[c.op] += by
 	if c.op != opPropose {
@@ -67,7 +67,7 @@ func (l *callers) len() (n int) {
 	return n
 }
 
-// add adds a call, whose seq is above all others.
+// add adds a call. Its seq is above those of all others.
 func (l *callers) add(c call) {
 	l.all = append(l.all, c)
 	switch {
@@ -81,7 +81,7 @@ func (l *callers) add(c call) {
 	}
 }
 
-// find returns the call with that seq, which is there. It is valid until a call comes or goes.
+// find returns the call with that seq, which is in the list. It is valid until a call comes or goes.
 func (l *callers) find(seq uint64) *call { return &l.all[l.place(seq)] }
 
 func (l *callers) place(seq uint64) int {
@@ -89,7 +89,7 @@ func (l *callers) place(seq uint64) int {
 	return i
 }
 
-// remove takes out the call with that seq, which is there.
+// remove takes out the call with that seq, which is in the list.
 func (l *callers) remove(seq uint64) call {
 	i := l.place(seq)
 	c := l.all[i]
@@ -106,7 +106,7 @@ func (l *callers) remove(seq uint64) call {
 	return c
 }
 
-// take takes out all that match, and returns them. It looks at all.
+// take takes out all calls that match, and returns them. It looks at all calls.
 func (l *callers) take(match func(*call) bool) (taken []call) {
 	l.all = slices.DeleteFunc(l.all, func(c call) bool {
 		if c.op == opNone {
@@ -136,13 +136,13 @@ func (l *callers) shrunk() {
 	}
 }
 
-// clear takes out all.
+// clear takes out all calls.
 func (l *callers) clear() {
 	clear(l.all)
 	*l = callers{all: l.all[:0]}
 }
 
-// unused returns the list of an instance without calls, for use in another. One that was long would be kept for no use.
+// unused returns the list of an instance without calls, for use in another. A long list is not used again.
 func (l *callers) unused() callers {
 	if cap(l.all) > manyCalls {
 		return callers{}
@@ -166,7 +166,8 @@ func (l *callers) proposesShort() *call {
 	return l.from(new(int), longMessage)
 }
 
-// from returns the first call that proposes a value below so many bytes, or nil. None stands before at, which moves there.
+// from returns the first call that proposes a value below so many bytes, or nil. No such call stands before at; at moves to
+// the result.
 func (l *callers) from(at *int, bytes int) *call {
 	for ; *at < len(l.all); *at++ {
 		if c := &l.all[*at]; c.op == opPropose && len(c.value) < bytes {
@@ -190,7 +191,7 @@ func (l *callers) reads() bool { return l.want(opRead) }
 // asks reports whether a call needs answers of its own, whatever attempt runs.
 func (l *callers) asks() bool { return l.want(opRead) || l.want(opReady) }
 
-// want reports whether a call is of that kind.
+// want reports whether there is a call with that op.
 func (l *callers) want(o op) bool {
 	if l.crowd != nil {
 		return l.crowd.wants[o] > 0

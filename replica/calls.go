@@ -11,9 +11,16 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Propose asks for a decision in the instance, and offers v. The call ends with what was chosen, whoever proposed it.
-// Errors: ErrName; ErrTooLarge, of this server's limits, or of so many others' that no quorum takes v, or of what is decided or was
-// accepted there before; ErrBusy; ErrRounds; *SafetyError; each in an *OpError.
+// Propose asks for a decision in the instance, and offers v. The call ends with the value that was chosen, whoever proposed
+// it. Its error is an [*paxos.OpError] around one of these:
+//
+//   - [paxos.ErrName]: instance is not a valid name.
+//   - [paxos.ErrTooLarge]: v is too large for this server, or for so many others that no quorum takes it. Or the value that
+//     was decided or accepted there before is.
+//   - [paxos.ErrBusy]: Limits.MaxCalls or Limits.MaxOpen is reached.
+//   - [paxos.ErrRounds]: no round is left.
+//   - [*paxos.SafetyError]: some server broke the protocol in this instance.
+//   - The error of [Replica.Cancel], [Replica.Abort] or [Replica.Stop], or [Output].Stop.
 func (r *Replica) Propose(now time.Duration, id CallID, instance string, v paxos.Value) {
 	r.input(now)
 	err := paxos.CheckInstance(instance)
@@ -23,31 +30,38 @@ func (r *Replica) Propose(now time.Duration, id CallID, instance string, v paxos
 	r.call(call{id: id, op: opPropose, value: v}, instance, err)
 }
 
-// Wait asks for the decision in the instance, whenever somebody else brings it about. It asks the acceptors what they
-// know, at once and then again after each Timing.Silence, but proposes nothing. Errors as for Propose.
+// Wait asks for the decision in the instance, whenever another call or server brings it about. It asks the acceptors for
+// their votes, at once and then again after each Timing.Silence. It proposes nothing. Its errors are those of
+// [Replica.Propose].
 func (r *Replica) Wait(now time.Duration, id CallID, instance string) {
 	r.input(now)
 	r.call(call{id: id, op: opWait}, instance, paxos.CheckInstance(instance))
 }
 
-// Read asks whether the instance was decided when the call began. The call ends with the decision, or, with OK false and
-// no error, with the proof that nothing was chosen then: a phase-1 quorum had accepted nothing. Where votes are about that
-// decide nothing yet, it finishes the instance first. Errors as for Propose; none of them is Unknown.
+// Read asks whether the instance was decided when the call began. It ends in one of two ways:
+//
+//   - With the decision.
+//   - With OK false and no error. Then nothing was chosen when the call began: a phase-1 quorum had accepted nothing.
+//
+// If acceptors have voted but no quorum is known, Read finishes the instance first. Its errors are those of
+// [Replica.Propose]; its OpError is always Unsent.
 func (r *Replica) Read(now time.Duration, id CallID, instance string) {
 	r.input(now)
 	r.call(call{id: id, op: opRead}, instance, paxos.CheckInstance(instance))
 }
 
-// Ready asks for proof that a quorum of both phases answers, and for what the servers of one had decided when this one
-// heard of them first. The call ends without a decision when it has both.
+// Ready asks for two things. One is proof that a quorum of both phases answers. The other is to learn the decisions that the
+// servers of a quorum had when this server first heard of them. The call ends without a decision when it has both.
 func (r *Replica) Ready(now time.Duration, id CallID) {
 	r.input(now)
 	r.call(call{id: id, op: opReady}, readyName, nil)
 }
 
-// Peek returns what this server holds in memory about the instance. known is false if it holds nothing, and the storage
-// has to be asked; ok is true if the instance is decided. What the Save that is out is about is in memory, so a Load that begins after
-// Peek, and before the next input, misses nothing.
+// Peek returns what this server holds in memory about the instance. If known is false, it holds nothing, and the storage has
+// to be asked. If ok is true, the instance is decided.
+//
+// All instances of the Save that is out are in memory. So a Load that begins after Peek, and before the next input, misses
+// nothing.
 func (r *Replica) Peek(instance string) (d paxos.Decision, ok, known bool) {
 	if known := r.table.decided.find(instance); known != nil {
 		return known.decision(), true, true
@@ -62,11 +76,14 @@ func (r *Replica) Peek(instance string) (d paxos.Decision, ok, known bool) {
 	return inst.decision(), true, true
 }
 
-// Mint returns a name that no server of the cluster has used or will, and that this server owns: where it proposes first,
-// in this life, a decision takes one round trip and one Save, which the servers do at the same time. name is the end of it;
-// it may be empty and need not be unique. Anyone may use the name in every call, see Owned: in all else the instance is like
-// any other. It is an error if name has control characters, is not valid UTF-8 or makes it longer than MaxName, and while the
-// first Save is not done.
+// Mint returns a name that no server of the cluster has used or will use, and that this server owns. If this server proposes
+// there first, in this life, a decision takes one round trip and one Save. The servers do that Save at the same time. name
+// is the end of the new name; it may be empty and need not be unique.
+//
+// Every server may use the new name in every call: see [paxos.Owned]. The instance is like any other in all other respects.
+//
+// Mint fails if name has control characters, is not valid UTF-8 or makes the new name longer than [paxos.MaxName]. It also
+// fails until the first Save is done.
 func (r *Replica) Mint(name string) (string, error) {
 	if !r.saves.booted {
 		return "", unsent(opMint, name, errNotBooted)
@@ -112,10 +129,10 @@ func (r *Replica) call(c call, name string, err error) {
 	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.Own() == c.value
 	c.since = r.rounds.last
 	if q := inst.asking; inst.asked() && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
-		*q = asking{learner: q.learner} // what was answered may have changed since: ask at once
+		*q = asking{learner: q.learner} // the answers may be out of date: ask at once
 	}
 	if a := &inst.attempt; c.op == opPropose && a.running() && inst.calls.proposes() == nil {
-		a.resends = 0 // what nobody waited for was in no hurry
+		a.resends = 0 // nobody waited for it, so it was resent ever more rarely
 		r.timers.set(inst, alarmAttempt, min(inst.alarms[alarmAttempt], r.now+r.inflight.resendAfter(a, &r.timing)))
 	}
 	inst.calls.add(c)
@@ -139,8 +156,8 @@ func (r *Replica) admitWaiting() {
 	}
 }
 
-// Cancel ends a call that waits with context.Canceled, in an *OpError that says how far it came. It does nothing if the
-// call has ended.
+// Cancel ends a call that waits with [context.Canceled], in an [*paxos.OpError] that says how far it came. It does nothing
+// if the call has ended.
 func (r *Replica) Cancel(now time.Duration, id CallID) {
 	r.input(now)
 	c, ok := r.calls[id]
@@ -156,37 +173,39 @@ func (r *Replica) Cancel(now time.Duration, id CallID) {
 	r.settle(inst)
 }
 
-// withdraw ends the attempt of inst if its value has not left and no call offers it any more. Its caller has heard that
-// the value never left, so it must not leave from now on either.
+// withdraw ends the attempt of inst if its value has not left and no call offers it any more. The caller was told that the
+// value never left, so it must not leave later either.
 func (r *Replica) withdraw(inst *instance) {
 	if a := &inst.attempt; a.running() && a.purpose == forCalls && !a.Asking() && !a.exposed && !inst.calls.offers(a.Own()) {
 		r.abandon(inst)
 	}
 }
 
-// Abort ends all calls with err, in the order of their IDs; for a host that stops.
+// Abort ends all calls with err, in the order of their IDs. It is for a host that stops.
 func (r *Replica) Abort(now time.Duration, err error) {
 	r.input(now)
 	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
 		c := r.calls[id]
 		inst := c.instance
 		r.cut(c, err)
-		if inst.calls.len() == 0 { // else what remains is about to end, too, and nothing must begin for it
+		if inst.calls.len() == 0 { // the other calls are about to end, too, so nothing must begin for them
 			r.withdraw(inst)
 			r.settle(inst)
 		}
 	}
 }
 
-// Stop ends all calls with err, as Abort does, and has the Replica take nothing more: for a host that stops. Take then returns the ends of
-// the calls, with err as Output.Stop. Flush comes before it, LastBatch after it.
+// Stop ends all calls with err, as [Replica.Abort] does. The Replica takes no more inputs then. It is for a host that stops:
+// it calls [Replica.Flush] before Stop, and [Replica.LastBatch] after it. Take then returns the ends of the calls, with err
+// as Output.Stop.
 func (r *Replica) Stop(now time.Duration, err error) {
 	r.Abort(now, err)
 	r.stop = err
 }
 
-// LastBatch returns what has gathered for a Save that nobody waits for, such as the records of decisions, for a host that stops. What comes
-// of that Save is not told any more. nil: there is nothing, or a Save is out.
+// LastBatch returns the batch that has gathered for a Save that nobody waits for, such as the records of decisions. It is
+// for a host that stops. The host saves it, and need not tell the Replica of the result. The batch is nil if there is
+// nothing to save, or if a Save is out.
 func (r *Replica) LastBatch() *paxos.Batch {
 	if s := &r.saves; s.booted {
 		s.urgent = true
@@ -195,7 +214,7 @@ func (r *Replica) LastBatch() *paxos.Batch {
 	return nil
 }
 
-// endTooLarge ends the calls that propose what can get no quorum any more, in the order of their IDs.
+// endTooLarge ends the calls whose values can get no quorum any more, in the order of their IDs.
 func (r *Replica) endTooLarge() {
 	if r.leastValue >= r.limits.MaxValue {
 		return
@@ -203,7 +222,7 @@ func (r *Replica) endTooLarge() {
 	for _, id := range slices.Sorted(maps.Keys(r.calls)) {
 		at, ok := r.calls[id]
 		if !ok || at.instance.loading {
-			continue // it ended with another of its instance, see endTooLargeIn, or is looked at when the instance is loaded
+			continue // it ended with another call of its instance, see endTooLargeIn; or it is looked at when the instance is loaded
 		}
 		if c := at.instance.calls.find(at.seq); c.op == opPropose {
 			if err := r.tooLarge(len(c.value)); err != nil {
@@ -215,8 +234,9 @@ func (r *Replica) endTooLarge() {
 	}
 }
 
-// askTakers has the attempt of inst go on as its value is taken, if it is large: what was silent had dropped it. Where no quorum takes
-// it, and no vote has been seen that demands it, it is given up, and whose call is next has a ballot of its own.
+// askTakers lets the attempt of inst, if its value is large, go on now that more is known of the limits. An acceptor that
+// was silent had dropped the value. If no quorum takes the value, and no vote was seen that demands it, the attempt is given
+// up. The next call then has a ballot of its own.
 func (r *Replica) askTakers(inst *instance) {
 	a := &inst.attempt
 	switch {

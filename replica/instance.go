@@ -7,12 +7,12 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// An instance is what a server holds in memory of one instance that is not decided, or whose decision is not saved yet. What is looked
-// at most stands first, together. Of others see memo.
+// An instance is a server's memory of an instance that is not decided, or has a decision that is not saved yet. The fields
+// that are read most often stand first, together. For other instances see memo.
 type instance struct {
 	name     string
 	acceptor acceptorState      // the acceptor; of a decided instance, the decision
-	stopped  *paxos.SafetyError // proof that the protocol was broken here: nothing more is said or believed
+	stopped  *paxos.SafetyError // proof that the protocol was broken here: this server says and believes nothing more
 
 	chosen     bool // decided: acceptor.Value was chosen, in acceptor.Accepted as far as this server knows
 	gathered   bool // in saves.gather
@@ -20,9 +20,9 @@ type instance struct {
 	loading    bool // the storage has been asked for it; messages wait in arrivals
 	wantsRound bool // in rounds.waiting
 	wantsRoom  bool // in inflight.line
-	orphaned   bool // there is nothing to finish it with, and the others were asked: it is left alone until the next ballot
-	overdue    bool // its silence ended, and there was no round to take over with: it is taken over when there is
-	called     bool // a call was made in it since it was last without anything to do
+	orphaned   bool // no value to finish it with is known, and the others were asked: no new takeover until the next ballot
+	overdue    bool // its silence ended while it was loading, or no round was usable: it is taken over after that
+	called     bool // a call was made in it since it was last at rest
 	room       room // in which it is counted
 
 	timer    timer                 // when the first alarm is due
@@ -30,24 +30,24 @@ type instance struct {
 	unsaved  int                   // bytes that saves.unsaved counts for it
 	fetching paxos.Set             // acceptors whose pulled names wait for its decision
 	calls    callers
-	list     *list // table.quiet or table.watched, from where it may leave memory, or inflight.line; nil: none
+	list     *list // table.evictable or table.watched, from which it may leave memory, or inflight.line; nil: none
 	index    uint64
 	seen     uint64 // the highest round seen here
 	attempt  attempt
 
-	learnedFrom source // who told of the decision
+	learnedFrom source // the peer that told of the decision
 	pendingNotices
 	prev, next *instance
 	arrivals   []arrival
 
-	// The hint is the value that the proposer of the highest ballot prepared here wants. It is a help for whoever has to
-	// finish the instance, never a vote, and is lost with the memory.
+	// The hint is the value that the proposer of the highest ballot prepared here wants. It helps another server to finish
+	// the instance. It is never a vote, and is lost with the memory.
 	hint       paxos.Value
 	hintBallot paxos.Ballot
 
 	since       time.Duration // when it came into memory
-	ballots     int           // new ones that were promised, in this life
-	askForValue *peer         // said Chosen, and is to be asked what; nil: none
+	ballots     int           // how many new ones were promised, in this life
+	askForValue *peer         // said Chosen, and is to be asked for the value; nil: none
 	asking      *asking       // nil: as an empty one; few instances ever ask
 }
 
@@ -72,30 +72,34 @@ func (inst *instance) forgetQuestion() {
 // saw notes that ballot b exists in this instance.
 func (inst *instance) saw(b paxos.Ballot) { inst.seen = max(inst.seen, b.Round) }
 
-// decision returns what was chosen; inst.chosen must hold.
+// decision returns the decision; inst.chosen must be true.
 func (inst *instance) decision() paxos.Decision {
 	return paxos.Decision{Instance: inst.name, Value: inst.acceptor.Value, Ballot: inst.acceptor.Accepted}
 }
 
-// unsettled reports whether inst waits for the disk, on which everything goes on by itself.
+// unsettled reports whether inst waits for the disk. It then goes on by itself when the disk does.
 func (inst *instance) unsettled() bool {
 	return inst.loading || inst.gathered || inst.saving || inst.acceptor.stage != saved || inst.wantsRound
 }
 
-// busy reports whether something of inst would be lost or is expected back: it can't leave memory. What its timers are for can be
-// done later, and an attempt or a question for nobody here be given up.
+// busy reports whether inst has to stay in memory, because something of it would be lost, or is expected back. Timers, and
+// attempts or questions that no call waits for, do not keep it there: they can be given up and done later.
 func (inst *instance) busy() bool {
 	return inst.unsettled() || inst.wantsRoom || inst.fetching != 0 || len(inst.calls.all) > 0 || inst.stopped != nil ||
 		inst.attempt.purpose == forTakeover
 }
 
-// wanted reports whether the attempt of inst is of use to anybody.
+// wanted reports whether anybody needs the attempt of inst.
 func (inst *instance) wanted() bool {
 	return inst.attempt.purpose == forTakeover || inst.calls.proposes() != nil || inst.attempt.purpose == forRead && inst.calls.reads()
 }
 
-// wantsAnswer reports whether a call needs a question to be asked. Whoever only waits is served by an attempt, and a Read
-// by the one that it brought about; it needs an answer of its own beside the attempts of others, which may take long.
+// wantsAnswer reports whether a call needs a question to be asked.
+//
+//   - A Wait is served by any attempt.
+//   - A Read is served by an attempt that a Read began. Beside any other attempt, which may take long, it needs an answer of
+//     its own.
+//   - A Ready always needs one.
 func (inst *instance) wantsAnswer() bool {
 	l := &inst.calls
 	return l.want(opWait) && inst.attempt.state == attemptNone || l.want(opReady) ||
@@ -104,28 +108,30 @@ func (inst *instance) wantsAnswer() bool {
 
 // An arrival is a message that came before its instance was loaded.
 type arrival struct {
-	source // whose it is, and of which start
+	source // the sender, and the start of it that sent m
 	m      paxos.Message
 }
 
-// maxArrivals bounds the messages that wait for one instance to be loaded. Beyond it messages are lost, as they may be on
+// maxArrivals bounds the messages that wait for one instance to be loaded. Messages beyond it are lost, as they may be on
 // any network.
 const maxArrivals = 64
 
-// Room. An instance in memory is in one of these rooms, or in none. No room can be filled by what is in another: servers whose own
-// calls took the room for those of the others, each in other instances, would wait for each other for ever.
+// Room. An instance in memory is in one of these rooms, or in none. No room can be filled by instances of another. Otherwise
+// servers could wait for each other for ever: the calls of each, in other instances, would take the room for those of the
+// others.
 //
 //	calls     calls wait in it                                       Limits.MaxOpen; beyond, calls get ErrBusy
 //	own       its calls have ended, and the disk has not all of it   MaxOpen or minOwn; beyond, calls get ErrBusy
 //	work      others ask about it, and the disk is at work           MaxOpen or minWork; beyond, messages are dropped
 //	fetching  its decision was asked for                             see fetch
 //	none      it is being taken over                                 see mostTakeovers
-//	none      it waits for a silence to end, or for nothing          what is left of 2 x MaxOpen in all
+//	none      it waits for a silence to end, or for nothing          the rest of 2 x MaxOpen in all
 //
-// What is in the rooms own and work leaves them as the disk goes on, whatever other servers do. An acceptor needs no more room than that
-// to answer. So with a quorum of acceptors that go on, every call ends, at however many servers and however small MaxOpen is.
+// Instances leave the rooms own and work as the disk goes on, whatever other servers do. An acceptor needs no more room than
+// that to answer. So with a quorum of acceptors that go on, every call ends, however many servers there are and however
+// small MaxOpen is.
 //
-// What waits for a silence leaves memory when there is more than 2 x MaxOpen in it: see evicted.
+// Instances that wait for a silence leave memory when it holds more than 2 x MaxOpen: see evicted.
 type room uint8
 
 const (
@@ -154,7 +160,7 @@ func (inst *instance) roomNow() room {
 	return roomWork
 }
 
-// A list is of instances, the one that came first at the front. An instance is in one at most.
+// A list holds instances; the one that came first is at the front. An instance is in one list at most.
 type list struct {
 	first, last *instance
 	len         int
@@ -186,18 +192,18 @@ func (l *list) remove(inst *instance) {
 	l.len--
 }
 
-// An alarm is what an instance wants to be woken for.
+// An alarm is a reason to come back to an instance at some time.
 type alarm uint8
 
 const (
 	alarmAttempt alarm = iota // the attempt goes on
-	alarmAsk                  // the question is asked again, or what its answers leave open is finished
+	alarmAsk                  // the question is asked again; or the instance is finished, if the answers leave it open
 	alarmWatch                // nobody has finished the instance: see takeOver
 	alarms
 )
 
-// A timer is when something is due: the first alarm of an instance in memory, or the silence of one that has left it. It knows its
-// place, so setting it anew moves it.
+// A timer says when something is due. That is the first alarm of an instance in memory, or the end of the silence of one
+// that has left it. It knows its place in the heap, so it can be moved there when it is set anew.
 type timer struct {
 	place   int // among the timers, from 1; 0: it is not set
 	at      time.Duration
@@ -205,8 +211,9 @@ type timer struct {
 	evicted *evicted // inst is nil then
 }
 
-// An evicted is what stays of an instance that left memory because there was no room for it, and that this server has to see finished:
-// its silence, and what is known of it but not stored. The instance comes back when somebody asks about it, or when the silence ends.
+// An evicted is the rest of an instance that left memory for want of room, and that this server has to see finished. It
+// keeps the silence, and the facts that are not stored. The instance comes back when somebody asks about it, or when the
+// silence ends.
 type evicted struct {
 	timer
 	name       string
@@ -217,7 +224,7 @@ type evicted struct {
 	ballots    int
 }
 
-// An attemptState says where an instance stands in getting its value chosen.
+// An attemptState says how far an instance is in getting its value chosen.
 type attemptState uint8
 
 const (
@@ -226,17 +233,17 @@ const (
 	attemptBackoff              // the last ballot met a higher one; the next begins when the timer is due
 )
 
-// A purpose says for whom an attempt is.
+// A purpose says why an attempt runs.
 type purpose uint8
 
 const (
 	forCalls    purpose = iota // a call offers its value
-	forTakeover                // nobody here: it finishes what another server began
-	forRead                    // a Read met votes that decide nothing yet: it finishes what they began
+	forTakeover                // no call of this server: it finishes the work of another server
+	forRead                    // a Read met votes that decide nothing yet: it finishes the instance
 )
 
-// An attempt is the one Proposer that this server has in an instance, and what is needed to try again. In a backoff the
-// Proposer is the one that was given up: it takes no more answers, and says how far it came.
+// An attempt is the one Proposer that this server has in an instance, and the data to try again. During a backoff the
+// Proposer is the one that was given up. It takes no more answers, and says how far it came.
 type attempt struct {
 	paxos.Proposer
 	state       attemptState
@@ -246,13 +253,13 @@ type attempt struct {
 	asked       time.Duration // when the Accept left first
 	inflight    int           // bytes that Replica.inflight counts for it
 	acceptWaits bool          // the Accept has not left: it waits for the own vote, see beginOwned
-	resends     int           // of the phase that runs
+	resends     int           // resends of the phase that runs
 	tries       int           // ballots that met a higher one, one after the other
 }
 
 func (a *attempt) running() bool { return a.state == attemptRunning }
 
-// promised returns who has promised to the ballot that runs.
+// promised returns the acceptors that have promised to the ballot that runs.
 func (a *attempt) promised() paxos.Set {
 	if !a.running() {
 		return 0
@@ -267,19 +274,24 @@ func (a *attempt) phase() string {
 	return "prepare"
 }
 
-// outlived reports whether an attempt in round 0 has had its time: the own disk has not saved the vote, and those of the
-// others may be enough, or the acceptors did not answer twice, and may be of a version that knows of no owners. A ballot
-// with a phase 1 needs neither. For the same reason, none but the first attempt is in round 0.
+// outlived reports whether an attempt in round 0 has had its time. There are two cases:
+//
+//   - The own disk has not saved the vote, and the votes of the others may be enough.
+//   - The acceptors did not answer twice, and may be of a version that knows of no owners.
+//
+// A ballot with a phase 1 helps in both. For the same reason, only the first attempt is in round 0.
 func (a *attempt) outlived() bool {
 	return a.running() && a.Ballot().Round == 0 && (a.acceptWaits || a.resends > 0)
 }
 
-// asking is a question to all acceptors about one instance: what have you promised and accepted? Its ballot is fresh and
-// is never prepared, so an answer belongs to exactly one question. Votes are for ever, so the learner counts them whatever
-// question they answer; who is there to answer, and who had accepted nothing, is asked anew each time.
+// An asking is a question to all acceptors about one instance: what have you promised and accepted? Its ballot is fresh and
+// is never prepared, so an answer belongs to exactly one question.
+//
+// Votes are for ever, so the learner counts them whatever question they answer. Two facts are asked anew each time: which
+// acceptors answer, and which had accepted nothing.
 type asking struct {
 	on       bool
-	closing  bool // its answers leave open what is chosen: who has not answered has a little time left
+	closing  bool // its answers leave the decision open: the acceptors that have not answered have a little time left
 	ballot   paxos.Ballot
 	at       time.Duration // when it was asked
 	answered paxos.Set
@@ -288,13 +300,13 @@ type asking struct {
 	times    int // how often it was asked
 }
 
-// pendingNotices says which acceptors are told of a decision only when they answer an earlier message.
+// pendingNotices names the acceptors that hear of a decision only when they answer an earlier message.
 type pendingNotices struct {
-	ownBallot  paxos.Ballot // the own ballot that ran when another told of the decision: who promises to it is told. See decidedBy
+	ownBallot  paxos.Ballot // the own ballot that ran when another told of the decision; an acceptor that promises to it is told. See decidedBy
 	lateVoters paxos.Set    // acceptors whose votes are on their way. See chosen
 }
 
-// due reports whether the acceptor at that position, which answers, is to be told now.
+// due reports whether the acceptor at that position, which answers with m, is to hear of the decision now.
 func (u *pendingNotices) due(position int, m *paxos.Message) bool {
 	switch {
 	case m.Kind == paxos.KindPromise:
@@ -306,90 +318,90 @@ func (u *pendingNotices) due(position int, m *paxos.Message) bool {
 	return false
 }
 
-// A reply waits for a Save. Its content is as of its Step; from is the instance it is about.
+// A reply waits for a Save. Its content was fixed at its Step. from is the instance that it is about.
 type reply struct {
 	from *instance
 	to   *peer // nil: this server's own proposer
 	m    paxos.Message
 }
 
-// A peer is another server, and what this one remembers of it. Its Store is stored; of the rest, what no peer remembers, nobody detects
-// (docs/assumptions.md).
+// A peer is the memory that this server has of another one. Only its Store is stored. A fault that shows in the rest alone,
+// and that no server remembers, is not detected (docs/assumptions.md).
 type peer struct {
 	id       paxos.ServerID
 	position int // among the acceptors; -1: it does not vote
 	seq      uint64
-	out      []paxos.Message // for the next packet
-	sent     []paxos.Message // those of the last Output
+	out      []paxos.Message // messages for the next packet
+	sent     []paxos.Message // messages of the last Output
 	outBytes int
 	long     int // how many of out are long
 	news     int // how many of out are Chosen
 
 	pull           pull
-	again          bool           // a packet was the first for a while: see notice
+	again          bool           // a packet was the first one for a while: see notice
 	newer          bool           // the latest packet taken was later than all before it
 	store          uint64         // its storage, for ever; 0: it was not met yet. See meet
 	storing        uint64         // the Save that makes store durable here; 0: it is
-	held           []paxos.Packet // that came before
-	heard          bool           // in this life of ours; what follows is of the latest packet taken
+	held           []paxos.Packet // its packets that came before its Store was durable here
+	heard          bool           // in this life of ours; the next three lines are of the latest packet taken
 	heardAt        time.Duration
 	boot, nonce    uint64
 	lastSeq, index uint64
 
-	refused   string        // why its packets are refused, or why it refuses ours; empty: it isn't so
-	refusedAt time.Duration // when it was last told
-	told      bool          // it was ever told
-	dropped   uint64        // its packets that were not taken
+	refused   string        // why its packets are refused, or why it refuses ours; empty: neither is refused
+	refusedAt time.Duration // when it was last sent a Refuse
+	told      bool          // it was ever sent a Refuse
+	dropped   uint64        // how many of its packets were not taken
 
-	takes      takes         // what it has said that it takes
-	maxPacket  int           // bytes of a packet to it
+	takes      takes         // its limits, as far as it has said
+	maxPacket  int           // largest packet to it, in bytes
 	limits     string        // how its limits differ from those here, in words; empty: they don't, or it has said nothing
 	limitsTold bool          // its process was told of ours
-	limitsAt   time.Duration // when it was last
+	limitsAt   time.Duration // when its process was last told
 }
 
-// mayDelay reports whether nobody waits for the messages to that peer.
+// mayDelay reports whether the messages for that peer may wait: they are few, and each only tells of a decision.
 func (p *peer) mayDelay(most int) bool { return p.news == len(p.out) && p.outBytes < most/2 }
 
 // takesValue reports whether the peer takes a value of so many bytes, as far as it has said.
 func (p *peer) takesValue(bytes int) bool { return p.takes.value == 0 || bytes <= p.takes.value }
 
-// takes is what a server takes of another. It is comparable.
+// takes holds the limits of a server for the messages that it takes. It is comparable.
 type takes struct{ value, packet int } // Limits.MaxValue and Limits.MaxPacket; zero: it has not said
 
-// text is the text of a Limits.
+// text is the text of a message of kind Limits.
 func (t takes) text() paxos.Value {
 	return paxos.Value(strconv.Itoa(t.value) + " " + strconv.Itoa(t.packet))
 }
 
-// A source is a peer that told this server something, and which start of it: of a decision, or in a message that waits.
+// A source is a peer, and the start of it, that told this server of a decision or sent a message that waits.
 type source struct {
 	*peer
 	boot uint64
 }
 
-// A pull is what a server has of the decisions of one acceptor.
+// A pull is the state of learning the decisions of one acceptor.
 type pull struct {
-	store  uint64        // whose decisions
-	cursor uint64        // all up to this Index of that store are known here, in memory at least
-	goal   uint64        // where the acceptor stood when it was heard first in this life
+	store  uint64        // the Store of the acceptor's decisions
+	cursor uint64        // all decisions up to this Index of that store are known here, in memory at least
+	goal   uint64        // the acceptor's Index when it was first heard in this life
 	at     time.Duration // when the next Pull is due
-	asked  time.Duration // when the last one left; 0: none has, or it was answered
-	own    uint64        // what was decided here then
+	asked  time.Duration // when the last Pull left; 0: none has, or it was answered
+	own    uint64        // this server's own Index then
 	active bool          // a page was asked for, or its decisions are being fetched
 	tries  int           // Pulls that came to nothing, one after the other
-	turn   bool          // it has sent a Pull since the last one that left
-	urged  bool          // the last one that left was out of turn
+	turn   bool          // the acceptor has sent a Pull since the last one to it
+	urged  bool          // the last Pull to it was out of turn
 
 	to       uint64      // the page ends at this Index; 0: it has not come
 	page     []string    // its names
-	names    []string    // those of them not looked at yet
-	fetching []*instance // those of the page that are not known here; stale ones have lost their bit in fetching
-	open     int         // how many of them are not
+	names    []string    // the names of it not looked at yet
+	fetching []*instance // the instances of the page that are not known here; stale ones have lost their bit in fetching
+	open     int         // how many of those are still not known
 
-	stored pulled // what ServerState.Pulled says of it, or is about to
-	added  uint64 // see saves.added, as of the last page's end
-	ask    uint64 // the ListAsk that our own storage was sent for that server; 0: none is out
-	from   uint64 // the page is of what came after this Index
-	top    uint64 // the durable Index when the question was put: a page that is not full lists all up to here, and no more is claimed
+	stored pulled // the pull's text in ServerState.Pulled, or about to be there
+	added  uint64 // saves.added at the end of the last page
+	ask    uint64 // the ListAsk to our own storage for that server; 0: none is out
+	from   uint64 // the page lists decisions after this Index
+	top    uint64 // the durable Index when the question was put: a page that is not full claims to list all up to here
 }

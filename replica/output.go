@@ -2,23 +2,24 @@ package replica
 
 import "github.com/singledecree/paxos"
 
-// A ReplicaConfig says which server a Replica is.
+// A Config says which server a Replica is.
 type Config struct {
-	// ID is the server, which the storage was formatted for.
+	// ID is the server. Its storage was formatted for this ID.
 	ID paxos.ServerID
-	// State is exactly what Storage.Server returned. The first Output is the Save that raises its Boot and Rounds, and
-	// nothing else leaves before that Save is done, but the ends of calls that fail.
+	// State is exactly the result of [paxos.Storage].Server. The first Output is the Save that raises its Boot and its
+	// Rounds. Until that Save is done, nothing leaves but the ends of calls that fail.
 	State paxos.ServerState
-	// Nonce is a random number that no other start of any server has: it tells two processes on copies of one storage
-	// apart. A Node takes it from crypto/rand.
+	// Nonce is a random number that no other start of any server has. It tells two processes on copies of one storage apart.
+	// A Node takes it from crypto/rand.
 	Nonce   uint64
 	Members paxos.Members
-	// Open lists the instances that the storage holds undecided: see Storage.Undecided. They are finished, as far as this
-	// server can, in this order, as there is room for them. More than Backlog of them are of no use at a time. The Replica keeps the slice.
+	// Open lists the instances that the storage holds undecided: see [paxos.Storage].Undecided. The Replica finishes them as
+	// far as it can, in this order, as there is room for them. Names beyond the first [Backlog] are of no use. The Replica
+	// keeps the slice.
 	Open   []string
 	Limits paxos.Limits
 	Timing paxos.Timing
-	Seed   uint64 // of the randomness in waits between attempts; the same inputs give the same outputs
+	Seed   uint64 // of the random waits between attempts; the same inputs give the same outputs
 	Trace  bool   // fill Output.Events
 }
 
@@ -52,45 +53,50 @@ type Done struct {
 	Err      error // an *OpError, or nil
 }
 
-// Output is what a Replica wants done. What its slices hold is valid until the next Take, but for the Batch, which is until Saved: a host
-// that hands it on to another goroutine hands on a copy. See [Packet.Clone] and [Batch.Clone].
+// Output is the work that a Replica asks of its host. The content of its slices is valid until the next Take. Only the
+// content of the Batch is valid longer, until Saved. A host that hands a packet or a batch to another goroutine hands over a
+// copy: see [paxos.Packet.Clone] and [paxos.Batch.Clone].
 type Output struct {
 	// Send holds packets that may leave now, in any order, or be lost. Their Messages are valid until the next Take.
 	Send []paxos.Packet
-	// Save, if not nil, is to be made durable, and Saved called when it is. At most one is out; what comes meanwhile
-	// gathers for the next. The Batch is valid until Saved.
+	// Save, if not nil, is to be made durable; the host then calls [Replica.Saved]. At most one Save is out. Later changes
+	// gather for the next one. The Batch is valid until Saved.
 	Save *paxos.Batch
-	// Load names instances to look up with Storage.Load; each is answered by Loaded. They may be looked up beside each other and beside
-	// Saves, and answered in any order and at any time. From Load to Loaded an instance is not asked for again, and no Batch holds a record
-	// of it: it has nothing in memory to save before, and leaves memory only when all of it is durable. So what a Load finds is never older
-	// than what this server has saved.
+	// Load names instances to look up with [paxos.Storage].Load; each is answered by [Replica.Loaded]. The host may look
+	// them up beside each other and beside Saves, and answer in any order and at any time.
+	//
+	// From Load to Loaded an instance is not asked for again, and no Batch holds a record of it. It has nothing in memory to
+	// save before Loaded. It leaves memory only when all of it is durable. So the result of a Load is never older than the
+	// last record that this server saved.
 	Load []string
-	// List holds pages of this server's decisions to look up with Storage.Decided; each is answered by Listed, with its ID. They may be
-	// looked up beside each other and beside Saves, and answered in any order and at any time.
+	// List holds pages of this server's decisions to look up with [paxos.Storage].Decided; each is answered by
+	// [Replica.Listed], with its ID. The host may look them up beside each other and beside Saves, and answer in any order
+	// and at any time.
 	List []ListAsk
-	// Done holds the calls that ended.
+	// Done holds the ends of calls.
 	Done []Done
-	// Index is the highest Index whose record is durable: subscribers may read up to it.
+	// Index is the highest Index of a durable record. Subscribers may read up to it.
 	Index uint64
-	// Faults holds the proofs met since the last Take that some server broke the protocol.
+	// Faults holds the proofs, met since the last Take, that some server broke the protocol.
 	Faults []*paxos.SafetyError
-	// Stop, once not nil, says why this server must stop: its identity was refused. The Replica takes nothing more.
+	// Stop says why this server must stop; nil: it need not. Its identity was refused, or the host called [Replica.Stop].
+	// The Replica takes no more inputs.
 	Stop error
-	// Events is what happened since the last Take, in order, if ReplicaConfig.Trace is set.
+	// Events holds the events since the last Take, in order, if [Config].Trace is set.
 	Events []paxos.Event
 }
 
-// A ListAsk asks for the page of decisions that Storage.Decided(After, Max) returns from now on: the page holds at least what was durable
-// when the Output was taken. What became durable later may be in it or not.
+// A ListAsk asks for a page of decisions: the result of [paxos.Storage].Decided(After, Max), read after this Output was
+// taken. The page holds at least the decisions that were durable then. Later decisions may be in it or not.
 type ListAsk struct {
-	// ID names this question, from 1. A Replica uses none twice. A page answers the question it was read for and no other: one that was
-	// read earlier lacks later decisions, though After is the same.
+	// ID names this question, from 1. A Replica uses no ID twice. A page answers only the question that it was read for. A
+	// page that was read for an earlier question lacks later decisions, though After is the same.
 	ID    uint64
 	After uint64
 	Max   int
 }
 
-// An op is what a call wants.
+// An op is the kind of a call.
 type op uint8
 
 const (
@@ -98,8 +104,8 @@ const (
 	opWait
 	opRead
 	opReady
-	opNone // what is no call any more
-	opMint // what is no call either, but can fail
+	opNone // not a call any more
+	opMint // not a call either, but it can fail
 )
 
 func (o op) String() string {
@@ -116,12 +122,12 @@ func (o op) String() string {
 	return "mint"
 }
 
-// unsent returns the error of a call of which nothing has left.
+// unsent returns the error of a call if nothing of it has left.
 func unsent(o op, instance string, err error) *paxos.OpError {
 	return &paxos.OpError{Op: o.String(), Instance: shownName(instance), Err: err, Unsent: true}
 }
 
-// readyName is the instance that Ready asks about. Nobody proposes in it.
+// readyName is the instance that Ready asks about. No server proposes in it.
 const readyName = "$ready"
 
 // shownName is the name for an error: Ready has none, and a bad name is cut to what is readable.

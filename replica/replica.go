@@ -10,8 +10,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// NewReplica returns the Replica of a server that starts now. It fails if the configuration is wrong, with an error that
-// names the field, or if the storage's state belongs to another server, cluster or member list than c.Members.
+// New returns the Replica of a server that starts now. Its error names the wrong field of c. It also fails if c.State
+// belongs to another server, cluster or list of members than c.ID and c.Members.
 func New(now time.Duration, c Config) (*Replica, error) {
 	c.Limits, c.Timing = c.Limits.WithDefaults(), c.Timing.WithDefaults()
 	if err := c.check(); err != nil {
@@ -20,7 +20,7 @@ func New(now time.Duration, c Config) (*Replica, error) {
 	return newReplica(now, c), nil
 }
 
-// newReplica is NewReplica of a configuration that was checked, with its defaults filled in.
+// newReplica is New without its checks: c was checked, and has its defaults filled in.
 func newReplica(now time.Duration, c Config) *Replica {
 	r := &Replica{
 		id: c.State.ID, members: c.Members.Clone(), position: c.Members.Position(c.State.ID), nonce: c.Nonce,
@@ -38,7 +38,7 @@ func newReplica(now time.Duration, c Config) *Replica {
 	return r
 }
 
-// begin raises Boot and reserves the first block: the first Save, before which nothing leaves.
+// begin raises Boot and reserves the first block of rounds. The first Save holds both, and nothing leaves before it is done.
 func (r *Replica) begin(s paxos.ServerState) {
 	r.rounds.floor = s.Rounds
 	r.saves.index = s.Last
@@ -49,7 +49,7 @@ func (r *Replica) begin(s paxos.ServerState) {
 	r.pullFrom(s)
 }
 
-// Tick does what is due: see Next.
+// Tick does what is due by now: see [Replica.Next].
 func (r *Replica) Tick(now time.Duration) {
 	r.input(now)
 	if r.stop != nil {
@@ -75,7 +75,7 @@ func (r *Replica) Tick(now time.Duration) {
 func (r *Replica) due(inst *instance) {
 	for which, at := range inst.alarms {
 		if at == 0 || at > r.now || inst.alarms[which] != at {
-			continue // the last: what another alarm brought about has changed it
+			continue // the last: the work for an earlier alarm has changed this one
 		}
 		r.timers.stop(inst, alarm(which))
 		switch alarm(which) {
@@ -89,7 +89,7 @@ func (r *Replica) due(inst *instance) {
 	}
 }
 
-// Next returns when Tick is due; ok is false when nothing is.
+// Next returns the time at which [Replica.Tick] is due. ok is false if nothing is due at any time.
 func (r *Replica) Next() (at time.Duration, ok bool) {
 	if r.stop != nil {
 		return 0, false
@@ -107,10 +107,10 @@ func (r *Replica) Next() (at time.Duration, ok bool) {
 	return at, ok
 }
 
-// Take fills out, reusing its slices, and reports whether there is anything to do. The host calls it after inputs until
-// it returns false.
+// Take fills out, reusing its slices, and reports whether there is anything to do. The host calls it after inputs until it
+// returns false.
 func (r *Replica) Take(out *Output) bool {
-	clear(out.Done) // what is not written over would keep its values alive
+	clear(out.Done) // an old entry that is not written over would keep its values alive
 	clear(out.Events)
 	out.Send, out.Load, out.List, out.Done = out.Send[:0], out.Load[:0], out.List[:0], out.Done[:0]
 	out.Faults, out.Events = out.Faults[:0], out.Events[:0]
@@ -129,7 +129,7 @@ func (r *Replica) Take(out *Output) bool {
 	}
 	out.Index = r.saves.index
 	some := out.Save != nil
-	out.Done = append(out.Done, r.done...) // before the first Save all are errors
+	out.Done = append(out.Done, r.done...) // before the first Save each is an error
 	clear(r.done)
 	r.done = r.done[:0]
 	if r.saves.booted || r.stop != nil {
@@ -157,8 +157,8 @@ func (r *Replica) Take(out *Output) bool {
 	return some
 }
 
-// Saved says that the Save that is out is durable. If it failed instead, the host drops the Replica: the storage is dead.
-// Saved panics if no Save is out.
+// Saved says that the Save that is out is durable. If that Save failed, the storage is dead, and the host drops the Replica
+// instead of calling Saved. Saved panics if no Save is out.
 func (r *Replica) Saved(now time.Duration) {
 	r.input(now)
 	s := &r.saves
@@ -167,7 +167,7 @@ func (r *Replica) Saved(now time.Duration) {
 	}
 	s.ended++
 	s.kept = s.taken
-	clear(s.batch.Records) // what the next one does not write over would keep its values alive
+	clear(s.batch.Records) // an old record that the next batch does not write over would keep its values alive
 	s.batch.Records = s.batch.Records[:0]
 	if r.stop != nil {
 		return
@@ -176,7 +176,7 @@ func (r *Replica) Saved(now time.Duration) {
 	for _, inst := range s.running {
 		inst.acceptor = inst.acceptor.end()
 	}
-	// The lists are taken off first: what is released can change instances and hold new replies.
+	// The lists are taken off first: to release a reply can change instances and hold new replies.
 	replies, instances := s.waitRun, s.running
 	s.waitRun, s.running = nil, nil
 	if s.batch.Server != nil {
@@ -207,7 +207,7 @@ func (r *Replica) Saved(now time.Duration) {
 	r.storesSaved()
 }
 
-// Status returns how the server is now.
+// Status returns the state of the server at that time.
 func (r *Replica) Status(now time.Duration) paxos.Status {
 	r.input(now)
 	s := paxos.Status{ID: r.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Members: r.members.String(), Calls: len(r.calls),
@@ -219,14 +219,14 @@ func (r *Replica) Status(now time.Duration) paxos.Status {
 	return s
 }
 
-// Boot returns which start of this server this is: ServerState.Boot, from the first Output on.
+// Boot returns the number of this start of the server: ServerState.Boot, from the first Output on.
 func (r *Replica) Boot() uint64 { return r.saves.state.Boot }
 
-// Changes counts what an operator is to be told of: each loss of the quorum and its end, and each change of PeerStatus.Refused and
-// PeerStatus.Limits. A host that sees it rise looks at NoQuorum and Peers.
+// Changes counts the changes that an operator is told of: each loss of the quorum and its end, and each change of a peer's
+// Refused or Limits in [paxos.PeerStatus]. When it rises, a host looks at [Replica.NoQuorum] and [Replica.Peers].
 func (r *Replica) Changes() uint64 { return r.refusals + r.quorums.changes }
 
-// NoQuorum returns Status.NoQuorum.
+// NoQuorum returns [paxos.Status].NoQuorum, and costs less than a Status.
 func (r *Replica) NoQuorum(now time.Duration) time.Duration {
 	if !r.quorums.lost {
 		return 0
@@ -234,7 +234,7 @@ func (r *Replica) NoQuorum(now time.Duration) time.Duration {
 	return max(max(now, r.now)-r.quorums.since, 1)
 }
 
-// Peers returns Status.Peers.
+// Peers returns [paxos.Status].Peers, and costs less than a Status.
 func (r *Replica) Peers(now time.Duration) (all []paxos.PeerStatus) {
 	for i := range r.peers {
 		p := &r.peers[i]
@@ -248,7 +248,7 @@ func (r *Replica) Peers(now time.Duration) (all []paxos.PeerStatus) {
 	return all
 }
 
-// oldest lists what is open, and known to be: the oldest first, at most so many.
+// oldest lists the instances that are known to be open, the oldest first, at most so many.
 func (r *Replica) oldest(most int) []paxos.OpenInstance {
 	l := openList{most: most}
 	for _, inst := range r.table.byName {
@@ -268,11 +268,12 @@ func (r *Replica) oldest(most int) []paxos.OpenInstance {
 	return slices.Clip(l.all)
 }
 
-// An openList keeps the oldest of what is added to it, and few beside them: there may be a million, and all else waits for a Status.
+// An openList keeps the oldest of the instances that are added to it, and few beside them. There may be a million, and the
+// whole server waits while a Status is made.
 type openList struct {
 	all  []paxos.OpenInstance
 	most int
-	full bool // all begins with so many, the oldest first: who is younger than the last of them is none of the oldest
+	full bool // all begins with most instances, the oldest first: one that is younger than the last of these is none of the oldest
 }
 
 func (l *openList) add(o paxos.OpenInstance) {
@@ -284,7 +285,7 @@ func (l *openList) add(o paxos.OpenInstance) {
 	}
 }
 
-// trim puts what there is in order, and forgets what is more than so many.
+// trim puts the list in order, and forgets all but the oldest.
 func (l *openList) trim() {
 	slices.SortFunc(l.all, olderFirst)
 	l.all = l.all[:min(len(l.all), l.most)]

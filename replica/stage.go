@@ -2,8 +2,8 @@ package replica
 
 import "github.com/singledecree/paxos"
 
-// A stage says how durable the latest change of something is. A server has at most one Save out: the running one. What
-// changes meanwhile gathers for the next.
+// A stage says how durable the latest change of something is. A server has at most one Save out: the running one. Changes
+// that come meanwhile gather for the next one.
 type stage uint8
 
 const (
@@ -12,20 +12,23 @@ const (
 	dirty                 // newer than any snapshot: the next Save will hold it
 )
 
-// An acceptorState is the state of one acceptor together with how durable it is. It is one small comparable value, so that the explorer
-// clones and hashes exactly what ships.
+// An acceptorState is the state of one acceptor together with its stage. It is one small comparable value, so the explorer
+// clones and hashes exactly the value that ships.
 //
-// The rule it holds (Paxos Made Simple, 2.5: an acceptor records its intended response in stable storage before actually
-// sending the response): the content of a reply is fixed at its Step, and it leaves when a Save has ended whose snapshot
-// was taken at or after the latest change that the Step saw. A Save that ended later, but had been given an older
-// snapshot, is not enough. A duplicate that changes nothing waits for the same Save as the first, not for less.
+// It holds one rule (Paxos Made Simple, 2.5: an acceptor records its intended response in stable storage before actually
+// sending the response). The content of a reply is fixed at its Step. The reply leaves when a Save has ended that has this
+// property: its snapshot was taken at or after the latest change that the Step saw. A Save that ends later, with an older
+// snapshot, is not enough. A duplicate that changes nothing waits for the same Save as the first message.
 type acceptorState struct {
-	paxos.Acceptor       // volatile: what the next Step sees
+	paxos.Acceptor       // volatile: the next Step sees it
 	stage          stage // where the latest change of Acceptor stands
 }
 
-// step answers m. The reply waits until nothing that it rests on is above stage saved: if wait is flushing, until the Save
-// that runs has ended; if dirty, until one that begins later has.
+// step answers m. The reply waits for the stage wait to pass:
+//
+//   - saved: it waits for nothing.
+//   - flushing: it waits for the end of the Save that runs.
+//   - dirty: it waits for the end of a Save that begins later.
 func (s acceptorState) step(m paxos.Message) (next acceptorState, reply paxos.Message, wait stage, err error) {
 	a, reply, err := s.Acceptor.Step(m)
 	if err != nil {
@@ -37,7 +40,7 @@ func (s acceptorState) step(m paxos.Message) (next acceptorState, reply paxos.Me
 	return s, reply, s.stage, nil
 }
 
-// begin is called when a Save begins whose snapshot holds the Acceptor as it is now.
+// begin is called when a Save begins. The snapshot of that Save holds the Acceptor in its present state.
 func (s acceptorState) begin() acceptorState {
 	if s.stage == dirty {
 		s.stage = flushing

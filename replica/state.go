@@ -7,15 +7,20 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A Replica is all instances of one server as one state machine without clock, goroutine, randomness of its own or I/O.
-// The same inputs give the same outputs. It is not safe for concurrent use.
+// A Replica is all instances of one server as one state machine. It has no clock, no goroutine, no randomness of its own and
+// no I/O. The same inputs give the same outputs. It is not safe for concurrent use.
 //
-// Inputs never block and never fail; what comes of them is in the next Output, which Take returns. What depends on a Save
-// stays inside until Saved, so no host can send too early. now is a monotonic time from any fixed origin.
+// Inputs never block and never fail. Their results are in the next Output, which [Replica.Take] returns. A message that
+// depends on a Save stays inside until [Replica.Saved], so no host can send it too early. The parameter now of every input
+// is a monotonic time from any fixed origin.
 //
-// A host does, in any order and for ever: hand in what arrives; call Tick when Next is due; call Take until it returns
-// false, and carry out each Output. If a Save fails, it drops the Replica and starts a new one on the reopened storage,
-// if ever.
+// A host does three things, in any order and for ever:
+//
+//   - It hands in packets, calls, and the answers of its storage.
+//   - It calls [Replica.Tick] when [Replica.Next] is due.
+//   - It calls [Replica.Take] until Take returns false, and carries out each [Output].
+//
+// If a Save fails, the host drops the Replica. It may start a new one on the reopened storage.
 type Replica struct {
 	id           paxos.ServerID
 	members      paxos.Members
@@ -38,11 +43,11 @@ type Replica struct {
 	byID      map[paxos.ServerID]*peer
 	rounds    rounds
 	table     table
-	backlog   []string // undecided in the storage when this life began, and there was no room for them yet
+	backlog   []string // undecided in the storage when this life began; they wait for room
 	timers    timers
 	pulls     pulls
 	inflight  inflight
-	takeovers int // attempts that run for nobody here
+	takeovers int // attempts that run for no call of this server
 	hints     int // bytes of the hints kept
 	quorums   quorumWatch
 	saves     saves
@@ -67,8 +72,8 @@ type Replica struct {
 // input notes the time of an input. A clock that went back is ignored.
 func (r *Replica) input(now time.Duration) { r.now = max(r.now, now) }
 
-// event notes what happened, if anybody wants to know. Where it happens often, the caller asks r.trace first: an Event is
-// large.
+// event notes an event, if Config.Trace is set. Where events are frequent, the caller checks r.trace first, because an Event
+// is large.
 func (r *Replica) event(e paxos.Event) {
 	if !r.trace {
 		return
@@ -82,7 +87,7 @@ func (r *Replica) jitter(most time.Duration) time.Duration {
 	return time.Duration(r.rand.Int64N(int64(most) + 1))
 }
 
-// exposed notes that the attempt's own value is about to leave: for all calls that offer it.
+// exposed notes that the attempt's own value is about to leave. It marks all calls that offer this value.
 func (r *Replica) exposed(inst *instance) {
 	inst.attempt.exposed = true
 	for i := range inst.calls.all {
@@ -92,7 +97,7 @@ func (r *Replica) exposed(inst *instance) {
 	}
 }
 
-// caughtUp reports whether this server has what the servers of a quorum had decided when it heard of them first.
+// caughtUp reports whether this server has the decisions that the servers of a quorum had when it first heard of them.
 func (r *Replica) caughtUp() bool {
 	if r.pulls.caught {
 		return true
@@ -110,7 +115,8 @@ func (r *Replica) caughtUp() bool {
 	return r.pulls.caught
 }
 
-// late returns for how long the storage has not answered what it was asked then, if that is longer than it should take; else 0.
+// late returns for how long the storage has not answered a question of that time. It returns 0 if that is less than
+// Timing.Phase.
 func (r *Replica) late(since time.Duration) time.Duration {
 	if d := r.now - since; d >= r.timing.Phase {
 		return d
@@ -121,19 +127,19 @@ func (r *Replica) late(since time.Duration) time.Duration {
 // maxBroken is how many proofs of a broken protocol Status shows.
 const maxBroken = 16
 
-// A calling says where a call is.
+// A calling is the place of a call: its instance, and its seq there.
 type calling struct {
 	*instance
 	seq uint64
 }
 
-// saves is the group commit of a server: one Save at a time, and while it runs the next batch gathers, so that one Save
-// serves every instance that waits.
+// saves is the group commit of a server. One Save runs at a time. While it runs, the next batch gathers, so one Save serves
+// every instance that waits.
 type saves struct {
 	booted       bool              // the first Save is done
 	state        paxos.ServerState // as of the latest change
 	stateChanged bool              // since the last Save began
-	stateSaved   paxos.ServerState // what the running Save holds, if it holds any
+	stateSaved   paxos.ServerState // the ServerState in the running Save, if there is one in it
 	begun, ended uint64            // one Save at most is out: begun - ended is 0 or 1
 	begunAt      time.Duration
 
@@ -154,23 +160,23 @@ type saves struct {
 // roundBlock is how many rounds a server reserves at once. A restart skips what is left of a block.
 const roundBlock = 10_000
 
-// rounds hands out ballots, none of them twice, over attempts and restarts: "different proposers choose their numbers
-// from disjoint sets of numbers, so two different proposers never issue a proposal with the same number. Each proposer
-// remembers (in stable storage) the highest-numbered proposal it has tried to issue, and begins phase 1 with a higher
-// proposal number than any it has already used." (Paxos Made Simple, 2.5; S6)
+// rounds hands out ballots, none of them twice, over attempts and restarts: "different proposers choose their numbers from
+// disjoint sets of numbers, so two different proposers never issue a proposal with the same number. Each proposer remembers
+// (in stable storage) the highest-numbered proposal it has tried to issue, and begins phase 1 with a higher proposal number
+// than any it has already used." (Paxos Made Simple, 2.5; S6)
 //
-// So that this costs no Save per ballot, rounds are reserved in blocks: no round above usable is used, and usable is what
-// a finished Save holds.
+// Rounds are reserved in blocks, so that a ballot costs no Save of its own. No round above usable is used. usable is the
+// number in a Save that is done.
 type rounds struct {
 	floor   uint64      // ServerState.Rounds as stored before this start: all up to it may have been used
 	last    uint64      // the last round used in this life, in any instance
 	usable  uint64      // reserved by a Save that is done
-	waiting []*instance // want a ballot, and there was no usable round
+	waiting []*instance // want a ballot, but no round was usable
 }
 
-// pulls are what a server has of all acceptors.
+// pulls holds the state that the pulls from all acceptors share.
 type pulls struct {
-	at      time.Duration // when the first Pull is due; 0: there is nobody to pull from
+	at      time.Duration // when the first Pull is due; 0: there is no server to pull from
 	caught  bool          // see caughtUp
 	more    bool          // a decision has come that a page waited for
 	size    int           // about the bytes of a decision that was fetched lately
@@ -183,14 +189,14 @@ type pulls struct {
 	parsed []string      // names of the last page that came
 }
 
-// A quorumWatch knows whether quorums answer: what calls that come and time out meanwhile tell is nothing new.
+// A quorumWatch knows whether quorums answer. It notes a loss and its end once each, however many calls time out meanwhile.
 type quorumWatch struct {
 	lost    bool
-	silent  bool // the loss was noticed because nobody was heard
+	silent  bool // the loss was noticed because no quorum was heard
 	since   time.Duration
 	changes uint64
 
-	began time.Duration // the first Save was done then
+	began time.Duration // when the first Save was done
 	at    time.Duration // when to look next; 0: when an acceptor is heard
 	asked int           // how often signs were asked for since a quorum was heard
 }
@@ -202,7 +208,7 @@ func (w *quorumWatch) heardNow(now time.Duration) {
 	}
 }
 
-// strange is what is held of peers whose Stores are not durable here yet.
+// strange counts the packets that are held of peers whose Stores are not durable here yet.
 type strange struct {
 	peers int // how many they are
 	bytes int // of the packets that are held of them
