@@ -7,8 +7,8 @@ import (
 	"github.com/singledecree/paxos/internal/tables"
 )
 
-// A memo is what stays in memory of an instance that is decided and saved, and of which nothing more is expected: it answers late
-// questions.
+// A memo is the rest in memory of an instance that is decided and saved, and of which nothing more is expected. It answers
+// late questions.
 type memo struct {
 	name           string // empty: it was taken out
 	hash           uint64
@@ -21,9 +21,11 @@ func (m *memo) decision() paxos.Decision {
 	return paxos.Decision{Instance: m.name, Value: m.Value, Ballot: m.Accepted}
 }
 
-// memos holds those of the decisions that came last, in a ring: no more than Limits.Cache of them, nor, if there are two or more,
-// than maxCacheBytes of values. It is apart from the instances that are worked on, which are few and used again at once,
-// so that both stay in the processor's caches.
+// memos holds the memos of the latest decisions, in a ring: at most Limits.Cache of them. Two or more of them have at most
+// maxCacheBytes of values.
+//
+// It is apart from the instances that are worked on. These are few and used again at once, so both stay in the processor's
+// caches.
 type memos struct {
 	seed  maphash.Seed
 	names tables.Names
@@ -32,19 +34,19 @@ type memos struct {
 	held  uint32 // how many numbers before next are in the ring, Limits.Cache at most
 	len   int    // memos in it
 	bytes int    // of their values
-	late  int    // those of them with pendingNotices
+	late  int    // how many memos have pendingNotices
 
-	hashes []uint64 // of the names that were expected last
+	hashes []uint64 // hashes of the names that were expected last
 }
 
-// memoNumbers is where numbers of memos begin anew: tables.Names wants them below 1<<32 - 1.
+// memoNumbers is the bound at which the numbers of memos begin anew. tables.Names needs numbers below 1<<32 - 1.
 const memoNumbers = 1 << 31
 
 // maxCacheBytes bounds the values of the decisions in memory.
 const maxCacheBytes = 64 << 20
 
-// init draws the seed of the hash by chance, so that nobody can choose names that share a place. No output depends on it: the table only
-// finds a name, or does not, and is never gone through in its order (paxostest.TestChaosRepeats).
+// init draws the seed of the hash by chance, so that nobody can choose names that share a place. No output depends on the
+// seed. The table finds names, and is never gone through in its order (paxostest.TestChaosRepeats).
 func (t *memos) init() { t.seed = maphash.MakeSeed() }
 
 func (t *memos) at(number uint32) *memo { return &t.ring[number&uint32(len(t.ring)-1)] }
@@ -70,7 +72,8 @@ func (t *memos) expect(names []string) {
 	t.names.FetchAll(t.hashes)
 }
 
-// push remembers inst, whose name has no memo, and returns the memo's number. The oldest make room, if they have to.
+// push remembers inst, whose name has no memo, and returns the number of the new memo. The oldest memos go if room is
+// needed.
 func (t *memos) push(inst *instance, most int) (number uint32) {
 	for t.held > 0 && (int(t.held) >= most || t.bytes+len(inst.acceptor.Value) > maxCacheBytes) {
 		t.forget(t.first())
@@ -91,7 +94,7 @@ func (t *memos) push(inst *instance, most int) (number uint32) {
 	return number
 }
 
-// first is the number of the oldest.
+// first is the number of the oldest memo.
 func (t *memos) first() uint32 { return (t.next - t.held) % memoNumbers }
 
 // forget takes out the memo with that number. If it is not the oldest, a gap remains until it is.

@@ -6,7 +6,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// openForCall returns the instance of that name, of which there is no memo, for a call. It returns nil if there is no room.
+// openForCall returns the instance of that name for a call. The name must have no memo. It returns nil if there is no room.
 func (r *Replica) openForCall(name string) *instance {
 	t := &r.table
 	inst := t.byName[name]
@@ -23,8 +23,8 @@ func (r *Replica) openForCall(name string) *instance {
 	return inst
 }
 
-// openForWork returns the instance of that name, of which there is no memo, for something that is done as soon as the disk has done
-// its part. It returns nil if there is no room.
+// openForWork returns the instance of that name for work that ends when the disk has done its part. The name must have no
+// memo. It returns nil if there is no room.
 func (r *Replica) openForWork(name string) *instance {
 	if inst := r.table.byName[name]; inst != nil {
 		return inst
@@ -39,11 +39,11 @@ func (r *Replica) roomForWork() bool {
 	return r.table.rooms[roomWork] < mostWork(r.limits) && !r.full()
 }
 
-// full reports whether there are so many instances in memory that no other may come. It takes instances that have stopped, of which the
-// proof stays.
+// full reports whether memory holds as many instances as it may. Only instances that have stopped, and keep their proof, can
+// fill it.
 func (r *Replica) full() bool { return len(r.table.byName) >= 8*mostWork(r.limits) }
 
-// open brings an instance into memory that is not there, and has it loaded.
+// open brings an instance that is not in memory there, and asks the storage for it.
 func (r *Replica) open(name string) *instance {
 	r.makeRoom(1)
 	t := &r.table
@@ -57,7 +57,7 @@ func (r *Replica) open(name string) *instance {
 	return inst
 }
 
-// reopen makes an instance of a memo again, which it takes out.
+// reopen makes a memo an instance again, and takes out the memo.
 func (r *Replica) reopen(m *memo) *instance {
 	r.makeRoom(1)
 	t := &r.table
@@ -69,8 +69,8 @@ func (r *Replica) reopen(m *memo) *instance {
 	return inst
 }
 
-// makeRoom has instances leave memory so that so many more are no more than there may be, as far as there are such that can: those
-// first that came to rest first.
+// makeRoom makes room in memory for so many more instances, as far as it can. Instances at rest leave; the one that came to
+// rest first leaves first.
 func (r *Replica) makeRoom(more int) {
 	t := &r.table
 	for len(t.byName)+more > 2*r.limits.MaxOpen {
@@ -85,7 +85,8 @@ func (r *Replica) makeRoom(more int) {
 	}
 }
 
-// openBacklog opens what the storage held undecided at the start, as far as there is room: half of that for work at most.
+// openBacklog opens the instances that the storage held undecided at the start, as far as there is room. They take at most
+// half of the room for work.
 func (r *Replica) openBacklog() {
 	for len(r.backlog) > 0 && r.unfinished() < r.mostUnfinished() {
 		if name := r.backlog[0]; r.table.decided.find(name) == nil && r.openForWork(name) == nil {
@@ -95,7 +96,7 @@ func (r *Replica) openBacklog() {
 	}
 }
 
-// unfinished is how many instances this server sees to that nobody here waits for.
+// unfinished is the number of instances that this server has to see finished, and that no call here waits for.
 func (r *Replica) unfinished() int {
 	t := &r.table
 	return len(t.byName) - t.rooms[roomCalls] - t.evictable.len + len(t.evicted)
@@ -124,7 +125,7 @@ func (r *Replica) drop(inst *instance) {
 	}
 }
 
-// count counts inst in the room that it is in now, if it is in one.
+// count moves inst to the room that it is in now, if it is in one.
 func (r *Replica) count(inst *instance) {
 	now := inst.roomNow()
 	if now == inst.room {
@@ -140,7 +141,7 @@ func (r *Replica) count(inst *instance) {
 	inst.room = now
 }
 
-// settle is called after anything was done with inst: if nothing more is expected of it, it may leave memory.
+// settle is called after any work on inst. If nothing more is expected of inst, it may leave memory.
 func (r *Replica) settle(inst *instance) {
 	t := &r.table
 	if inst.alarms[alarmWatch] == 0 && !inst.orphaned && inst.attempt.state == attemptNone && r.watches(inst) {
@@ -175,7 +176,7 @@ func (r *Replica) settle(inst *instance) {
 	}
 }
 
-// evict has inst leave memory, which is in table.watched. An attempt or a question that is under way is given up.
+// evict makes inst, which is in table.watched, leave memory. An attempt or a question that runs is given up.
 func (r *Replica) evict(inst *instance) {
 	r.endAttempt(inst)
 	if inst.alarms[alarmWatch] == 0 && !inst.orphaned && r.watches(inst) {
@@ -187,7 +188,8 @@ func (r *Replica) evict(inst *instance) {
 	r.drop(inst)
 }
 
-// keep keeps what is needed to see to it that inst, which leaves memory, is finished: at that time, if nobody has until then.
+// keep keeps the facts to finish inst after it has left memory. This server comes back to it at that time, if nobody
+// finishes it earlier.
 func (r *Replica) keep(inst *instance, at time.Duration) {
 	t := &r.table
 	if len(t.evicted) >= mostLater(r.limits) {
@@ -201,7 +203,7 @@ func (r *Replica) keep(inst *instance, at time.Duration) {
 	inst.hint = "" // it is counted for e now
 }
 
-// comeBack gives inst, which comes into memory, what was kept of it.
+// comeBack gives inst, which comes into memory, the facts that were kept of it.
 func (r *Replica) comeBack(inst *instance) {
 	t := &r.table
 	if len(t.evicted) == 0 {

@@ -51,8 +51,8 @@ func (r *Replica) send(to *peer, m paxos.Message) {
 // sizeOf is about how many bytes m takes on the wire.
 func sizeOf(m *paxos.Message) int { return len(m.Instance) + len(m.Value) + 64 }
 
-// toAcceptors sends m to every other acceptor but those in except, and those that have said that its value is too large: of a Prepare
-// it is but a hint, and left out.
+// toAcceptors sends m to every other acceptor but those in except. It leaves out those that have said that the value of m is
+// too large. They get a Prepare all the same, without its value, as that is only a hint.
 func (r *Replica) toAcceptors(m paxos.Message, except paxos.Set) {
 	for i := range r.peers {
 		switch to := &r.peers[i]; {
@@ -72,8 +72,8 @@ func (r *Replica) tellChosen(to *peer, name string, b paxos.Ballot) {
 	r.send(to, paxos.Message{Kind: paxos.KindChosen, Instance: name, Ballot: b})
 }
 
-// answerDecided answers a question about what is decided with the decision, and nothing else: two servers that know must not
-// answer each other.
+// answerDecided answers a question about a decided instance with the decision. It answers nothing else: two servers that
+// know must not answer each other.
 func (r *Replica) answerDecided(d paxos.Decision, from *peer, question paxos.Kind) {
 	switch question {
 	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
@@ -81,8 +81,8 @@ func (r *Replica) answerDecided(d paxos.Decision, from *peer, question paxos.Kin
 	}
 }
 
-// takePackets appends a packet for each peer that has something to hear, or several where one would be too large. It leaves notices that
-// are delayed: see DelayNotices.
+// takePackets appends a packet for each peer that has messages waiting, or several packets where one would be too large. It
+// leaves notices that are delayed: see DelayNotices.
 func (r *Replica) takePackets(out *Output) {
 	for i := range r.peers {
 		p := &r.peers[i]
@@ -93,7 +93,7 @@ func (r *Replica) takePackets(out *Output) {
 		p.out, p.sent = p.sent[:0], p.out
 		rest := p.sent
 		if p.long > 0 {
-			slices.SortStableFunc(rest, func(a, b paxos.Message) int { return cmp.Compare(alone(&a), alone(&b)) })
+			slices.SortStableFunc(rest, func(a, b paxos.Message) int { return cmp.Compare(ownPacket(&a), ownPacket(&b)) })
 		}
 		if p.long > 0 || p.outBytes > p.maxPacket {
 			for n := fitting(rest, p.maxPacket); n < len(rest); n = fitting(rest, p.maxPacket) {
@@ -106,11 +106,13 @@ func (r *Replica) takePackets(out *Output) {
 	}
 }
 
-// DelayNotices has a packet that only tells a peer what was chosen wait for other messages to that peer, until DelayNotices(false): fewer
-// packets leave then. It is for a host that looks at HasNotices, and does not let them wait for long. A new Replica delays none.
+// DelayNotices(true) delays a packet that only tells a peer of decisions, until other messages for that peer leave with it.
+// So fewer packets leave. DelayNotices(false) ends the delay. A new Replica delays none.
+//
+// It is for a host that looks at [Replica.HasNotices], and ends the delay soon.
 func (r *Replica) DelayNotices(delay bool) { r.delayNotices = delay }
 
-// HasNotices reports whether there is something that the last Take has delayed.
+// HasNotices reports whether the last Take has delayed anything: see [Replica.DelayNotices].
 func (r *Replica) HasNotices() bool {
 	for i := range r.peers {
 		if len(r.peers[i].out) > 0 {
@@ -120,8 +122,9 @@ func (r *Replica) HasNotices() bool {
 	return false
 }
 
-// Flush appends to out.Send the packets that would be in the next Output, with those that are delayed, and fills in nothing else: for a
-// host that stops, or that has handed in much and not called Take yet. Their Messages are valid until the next Take.
+// Flush appends to out.Send the packets of the next Output, and those that are delayed. It changes nothing else in out. It
+// is for a host that stops, or that has handed in many inputs and not called Take yet. The Messages of the packets are valid
+// until the next Take.
 func (r *Replica) Flush(out *Output) {
 	if !r.saves.booted || r.stop != nil {
 		return
@@ -132,15 +135,15 @@ func (r *Replica) Flush(out *Output) {
 	r.delayNotices = delay
 }
 
-// alone is 1 for a message that travels alone, after all for which it is 0.
-func alone(m *paxos.Message) int {
+// ownPacket is 1 for a message that has a packet of its own, after all messages for which it is 0.
+func ownPacket(m *paxos.Message) int {
 	if sizeOf(m) > longMessage {
 		return 1
 	}
 	return 0
 }
 
-// fitting returns how many of ms, one at least, fit a packet of that size. The long ones come last.
+// fitting returns how many of ms fit a packet of that size. It is one at least. The long messages are the last in ms.
 func fitting(ms []paxos.Message, most int) int {
 	size := 0
 	for i := range ms {

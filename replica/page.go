@@ -6,7 +6,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// pulledBy takes a Pull: it is answered with a page of names, if there is anything to tell.
+// pulledBy takes a Pull. It answers with a page of names, if there are decisions to name.
 func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
 	store, after, boot, ok := parsePullText(m.Value)
 	if !ok || boot != from.boot {
@@ -15,7 +15,7 @@ func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
 	}
 	q := &from.pull
 	if store != r.saves.state.Store || after > r.saves.index {
-		after = 0 // it speaks of another storage: it begins anew
+		after = 0 // it names another storage: begin at the first decision
 	}
 	switch {
 	case after < r.saves.index:
@@ -23,11 +23,11 @@ func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
 	case !q.active && !r.behind(from):
 		r.signFrom(from)
 	}
-	from.again = true // it asks now and then only: a good time to ask it, too
+	from.again = true // it asks only now and then: a good time to ask it, too
 }
 
-// answerPull sends a page of what came after that Index: at once if memory has all of it, else when the storage has listed it. While a
-// page is being listed, another is not begun.
+// answerPull sends a page of the decisions after that Index. If memory has all of them, it sends the page at once, else when
+// the storage has listed it. It asks the storage for one page at a time.
 func (r *Replica) answerPull(to *peer, after uint64) {
 	q := &to.pull
 	if q.ask != 0 {
@@ -44,8 +44,11 @@ func (r *Replica) answerPull(to *peer, after uint64) {
 	r.pulls.lists = append(r.pulls.lists, ListAsk{ID: q.ask, After: after, Max: pullNames})
 }
 
-// Listed answers the ListAsk with that ID with what Storage.Decided returned for it, however late. It reports whether the answer was still
-// wanted: the ID was asked, and not answered, and the peer that it was asked for has not asked anew since. The slice stays the caller's.
+// Listed answers the ListAsk with that ID, however late: names is the result of [paxos.Storage].Decided for it. The slice
+// stays the caller's.
+//
+// It reports whether the answer was still wanted. Then the ID was asked and not answered, and the peer has not asked anew
+// since.
 func (r *Replica) Listed(now time.Duration, id uint64, names []paxos.Named) bool {
 	r.input(now)
 	if r.stop != nil || id == 0 {
@@ -61,8 +64,8 @@ func (r *Replica) Listed(now time.Duration, id uint64, names []paxos.Named) bool
 	return false
 }
 
-// recentNames is what Storage.Decided would return for a page, where all of it is in memory still: so it is where servers go on side by
-// side, and then nothing needs to be looked up. It is valid until the next call. Nil: ask the storage.
+// recentNames is the result of Storage.Decided for a page, if all of it is still in memory. Among servers that go on side by
+// side it is, and no storage is read. The result is valid until the next call. Nil: ask the storage.
 func (r *Replica) recentNames(after uint64) []paxos.Named {
 	names := &r.pulls.recent
 	*names = (*names)[:0]
@@ -81,8 +84,8 @@ func (r *Replica) sendNames(to *peer, names []paxos.Named) {
 	r.send(to, paxos.Message{Kind: paxos.KindNames, Value: r.namesText(to, names)})
 }
 
-// namesText is the page for that peer. Two kinds are left out, where that is known without the storage: what its running
-// process told of, which it has, and instances that have stopped, of which nothing more is said.
+// namesText is the page for that peer. It leaves out two kinds of instances, where memory is enough to tell them: those that
+// the peer's running process told of, and those that have stopped.
 func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
 	q := &to.pull
 	lines := r.pulls.lines[:0]
@@ -108,7 +111,7 @@ func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
 // stopped reports whether the instance has stopped.
 func (r *Replica) stopped(name string) bool {
 	if r.counters.Faults == 0 {
-		return false // and there is no need to look
+		return false // no instance has stopped
 	}
 	inst := r.table.byName[name]
 	return inst != nil && inst.stopped != nil

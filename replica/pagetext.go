@@ -12,16 +12,17 @@ import (
 const (
 	pullNames  = 1024     // of a page
 	pullBytes  = 64 << 10 // of a page
-	pullWindow = 1024     // decisions that are asked for at a time, at most
-	pullFlight = 4 << 20  // about their bytes
+	pullWindow = 1024     // decisions that are asked for at a time
+	pullFlight = 4 << 20  // about the bytes of those decisions
 )
 
-// The text forms of a pull: instance names have no control characters, so lines are enough.
+// The text forms of a pull. Instance names have no control characters, so lines are enough.
 
-// pulled is how far the decisions of a store are known.
+// pulled says how far the decisions of a store are known.
 type pulled struct{ store, index uint64 }
 
-// pullText is a Pull: whose decisions, up to where they are known, and which start of the sender asks.
+// pullText is the text of a Pull. It names a store, the Index up to which the decisions of that store are known, and the
+// sender's start.
 func pullText(store, index, boot uint64) paxos.Value {
 	return paxos.Value(appendPull(make([]byte, 0, 64), store, index, boot))
 }
@@ -41,7 +42,8 @@ func parsePullText(v paxos.Value) (store, index, boot uint64, ok bool) {
 	return store, index, boot, err1 == nil && err2 == nil && err3 == nil
 }
 
-// namesPage is a page: its first line tells which Pull it answers, and up to where it goes. In lines each name follows a line's end.
+// namesPage is the text of a page. Its first line names the Pull that it answers, and the Index at which the page ends. In
+// lines, a line's end comes before each name.
 func namesPage(store, from, boot, to uint64, lines []byte) paxos.Value {
 	head := append(appendPull(make([]byte, 0, 96), store, from, boot), ' ')
 	head = strconv.AppendUint(head, to, 10)
@@ -52,7 +54,8 @@ func namesPage(store, from, boot, to uint64, lines []byte) paxos.Value {
 	return paxos.Value(page.String())
 }
 
-// parseNames reads a page: the head, then a name on each line, which it appends to names. A name that is none spoils the page.
+// parseNames reads a page: the head, then a name on each line. It appends the names to names. An invalid name spoils the
+// page.
 func parseNames(v paxos.Value, names []string) (store, from, boot, to uint64, all []string, ok bool) {
 	head, lines, more := strings.Cut(string(v), "\n")
 	i := strings.LastIndexByte(head, ' ')

@@ -7,19 +7,21 @@ import (
 )
 
 // Catching up (2.3: "a learner may want to know what has been chosen, and no one has told it"). Each server numbers its
-// decisions by an Index of its own, and says in every Packet how far it has come. Who is behind pulls: it names where it
-// stands, gets a page of names, and asks only for the decisions that it has not. So a page of a server that knows the same
-// costs a few bytes a name, and what a dying proposer told to one server only reaches all.
+// decisions by an Index of its own, and every Packet carries its sender's Index. A server that is behind pulls. It says
+// where it stands, gets a page of names, and asks only for the decisions that it lacks.
 //
-//	pull              who has missed something              an acceptor
-//	  ── Pull "STORE INDEX" ──────────────────────────────────►  lists what came after Index
+// A page from a server that knows the same decisions costs a few bytes a name. A decision that a dying proposer told to a
+// single server still reaches all.
+//
+//	pull              a server that missed something        an acceptor
+//	  ── Pull "STORE INDEX" ──────────────────────────────────►  lists the decisions after Index
 //	  ◄───────────────────────── Names "STORE FROM TO\nname\nname…" ──
 //	  ── Query, for each name that is not known here ─────────►
 //	  ◄──────────────────────────────────────── Decided, for each ──
 //	  … and when all are known, the next page, from TO on
 //
-// If neither has news, two servers take turns: every Timing.Pull one of them sends the other a Pull, which needs no answer. So a lost
-// packet hides a decision for no longer than that, and each hears that the other lives (see quorumWatch).
+// If neither has news, two servers take turns: every Timing.Pull one of them sends the other a Pull, which needs no answer.
+// So a lost packet hides a decision for no longer than that. Each server also hears that the other lives: see quorumWatch.
 
 // pullFrom begins the pulls of this life where the storage says that the last one ended.
 func (r *Replica) pullFrom(s paxos.ServerState) {
@@ -34,7 +36,7 @@ func (r *Replica) pullFrom(s paxos.ServerState) {
 	}
 }
 
-// askNames asks an acceptor for what came after the cursor. If it is not known to have more, it need not answer.
+// askNames asks an acceptor for the decisions after the cursor. If it is not known to have more, it need not answer.
 func (r *Replica) askNames(p *peer) {
 	q := &p.pull
 	q.active = p.heard && r.behind(p)
@@ -44,7 +46,7 @@ func (r *Replica) askNames(p *peer) {
 		wait = min(r.timing.Phase<<min(q.tries, 20), wait)
 		q.tries++
 	case r.quorums.lost:
-		wait /= 2 // the sooner somebody is heard again, the better
+		wait /= 2 // to hear an acceptor again soon
 	default:
 		wait += r.timing.Pull / 4 // the other's turn comes first
 	}
@@ -69,13 +71,13 @@ func (r *Replica) behind(p *peer) bool {
 	return p.position >= 0 && (p.index > p.pull.cursor || p.index > 0 && p.pull.store != p.store)
 }
 
-// pullAt has the next Pull to p be due at that time.
+// pullAt makes the next Pull to p due at that time.
 func (r *Replica) pullAt(p *peer, at time.Duration) {
 	p.pull.at = max(at, 1)
 	r.planPulls()
 }
 
-// pullNever has no Pull to p be due.
+// pullNever makes no Pull to p due.
 func (r *Replica) pullNever(p *peer) {
 	p.pull.at = 0
 	r.planPulls()
@@ -91,8 +93,8 @@ func (r *Replica) planPulls() {
 	}
 }
 
-// notice is called after every packet of a peer: who is heard for the first time, or again after a while, or is far ahead,
-// is pulled from at once.
+// notice is called after every packet of a peer. It pulls at once from a peer that is heard for the first time, or again
+// after a while, or that is far ahead.
 func (r *Replica) notice(p *peer) {
 	q := &p.pull
 	switch {
@@ -104,19 +106,20 @@ func (r *Replica) notice(p *peer) {
 	}
 }
 
-// manyNames is how many decisions are pulled at once, and not when it is time to: as many as are still in memory, so that what is
-// known here is found to be without a look at the storage.
+// manyNames is the number of decisions from which a pull does not wait for its time. So many are still in memory. So those
+// that are known here are found without a look at the storage.
 func (r *Replica) manyNames() uint64 {
 	many := max(r.limits.Cache/2, 64)
-	// So many bytes may be all that there is room for.
+	// Fewer memos fit if their values are large.
 	if d := &r.table.decided; d.bytes > maxCacheBytes/2 {
 		many = min(many, max(d.len/2, 1))
 	}
 	return uint64(many)
 }
 
-// askSoon asks that acceptor for names, unless it was asked just now, and the answer may be on its way. Who had nothing to say then, as
-// when both began, did not answer; and may have as much to say by now as was decided here since.
+// askSoon asks that acceptor for names, unless it was asked just now and the answer may be on its way. An acceptor that had
+// no news did not answer, as when both began. It may have many by now, if many were decided here since: then it is asked
+// again.
 func (r *Replica) askSoon(p *peer) {
 	if q := &p.pull; q.asked == 0 || r.now-q.asked >= r.timing.Phase || r.saves.index-q.own >= r.manyNames() {
 		q.tries, p.again = 0, false
@@ -124,8 +127,8 @@ func (r *Replica) askSoon(p *peer) {
 	}
 }
 
-// decidedMany is called when decisions have become durable here: acceptors that had no reason to say anything lately will have
-// decided as much.
+// decidedMany is called when decisions have become durable here. Acceptors that had no reason to send anything lately have
+// probably decided as many.
 func (r *Replica) decidedMany() {
 	for i := range r.peers {
 		if p := &r.peers[i]; p.position >= 0 && p.heard && !p.pull.active && r.saves.index-p.pull.own >= r.manyNames() {
@@ -134,8 +137,8 @@ func (r *Replica) decidedMany() {
 	}
 }
 
-// signFrom is called when p has sent a Pull, or its sign, and neither side has news: it is the turn of this server, after a while. If that
-// was so already, p wants a sign now.
+// signFrom is called when p has sent a Pull, or its sign, and neither side has news. It is the turn of this server, after a
+// while. If it was this server's turn already, p wants a sign now.
 func (r *Replica) signFrom(p *peer) {
 	q := &p.pull
 	switch {
@@ -148,7 +151,7 @@ func (r *Replica) signFrom(p *peer) {
 	}
 }
 
-// takeTurn sends p a sign. From a server without a vote nothing is pulled: it gets a page that ends where it begins.
+// takeTurn sends p a sign: a Pull. A server without a vote is not pulled from, so it gets a page that ends where it begins.
 func (r *Replica) takeTurn(p *peer) {
 	if p.position >= 0 {
 		r.askNames(p)
