@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	swarmSeeds = flag.Uint64("swarm.seeds", 5000, "how many seeds TestSwarm runs")
+	swarmSeeds = flag.Uint64("swarm.seeds", 2000, "how many seeds TestSwarm runs")
 	swarmFrom  = flag.Uint64("swarm.from", 0, "the first of them")
 	swarmStep  = flag.Uint64("swarm.step", 1, "from one to the next: from 9 in steps of 10, in each some server lies")
 	swarmSeed  = flag.String("swarm.seed", "", "run this seed alone, and tell all of it")
