@@ -76,20 +76,52 @@ func (s *slots) end(d replica.Done) {
 	c.done <- d
 }
 
-// begin hands a call to the Replica, or answers it.
-func (n *Node) begin(now time.Duration, c *nodeCall) {
-	switch c.op {
-	case callPeek:
-		var d replica.Done
+// A queue holds calls that begin, in the order in which they came. A call that stands in it again is cancelled.
+type queue struct {
+	calls []*nodeCall // what comes later stands in Node.came
+	next  int         // those before have been handed in
+}
+
+// portion is how many of a queue a turn hands in. Calls of one name may be as many as Limits.MaxCalls, and begin or give up at one
+// moment: packets, Peek and Status come between.
+const portion = 1024
+
+// waits reports whether a turn has left something of the queue.
+func (q *queue) waits() bool { return q.next < len(q.calls) }
+
+// handInCalls hands in a portion of the queue.
+func (n *Node) handInCalls(now time.Duration) error {
+	q := &n.queue
+	for to := min(q.next+portion, len(q.calls)); q.next < to; {
+		c := q.calls[q.next]
+		q.calls[q.next] = nil
+		q.next++
+		if c.id == 0 {
+			n.begin(now, c)
+		} else if n.calls.has(c) {
+			n.replica.Cancel(now, c.id)
+		}
+		if err := n.handIn(now, 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer answers Peek and Status, which do not wait in the queue.
+func (n *Node) answer(now time.Duration, c *nodeCall) {
+	var d replica.Done
+	if c.op == callPeek {
 		d.Decision, d.OK, c.known = n.replica.Peek(c.instance)
-		c.done <- d
-		return
-	case callStatus:
+	} else {
 		c.status = n.replica.Status(now)
 		c.status.StorageWait, _ = n.storageWait(now)
-		c.done <- replica.Done{}
-		return
 	}
+	c.done <- d
+}
+
+// begin hands a call to the Replica.
+func (n *Node) begin(now time.Duration, c *nodeCall) {
 	n.calls.add(c)
 	switch c.op {
 	case callPropose:
@@ -113,11 +145,14 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (replica.Done, error) {
 	switch {
 	case n.closed:
 		refused = closedBy(n.err)
-	case c.op != callStatus && len(n.inbox.begin) >= n.config.Limits.MaxCalls:
-		refused = fmt.Errorf("%d calls have not begun: %w", len(n.inbox.begin), paxos.ErrBusy)
-	default:
-		n.inbox.begin = append(n.inbox.begin, c)
+	case c.op == callStatus || c.op == callPeek && len(n.inbox.asks) < n.config.Limits.MaxCalls:
+		n.inbox.asks = append(n.inbox.asks, c)
 		n.inbox.some = true
+	case c.op == callPeek || n.begins >= n.config.Limits.MaxCalls:
+		refused = fmt.Errorf("%d calls have not begun: %w", n.config.Limits.MaxCalls, paxos.ErrBusy)
+	default:
+		n.came = append(n.came, c)
+		n.begins++
 	}
 	n.mu.Unlock()
 	if refused != nil {
@@ -137,9 +172,8 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (replica.Done, error) {
 	c.late = true
 	// The loop says how far the call came, or that it was decided meanwhile.
 	n.mu.Lock()
-	if !n.closed {
-		n.inbox.cancel = append(n.inbox.cancel, c)
-		n.inbox.some = true
+	if !n.closed && c.op != callPeek {
+		n.came = append(n.came, c)
 	}
 	n.mu.Unlock()
 	signal(n.wake)

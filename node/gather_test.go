@@ -35,21 +35,28 @@ func (s *blankStorage) Save(b paxos.Batch) error {
 	return nil
 }
 
+// bootedNode returns server 1 of 3. Its loop does not run: who has it takes the turns.
+func bootedNode(t *testing.T) *Node {
+	m := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}
+	storage := &blankStorage{}
+	require.NoError(t, paxos.Format(storage, 1, m))
+	cfg := Config{ID: 1, Members: m, Storage: storage, Transport: quietTransport{}, Limits: paxos.Limits{}.WithDefaults(),
+		Timing: paxos.Timing{}.WithDefaults()}
+	stored, err := readStart(t.Context(), cfg)
+	require.NoError(t, err)
+	n, err := newNode(cfg, stored)
+	require.NoError(t, err)
+	require.True(t, n.instant)
+	require.NoError(t, n.carryOut(n.now()))
+	return n
+}
+
 // A Save waits for what is about to come, a few times, so that it serves all of it; but not for ever.
 func TestNodeGathersBeforeASave(t *testing.T) {
 	for _, tt := range []struct{ comes, saved int }{{1, 1}, {2, 2}, {4, 4}, {5, 5}, {100, 5}} {
 		t.Run(fmt.Sprint(tt.comes), func(t *testing.T) {
-			m := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}
-			storage := &blankStorage{}
-			require.NoError(t, paxos.Format(storage, 1, m))
-			cfg := Config{ID: 1, Members: m, Storage: storage, Transport: quietTransport{}, Limits: paxos.Limits{}.WithDefaults(),
-				Timing: paxos.Timing{}.WithDefaults()}
-			stored, err := readStart(t.Context(), cfg)
-			require.NoError(t, err)
-			n, err := newNode(cfg, stored)
-			require.NoError(t, err)
-			require.True(t, n.instant)
-			require.NoError(t, n.carryOut(n.now())) // boots
+			n := bootedNode(t)
+			m := n.config.Members
 			met := paxos.Packet{From: 2, To: 1, Store: 1, Boot: 1, Members: m.Fingerprint()}
 			n.replica.Receive(n.now(), met)
 			require.NoError(t, n.carryOut(n.now()))

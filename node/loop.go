@@ -108,15 +108,16 @@ func (n *Node) loop() {
 // could be seen.
 func (n *Node) gather() {
 	const most = 64
-	if n.ends == 0 {
+	if n.ends == 0 || n.queue.waits() { // then a turn follows at once
+		n.ends = 0
 		return
 	}
 	for range most {
 		n.yield()
 		n.mu.Lock()
-		begun := len(n.inbox.begin)
+		enough := len(n.came) >= n.ends || len(n.inbox.asks) > 0
 		n.mu.Unlock()
-		if begun >= n.ends {
+		if enough {
 			break
 		}
 	}
@@ -178,7 +179,7 @@ func (n *Node) more() bool {
 	}
 }
 
-// turn hands in all that came, then carries out all that comes of it: one packet for each peer, and one Save. But see handIn.
+// turn hands in all that came, then carries out all that comes of it: one packet for each peer, and one Save. But see handIn and queue.
 func (n *Node) turn() error {
 	in, closed := n.lookIn()
 	now := n.now()
@@ -208,16 +209,11 @@ func (n *Node) turn() error {
 	if n.direct != nil && failed == nil {
 		failed = n.drain(now)
 	}
-	for _, c := range in.begin {
-		n.begin(now, c)
-		if failed == nil {
-			failed = n.handIn(now, 1)
-		}
+	for _, c := range in.asks {
+		n.answer(now, c)
 	}
-	for _, c := range in.cancel {
-		if n.calls.has(c) {
-			n.replica.Cancel(now, c.id)
-		}
+	if failed == nil {
+		failed = n.handInCalls(now)
 	}
 	if in.some {
 		n.recycle(in)
@@ -266,6 +262,13 @@ func (n *Node) lookIn() (in inbox, closed bool) {
 	if n.inbox.some {
 		in, n.inbox = n.inbox, n.spare
 	}
+	q := &n.queue
+	if !q.waits() {
+		q.calls, q.next, n.came, n.begins = n.came, 0, q.calls[:0], 0
+	}
+	if len(q.calls)-q.next > portion || len(n.came) > 0 {
+		signal(n.wake) // a turn follows at once for what this one leaves
+	}
 	return in, n.closed
 }
 
@@ -280,13 +283,12 @@ func (n *Node) drain(now time.Duration) error {
 
 // recycle makes the slices of an inbox ready for use again, and lets a receiver that found it full go on.
 func (n *Node) recycle(in inbox) {
-	clear(in.begin)
-	clear(in.cancel)
+	clear(in.asks)
 	clear(in.packets)
 	clear(in.messages)
 	clear(in.loaded)
 	clear(in.listed)
-	n.spare = inbox{begin: in.begin[:0], cancel: in.cancel[:0], packets: in.packets[:0], messages: in.messages[:0],
+	n.spare = inbox{asks: in.asks[:0], packets: in.packets[:0], messages: in.messages[:0],
 		loaded: in.loaded[:0], listed: in.listed[:0]}
 	signal(n.taken)
 }
@@ -458,8 +460,8 @@ func (n *Node) stop(err error) {
 	if own {
 		n.err = err
 	}
-	in := n.inbox
-	n.inbox = inbox{}
+	asks, calls := n.inbox.asks, append(n.queue.calls[n.queue.next:], n.came...)
+	n.inbox, n.queue, n.came = inbox{}, queue{}, nil
 	n.mu.Unlock()
 	if !own {
 		n.sendWaiting() // after a Close nobody has to find out what was told to a caller here
@@ -471,7 +473,13 @@ func (n *Node) stop(err error) {
 		}
 		n.reportAll(&n.out)
 	}
-	for _, c := range in.begin {
+	for _, c := range calls {
+		if c.id == 0 {
+			n.calls.add(c)
+			n.calls.end(replica.Done{ID: c.id, Err: failure(c.op, c.instance, err)})
+		}
+	}
+	for _, c := range asks {
 		c.done <- replica.Done{Err: failure(c.op, c.instance, err)}
 	}
 	if !own {

@@ -50,6 +50,7 @@ type Node struct {
 	report  reporter
 
 	calls   slots // the loop's alone
+	queue   queue // likewise
 	saving  chan *paxos.Batch
 	out     replica.Output
 	flushed replica.Output         // of sendWaiting
@@ -95,6 +96,8 @@ type Node struct {
 
 	mu     sync.Mutex // guards what follows; nothing is called and nothing waits under it
 	inbox  inbox
+	came   []*nodeCall // the end of the queue
+	begins int         // of came, those that begin
 	closed bool
 	watch  chan struct{} // closed when the index rises; nil: nobody watches
 	shown  uint64        // subscribers may read up to here
@@ -108,9 +111,8 @@ const (
 
 // An inbox holds what came since the loop looked last.
 type inbox struct {
-	some     bool // there is anything below
-	begin    []*nodeCall
-	cancel   []*nodeCall
+	some     bool        // there is anything below
+	asks     []*nodeCall // Peek and Status
 	packets  []paxos.Packet
 	messages []paxos.Message // of all packets, one after the other
 	bytes    int             // of the names and values in messages
