@@ -68,7 +68,7 @@ func (s *ServerState) UnmarshalBinary(data []byte) error {
 // 1.1 MiB when names have filled it. It also holds one slice of at most 16,384 messages.
 type Decoder struct {
 	names *nameCache
-	spare []Message // length 0: what Packet fills next
+	spare []Message // length 0: Packet fills it next
 }
 
 // Message reads the binary form of a Message. After an error into is as before.
