@@ -1,3 +1,7 @@
+// Package memory has a storage, a network and whole clusters in one process: for trials, examples and tests.
+//
+// [Cluster] starts servers that vote and hold everything in memory. [NewStorage] and [NewNetwork] make the parts. All that they
+// hold ends with the process, so a cluster that must survive needs a storage on disk, such as package wal.
 package memory
 
 import (

@@ -1,3 +1,11 @@
+// Package node runs one server of a cluster. A [Node] is a Replica with the goroutines that move data between it, a
+// [paxos.Storage] and a [paxos.Transport].
+//
+// [Start] returns a running Node, on a storage that [paxos.Format] has prepared once. [Node.Propose], [Node.Read] and
+// [Node.Wait] take contexts, and any number of goroutines may call them. [Node.Decisions] yields every decision.
+// [Node.Status] tells an operator how the server is. [Node.Close] stops it.
+//
+// A service that has a loop of its own can run a Replica itself: see [github.com/singledecree/paxos/replica].
 package node
 
 import (

@@ -1,3 +1,24 @@
+// Package replica has all instances of one server as one pure state machine. A [Replica] has no clock, goroutine, randomness of
+// its own, network or disk: the same inputs give the same outputs. A host hands in what arrives, and carries out what comes of it.
+//
+// Most services want package node, which is a host for any Storage and Transport. Its calls take contexts, and no slow disk
+// or logger holds up another call. Write a host of your own to run a Replica inside a loop that you have already, in a
+// simulator, or where each step has to be repeatable. The loop of a host is:
+//
+//	for {
+//		wait until a packet or a call has come, or Next is due
+//		r.Receive(now, packet), r.Propose(now, id, instance, value), and so on, for all that has come
+//		if Next is due: r.Tick(now)
+//		for r.Take(&out) {
+//			send out.Send; give out.Done to the callers; end if out.Stop is not nil
+//			answer out.Load with r.Loaded, and out.List with r.Listed
+//			if out.Save is not nil: save it, then r.Saved(now)
+//		}
+//	}
+//
+// The order of the steps within an Output is free. The Replica keeps back what depends on a Save until Saved is called. If a
+// Save fails, drop the Replica. At a graceful stop call [Replica.Flush], [Replica.Stop] and [Replica.LastBatch]. The
+// Example has all of that, and its tests run it over lost servers and restarts.
 package replica
 
 import (
