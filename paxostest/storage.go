@@ -32,6 +32,9 @@ import (
 // suite makes the copy while no call runs and the files do not change, and opens it beside the original. So it finds data that only Close
 // writes. It does not find data that was written and not synced: that takes a file system that forgets.
 //
+// A storage may be a [paxos.PromptStorage], an [paxos.InstantStorage] or an [paxos.ExpectingStorage]. Then it keeps the rules of that,
+// too. The suite does not measure speed.
+//
 // The storage holds about 10^5 instances and 32 MiB at most. With -short it is a tenth of that.
 func TestStorage(t *testing.T, open func(t *testing.T, dir string) paxos.Storage) {
 	if open == nil {

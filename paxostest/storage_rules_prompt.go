@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"sync"
 
 	"github.com/singledecree/paxos"
 )
@@ -11,6 +12,8 @@ import (
 var storagePromptRules = []storageRule{
 	{"what is known at once is what a reader returns", checkKnownAtOnce},
 	{"nothing is known at once after Close", checkNothingKnownAfterClose},
+	{"to expect names changes no answer", checkExpect},
+	{"a Save at once waits for no reader", checkSaveAtOnce},
 }
 
 // prompt returns the storage if it is a PromptStorage that speaks for itself; else nil, and these rules ask nothing of it.
@@ -83,4 +86,55 @@ func checkNothingKnownAfterClose(k *storageKit) {
 	if named, ok := p.DecidedNow(0, 10); ok {
 		k.Fatalf("after Close, DecidedNow(0, 10) = %v, and ok", named)
 	}
+}
+
+// checkExpect has names expected that are there, are not, or occur twice, and then writes over the slice.
+func checkExpect(k *storageKit) {
+	s := k.fresh()
+	e, ok := s.prompt().(paxos.ExpectingStorage)
+	if !ok {
+		return
+	}
+	for i := range uint64(20) {
+		name := fmt.Sprintf("n%02d", i)
+		s.put(votedRecord(name, 1, "v"), decidedRecord("d"+name, 1, "w", i+1))
+		names := []string{name, "unknown", "dn00", name, "d" + name}
+		k.soon("Expect", func() error { e.Expect(names); return nil })
+		for j := range names {
+			names[j] = "overwritten by the caller"
+		}
+		e.Expect(nil)
+		s.check()
+		s.knows()
+	}
+}
+
+// checkSaveAtOnce saves where a Node would stand still meanwhile: readers have stopped in the middle of a list, and go on only after it.
+func checkSaveAtOnce(k *storageKit) {
+	s := k.fresh()
+	if _, ok := s.prompt().(paxos.InstantStorage); !ok {
+		return
+	}
+	s.put(votedRecord("a", 1, "v"), votedRecord("b", 1, "v"))
+	const readers = 4
+	stopped, goOn := make(chan struct{}, readers), make(chan struct{})
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(goOn)
+	for range readers {
+		all.Go(func() {
+			for range s.Storage.Undecided() {
+				stopped <- struct{}{}
+				<-goOn
+				return
+			}
+		})
+	}
+	for range readers {
+		k.soon("Undecided", func() error { <-stopped; return nil })
+	}
+	b := s.counted(paxos.Batch{Records: []paxos.Record{decidedRecord("a", 1, "v", 1), promisedRecord("c", 1)}})
+	k.soon("Save at once, while lists are read,", func() error { return s.Save(b) })
+	s.note(b)
+	s.knows()
 }
