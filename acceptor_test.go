@@ -22,7 +22,7 @@ var roleInstances = []string{"i", "$1/i", "$2/i"}
 var roleKinds = []Kind{0, KindPrepare, KindPromise, KindAccept, KindAccepted, KindNack, KindChosen, KindDecided, KindQuery,
 	KindState, KindPull, KindRefuse, 12, 255}
 
-// everyRoleMessage yields every combination of small fields: what a broken peer might send, and everything a sound one does.
+// everyRoleMessage yields every combination of small fields: all messages of a sound peer, and those of a broken one.
 func everyRoleMessage(ballots []Ballot, values ...Value) iter.Seq[Message] {
 	return func(yield func(Message) bool) {
 		for _, k := range roleKinds {
@@ -172,7 +172,7 @@ func TestAcceptorStep(t *testing.T) {
 }
 
 func TestAcceptorKeepsWhatItVotedFor(t *testing.T) {
-	// P1: the acceptor has no promise when it accepts ballot 5. What is below 5 must be refused from then on.
+	// P1: the acceptor has no promise when it accepts ballot 5. From then on it must refuse a ballot below 5.
 	t.Run("P1: prepare 3 and accept 3 after accept 5", func(t *testing.T) {
 		a, reply, err := Acceptor{}.Step(Message{Kind: KindAccept, Ballot: Ballot{5, 1}, Value: "a"})
 		require.NoError(t, err)

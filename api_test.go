@@ -18,8 +18,8 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// The names and signatures that programs outside the repository compile against. What is here changes with a new major
-// version only; structs may grow fields, so they are written with field names.
+// The names and signatures that programs outside the repository compile against. They change with a new major version only.
+// Structs may grow fields, so they are written with field names.
 
 // Vocabulary.
 var (
@@ -130,7 +130,7 @@ var (
 	_ func(int) (nodes []*node.Node, stop func(), err error) = memory.Cluster
 )
 
-// What every storage and transport is to use.
+// The binary forms, which every storage and transport should use.
 type binaryForm interface {
 	encoding.BinaryAppender
 	encoding.BinaryUnmarshaler
@@ -223,7 +223,7 @@ var (
 	_ = replica.Done{ID: replica.CallID(0), Decision: paxos.Decision{}, OK: false, Err: error(nil)}
 )
 
-// What a host or a Storage of one's own needs of the words.
+// The words that a host or a Storage of one's own needs.
 var (
 	_ func(paxos.Limits) paxos.Limits                                   = paxos.Limits.WithDefaults
 	_ func(paxos.Limits) error                                          = paxos.Limits.Check
@@ -253,14 +253,14 @@ var (
 	_                                                                   = paxos.Owner{Server: paxos.ServerID(0), Boot: uint64(0)}
 )
 
-// What a Storage or a Transport may be, besides.
+// The optional interfaces of a Storage or a Transport.
 var (
 	_ paxos.InstantStorage   = (*memory.Storage)(nil)
 	_ paxos.ExpectingStorage = (*memory.Storage)(nil)
 	_ paxos.DrainTransport   = memory.NewNetwork().Join(1).(paxos.DrainTransport)
 )
 
-// What the design calls comparable is: these are map keys.
+// The design calls these types comparable: they are map keys here.
 var (
 	_ map[paxos.Ballot]bool
 	_ map[paxos.Message]bool

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fuzzWire checks for any bytes at all: no panic; both readers agree; an error changes nothing; what was read is written
-// and read again as the same; and memory is bounded by the length of the input.
+// fuzzWire checks these rules for any bytes. There is no panic. Both readers agree. An error changes nothing. A form that was
+// read is written and read again as the same. The length of the input bounds the memory.
 func fuzzWire[T any, P wireForm[T]](f *testing.F, other func(*rand.Rand) T, decode func(*Decoder, []byte, P) error) {
 	rng := rand.New(rand.NewPCG(10, 10))
 	for range 20 {

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// goldenForms are pointers to what stands in testdata/golden, by file name. The bytes never change: what one version
-// wrote, to a disk above all, every later one reads. New fields get new files.
+// goldenForms are pointers to the contents of testdata/golden, by file name. The bytes never change, because every later version
+// reads the forms of an earlier one, above all those on disk. New fields get new files.
 func goldenForms() map[string]encoding.BinaryAppender {
 	lunch := func(k Kind) Message { return Message{Kind: k, Instance: "lunch", Ballot: Ballot{2, 1}} }
 	with := func(m Message, change func(*Message)) *Message { change(&m); return &m }

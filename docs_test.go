@@ -63,7 +63,7 @@ func TestLogLinesAreExplained(t *testing.T) {
 	}
 }
 
-// TestLogMessages: what logs is found in code.
+// TestLogMessages: logMessages finds the messages of every call that logs.
 func TestLogMessages(t *testing.T) {
 	f, err := parseSource("node.go", []byte("package p\nfunc f() {\n"+
 		"n.report.log(slog.LevelInfo, \"one\", \"key\", 1)\nl.options.Logger.Warn(\"two\")\nt.report.refused(about{1, \"x\"}, `three`, \"y\")\n"+
@@ -88,7 +88,7 @@ func TestAssumptionsAreNumbered(t *testing.T) {
 	}
 }
 
-// TestDocsLeadToDocs: what the documents link to exists, and the README leads to all of them.
+// TestDocsLeadToDocs: the targets of all links in the documents exist, and the README leads to all documents.
 func TestDocsLeadToDocs(t *testing.T) {
 	pages, err := filepath.Glob(filepath.Join("docs", "*.md"))
 	require.NoError(t, err)

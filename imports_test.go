@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the layers may know of each other (docs and CONTRIBUTING say why), held by reading the source. This file needs no
+// The rules of the layers (docs and CONTRIBUTING say why), held by reading the source. This file needs no
 // other, so that it also runs alone: go test imports_test.go
 
 const modulePath = "github.com/singledecree/paxos"
@@ -82,7 +82,7 @@ func (f sourceFile) isReplica() bool {
 	return path.Dir(f.path) == "replica" && !f.isTest()
 }
 
-// isCore reports whether f is in the root package, replica, node, memory, wal or tcp: what others build upon.
+// isCore reports whether f is in the root package, replica, node, memory, wal or tcp. Other code builds upon these.
 func (f sourceFile) isCore() bool {
 	top, _, _ := strings.Cut(f.path, "/")
 	return f.isRoot() || f.layer() != nil || top == "wal" || top == "tcp"

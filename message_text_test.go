@@ -86,7 +86,7 @@ func TestMessageTextLosesNothing(t *testing.T) {
 	}
 }
 
-// One byte put in, left out or changed: what ParseMessage then still takes is the text of another message.
+// One byte is put in, left out or changed. If ParseMessage still takes the text, it is the text of another message.
 func TestParseMessageTakesOnlyWhatStringPrints(t *testing.T) {
 	const bytes = " \t-+.0159@\"`'()\\ax"
 	for _, c := range messageTexts {

@@ -58,7 +58,7 @@ func TestOwnedNamesHaveOneSpelling(t *testing.T) {
 	assert.ErrorContains(t, CheckInstance(Owned(1, "")), "reserved")
 }
 
-// FuzzOwnerOf: what is read as an owner's name is written again just so, and as no other kind of name.
+// FuzzOwnerOf: a name that is read as an owned one is written again as the same name, and as no other kind of name.
 func FuzzOwnerOf(f *testing.F) {
 	for _, name := range []string{"$1/x", "$1/", "$1.2.3/x", "$1.2.3/", "$01/x", "$1.2/x", "$1.2.3.4/x", "$ready", "x", "$18446744073709551615.1.1/\xff"} {
 		f.Add(name)

@@ -17,16 +17,16 @@ import (
 
 // One test for each sentence of Lamport's "Paxos Made Simple" (2001), sections 2.1 to 2.5, that states something which can
 // be checked. docs/paper.md leads from the sentence to the code and to the test. This file holds the world they play in
-// and section 2.1; paper_choosing_test.go has 2.2, paper_learning_test.go 2.3 to 2.5, and what of 2.2 needs a disk.
+// and section 2.1. paper_choosing_test.go has 2.2. paper_learning_test.go has 2.3 to 2.5, and the part of 2.2 that needs a disk.
 
-// A paperProposal is what the paper calls one: a number and a value.
+// A paperProposal is a proposal as the paper has it: a number and a value.
 type paperProposal struct {
 	number Ballot
 	value  Value
 }
 
-// A paperWorld holds the shipping roles of one instance, and passes messages between them by hand: what is not delivered
-// is lost, what is delivered twice is a duplicate. It remembers all that ever happened, which no server does.
+// A paperWorld holds the shipping roles of one instance, and passes messages between them by hand. A message that is not
+// delivered is lost, and one that is delivered twice is a duplicate. Unlike a server, it remembers everything that happened.
 type paperWorld struct {
 	t         *testing.T
 	name      string
@@ -34,7 +34,7 @@ type paperWorld struct {
 	attempts  map[Ballot]Proposer
 	requests  []Message       // Prepares and Accepts that were ever sent
 	replies   []heardMessage  // all that acceptors ever answered
-	proposed  map[Value]bool  // what someone wanted to be chosen
+	proposed  map[Value]bool  // values that a call proposed
 	issued    []paperProposal // proposals for which an Accept was sent
 	votes     []heardVote     // every acceptance, in order
 }
@@ -43,7 +43,7 @@ func newPaperWorld(t *testing.T, n int) *paperWorld {
 	return &paperWorld{t: t, acceptors: make([]Acceptor, n), attempts: map[Ballot]Proposer{}, proposed: map[Value]bool{}}
 }
 
-// begin has a server start an attempt.
+// begin starts an attempt of a server.
 func (w *paperWorld) begin(round uint64, server ServerID, v Value) Ballot {
 	b := Ballot{round, server}
 	require.NotContains(w.t, w.attempts, b, "a ballot is used once")

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// What Batch.Check refuses, it names; the rest passes.
+// Batch.Check names the fault of a Batch that it refuses, and lets every other Batch pass.
 func TestBatchCheck(t *testing.T) {
 	last := ServerState{Cluster: "c", ID: 1, Store: 7, Members: "1 majority(1)", Boot: 3, Rounds: 20, Last: 9, Peers: "2/9f,3/1c"}
 	state := func(change func(*ServerState)) Batch {

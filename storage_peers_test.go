@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The text of ServerState.Peers, and what a Batch may do to it.
+// The text of ServerState.Peers, and the changes that a Batch may make in it.
 func TestPeersText(t *testing.T) {
 	var state ServerState
 	for _, id := range []ServerID{5, 1, 3, math.MaxUint64, 4, 2} {
