@@ -6,8 +6,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// proceed has inst do next what its calls need: an attempt for those that propose, questions for the others. It does
-// nothing while that runs already.
+// proceed begins the next work that the calls of inst need: an attempt for those that propose, questions for the others. It
+// does nothing while that work runs already.
 func (r *Replica) proceed(inst *instance) {
 	if inst.loading || inst.chosen || inst.stopped != nil || inst.wantsRound {
 		return
@@ -24,8 +24,8 @@ func (r *Replica) proceed(inst *instance) {
 	}
 }
 
-// offer begins an attempt with the value of the first call that proposes. Where that is long and has to wait for room, a call behind it
-// with a value that is not long goes first.
+// offer begins an attempt with the value of the first call that proposes. If that value is long and has to wait for room, a
+// later call with a short value goes first.
 func (r *Replica) offer(inst *instance) {
 	c := inst.calls.proposes()
 	if c != nil && !r.inflight.hasRoom(inst, c.value) {
@@ -41,8 +41,8 @@ func (r *Replica) offer(inst *instance) {
 	}
 }
 
-// begun begins a new ballot for own, and reports whether it could: it is always a new Proposer, so no count of an earlier
-// ballot can leak.
+// begun begins a new ballot for own, and reports whether it could. Each ballot is a new Proposer, so no count of an earlier
+// ballot can leak into it.
 func (r *Replica) begun(inst *instance, own paxos.Value, why purpose) bool {
 	b, ok := r.ballot(inst)
 	if !ok {
@@ -65,7 +65,7 @@ func (r *Replica) enter(inst *instance, b paxos.Ballot, own paxos.Value, why pur
 		r.endAsking(inst)
 	}
 	a := &inst.attempt
-	a.exposed = a.exposed && a.Own() == own // what left in an earlier ballot has left
+	a.exposed = a.exposed && a.Own() == own // a value that left in an earlier ballot has left for good
 	a.Proposer = paxos.NewProposer(b, own, r.quorum)
 	a.state, a.purpose, a.began, a.asked, a.resends, a.acceptWaits = attemptRunning, why, r.now, r.now, 0, false
 	switch why {
@@ -78,8 +78,8 @@ func (r *Replica) enter(inst *instance, b paxos.Ballot, own paxos.Value, why pur
 	r.timers.set(inst, alarmAttempt, r.now+r.inflight.resendAfter(a, &r.timing))
 }
 
-// prepareOf returns the Prepare of the attempt. Its hint, the value it wants, helps another server to finish what this one
-// began (S6, S12); a value above Limits.MaxHint is not worth sending twice.
+// prepareOf returns the Prepare of the attempt. Its hint, the value that the attempt wants, helps another server to finish
+// the instance (S6, S12). A value above Limits.MaxHint is not worth sending twice.
 func (r *Replica) prepareOf(inst *instance) paxos.Message {
 	m := inst.attempt.Prepare()
 	m.Instance = inst.name
@@ -89,13 +89,13 @@ func (r *Replica) prepareOf(inst *instance) paxos.Message {
 	return m
 }
 
-// beginOwned begins round 0 of inst, see ownsRound, for own. The own acceptor votes at once, so that in this life nobody
-// finds the round unused a second time: what it has accepted stays in memory at least until it is saved.
+// beginOwned begins round 0 of inst for own: see ownsRound. The own acceptor votes at once. Its vote stays in memory at
+// least until it is saved, so in this life no attempt finds the round unused a second time.
 //
-// Under a minted name no other life uses that round, so the Accept leaves with the Save, as it does after a phase 1. Else it
-// leaves when the vote is durable: a later life that found no vote could ask for votes for another value.
+// Only one life uses round 0 of a minted name. Its Accept leaves beside the Save, as it does after a phase 1. For other
+// names it leaves when the vote is durable. Otherwise a later life that found no vote could ask for votes for another value.
 //
-// A hint is not needed, as the Accept has the value, nor is a round that was reserved.
+// No hint is needed, as the Accept has the value. No reserved round is needed either.
 func (r *Replica) beginOwned(inst *instance, own paxos.Value, o paxos.Owner) {
 	r.enter(inst, paxos.Ballot{Round: 0, Server: r.id}, own, forCalls)
 	r.counters.Owned++
@@ -108,7 +108,7 @@ func (r *Replica) beginOwned(inst *instance, own paxos.Value, o paxos.Owner) {
 	r.ownStep(inst, accept)
 }
 
-// sendOwnedAccept sends the Accept that waited for the own vote, which is durable now.
+// sendOwnedAccept sends the Accept that waited for the own vote. That vote is durable now.
 func (r *Replica) sendOwnedAccept(inst *instance) {
 	a := &inst.attempt
 	a.acceptWaits = false
@@ -119,16 +119,16 @@ func (r *Replica) sendOwnedAccept(inst *instance) {
 	r.toAcceptors(accept, 0)
 }
 
-// ownStep gives m to this server's own acceptor, if it votes. Prepare and Accept have left already: the ballot is reserved,
-// so only the own promise and the own vote have to wait for the Save.
+// ownStep gives m to this server's own acceptor, if it votes. A Prepare or an Accept has left already, because its ballot is
+// reserved. Only the own promise and the own vote have to wait for the Save.
 func (r *Replica) ownStep(inst *instance, m paxos.Message) {
 	if r.position >= 0 {
 		r.step(inst, nil, m)
 	}
 }
 
-// step gives m to the instance's acceptor. The answer goes to the peer, or to the own proposer if to is nil, when all that
-// it rests on is durable.
+// step gives m to the instance's acceptor. The answer goes to the peer, or to the own proposer if to is nil. It leaves when
+// all that it rests on is durable.
 func (r *Replica) step(inst *instance, to *peer, m paxos.Message) {
 	next, answer, wait, err := inst.acceptor.step(m)
 	if err != nil {
@@ -137,7 +137,7 @@ func (r *Replica) step(inst *instance, to *peer, m paxos.Message) {
 	}
 	risen := inst.acceptor.Promised.Less(next.Promised)
 	if next.Accepted != inst.acceptor.Accepted {
-		inst.orphaned = false // now there is something to finish it with
+		inst.orphaned = false // now there is a value to finish it with
 	}
 	fresh := next.Value != inst.acceptor.Value
 	inst.acceptor = next
@@ -156,7 +156,7 @@ func (r *Replica) step(inst *instance, to *peer, m paxos.Message) {
 	}
 }
 
-// hold lets m go when the stage it waits for is past.
+// hold releases m when the stage that it waits for is past.
 func (r *Replica) hold(inst *instance, to *peer, m paxos.Message, wait stage) {
 	s := &r.saves
 	switch {
@@ -171,8 +171,8 @@ func (r *Replica) hold(inst *instance, to *peer, m paxos.Message, wait stage) {
 	}
 }
 
-// release lets a reply go: to its peer, or, without any message, to this server's own proposer, which counts its own
-// acceptor like any other, and only now (S10: no message is sent to oneself).
+// release sends a reply to its peer. A reply without a peer goes to this server's own proposer (S10: no message is sent to
+// oneself). The proposer counts its own acceptor like any other, and only now.
 func (r *Replica) release(h reply) {
 	if h.to != nil {
 		r.send(h.to, h.m)
@@ -181,7 +181,8 @@ func (r *Replica) release(h reply) {
 	r.answer(h.from, r.position, nil, h.m)
 }
 
-// answer gives a Promise, an Accepted or a Nack from the acceptor at that position to the attempt it belongs to.
+// answer gives an answer of the acceptor at that position to the attempt or the question that it belongs to. It is a
+// Promise, an Accepted, a Nack or a State.
 func (r *Replica) answer(inst *instance, position int, from *peer, m paxos.Message) {
 	if m.Kind == paxos.KindState {
 		r.state(inst, position, from, m)
@@ -227,7 +228,7 @@ func (r *Replica) askVotes(inst *instance, accept paxos.Message) {
 	r.ownStep(inst, accept)
 }
 
-// ask asks all acceptors. A server that knows the decision says so instead.
+// ask asks all acceptors for their state in inst. A server that knows the decision sends the decision instead.
 func (r *Replica) ask(inst *instance) {
 	b, ok := r.ballot(inst)
 	if !ok {
@@ -254,7 +255,7 @@ func (r *Replica) ask(inst *instance) {
 	}
 }
 
-// askDue is called when the answers had their time.
+// askDue is called when the answers to a question have had their time.
 func (r *Replica) askDue(inst *instance) {
 	q := inst.question()
 	open := q.closing && inst.calls.reads()
@@ -269,7 +270,7 @@ func (r *Replica) askDue(inst *instance) {
 	}
 }
 
-// tell answers a Query with a State: what the acceptor has promised and accepted, once it is durable.
+// tell answers a Query with a State: the acceptor's promise and vote, once they are durable.
 func (r *Replica) tell(inst *instance, to *peer, m paxos.Message) {
 	a := inst.acceptor.Acceptor
 	r.hold(inst, to, paxos.Message{Kind: paxos.KindState, Instance: inst.name, Ballot: m.Ballot, Promised: a.Promised,
@@ -291,7 +292,7 @@ func (r *Replica) state(inst *instance, position int, from *peer, m paxos.Messag
 	q.learner = next
 	if v, ok := q.learner.Chosen(); ok {
 		r.decide(inst, from, m.Accepted, v)
-		inst.learnedFrom = source{} // who told of a vote may not know what became of it
+		inst.learnedFrom = source{} // a server that tells of its vote may not know of the decision
 		return
 	}
 	if m.Ballot != q.ballot {
@@ -308,10 +309,11 @@ func (r *Replica) state(inst *instance, position int, from *peer, m paxos.Messag
 	}
 }
 
-// readAnswered ends the Reads that came before the question was asked, if its answers say that nothing was chosen then: a
-// phase-1 quorum had accepted nothing, and no phase-2 quorum is without one of them. If the answers leave it open, those
-// that have not answered get about a round trip more, and so does the proposer that may be at work; then the instance is
-// finished, by an attempt for the highest vote that was seen.
+// readAnswered ends the Reads that came before the question was asked, if its answers prove that nothing was chosen then.
+// The proof is a phase-1 quorum that had accepted nothing: every phase-2 quorum has one of these acceptors.
+//
+// If the answers leave it open, the other acceptors get about a round trip more, and so does a proposer that may be at work.
+// Then the instance is finished, by an attempt for the highest vote that was seen.
 func (r *Replica) readAnswered(inst *instance) {
 	q := inst.asking
 	switch {
@@ -320,7 +322,7 @@ func (r *Replica) readAnswered(inst *instance) {
 		r.quorumAnswers(true)
 		r.endAsking(inst)
 		r.endAsked(inst, opRead, asked)
-		r.proceed(inst) // those that came after the question was asked need another
+		r.proceed(inst) // Reads that came after the question was asked need another one
 	case q.answered == paxos.All(r.quorum.Size()):
 		q.closing = true
 		r.timers.stop(inst, alarmAsk)
@@ -331,14 +333,13 @@ func (r *Replica) readAnswered(inst *instance) {
 	}
 }
 
-// finish begins an attempt for the highest vote that the answers told of.
+// finish begins an attempt for the highest vote in the answers.
 func (r *Replica) finish(inst *instance) {
 	_, v := inst.asking.learner.Highest()
 	r.begun(inst, v, forRead)
 }
 
-// ready ends the Ready calls if a quorum of both phases has answered, and this server has what the others had decided when
-// it heard of them first.
+// ready ends the Ready calls if a quorum of both phases has answered, and this server has caught up: see caughtUp.
 func (r *Replica) ready(inst *instance) {
 	q := inst.asking
 	if !inst.asked() || !r.quorum.Phase1(q.answered) || !r.quorum.Phase2(q.answered) {
@@ -354,7 +355,7 @@ func (r *Replica) ready(inst *instance) {
 	r.proceed(inst)
 }
 
-// askInformant asks the server that said Chosen for the value, which this one has not accepted.
+// askInformed asks the server that said Chosen for the value, which this server has not accepted.
 func (r *Replica) askInformed(inst *instance) {
 	b, ok := r.ballot(inst)
 	if !ok {
@@ -368,7 +369,7 @@ func (r *Replica) attemptDue(inst *instance) {
 	a := &inst.attempt
 	switch {
 	case a.running() && !inst.wanted():
-		// Nobody waits for it any more: what was under way had its time, and no more is sent.
+		// Nobody waits for it any more: its messages had their time, and no more are sent.
 		r.abandon(inst)
 	case a.running() && a.Refused() != 0:
 		r.giveUp(inst)
@@ -381,7 +382,7 @@ func (r *Replica) attemptDue(inst *instance) {
 	}
 }
 
-// resend sends the message of the phase that runs to those who have not answered it.
+// resend sends the message of the phase that runs to the acceptors that have not answered it.
 func (r *Replica) resend(inst *instance) {
 	a := &inst.attempt
 	m := a.Accept()
@@ -390,14 +391,14 @@ func (r *Replica) resend(inst *instance) {
 		m = r.prepareOf(inst)
 	}
 	if a.resends++; a.resends > 1 {
-		r.inflight.release(a) // what is silent for so long is not on its way, and others must not wait for it
+		r.inflight.release(a) // a value without an answer for so long is not on its way, and others must not wait for it
 	}
 	r.counters.Resends++
 	switch err := r.tooLarge(len(a.Value())); {
 	case err != nil && a.Asking():
 		r.endStuck(inst, err)
 		if a.purpose == forTakeover {
-			r.abandon(inst) // until the next silence ends: what else is to be taken over wants room, too
+			r.abandon(inst) // until the next silence ends: other takeovers want room, too
 			return
 		}
 	case a.resends > 1:
@@ -414,7 +415,7 @@ func (r *Replica) resend(inst *instance) {
 	}
 }
 
-// abandon ends an attempt that nobody wants any more.
+// abandon ends an attempt that nobody needs any more.
 func (r *Replica) abandon(inst *instance) {
 	r.endAttempt(inst)
 	r.proceed(inst)

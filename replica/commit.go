@@ -9,11 +9,11 @@ import (
 // lazySave is how long the record of a decision may wait for a Save that something else needs.
 const lazySave = 2 * time.Millisecond
 
-// maxUnsaved bounds the values that others send and that wait for a Save: a disk that is behind would else fill the memory, as the
-// others go on without it.
+// maxUnsaved bounds the values from other servers that wait for a Save. The others go on without a slow disk, so without a
+// bound it would fill the memory.
 const maxUnsaved = 64 << 20
 
-// maxHeld bounds the replies that wait for Saves. Beyond it replies are lost, as they may be on any network.
+// maxHeld bounds the replies that wait for Saves. Replies beyond it are lost, as they may be on any network.
 const maxHeld = 1 << 18
 
 // gatherNow puts inst into the next batch, and asks for a Save.
@@ -22,8 +22,8 @@ func (r *Replica) gatherNow(inst *instance) {
 	r.saves.add(inst)
 }
 
-// gatherLater puts inst into the next batch, but nobody waits for it: it rides with the next Save, or has one of its own
-// after lazySave.
+// gatherLater puts inst into the next batch, but nobody waits for it. It is in the next Save, or has a Save of its own after
+// lazySave.
 func (r *Replica) gatherLater(inst *instance) {
 	r.saves.add(inst)
 	r.saveLater()
@@ -50,8 +50,9 @@ func (s *saves) count(inst *instance) {
 	inst.unsaved = len(inst.acceptor.Value)
 }
 
-// full reports whether the disk is so far behind that m, about inst or about none in memory, is not taken. What adds nothing is, and
-// what a call waits for.
+// full reports whether the disk is so far behind that m is not taken. inst is the instance of m; nil: it is not in memory.
+//
+// A message that adds no value is taken, and so is one that a call waits for.
 func (s *saves) full(inst *instance, m *paxos.Message) bool {
 	if m.Kind != paxos.KindAccept && m.Kind != paxos.KindDecided || s.unsaved+s.arrived+len(m.Value) <= maxUnsaved {
 		return false
@@ -59,7 +60,7 @@ func (s *saves) full(inst *instance, m *paxos.Message) bool {
 	return inst == nil || inst.loading || inst.acceptor.Value != m.Value && !inst.chosen && inst.calls.len() == 0
 }
 
-// hurryAt returns when the records that ride along want a Save of their own.
+// hurryAt returns when the lazy records need a Save of their own.
 func (s *saves) hurryAt() (time.Duration, bool) { return s.lazyAt, s.lazy && !s.urgent }
 
 func (s *saves) hurry(now time.Duration) {
@@ -68,17 +69,17 @@ func (s *saves) hurry(now time.Duration) {
 	}
 }
 
-// HoldSaves keeps Take from beginning a Save until HoldSaves(false): for a host that is about to hand in more, which is to be in the same
-// Save. A new Replica holds none.
+// HoldSaves(true) keeps Take from beginning a Save. HoldSaves(false) ends that. It is for a host that is about to hand in
+// more inputs, which then share a Save. A new Replica holds none.
 func (r *Replica) HoldSaves(hold bool) { r.holdSaves = hold }
 
-// WantsSave reports whether something waits for a Save, and none is out.
+// WantsSave reports whether something waits for a Save and none is out.
 func (r *Replica) WantsSave() bool {
 	s := &r.saves
 	return s.urgent && s.begun == s.ended
 }
 
-// SaveWait returns for how long the Save that is out has been; 0: none is.
+// SaveWait returns how long the Save that is out has taken so far; 0: no Save is out.
 func (r *Replica) SaveWait(now time.Duration) time.Duration {
 	if s := &r.saves; s.begun != s.ended {
 		return max(now, r.now) - s.begunAt
@@ -86,7 +87,7 @@ func (r *Replica) SaveWait(now time.Duration) time.Duration {
 	return 0
 }
 
-// beginSave returns the next batch, or nil if one is out already or nobody needs one.
+// beginSave returns the next batch. It returns nil if one is out already, or if nothing needs one.
 func (r *Replica) beginSave() *paxos.Batch {
 	s := &r.saves
 	if r.holdSaves || !r.WantsSave() {
@@ -126,7 +127,7 @@ func (r *Replica) beginSave() *paxos.Batch {
 	return &s.batch
 }
 
-// snapshot appends the record of inst as it is now. An Index is given here, so that Indexes become durable in order.
+// snapshot appends the present record of inst. It gives the Index, so Indexes become durable in order.
 func (r *Replica) snapshot(inst *instance) {
 	s := &r.saves
 	if inst.chosen && inst.index == 0 {
@@ -140,8 +141,8 @@ func (r *Replica) snapshot(inst *instance) {
 	s.batch.Records = append(s.batch.Records, paxos.Record{Instance: inst.name, Acceptor: inst.acceptor.Acceptor, Chosen: inst.chosen, Index: inst.index})
 }
 
-// splitReplies moves the replies that the snapshot just taken covers to those that wait for the running Save. They are all
-// of them, unless the batch was too large to hold every change.
+// splitReplies moves the replies that the new snapshot covers to those that wait for the running Save. It covers all of
+// them, unless the batch was too large to hold every change.
 func (s *saves) splitReplies() {
 	if len(s.gather) == 0 {
 		s.waitRun, s.waitNew = s.waitNew, s.waitRun[:0]

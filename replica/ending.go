@@ -8,9 +8,11 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// chosen is called when this server has counted a phase-2 quorum of votes: it tells the others. An acceptor has the value,
-// in its vote; a learner that does not vote has not. An Accept that is long may still be on its way, and be overtaken: whose vote
-// has not come is told when it does, or would ask for what is about to arrive.
+// chosen is called when this server has counted a phase-2 quorum of votes. It tells the others. An acceptor has the value in
+// its vote; a learner that does not vote has not.
+//
+// A long Accept may still be on its way, and a Chosen may arrive before it. So an acceptor whose vote on a long value has
+// not come is told when the vote comes. Otherwise it would ask for the value that is about to arrive.
 func (r *Replica) chosen(inst *instance) {
 	r.quorumAnswers(true)
 	b, v := inst.attempt.Ballot(), inst.attempt.Value()
@@ -31,13 +33,13 @@ func (r *Replica) chosen(inst *instance) {
 	r.decide(inst, nil, b, v)
 }
 
-// measure notes how long the first phase of a took, which ends now.
+// measure notes how long the first phase of a took. It ends now.
 func (r *Replica) measure(a *attempt) {
 	r.rtt += (min(r.now-a.began, r.timing.MaxSilence) - r.rtt) / 8
 }
 
-// decide makes b and v the decision of inst, which is loaded and has none yet. from said so; nil: this server counted the
-// votes itself.
+// decide makes b and v the decision of inst, which is loaded and has none yet. The peer from told of it. Without from, this
+// server counted the votes itself.
 func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Value) {
 	a := inst.acceptor.Acceptor
 	if !a.Accepted.IsZero() && !a.Accepted.Less(b) && a.Value != v {
@@ -67,7 +69,7 @@ func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Val
 	r.endDecided(inst)
 }
 
-// endDecided ends all that waited for the decision of inst.
+// endDecided ends everything that waited for the decision of inst.
 func (r *Replica) endDecided(inst *instance) {
 	r.rest(inst)
 	for _, c := range inst.calls.all {
@@ -78,7 +80,7 @@ func (r *Replica) endDecided(inst *instance) {
 	inst.calls.clear()
 }
 
-// rest ends all that was under way for inst: it is decided, or has stopped.
+// rest ends all work on inst, which is decided or has stopped.
 func (r *Replica) rest(inst *instance) {
 	r.dropHint(inst)
 	r.leave(&inst.attempt)
@@ -89,7 +91,8 @@ func (r *Replica) rest(inst *instance) {
 	r.fetched(inst)
 }
 
-// fetched is called when inst needs no fetching any more. The next is fetched later, when no other instance is under way.
+// fetched is called when inst needs no fetching any more. The next decision is fetched later, when no other instance is
+// being worked on.
 func (r *Replica) fetched(inst *instance) {
 	waits := inst.fetching
 	if waits == 0 {
@@ -105,8 +108,7 @@ func (r *Replica) fetched(inst *instance) {
 	}
 }
 
-// fault stops inst for good: err proves that some server broke the protocol, so whatever would be decided here could not
-// be trusted.
+// fault stops inst for good. err proves that some server broke the protocol, so no later decision here could be trusted.
 func (r *Replica) fault(inst *instance, from *peer, err error) {
 	se := err.(*paxos.SafetyError)
 	if se.Instance = inst.name; from != nil {
@@ -129,13 +131,13 @@ func (r *Replica) heard(inst *instance, from *peer) {
 	inst.ballots = min(inst.ballots+1, 20) // more would overflow, and MaxSilence is reached
 	inst.orphaned, inst.overdue = false, false
 	if a := &inst.attempt; from != nil && a.state != attemptNone && a.purpose == forTakeover && inst.calls.proposes() == nil {
-		r.endAttempt(inst) // it would only pre-empt who works on it now
+		r.endAttempt(inst) // it would only pre-empt the server that works on it now
 	}
 	r.watch(inst)
 }
 
-// giveUp ends an attempt that can no longer reach a quorum. The next begins after a random time, within a bound that
-// doubles with each try in a row (full jitter), so that of two that duel one comes through (2.4).
+// giveUp ends an attempt that can no longer reach a quorum. The next one begins after a random time. Its bound doubles with
+// each try in a row (full jitter), so one of two proposers that duel comes through (2.4).
 func (r *Replica) giveUp(inst *instance) {
 	a := &inst.attempt
 	r.counters.Superseded++
@@ -158,7 +160,7 @@ func (r *Replica) endAttempt(inst *instance) {
 	r.timers.stop(inst, alarmAttempt)
 }
 
-// leave takes an attempt that is over, or goes on as that of a call, out of what is counted.
+// leave takes an attempt out of the counts. The attempt is over, or goes on as that of a call.
 func (r *Replica) leave(a *attempt) {
 	r.inflight.release(a)
 	if a.purpose == forTakeover {
@@ -173,7 +175,7 @@ func (r *Replica) endAsking(inst *instance) {
 	r.timers.stop(inst, alarmAsk)
 }
 
-// endAsked ends the calls of inst with that op that came before the question with that ballot was asked, without a
+// endAsked ends the calls of inst with that op that began before the question with that ballot was asked. They end without a
 // decision and without an error.
 func (r *Replica) endAsked(inst *instance, o op, asked paxos.Ballot) {
 	for _, c := range inst.calls.take(func(c *call) bool { return c.op == o && c.since < asked.Round }) {
@@ -200,7 +202,7 @@ func (r *Replica) endCalls(inst *instance, err error) {
 	inst.calls.clear()
 }
 
-// endWithoutRounds ends the calls of inst if no round is left. If some are being reserved, they wait.
+// endWithoutRounds ends the calls of inst if no round is left. If a block of rounds is being reserved, the calls wait.
 func (r *Replica) endWithoutRounds(inst *instance) {
 	if !inst.wantsRound {
 		r.endCalls(inst, paxos.ErrRounds)
@@ -223,7 +225,7 @@ func (r *Replica) ended(id CallID, name string, d paxos.Decision, err error) {
 	}
 }
 
-// opError says how far call c of inst came.
+// opError returns the error of call c of inst, and says how far the call came.
 func (r *Replica) opError(inst *instance, c call, err error) *paxos.OpError {
 	e := unsent(c.op, inst.name, err)
 	e.Unsent = !c.exposed

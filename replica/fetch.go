@@ -7,7 +7,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// names takes a page of names: what is not known here is asked for.
+// names takes a page of names, and asks for the decisions that are not known here.
 func (r *Replica) names(from *peer, m *paxos.Message) {
 	store, after, boot, to, names, ok := parseNames(m.Value, r.pulls.parsed[:0])
 	r.pulls.parsed = names[:0]
@@ -15,21 +15,21 @@ func (r *Replica) names(from *peer, m *paxos.Message) {
 	switch {
 	case ok && store == from.store && after == to && len(names) == 0:
 		if !q.active && !r.behind(from) {
-			r.signFrom(from) // a sign: it has nothing to tell
+			r.signFrom(from) // a sign: it names no decisions
 		}
 		return
 	case !ok || store != from.store || after >= to:
 		r.counters.Dropped++
 		ok = false
 	case boot != r.saves.state.Boot:
-		ok = false // it was asked by an earlier process of this server, and may leave out what that one knew
+		ok = false // an earlier process of this server asked for it, so it may leave out decisions that this process lacks
 	case after == 0 && q.to == 0 && (store != q.store || q.cursor > from.index):
-		q.store, q.cursor = store, 0 // the cursor is of another storage, or of nothing that there is
+		q.store, q.cursor = store, 0 // the cursor is of another storage, or beyond all decisions
 	case store != q.store || after != q.cursor || q.open > 0 || len(q.names) > 0:
 		ok = false // it comes late, or twice
 	}
 	if !ok {
-		clear(names) // which would keep the page in memory
+		clear(names) // the names would keep the page in memory
 		return
 	}
 	q.page, r.pulls.parsed = names, q.page[:0]
@@ -38,7 +38,8 @@ func (r *Replica) names(from *peer, m *paxos.Message) {
 	r.fetch(from)
 }
 
-// fetch looks at names of the page until so many decisions are asked for that it is time to wait, or none are left.
+// fetch looks at the names of the page, and asks for the decisions that are not known. It goes on until none are left, or as
+// many are asked for as may be at a time.
 func (r *Replica) fetch(p *peer) {
 	q := &p.pull
 	window := min(max(pullFlight/(r.pulls.size+64), 16), pullWindow)
@@ -58,7 +59,7 @@ func (r *Replica) fetch(p *peer) {
 			r.settle(inst)
 			continue
 		}
-		first := inst.fetching == 0 // else another has been asked already; if its answer is lost, the page comes again
+		first := inst.fetching == 0 // otherwise another acceptor was asked already; if its answer is lost, the page comes again
 		inst.fetching = inst.fetching.With(p.position)
 		q.fetching = append(q.fetching, inst)
 		q.open++
@@ -74,7 +75,8 @@ func (r *Replica) fetch(p *peer) {
 	r.pullAt(p, r.now+max(2*r.timing.Phase, r.timing.Pull/4))
 }
 
-// roomToFetch reports whether there is room for decisions that are asked for: what can't be saved soon would be dropped.
+// roomToFetch reports whether there is room for decisions that are asked for. A decision that can't be saved soon would be
+// dropped.
 func (r *Replica) roomToFetch() bool { return r.saves.unsaved <= maxUnsaved/2 && r.roomForWork() }
 
 // fetchOne asks p for the decision of inst, which is loaded.
@@ -84,7 +86,8 @@ func (r *Replica) fetchOne(inst *instance, p *peer) {
 	r.proceed(inst)
 }
 
-// fetchLoaded asks one of those that have it for the decision of inst, which has just been loaded and is undecided here.
+// fetchLoaded asks for the decision of inst, which has just been loaded and is undecided here. It asks one of the acceptors
+// that have it.
 func (r *Replica) fetchLoaded(inst *instance) {
 	for i := range r.peers {
 		if p := &r.peers[i]; p.position >= 0 && inst.fetching.Has(p.position) {
@@ -104,7 +107,7 @@ func (r *Replica) fetchMore() {
 	}
 }
 
-// pageDone is called when all of the page is known here.
+// pageDone is called when all decisions of the page are known here.
 func (r *Replica) pageDone(p *peer) {
 	q := &p.pull
 	q.cursor, q.active = q.to, false
@@ -122,14 +125,14 @@ func (r *Replica) pageDone(p *peer) {
 	}
 }
 
-// endPage forgets the page, whose fetches may be under way.
+// endPage forgets the page. Some of its decisions may have been asked for.
 func (r *Replica) endPage(p *peer) {
 	q := &p.pull
 	for _, inst := range q.fetching {
 		if inst.fetching.Has(p.position) {
 			inst.fetching &^= paxos.Set(0).With(p.position)
 			if !inst.loading {
-				r.fetchLoaded(inst) // who else lists it is asked now: the answer of this one was lost
+				r.fetchLoaded(inst) // another acceptor that lists it is asked now: the answer of this one was lost
 			}
 			r.settle(inst)
 		}
@@ -152,7 +155,8 @@ func (r *Replica) pullsDue(now time.Duration) {
 	}
 }
 
-// storePulled has ServerState.Pulled say where the pulls stand, as far as what they brought is durable. Nobody waits for it.
+// storePulled sets ServerState.Pulled to the cursors of the pulls, as far as the decisions up to them are durable. Nobody
+// waits for it.
 func (r *Replica) storePulled() {
 	if !r.pulls.unsaved {
 		return

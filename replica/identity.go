@@ -10,30 +10,32 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A ServerID is one storage for all time: a server whose storage was lost, or made anew, has forgotten its promises and votes, and must
-// never be taken for the one that gave them. So the Store of each other server is stored here, in ServerState.Peers, when that server is
-// met, and any other Store is refused from then on, over all restarts.
+// A ServerID is one storage for all time. A server whose storage was lost, or made anew, has forgotten its promises and
+// votes. It must never be taken for the server that gave them. So the Store of each other server is stored here, in
+// ServerState.Peers, when that server is met. Any other Store is refused from then on, over all restarts.
 //
-//	first packet of a Store                 held here, nothing comes of it
+//	first packet of a Store                 held here, and not used yet
 //	  ── Save: "2/9f03" joins Peers ──►
-//	Saved                                   what was held is taken, and all that follows
+//	Saved                                   the held packets are taken, and all that follow
 //	another Store, whenever                 refused in words; the process that said so stops
 //	a packet for another Store of ours      dropped: see refusal
 //
-// Nothing comes of a packet before its Store is durable: a server that counted a promise, then crashed before the Save, would not know
-// whose promise that was when a storage made anew says something else.
+// No packet is used before its Store is durable. Suppose a server counted a promise, and crashed before the Save. It would
+// not know then whose promise that was, and could believe a new storage that says something else.
 
-// Bounds of what is held of servers that are not stored yet. Beyond them packets are lost, as they may be on any network.
-const maxStrange = 1024 // packets of each; their bytes, of all together, end with Limits.MaxPacket and the packet that goes beyond
+// Bounds of the packets that are held of servers that are not stored yet. Packets beyond them are lost, as they may be on
+// any network.
+const maxStrange = 1024 // packets of each server; the bytes of all together are bounded by Limits.MaxPacket, plus one packet
 
-// How the words of a Refuse begin, and how they are shown.
+// How the words of a Refuse begin, and how Status shows them.
 const (
 	refusesMembers  = "members: "  // cluster, acceptors or quorum differ
-	refusesIdentity = "identity: " // the Boot and the Nonce of the process that is meant follow, then why
+	refusesIdentity = "identity: " // the Boot and the Nonce of the refused process follow, then the reason
 	refusesUs       = "it refuses this server: "
 )
 
-// meet notes the Stores of the peers that s names. What s says of pulls names Stores too: of a version that stored no more than that.
+// meet notes the Stores of the peers that s names. An earlier version stored no Peers; the pulls in its state name Stores,
+// too.
 func (r *Replica) meet(s *paxos.ServerState) {
 	stores, _ := s.Stores() // they were checked
 	pulls, _ := parsePulled(s.Pulled)
@@ -46,9 +48,10 @@ func (r *Replica) meet(s *paxos.ServerState) {
 	}
 }
 
-// check reports whether the packet may be taken: it is for this server on this storage, and from a member that agrees on the members,
-// whose identity and disk are the ones heard before. It detects what it can of a storage that forgot, a copied directory
-// and a second process; it can't prevent them.
+// check reports whether the packet may be taken. It must be for this server on this storage, and from a member that agrees
+// on the members. The sender's identity and disk must be those heard before.
+//
+// check detects what it can: a storage that forgot, a copied directory and a second process. It can't prevent them.
 func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
 	from = r.byID[p.From]
 	if from == nil || p.To != r.id {
@@ -82,7 +85,7 @@ func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
 		r.refuse(from, p, fmt.Sprintf("the storage of server %d went back in time, from decision %d to %d", p.From, from.index, p.Index))
 	default:
 		if newer {
-			from.pull.turn = from.pull.turn && p.Boot == from.boot // a Pull by which a start begins is not out of turn
+			from.pull.turn = from.pull.turn && p.Boot == from.boot // the Pull with which a start begins is not out of turn
 			from.boot, from.nonce, from.lastSeq, from.index = p.Boot, p.Nonce, p.Seq, p.Index
 		}
 		from.heardAt, from.newer = r.now, newer
@@ -97,8 +100,8 @@ func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
 	return nil, false
 }
 
-// met reports whether the packet is of the storage that is stored here as that peer's. If there is none yet, this becomes it, and the
-// packet is held until that is durable. Any other is refused.
+// met reports whether the packet is of the Store that is stored here for that peer. If none is stored yet, this Store is,
+// and the packet is held until it is durable. Any other Store is refused.
 func (r *Replica) met(from *peer, p *paxos.Packet) bool {
 	switch {
 	case p.Store == 0:
@@ -120,12 +123,15 @@ func (r *Replica) met(from *peer, p *paxos.Packet) bool {
 	return false
 }
 
-// refusal takes a packet that is meant for another storage of this server: one that was lost, if this is made anew under its old name. Boot
-// and rounds began anew with it, so that an answer to what the lost one asked looks like one to a question of this. Nothing comes of it, but
-// for a Refuse that names this very process: how else would that learn that it has no place here? p has nothing but the Refuse then.
+// refusal takes a packet that is meant for another storage of this server. That storage was lost, for instance, and this one
+// was made anew under its ServerID. Boot and rounds began anew with it. So an answer to a question of the lost storage looks
+// like an answer to a question of this one.
 //
-// The packet proves that some server has met this ServerID on another storage, and yet it is no reason to stop: it may be this storage that
-// was there first, and all others may know it.
+// Nothing of the packet is used, but for a Refuse that names this very process. Nothing else would tell the process to stop.
+// p holds only the Refuse then.
+//
+// The packet proves that some server has met this ServerID on another storage. That alone is no reason to stop: this storage
+// may be the older one, and all other servers may know it.
 func (r *Replica) refusal(from *peer, p *paxos.Packet) bool {
 	why := fmt.Sprintf("server %d has met this server with another storage, Store %x, and this is Store %x", p.From, p.ToStore, r.saves.state.Store)
 	for i := range p.Messages {
@@ -181,8 +187,8 @@ func (r *Replica) dropped(from *peer, p *paxos.Packet, why string) {
 	}
 }
 
-// refuseMembers drops a packet from a server that disagrees on the members, and tells it so in words, unless the packet
-// says just that.
+// refuseMembers drops a packet from a server that disagrees on the members, and sends it a Refuse. A packet that holds a
+// Refuse is not answered.
 func (r *Replica) refuseMembers(from *peer, p *paxos.Packet) {
 	for i := range p.Messages {
 		if m := &p.Messages[i]; m.Kind == paxos.KindRefuse {
@@ -192,22 +198,22 @@ func (r *Replica) refuseMembers(from *peer, p *paxos.Packet) {
 		}
 	}
 	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.members, r.fingerprint)
-	if !strings.HasPrefix(from.refused, refusesUs+refusesMembers) { // that says in words what it has
+	if !strings.HasPrefix(from.refused, refusesUs+refusesMembers) { // the peer's own words say which members it has
 		r.refusing(from, why)
 	}
 	r.dropped(from, p, why)
 	r.tellRefused(from, refusesMembers+"server "+fmt.Sprint(uint64(r.id))+" has "+r.members.String()+"; you differ")
 }
 
-// refuse drops a packet of a server that is not the one heard before, and tells it so. The Boot and the Nonce say which
-// process is meant.
+// refuse drops a packet of a server that is not the one heard before, and sends it a Refuse. The Boot and the Nonce in it
+// name the refused process.
 func (r *Replica) refuse(from *peer, p *paxos.Packet, why string) {
 	r.refusing(from, why)
 	r.dropped(from, p, why)
 	r.tellRefused(from, fmt.Sprintf(refusesIdentity+"%d %d %s", p.Boot, p.Nonce, why))
 }
 
-// refusing notes why nothing is taken from that peer, or that it takes nothing.
+// refusing notes why nothing is taken from that peer, or that the peer takes nothing. An empty why ends that.
 func (r *Replica) refusing(p *peer, why string) {
 	if p.refused != why {
 		p.refused = why
@@ -215,7 +221,7 @@ func (r *Replica) refusing(p *peer, why string) {
 	}
 }
 
-// tellRefused sends a Refuse, at most one a phase.
+// tellRefused sends a Refuse, at most one in each Timing.Phase.
 func (r *Replica) tellRefused(to *peer, words string) {
 	if to.told && r.now-to.refusedAt < r.timing.Phase {
 		return
@@ -224,7 +230,7 @@ func (r *Replica) tellRefused(to *peer, words string) {
 	r.send(to, paxos.Message{Kind: paxos.KindRefuse, Value: paxos.Value(words)})
 }
 
-// meantHere reports whether the words of a Refuse name this very process, and returns why it is refused.
+// meantHere reports whether the words of a Refuse name this very process, and returns the reason in them.
 func (r *Replica) meantHere(words string) (why string, ok bool) {
 	rest, ok := strings.CutPrefix(words, refusesIdentity)
 	boot, rest, ok1 := strings.Cut(rest, " ")

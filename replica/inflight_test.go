@@ -20,7 +20,7 @@ func longValue(i int) paxos.Value { return paxos.Value(fmt.Sprint(i, strings.Rep
 func (p *pump) flying() (names []string, waiting int) {
 	r := p.replicas[1]
 	checkTables(p.t, r)
-	require.LessOrEqual(p.t, r.inflight.bytes, maxFlight)
+	require.LessOrEqual(p.t, r.inflight.bytes, maxInflight)
 	for name, inst := range r.table.byName {
 		if inst.attempt.inflight > 0 {
 			names = append(names, name)
@@ -212,10 +212,10 @@ func TestReplicaPatienceForgets(t *testing.T) {
 // A value alone is under way however large it is, and a read or a short value waits for none.
 func TestReplicaRoomForOne(t *testing.T) {
 	f := inflight{}
-	assert.True(t, f.fits(maxFlight+1))
+	assert.True(t, f.fits(maxInflight+1))
 	f.bytes = 1
-	assert.True(t, f.fits(maxFlight-1))
-	assert.False(t, f.fits(maxFlight))
+	assert.True(t, f.fits(maxInflight-1))
+	assert.False(t, f.fits(maxInflight))
 }
 
 // Where votes for long values take long, nobody is asked again before it is time; short ones are as ever.

@@ -9,15 +9,16 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Limits that differ. A server whose MaxValue or MaxPacket is not the default says so to each other server that it hears of, and a
-// server that was told of others than its own answers with its own. Both know then what the other takes: a value that no quorum
-// takes is an error of the call that proposes it, and no packet is longer than its receiver takes. What was not said is unknown,
-// and nothing is refused for it.
+// Limits that differ. A server tells its MaxValue and MaxPacket to each server that it hears of, if one of them is not the
+// default. A server that is told of other limits than its own answers with its own.
+//
+// Both then know what the other takes. A call that proposes a value that no quorum takes ends with an error. No packet is
+// longer than its receiver takes. Nothing is refused because of a limit that is not known.
 
 // takesOf returns what a server with these limits takes.
 func takesOf(l paxos.Limits) takes { return takes{l.MaxValue, l.MaxPacket} }
 
-// parseTakes reads the text of a Limits; a later version may have appended to it.
+// parseTakes reads the text of a Limits. A later version may have appended to it.
 func parseTakes(v paxos.Value) (t takes, ok bool) {
 	words := strings.SplitN(string(v[:min(len(v), 100)]), " ", 3)
 	if len(words) < 2 {
@@ -29,7 +30,7 @@ func parseTakes(v paxos.Value) (t takes, ok bool) {
 	return t, errs == [2]error{} && t.value > 0 && t.packet > 0
 }
 
-// exchangeLimits is called with each packet that is taken from a peer. first: its process is heard for the first time.
+// exchangeLimits is called with each packet that is taken from a peer. first: it is the first packet of the peer's process.
 func (r *Replica) exchangeLimits(p *peer, first bool) {
 	if first {
 		p.takes, p.limitsTold = takes{}, false
@@ -40,7 +41,7 @@ func (r *Replica) exchangeLimits(p *peer, first bool) {
 	}
 }
 
-// tellLimits tells a peer what this server takes, unless it was told within so long.
+// tellLimits tells a peer the limits of this server, unless it was told within that time.
 func (r *Replica) tellLimits(to *peer, within time.Duration) {
 	if to.limitsTold && r.now-to.limitsAt < within {
 		return
@@ -49,7 +50,7 @@ func (r *Replica) tellLimits(to *peer, within time.Duration) {
 	r.send(to, paxos.Message{Kind: paxos.KindLimits, Value: takesOf(r.limits).text()})
 }
 
-// noteLimits works out what follows from what a peer takes.
+// noteLimits works out the consequences of a peer's limits.
 func (r *Replica) noteLimits(p *peer) {
 	own := takesOf(r.limits)
 	p.maxPacket = own.packet
@@ -65,7 +66,7 @@ func (r *Replica) noteLimits(p *peer) {
 	}
 	if words := strings.Join(differ, "; "); words != p.limits {
 		p.limits = words
-		r.refusals++ // which has a Node look
+		r.refusals++ // a Node looks when it rises
 	}
 	r.leastValue = own.value
 	for i := range r.peers {
@@ -75,7 +76,7 @@ func (r *Replica) noteLimits(p *peer) {
 	}
 }
 
-// tooLarge returns an error that says who does not take a value of so many bytes, if it can get no quorum for that.
+// tooLarge returns an error if a value of so many bytes can get no quorum. The error names the servers that do not take it.
 func (r *Replica) tooLarge(bytes int) error {
 	if bytes <= r.leastValue {
 		return nil
@@ -101,8 +102,8 @@ func (r *Replica) tooLarge(bytes int) error {
 	return fmt.Errorf("value has %d bytes; by its Limits.MaxValue, %s; %s: %w", bytes, strings.Join(words, ", "), paxos.QuorumNeeds(r.quorum, true), paxos.ErrTooLarge)
 }
 
-// endTooLargeIn ends the calls of inst whose turn it is to be proposed, and that can get no quorum. Those behind another wait for
-// what comes of that.
+// endTooLargeIn ends the calls of inst that are next to be proposed, as long as no quorum takes the value of the next. The
+// calls behind that one wait for its end.
 func (r *Replica) endTooLargeIn(inst *instance) {
 	for first := inst.calls.proposes(); first != nil && inst.attempt.state == attemptNone; first = inst.calls.proposes() {
 		err := r.tooLarge(len(first.value))
@@ -113,7 +114,7 @@ func (r *Replica) endTooLargeIn(inst *instance) {
 	}
 }
 
-// endStuck ends the calls of inst that wait for the votes of a quorum that does not take the value, which was accepted before.
+// endStuck ends the calls of inst that wait for votes on a value that was accepted before, and that no quorum takes.
 func (r *Replica) endStuck(inst *instance, why error) {
 	stuck := func(c *call) bool { return c.op == opPropose || c.op == opRead }
 	for _, c := range inst.calls.take(stuck) {
@@ -122,7 +123,7 @@ func (r *Replica) endStuck(inst *instance, why error) {
 	r.inflight.leaveLine(inst)
 }
 
-// endUnlearned ends the calls of inst, which is decided with a value of so many bytes: more than this server takes.
+// endUnlearned ends the calls of inst. It is decided with a value of so many bytes, and this server does not take so many.
 func (r *Replica) endUnlearned(inst *instance, bytes int) {
 	if inst.loading || inst.chosen || inst.calls.len() == 0 || inst.name == readyName {
 		return
@@ -133,11 +134,14 @@ func (r *Replica) endUnlearned(inst *instance, bytes int) {
 	r.endAttempt(inst)
 }
 
-// packetExtra is what a packet holds at most beside the values and names that sizeOf counts.
+// packetExtra is the most that a packet holds beside the values and names that sizeOf counts.
 const packetExtra = 1 << 10
 
-// LimitsFor returns l for a Transport that takes packets of up to so many bytes: where l.MaxPacket is 0, it is the largest that fits, up to
-// the default. The error says what of l, with its defaults, is too large for that Transport, and the limits are to be used all the same.
+// LimitsFor returns l for a Transport that takes packets of up to so many bytes. If l.MaxPacket is 0, LimitsFor sets it to
+// the largest that fits, up to the default.
+//
+// The error names a limit, after defaults, that is too large for the Transport; or it says that the Transport takes less
+// than any server needs. The returned limits are to be used all the same.
 func LimitsFor(l paxos.Limits, maxPacket int) (paxos.Limits, error) {
 	if l.MaxPacket == 0 {
 		l.MaxPacket = max(min(paxos.Limits{}.WithDefaults().MaxPacket, maxPacket-packetExtra), minPacket)
@@ -161,11 +165,11 @@ func LimitsFor(l paxos.Limits, maxPacket int) (paxos.Limits, error) {
 // minPacket is the least Limits.MaxPacket.
 const minPacket = 4 << 10
 
-// maxTakeovers bounds the instances that a server takes over at a time, so that a start with many undecided ones, or the
-// end of a long pause, is no flood.
+// maxTakeovers bounds the instances that a server takes over at a time. Without it, a start with many undecided instances,
+// or the end of a long pause, would be a flood.
 const maxTakeovers = 1024
 
-// The least room for what ends by itself, however small Limits.MaxOpen is.
+// The least room for work that ends by itself, however small Limits.MaxOpen is.
 const (
 	minOwn       = 64
 	minWork      = 1024
@@ -181,8 +185,8 @@ func mostOwn(l paxos.Limits) int { return max(l.MaxOpen, minOwn) }
 // mostTakeovers is how many instances may be taken over at a time.
 func mostTakeovers(l paxos.Limits) int { return min(maxTakeovers, max(l.MaxOpen, minTakeovers)) }
 
-// Backlog returns how many instances a Replica with these Limits remembers that are to be finished later: of those that the storage held
-// undecided at the start, see Config.Open, and of those that have left memory.
+// Backlog returns how many instances a Replica with these Limits remembers for later, to finish them. Some of these the
+// storage held undecided at the start: see [Config].Open. The others have left memory.
 func Backlog(l paxos.Limits) int { return mostLater(l.WithDefaults()) }
 
 func mostLater(l paxos.Limits) int { return 16 * max(l.MaxOpen, 256) }

@@ -84,8 +84,8 @@ func (r *Replica) sendNames(to *peer, names []paxos.Named) {
 	r.send(to, paxos.Message{Kind: paxos.KindNames, Value: r.namesText(to, names)})
 }
 
-// namesText is the page for that peer. It leaves out two kinds of instances, where memory is enough to tell them: those that
-// the peer's running process told of, and those that have stopped.
+// namesText is the page for that peer. It leaves out two kinds of instances, where memory is enough to tell them. The peer's
+// running process told of the first kind; the second kind has stopped.
 func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
 	q := &to.pull
 	lines := r.pulls.lines[:0]

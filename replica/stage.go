@@ -16,8 +16,8 @@ const (
 // clones and hashes exactly the value that ships.
 //
 // It holds one rule (Paxos Made Simple, 2.5: an acceptor records its intended response in stable storage before actually
-// sending the response). The content of a reply is fixed at its Step. The reply leaves when a Save has ended that has this
-// property: its snapshot was taken at or after the latest change that the Step saw. A Save that ends later, with an older
+// sending the response). The content of a reply is fixed at its Step. The reply leaves when a sufficient Save has ended:
+// its snapshot was taken at or after the latest change that the Step saw. A Save that ends later, with an older
 // snapshot, is not enough. A duplicate that changes nothing waits for the same Save as the first message.
 type acceptorState struct {
 	paxos.Acceptor       // volatile: the next Step sees it
