@@ -50,7 +50,7 @@ func (s *saves) count(inst *instance) {
 	inst.unsaved = len(inst.acceptor.Value)
 }
 
-// full reports whether the disk is so far behind that m is not taken. inst is the instance of m; nil: it is not in memory.
+// full reports whether the disk is too far behind to take m. inst is the instance of m; nil: it is not in memory.
 //
 // A message that adds no value is taken, and so is one that a call waits for.
 func (s *saves) full(inst *instance, m *paxos.Message) bool {

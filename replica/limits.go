@@ -140,7 +140,7 @@ const packetExtra = 1 << 10
 // LimitsFor returns l for a Transport that takes packets of up to so many bytes. If l.MaxPacket is 0, LimitsFor sets it to
 // the largest that fits, up to the default.
 //
-// The error names a limit, after defaults, that is too large for the Transport; or it says that the Transport takes less
+// The error names a limit, after defaults, that is too large for the Transport. Or it says that the Transport takes less
 // than any server needs. The returned limits are to be used all the same.
 func LimitsFor(l paxos.Limits, maxPacket int) (paxos.Limits, error) {
 	if l.MaxPacket == 0 {

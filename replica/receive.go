@@ -8,7 +8,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Receive takes a packet. p.Messages stays the caller's, and is not kept.
+// Receive takes a packet. p.Messages stays the caller's; the Replica does not keep it.
 func (r *Replica) Receive(now time.Duration, p paxos.Packet) {
 	r.input(now)
 	if r.stop != nil {
@@ -41,8 +41,8 @@ func (r *Replica) Receive(now time.Duration, p paxos.Packet) {
 	r.notice(from) // after the messages: they may bring what it would ask for
 }
 
-// invalid says why m can't be a message of the protocol from that peer, and then no role sees it; empty: it can. inst is
-// the instance it is about, if that is in memory.
+// invalid returns why m can't be a message of the protocol from that peer. No role sees such a message. The result is empty
+// if m can be one. inst is the instance of m, if it is in memory.
 func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 	switch m.Kind {
 	case paxos.KindRefuse, paxos.KindPull, paxos.KindLimits:
@@ -86,8 +86,10 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 	return ""
 }
 
-// passOver is called with a message that is not taken, about inst or about none in memory. A decision that is too large for this
-// server would otherwise keep it for ever from all that comes after it on a page. Who asks for a vote for what is too large is told so.
+// passOver is called with a message that is not taken. inst is its instance; nil: it is not in memory.
+//
+// A decision that is too large for this server ends its fetching. Otherwise this server would never get to the decisions
+// after it on a page. A server that asks for a vote for a value that is too large is told the limits of this server.
 func (r *Replica) passOver(from *peer, inst *instance, m *paxos.Message) {
 	if len(m.Value) > r.limits.MaxValue && (m.Kind == paxos.KindPrepare || m.Kind == paxos.KindAccept) {
 		r.tellLimits(from, r.timing.Phase) // it waits for an answer
@@ -99,7 +101,7 @@ func (r *Replica) passOver(from *peer, inst *instance, m *paxos.Message) {
 	}
 }
 
-// message takes one valid message about inst; nil: that is not in memory.
+// message takes one valid message about inst; nil: the instance is not in memory.
 func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 	switch m.Kind {
 	case paxos.KindRefuse:
@@ -115,7 +117,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 		r.names(from, m)
 		return
 	case paxos.KindPromise, paxos.KindAccepted, paxos.KindNack, paxos.KindState:
-		// Answers matter only to who asked, and who asked has the instance in memory.
+		// Answers matter only to the server that asked, and that server has the instance in memory.
 		switch {
 		case inst == nil:
 			r.answeredMemo(from, m)
@@ -140,8 +142,8 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 		}
 		if inst == nil {
 			if inst = r.openForWork(m.Instance); inst != nil {
-				// Who asks has begun nothing. This server was done with it, or it would be in memory, or its silence would go on;
-				// to watch it anew, and ask the others, would have them ask again.
+				// A server that asks has begun nothing. This server was done with the instance: otherwise it would be in
+				// memory, or its silence would go on. To watch it anew, and ask the others, would make them ask again.
 				inst.orphaned = m.Kind == paxos.KindQuery && inst.alarms[alarmWatch] == 0
 			}
 		}
@@ -184,8 +186,8 @@ func (r *Replica) deliver(inst *instance, from *peer, m paxos.Message) {
 	}
 }
 
-// decidedBy learns a decision from another server. If the own ballot ran, those who promised to it, now or later, are told,
-// too: they do not know, and have let a new silence begin, as somebody was at work.
+// decidedBy learns a decision from another server. If the own ballot ran, the acceptors that promised to it, now or later,
+// are told of the decision, too. They do not know it, and have begun a new silence, as somebody was at work.
 func (r *Replica) decidedBy(inst *instance, from *peer, m paxos.Message) {
 	promised := inst.attempt.promised()
 	if inst.attempt.running() {
@@ -199,7 +201,7 @@ func (r *Replica) decidedBy(inst *instance, from *peer, m paxos.Message) {
 	}
 }
 
-// deliverDecided answers whoever still asks in a decided instance.
+// deliverDecided answers a message in a decided instance.
 func (r *Replica) deliverDecided(inst *instance, from *peer, m paxos.Message) {
 	if m.Kind == paxos.KindDecided && m.Value != inst.acceptor.Value {
 		r.fault(inst, from, &paxos.SafetyError{Instance: inst.name, Ballot: m.Ballot, Values: [2]paxos.Value{inst.acceptor.Value, m.Value},
@@ -209,8 +211,8 @@ func (r *Replica) deliverDecided(inst *instance, from *peer, m paxos.Message) {
 	r.answerDecided(inst.decision(), from, m.Kind)
 }
 
-// deliverChosen learns from "what you accepted in this ballot, or above, is chosen". A vote in a higher ballot is for the
-// same value. Who has no such vote asks for the value.
+// deliverChosen learns from a Chosen. It says that the value which its receiver accepted in this ballot, or above, is
+// chosen. A vote in a higher ballot is for the same value. A server without such a vote asks for the value.
 func (r *Replica) deliverChosen(inst *instance, from *peer, m paxos.Message) {
 	if a := inst.acceptor.Acceptor; !a.Accepted.IsZero() && !a.Accepted.Less(m.Ballot) {
 		r.decide(inst, from, m.Ballot, a.Value)
@@ -220,18 +222,18 @@ func (r *Replica) deliverChosen(inst *instance, from *peer, m paxos.Message) {
 	r.proceed(inst)
 }
 
-// deliverMemo gives a Prepare, Accept, Query, Chosen or Decided to an instance of which there is but a memo.
+// deliverMemo gives a Prepare, Accept, Query, Chosen or Decided to an instance that is only a memo.
 func (r *Replica) deliverMemo(known *memo, from *peer, m *paxos.Message) {
 	if m.Kind == paxos.KindDecided && m.Value != known.Value {
 		inst := r.reopen(known)
-		r.deliverDecided(inst, from, *m) // which stops it
+		r.deliverDecided(inst, from, *m) // it stops the instance
 		r.settle(inst)
 		return
 	}
 	r.answerDecided(known.decision(), from, m.Kind)
 }
 
-// answeredMemo takes an answer about an instance that is not in memory, or of which there is but a memo.
+// answeredMemo takes an answer about an instance that is only a memo, or not in memory at all.
 func (r *Replica) answeredMemo(from *peer, m *paxos.Message) {
 	t := &r.table.decided
 	if t.late == 0 {
@@ -263,7 +265,7 @@ func (r *Replica) limitsOf(from *peer, m *paxos.Message) {
 	r.endTooLarge()
 }
 
-// refusedBy takes a Refuse. Only the process whose Boot and Nonce it names has to stop: a late one may be about an
+// refusedBy takes a Refuse. Only the process that it names by Boot and Nonce has to stop: a late Refuse may be about an
 // earlier life.
 func (r *Replica) refusedBy(from *peer, m *paxos.Message) {
 	words := string(m.Value)
@@ -276,7 +278,8 @@ func (r *Replica) refusedBy(from *peer, m *paxos.Message) {
 	r.Abort(r.now, r.stop)
 }
 
-// storesSaved is called when a Save is done: what was held of those whose Stores it held is taken, in order.
+// storesSaved is called when a Save is done. It takes the packets that were held of servers whose Stores are durable now, in
+// order.
 func (r *Replica) storesSaved() {
 	if r.strange.peers == 0 {
 		return
@@ -297,8 +300,8 @@ func (r *Replica) storesSaved() {
 	}
 }
 
-// Loaded answers one name of Output.Load with the Record that Storage.Load returned for it. It reports whether that name was asked for,
-// and not answered yet; if not, the Record is not looked at.
+// Loaded answers one name of [Output].Load: rec is the result of [paxos.Storage].Load for it. It reports whether that name
+// was asked for and not answered yet. If not, it ignores rec.
 func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) bool {
 	r.input(now)
 	inst := r.table.byName[instance]
@@ -322,7 +325,7 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 	for _, a := range arrivals {
 		r.saves.arrived -= len(a.m.Value)
 		if a.boot != a.peer.boot {
-			r.counters.Dropped++ // its sender has started anew since, and may have forgotten what it said
+			r.counters.Dropped++ // its sender has started anew since, and may have forgotten the message
 			continue
 		}
 		r.deliver(inst, a.peer, a.m)

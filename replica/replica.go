@@ -243,8 +243,8 @@ func (r *Replica) Status(now time.Duration) paxos.Status {
 // Boot returns the number of this start of the server: ServerState.Boot, from the first Output on.
 func (r *Replica) Boot() uint64 { return r.saves.state.Boot }
 
-// Changes counts the changes that an operator is told of: each loss of the quorum and its end, and each change of a peer's
-// Refused or Limits in [paxos.PeerStatus]. When it rises, a host looks at [Replica.NoQuorum] and [Replica.Peers].
+// Changes counts the changes that an operator is told of. These are each loss of the quorum and its end, and each change of
+// Refused or Limits of a [paxos.PeerStatus]. When it rises, a host looks at [Replica.NoQuorum] and [Replica.Peers].
 func (r *Replica) Changes() uint64 { return r.refusals + r.quorums.changes }
 
 // NoQuorum returns [paxos.Status].NoQuorum, and costs less than a Status.

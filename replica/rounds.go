@@ -2,9 +2,11 @@ package replica
 
 import "github.com/singledecree/paxos"
 
-// ballot returns a ballot that no attempt used before, above every one seen in inst. If ok is false there is no usable
-// round now: more are being reserved, and the instance goes on when they are; or there is none left at all, and its
-// calls have ended with ErrRounds.
+// ballot returns a ballot that no attempt used before, above every one seen in inst. If ok is false, no round is usable now.
+// There are two cases:
+//
+//   - More rounds are being reserved. The instance goes on when they are.
+//   - No round is left at all: see endWithoutRounds.
 func (r *Replica) ballot(inst *instance) (b paxos.Ballot, ok bool) {
 	next := max(r.rounds.last, r.rounds.floor, inst.seen) + 1
 	if next > paxos.MaxRound {
@@ -21,12 +23,12 @@ func (r *Replica) ballot(inst *instance) (b paxos.Ballot, ok bool) {
 	}
 	r.rounds.last = next
 	if r.rounds.usable-next < roundBlock/2 {
-		r.reserve(next) // ahead, with whatever Save comes next
+		r.reserve(next) // ahead of need, with the next Save
 	}
 	return paxos.Ballot{Round: next, Server: r.id}, true
 }
 
-// reserve has the next Save hold a block of rounds from next on, unless it or an earlier one does already.
+// reserve puts a block of rounds from next on into the next Save, unless that Save or an earlier one holds enough already.
 func (r *Replica) reserve(next uint64) {
 	next += uint64(len(r.rounds.waiting))
 	if r.saves.state.Rounds < min(next+roundBlock/2, paxos.MaxRound) {
@@ -35,12 +37,12 @@ func (r *Replica) reserve(next uint64) {
 	}
 }
 
-// ownsRound reports whether inst is this server's own, and it may use round 0 of it now. Each condition is one without
-// which that round could get two values:
+// ownsRound reports whether inst is this server's own, and round 0 of it may be used now. Without any one of these
+// conditions, that round could get two values:
 //
-//   - It is an acceptor: its own vote is what remembers that the round was used, in this life and after it.
-//   - Its acceptor has promised and accepted nothing. Before, its record was loaded: proceed does nothing until it is.
-//   - A minted name is of this very start. In an earlier one the round may have been used and the vote not been saved.
+//   - This server is an acceptor. Its own vote remembers that the round was used, in this life and after it.
+//   - Its acceptor has promised and accepted nothing. Its record was loaded before: proceed does nothing until it is.
+//   - A minted name is of this very start. In an earlier start the round may have been used without a vote that was saved.
 func (r *Replica) ownsRound(inst *instance) (o paxos.Owner, ok bool) {
 	if r.position < 0 || inst.acceptor.Acceptor != (paxos.Acceptor{}) {
 		return paxos.Owner{}, false

@@ -8,23 +8,25 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// watches reports whether this server has to see to it that inst is finished: it votes, it has promised or accepted there,
-// and it does not know what was chosen.
+// watches reports whether this server has to see inst finished. It has to if it votes, has promised or accepted there, and
+// does not know the decision.
 func (r *Replica) watches(inst *instance) bool {
 	return r.position >= 0 && !inst.loading && !inst.chosen && inst.stopped == nil && !inst.acceptor.Promised.IsZero()
 }
 
-// watch begins a silence: if no new ballot comes before it ends, this server takes over. It doubles with each ballot of
-// the instance, to a cap; otherwise takeovers would pre-empt each other for ever where a ballot takes longer than the first.
-// The servers come one after the other, the one after the last ballot's server first, so that the first that lives finishes
-// alone: that is the election (S12).
+// watch begins a silence. If no new ballot comes before it ends, this server takes over. The silence doubles with each
+// ballot of the instance, to a cap. Otherwise takeovers would pre-empt each other for ever where a ballot takes longer than
+// the first silence.
+//
+// The servers take over one after the other; the one after the last ballot's server is the first. So the first that lives
+// finishes without a duel: that is the election (S12).
 func (r *Replica) watch(inst *instance) {
 	silence := min(r.timing.Silence<<max(inst.ballots-1, 0), max(r.timing.Silence, r.timing.MaxSilence))
 	turn := time.Duration(r.turn(inst.acceptor.Promised.Server)) * r.timing.Phase
 	r.timers.set(inst, alarmWatch, r.now+silence+turn+r.jitter(r.timing.Phase/2))
 }
 
-// turn is how many acceptors come before this one, which votes, in the ring of acceptors that begins after server last.
+// turn is how many acceptors come before this one in the ring of acceptors that begins after server last. This server votes.
 func (r *Replica) turn(last paxos.ServerID) int {
 	all := r.members.Acceptors
 	first := 0
@@ -34,18 +36,18 @@ func (r *Replica) turn(last paxos.ServerID) int {
 	return (r.position - first + len(all)) % len(all)
 }
 
-// maxHints bounds the bytes of the hints that a server keeps. Beyond it a hint is not kept, as if it had been too large.
+// maxHints bounds the bytes of the hints that a server keeps. A hint beyond it is not kept, as if it had been too large.
 const maxHints = 64 << 20
 
-// keepHint keeps the value that the proposer of ballot b wants: whoever has to finish the instance, with nothing accepted,
-// proposes it (S12). It is no vote, and is lost with the memory.
+// keepHint keeps the value that the proposer of ballot b wants. A server that has to finish the instance, with nothing
+// accepted, proposes it (S12). It is no vote, and is lost with the memory.
 func (r *Replica) keepHint(inst *instance, b paxos.Ballot, v paxos.Value) {
 	if v == "" || !inst.hintBallot.Less(b) || r.hints-len(inst.hint)+len(v) > maxHints {
 		return
 	}
 	r.hints += len(v) - len(inst.hint)
 	inst.hint, inst.hintBallot = v, b
-	inst.orphaned = false // now there is something to finish it with
+	inst.orphaned = false // now there is a value to finish it with
 }
 
 func (r *Replica) dropHint(inst *instance) {
@@ -53,7 +55,7 @@ func (r *Replica) dropHint(inst *instance) {
 	inst.hint, inst.hintBallot = "", paxos.Ballot{}
 }
 
-// beginWatch is called when the first Save is done: from then on others can be heard, and hear this server.
+// beginWatch is called when the first Save is done. From then on this server can hear others, and they can hear it.
 func (r *Replica) beginWatch() {
 	if w := &r.quorums; !r.isQuorum(r.heardSince(r.now)) {
 		w.began = r.now
@@ -61,7 +63,8 @@ func (r *Replica) beginWatch() {
 	}
 }
 
-// quorumAnswers is called when an attempt or a question got its quorum, and when one has been without for a while.
+// quorumAnswers is called with true when an attempt or a question got its quorum, and with false when one has been without
+// for a while.
 func (r *Replica) quorumAnswers(yes bool) {
 	w := &r.quorums
 	w.silent = false
@@ -71,12 +74,13 @@ func (r *Replica) quorumAnswers(yes bool) {
 	}
 }
 
-// listens returns for how long silence means nothing.
+// listens returns how long a silence may be without any meaning.
 func (r *Replica) listens() time.Duration {
 	return max(2*r.timing.Pull-2*r.timing.Phase, r.timing.Pull)
 }
 
-// quorumHeard returns since when a quorum of both phases was heard; of the start, if none was.
+// quorumHeard returns the time since which a quorum of both phases was heard. If none was heard, it is the time of the
+// start.
 func (r *Replica) quorumHeard() time.Duration {
 	have := r.heardSince(r.now)
 	for _, p := range r.latest() {
@@ -87,7 +91,7 @@ func (r *Replica) quorumHeard() time.Duration {
 	return r.quorums.began
 }
 
-// latest returns the other acceptors that were heard, the last one first.
+// latest returns the other acceptors that were heard. The one heard last is the first.
 func (r *Replica) latest() []*peer {
 	var heard []*peer
 	for i := range r.peers {
@@ -115,8 +119,8 @@ func (r *Replica) heardSince(at time.Duration) (have paxos.Set) {
 // isQuorum reports whether s is a quorum of both phases.
 func (r *Replica) isQuorum(s paxos.Set) bool { return r.quorum.Phase1(s) && r.quorum.Phase2(s) }
 
-// turnWait returns how long this server lets pass before it takes its turn. Turns of both, in half the time in which silence means
-// nothing, are for two that can't do without each other.
+// turnWait returns how long this server waits before it takes its turn. Two servers that can't do without each other wait
+// less: their two turns take half the time of listens.
 func (r *Replica) turnWait(p *peer) time.Duration {
 	pull := r.timing.Pull
 	wait, jitter := pull, pull/8
@@ -124,14 +128,14 @@ func (r *Replica) turnWait(p *peer) time.Duration {
 		wait, jitter = r.listens()/2-pull/16, pull/32
 	}
 	wait += r.jitter(jitter)
-	if p.pull.urged { // its signs come at a time at which those of others come, too
+	if p.pull.urged { // its signs come at the same time as those of others
 		p.pull.urged = false
 		wait /= 2
 	}
 	return wait
 }
 
-// needs reports whether p, which was just heard, is one without which no quorum was heard lately.
+// needs reports whether no quorum was heard lately without p. p was just heard.
 func (r *Replica) needs(p *peer) bool {
 	have := r.heardSince(r.now-r.listens()) &^ paxos.Set(0).With(p.position)
 	return !r.isQuorum(have)

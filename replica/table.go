@@ -1,14 +1,14 @@
 package replica
 
-// A table holds the instances in memory. Of a decided one, a memo stays; of an undecided one that left and that this server has to see
-// finished, the silence. How many there are: see room.
+// A table holds the instances in memory. Of a decided instance, a memo stays. Of an undecided one that left memory, and that
+// this server has to see finished, the silence stays. For their numbers see room.
 type table struct {
 	byName    map[string]*instance
 	evicted   map[string]*evicted
 	decided   memos
 	recents   recents
-	evictable list        // may leave memory: nothing will happen there by itself
-	watched   list        // may leave memory: timers are set
+	evictable list        // instances that may leave memory, and have no timer
+	watched   list        // instances that may leave memory, and have a timer
 	rooms     [rooms]int  // instances in each; roomNone is not counted
 	open      int         // instances that are not decided
 	free      []*instance // for use again
@@ -31,7 +31,7 @@ func (t *table) unused() (inst *instance) {
 	return new(instance)
 }
 
-// remember has inst, which is decided and saved, be a memo from now on.
+// remember makes a memo of inst, which is decided and saved.
 func (t *table) remember(inst *instance, most int) {
 	number := t.decided.push(inst, most)
 	if at := t.recents.at(inst.index); at != nil {
@@ -39,7 +39,8 @@ func (t *table) remember(inst *instance, most int) {
 	}
 }
 
-// recent returns the memo of the decision with that Index, which is durable; nil: there is none any more, or not yet.
+// recent returns the memo of the decision with that Index, which is durable. It returns nil if there is no memo any more, or
+// not yet.
 func (t *table) recent(index uint64) *memo {
 	at := t.recents.at(index)
 	if at == nil || at.memo == 0 {
@@ -48,24 +49,25 @@ func (t *table) recent(index uint64) *memo {
 	if m := t.decided.at(at.memo - 1); m.index == index {
 		return m
 	}
-	return nil // it has left since
+	return nil // its memo has gone since
 }
 
-// A recent is what is known, by its Index, of a decision that became durable lately.
+// A recent holds the facts, found by its Index, of a decision that became durable lately.
 type recent struct {
 	source
 	memo uint32 // the number of its memo plus one; 0: it has had none
 }
 
-// recents are the decisions that became durable last, Limits.Cache of them.
+// recents are the latest durable decisions, Limits.Cache of them.
 type recents struct {
 	from uint64   // the Index of the first of this life
 	next uint64   // the Index that comes next; 0: none has come
-	ring []recent // that of Index i is at i - from, modulo the room
+	ring []recent // the entry of Index i is at i - from, modulo the room
 	room uint64
 }
 
-// add notes who told of the decision with that Index, which is one above the last; nobody: the zero source.
+// add notes the source of the decision with that Index, which is one above the last. The source is zero if this server
+// counted the votes.
 func (t *recents) add(index uint64, who source) {
 	if t.next == 0 {
 		t.from = index
@@ -78,7 +80,7 @@ func (t *recents) add(index uint64, who source) {
 	t.next = index + 1
 }
 
-// at returns the decision with that Index; nil: it is not one of the last.
+// at returns the entry of that Index. It returns nil if the decision is not one of the latest.
 func (t *recents) at(index uint64) *recent {
 	if index < t.from || index >= t.next || t.next-index > t.room {
 		return nil
@@ -86,7 +88,7 @@ func (t *recents) at(index uint64) *recent {
 	return &t.ring[(index-t.from)%t.room]
 }
 
-// source returns who told of the decision with that Index, or the zero source.
+// source returns the source of the decision with that Index, or the zero source.
 func (t *recents) source(index uint64) source {
 	if at := t.at(index); at != nil {
 		return at.source

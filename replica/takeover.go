@@ -6,9 +6,11 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// takeOver is called when a silence has ended. It proposes what this server accepted, else what the last proposer wanted;
-// with neither it asks the others, once, and leaves the instance alone until somebody begins a ballot (S13). A hint that no quorum
-// takes is none: with this server's vote it would have to be proposed from then on.
+// takeOver is called when a silence has ended. It proposes the value that this server accepted, else the value that the last
+// proposer wanted. With neither it asks the others, once. Then it does nothing in the instance until somebody begins a
+// ballot (S13).
+//
+// A hint that no quorum takes is not used. With this server's vote, later ballots would have to propose that value.
 func (r *Replica) takeOver(inst *instance) {
 	own := inst.hint
 	if r.tooLarge(len(own)) != nil {
@@ -42,23 +44,24 @@ func (r *Replica) takeOver(inst *instance) {
 	inst.overdue = inst.wantsRound
 }
 
-// anotherTime is when an instance that can't be taken over now is looked at again: later where more wait, so that all together look no
-// more often.
+// anotherTime is when an instance that can't be taken over now is looked at again. It is later if more instances wait, so
+// that all of them together are looked at no more often.
 func (r *Replica) anotherTime() time.Duration {
 	wait := r.timing.Phase / 2
 	return r.now + wait + r.jitter(wait*time.Duration(1+(r.table.open+len(r.table.evicted))/mostTakeovers(r.limits)))
 }
 
-// silent is called when the silence of an instance has ended that is not in memory: it comes back, to be taken over, if that may begin.
+// silent is called when the silence of an instance that is not in memory has ended. The instance comes back, to be taken
+// over, if that may begin.
 func (r *Replica) silent(e *evicted) {
 	if r.takeovers >= mostTakeovers(r.limits) || !r.roomForWork() {
 		r.timers.put(&e.timer, r.anotherTime())
 		return
 	}
-	r.open(e.name) // whose silence has ended
+	r.open(e.name) // the silence of that instance has ended
 }
 
-// reserved is called when the Save that holds s is done: who waited for a round goes on.
+// reserved is called when the Save that holds s is done. The instances that waited for a round go on.
 func (r *Replica) reserved(s paxos.ServerState) {
 	r.rounds.usable = s.Rounds
 	waiting := r.rounds.waiting

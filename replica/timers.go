@@ -21,7 +21,7 @@ func (t *timers) due(now time.Duration) *timer {
 	return t.heap[0]
 }
 
-// set has that alarm of inst be due at that time, which is not zero.
+// set makes that alarm of inst due at that time. The time is not zero.
 func (t *timers) set(inst *instance, which alarm, at time.Duration) {
 	inst.alarms[which] = at
 	t.plan(inst)
@@ -41,7 +41,7 @@ func (t *timers) stopAll(inst *instance) {
 	t.remove(&inst.timer)
 }
 
-// plan gives inst the place that its first alarm asks for.
+// plan moves inst to the place of its first alarm.
 func (t *timers) plan(inst *instance) {
 	var first time.Duration
 	for _, at := range inst.alarms {
@@ -59,7 +59,7 @@ func (t *timers) plan(inst *instance) {
 	t.put(&inst.timer, first)
 }
 
-// put has w be due at that time.
+// put makes w due at that time.
 func (t *timers) put(w *timer, at time.Duration) {
 	switch {
 	case w.place == 0:

@@ -2,8 +2,9 @@ package replica
 
 import "time"
 
-// How a server notices that no quorum is left. Attempts and questions notice it when their answers do not come. A server that asks
-// nothing listens: each two servers take turns with a Pull (see replica_pull.go), so each hears the other every other Timing.Pull.
+// How a server notices that no quorum is left. Attempts and questions notice it when their answers do not come. A server
+// that asks nothing listens. Each two servers take turns with a Pull (see pull.go), so each hears the other every other
+// Timing.Pull.
 //
 //	server 1                                                server 2
 //	  ── Pull, then it is the turn of server 2 ──────────────►
@@ -12,9 +13,9 @@ import "time"
 //	  ── Pull, out of turn: a sign is wanted ─────────────────►
 //	  ◄───────────────────────────── Pull, at once ──
 //
-// A quorum is missing when it was silent for two Timing.Pull, the last two Timing.Phase of it although it was asked.
+// A quorum is missing when it was silent for two Timing.Pull, and was asked for the last two Timing.Phase of that time.
 
-// watchDue looks whether a quorum was heard, if it is time to.
+// watchDue checks whether a quorum was heard, if it is time to.
 func (r *Replica) watchDue(now time.Duration) {
 	w := &r.quorums
 	if w.at == 0 || w.at > now {
@@ -24,7 +25,7 @@ func (r *Replica) watchDue(now time.Duration) {
 	switch {
 	case now-heard < r.listens():
 		w.asked, w.at = 0, heard+r.listens()
-		// What was lost because nobody answered comes back by an answer, unless nothing is asked any more.
+		// A quorum that was lost for want of answers comes back by an answer. If nothing is asked any more, to hear it is enough.
 		if w.lost && heard > w.since && (w.silent || len(r.calls)+r.takeovers == 0) {
 			r.quorumAnswers(true)
 		}
@@ -41,7 +42,8 @@ func (r *Replica) watchDue(now time.Duration) {
 	}
 }
 
-// askSigns asks acceptors for a sign: as many as a quorum needs, those that were heard last first, or all that were not heard just now.
+// askSigns asks acceptors for a sign. all: it asks every acceptor that was not heard just now. Otherwise it asks as many as
+// a quorum needs; the acceptors heard last come first.
 func (r *Replica) askSigns(all bool) {
 	if all {
 		recent := r.heardSince(r.now - r.timing.Phase)
