@@ -8,8 +8,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// drawCrowd gives one seed of ten small tables and many servers, each of which has as many calls as fit, in instances of its own. Those
-// seeds have random numbers of their own for it, so that all others stay what they are.
+// drawCrowd gives one seed of ten small tables and many servers. Each server then has as many calls as fit, in instances of its own.
+// Those seeds have random numbers of their own for it, so that all others stay as they were.
 func (d *drawing) drawCrowd() {
 	if d.Seed%10 != 7 {
 		return
@@ -32,8 +32,8 @@ func (d *drawing) drawCrowd() {
 	}
 }
 
-// crowd is the last part of a run whose Chaos is Crowded: all is well, nobody calls any more, and then every server calls in as many
-// instances as Limits.MaxOpen allows. None is refused, and all end.
+// crowd is the last part of a run whose Chaos is Crowded: all is well, and no call waits. Then every server calls in as many instances as
+// Limits.MaxOpen allows. No call may be refused, and all must end.
 func (r *chaosRun) crowd() {
 	if !r.plan.Crowded || r.Err() != nil {
 		return
@@ -47,7 +47,7 @@ func (r *chaosRun) crowd() {
 	order := dice(r.plan.Seed)
 	for _, s := range r.servers {
 		if r.check.wiped[s.id] {
-			continue // the others let it take part in nothing
+			continue // the others refuse it
 		}
 		for i := range r.plan.Limits.MaxOpen {
 			at := r.now + time.Duration(order.float()*3*float64(r.plan.Delay))

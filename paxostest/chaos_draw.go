@@ -12,8 +12,8 @@ import (
 
 const ms = time.Millisecond
 
-// A drawing makes a Chaos from a seed: a swarm, in which each seed has some kinds of fault and not others, so that none
-// hides what another alone would show.
+// A drawing makes a Chaos from a seed: a swarm, in which each seed has some kinds of fault and not others. So no fault hides an effect
+// that another one alone would show.
 type drawing struct {
 	*rand.Rand
 	Chaos
@@ -38,10 +38,10 @@ func NewChaos(seed uint64) Chaos {
 	return d.Chaos
 }
 
-// some is true for one in n.
+// some is true with probability 1/n.
 func (d *drawing) some(n int) bool { return d.IntN(n) == 0 }
 
-// between draws a time, small ones more often.
+// between draws a time; short ones come more often.
 func (d *drawing) between(low, high time.Duration) time.Duration {
 	x := d.Float64()
 	return low + time.Duration(x*x*float64(high-low))
@@ -127,7 +127,7 @@ func (d *drawing) drawNetwork() {
 	}
 }
 
-// drawCalls has callers come: some at once, some later, at one server or at many, for the same instance or for others.
+// drawCalls draws calls: some at once, some later, at one server or at many, for the same instance or for others.
 func (d *drawing) drawCalls() {
 	n := 1 + d.IntN(4)
 	if d.some(4) {
@@ -159,7 +159,7 @@ func (d *drawing) drawCalls() {
 			d.do(Action{At: a.At + d.between(0, 100*ms), Act: ActCancel, Server: a.Server})
 		}
 	}
-	// Whoever proposed somewhere may come back: to the same server, which may have forgotten.
+	// A caller may come back: to the same server, which may have forgotten its first proposal.
 	if d.some(3) {
 		for _, a := range slices.Clone(d.Actions) {
 			if a.Act == ActPropose && d.some(2) {
@@ -170,13 +170,13 @@ func (d *drawing) drawCalls() {
 	}
 }
 
-// drawReads has every look at a disk take a while. It has random numbers of its own, so that the other seeds stay what they are.
+// drawReads makes every read of a disk take a while. It has random numbers of its own, so that the other seeds stay as they were.
 func (d *drawing) drawReads() {
 	d.Rand = rand.New(rand.NewPCG(d.Seed, 0x4ead))
 	d.ReadTime = d.between(10*time.Microsecond, 10*ms)
 }
 
-// drawReader has somebody read over and over, at one server, what is decided at others meanwhile.
+// drawReader draws a caller that reads over and over at one server, while others decide the instance.
 func (d *drawing) drawReader() {
 	if !d.some(6) {
 		return

@@ -30,7 +30,7 @@ func (d *drawing) drawFaults() {
 	}
 }
 
-// crashes come at any time, and often right after a call, when there is something to lose.
+// crashes draws crashes at any time, and often right after a call, when there is something to lose.
 func (d *drawing) crashes() {
 	times := []time.Duration{}
 	for range 1 + d.IntN(4) {
@@ -43,7 +43,7 @@ func (d *drawing) crashes() {
 			}
 		}
 	}
-	all := d.some(5) // the lights go out
+	all := d.some(5) // all servers lose power
 	for _, at := range times {
 		act := ActCrash
 		if d.some(3) {
@@ -59,7 +59,7 @@ func (d *drawing) crashes() {
 	}
 }
 
-// cuts are partitions: full ones, deaf or mute servers, single links, and such as come and go.
+// cuts draws partitions: full ones, deaf or mute servers, single links, and cuts that come and go.
 func (d *drawing) cuts() {
 	n := paxos.ServerID(d.Servers + d.Learners)
 	for range 1 + d.IntN(3) {
@@ -127,9 +127,9 @@ func (d *drawing) disks() {
 	}
 }
 
-// lies are messages that no correct server sends, about one instance.
+// lies draws messages that no correct server sends, about one instance.
 func (d *drawing) lies() {
-	for range d.IntN(8) { // whoever asks is lied to
+	for range d.IntN(8) { // a Prepare or a Query that is answered with a lie
 		d.do(Action{At: d.when(), Act: []Act{ActRead, ActWait}[d.IntN(2)], Server: d.id(), Instance: d.names[0]})
 	}
 	for range 1 + d.IntN(12) {
@@ -144,7 +144,7 @@ func (d *drawing) lies() {
 	}
 }
 
-// strangers say anything, and must not be believed.
+// strangers draws messages of servers that are no members, and must not be believed.
 func (d *drawing) strangers() {
 	for range 1 + d.IntN(6) {
 		to, stranger := d.id(), paxos.ServerID(d.Servers+d.Learners+1)
@@ -168,7 +168,7 @@ func (d *drawing) lie(name string, from, to paxos.ServerID) paxos.Message {
 	}
 	if m.Kind == paxos.KindPull || m.Kind == paxos.KindNames {
 		m.Instance, m.Ballot = "", paxos.Ballot{}
-		if int(from) > d.Servers+d.Learners { // a member's lie could hide what others decided, and not in one instance alone
+		if int(from) > d.Servers+d.Learners { // a member's lie could hide decisions of others, and not in one instance alone
 			m.Value = paxos.Value(fmt.Sprintf("%x %d %d", 1001+d.IntN(3), d.IntN(4), 1+d.IntN(3)))
 		}
 		if m.Kind == paxos.KindNames {

@@ -7,9 +7,9 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// drawOwned gives some instances owners, in one seed of three: servers that may use round 0 of them, once. What makes that hard
-// is drawn, too: that the owner proposes after others have begun, crashes at once, and comes back with another value. It has
-// random numbers of its own, so that the other seeds, among them all of internal/proof/testdata/swarm-seeds.txt, stay what they are.
+// drawOwned gives some instances owners, in one seed of three. An owner may use round 0 of its instance, once. The hard cases are drawn,
+// too: the owner proposes after others have begun, crashes at once, and comes back with another value. It has random numbers of its own,
+// so that the other seeds stay as they were. Those of internal/proof/testdata/swarm-seeds.txt are among them.
 func (d *drawing) drawOwned() {
 	d.Rand = rand.New(rand.NewPCG(d.Seed, 0x0117ed06))
 	if !d.some(3) {
@@ -39,7 +39,7 @@ func (d *drawing) drawOwned() {
 	}
 }
 
-// ownedName draws a name that owner owns: for ever, or in one of its starts, which may be to come or over.
+// ownedName draws a name that owner owns: for ever, or in one of its starts. That start may be in the future, or over.
 func (d *drawing) ownedName(owner paxos.ServerID, i int, name string) string {
 	if d.some(2) {
 		return paxos.Owned(owner, name)
@@ -47,8 +47,8 @@ func (d *drawing) ownedName(owner paxos.ServerID, i int, name string) string {
 	return fmt.Sprintf("$%d.%d.%d/%s", owner, []int{1, 1, 1, 2, 2, 3}[d.IntN(6)], i+1, name)
 }
 
-// ownerProposes has an owner propose, and sometimes crash before or after what it said has left or is saved, and then propose
-// something else. Sometimes it is in a hurry: another value comes in the same life.
+// ownerProposes lets an owner propose. Sometimes it crashes before or after its messages leave or its vote is saved, and then proposes
+// another value. Sometimes it proposes another value in the same life.
 func (d *drawing) ownerProposes(owner paxos.ServerID, name string) {
 	a := Action{At: d.when(), Act: ActPropose, Server: owner, Instance: name, Value: d.values[d.IntN(len(d.values))]}
 	d.do(a)

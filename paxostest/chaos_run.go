@@ -8,37 +8,37 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A ChaosResult is what came of a run.
+// A ChaosResult is the result of a run.
 type ChaosResult struct {
-	Err    error         // what was broken; nil: nothing
-	Steps  int           // events, see Sim.Steps
-	Hash   uint64        // of all packets that left: the same run has the same
-	Healed time.Duration // how long after the end of the faults all was well
+	Err    error         // the broken invariant; nil: none
+	Steps  int           // number of events: see Sim.Steps
+	Hash   uint64        // of all packets that left; the same run has the same Hash
+	Healed time.Duration // time from the end of the faults until all was well
 	Tally  Tally
-	Sim    *Sim // as it was at the end
+	Sim    *Sim // its state at the end
 }
 
-// maxChaosSteps is more than any run needs that ends.
+// maxChaosSteps is more than the number of events of any run that ends.
 const maxChaosSteps = 400_000
 
-// A chaosRun is a Chaos at work.
+// A chaosRun is the state of a running Chaos.
 type chaosRun struct {
 	plan Chaos
 	*Sim
 	tally   Tally
 	nth     [][]uint64 // packets by from, to
-	pulls   [][]uint64 // those of them that only pull
+	pulls   [][]uint64 // of these packets, those that only pull
 	cut     [][]bool
 	healed  bool
 	well    time.Duration      // when all was well again
-	listed  map[packetName]int // where in Packets, from 1
+	listed  map[packetName]int // place in Packets, from 1
 	fates   []PacketFate       // of all packets, if recording
 	records bool
 	last    map[paxos.ServerID]*Call
-	twists  map[link]*Action // those that wait for a message
+	twists  map[link]*Action // twists that wait for a message
 }
 
-// Run runs it. With log the Sim of the result has a log, and can be drawn; the run is the same.
+// Run runs the Chaos. With log, the Sim of the result has a log, and can be drawn. The run is the same without it.
 func (c Chaos) Run(log bool) ChaosResult { return c.run(log, false).result() }
 
 func (c Chaos) run(log, records bool) *chaosRun {
@@ -74,7 +74,7 @@ func (r *chaosRun) result() ChaosResult {
 	return ChaosResult{Err: r.Err(), Steps: r.Steps(), Hash: r.Sim.hash, Healed: r.well - r.plan.Ends, Tally: r.tally, Sim: r.Sim}
 }
 
-// act carries out an Action, if it makes sense.
+// act carries out an Action, if it is possible.
 func (r *chaosRun) act(a *Action) {
 	s := r.servers[a.Server-1]
 	up := s.replica != nil
@@ -152,8 +152,8 @@ func (r *chaosRun) call(a *Action) bool {
 	return true
 }
 
-// fate gives a packet its fate. It depends on the seed and on which packet of its link it is, and on nothing else, so that
-// it stays the same when other things are taken out of a run.
+// fate gives a packet its fate. It depends only on the seed, and on the number of the packet on its link. So the fate stays the same when
+// other things are removed from a run.
 func (r *chaosRun) fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.Duration {
 	r.nth[p.From][p.To]++
 	nth := r.nth[p.From][p.To]
@@ -187,14 +187,14 @@ func (r *chaosRun) fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.
 	return copies
 }
 
-// read draws how long the next look at a disk takes. It depends on the seed and on which look of its server it is, and on nothing else.
+// read draws how long the next read of a disk takes. It depends only on the seed, and on the number of the read at its server.
 func (r *chaosRun) read(s *server) (takes time.Duration, early bool) {
 	x := dice(r.plan.Seed<<32 ^ uint64(s.id)<<24 ^ s.reads<<40 ^ 0x4ead)
 	return 1 + time.Duration(x.float()*float64(max(r.plan.ReadTime, s.loadTime))), x.next()&1 == 0
 }
 
-// twist has a lie come along with a packet, made of a message in it: the same with another value, a promise that reports a vote
-// in its own ballot, or a vote that nobody asked for. The true message goes its way, too.
+// twist sends a lie beside a packet, made of a message in it. It is the same message with another value, a promise that reports a vote in
+// its own ballot, or a vote without an Accept. The true message arrives, too.
 func (r *chaosRun) twist(a *Action, p *paxos.Packet) {
 	for _, m := range p.Messages {
 		switch {
@@ -255,7 +255,7 @@ type packetName struct {
 	nth      uint64
 }
 
-// dice are random numbers from one number (splitmix64).
+// dice are random numbers made from one number (splitmix64).
 type dice uint64
 
 func (d *dice) next() uint64 {
@@ -300,8 +300,8 @@ func (r *chaosRun) heal() {
 	}
 }
 
-// unwell says what is not as I10 wants it: a decision that a server does not know, an instance that somebody could finish,
-// or a call that has not ended and could. Empty: all is well.
+// unwell says what I10 forbids: a decision that a server does not know, an instance that could be finished, or a call that could end.
+// Empty: all is well.
 func (r *chaosRun) unwell() string {
 	for name, h := range r.check.instances {
 		if h.forged {

@@ -7,7 +7,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Places in a Tally: what the network did, the acts, and what the servers did about it.
+// Places in a Tally: faults of the network, the acts, and the answers of the servers to them.
 const (
 	tallyLost = iota
 	tallyTwice
@@ -40,7 +40,7 @@ var tallyNames = func() (names [tallySize]string) {
 	return names
 }()
 
-// A Tally counts what happened in a Chaos: each kind of fault, and each way to get over one.
+// A Tally counts the events of a Chaos: each kind of fault, and each way to get over one.
 type Tally [tallySize]uint64
 
 // Add adds u to t.
@@ -50,7 +50,7 @@ func (t *Tally) Add(u Tally) {
 	}
 }
 
-// Least returns what happened least often, and how often.
+// Least returns the rarest event, and its count.
 func (t *Tally) Least() (what string, times uint64) {
 	least := 0
 	for i := range t {
@@ -61,7 +61,7 @@ func (t *Tally) Least() (what string, times uint64) {
 	return tallyNames[least], t[least]
 }
 
-// String is a table.
+// String returns the counts as a table.
 func (t Tally) String() string {
 	var b strings.Builder
 	for i, n := range t {
@@ -70,7 +70,7 @@ func (t Tally) String() string {
 	return b.String()
 }
 
-// countCalls adds what came of the calls.
+// countCalls adds the results of the calls.
 func (r *chaosRun) countCalls() {
 	for _, c := range r.calls {
 		if c.Ended && !c.Decision.Ballot.IsZero() && c.Decision.Ballot.Round == 0 {
@@ -87,7 +87,7 @@ func (r *chaosRun) countCalls() {
 	}
 }
 
-// count adds what a server has done in this life, which ends.
+// count adds the counts of a server for this life, which ends.
 func (r *chaosRun) count(s *server) {
 	if s.replica == nil {
 		return

@@ -8,10 +8,11 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// drawWipe has a server lose its disk, in one seed of five, and come back with one that was made anew, as an operator may do at three in
-// the morning: before, while or after the others restart. They must refuse it for ever, and go on without it. In every third seed the
-// servers have not met when it begins, so that they meet while all else goes wrong. It has random numbers of its own, so that the other
-// seeds stay what they are.
+// drawWipe makes a server lose its disk, in one seed of five, and come back with a new one. An operator may do that at three in the
+// morning: before, while or after the others restart. The others must refuse the server for ever, and go on without it.
+//
+// In one seed of three the servers have not met at the start, so that they meet among all the other faults. The drawing has random
+// numbers of its own, so that the other seeds stay as they were.
 func (d *drawing) drawWipe() {
 	d.Rand = rand.New(rand.NewPCG(d.Seed, 0x3a3))
 	d.Unmet = d.some(3)
@@ -43,8 +44,8 @@ func (d *drawing) drawWipe() {
 	}
 }
 
-// drawAnswersToTheDead has a server propose or read, and lose its disk before all answers have arrived: they reach the server that is made
-// anew in its place, which asks for something else in the same instance, in the same ballot.
+// drawAnswersToTheDead makes a server propose or read, and lose its disk before all answers have arrived. They reach the new server in
+// its place. That server asks for another value in the same instance, in the same ballot.
 func (d *drawing) drawAnswersToTheDead(victim paxos.ServerID) (at, back time.Duration, name string) {
 	trip := d.Delay + d.SaveTime
 	asked := d.between(0, d.Ends)
@@ -67,8 +68,8 @@ func (d *drawing) drawAnswersToTheDead(victim paxos.ServerID) (at, back time.Dur
 	return at, back, a.Instance
 }
 
-// wipe has the disk of a server be lost and made anew, if all others have met that server and can go on without it: where they have not, or
-// where the votes that are lost are a quorum alone, two values may be decided, and no server could know.
+// wipe replaces the disk of a server by a new one, if all others have met that server, and are a quorum without it. Otherwise two values may
+// be decided, and no server could know.
 func (r *chaosRun) wipe(s *server) bool {
 	var rest paxos.Set
 	for i := range r.plan.Servers {

@@ -9,21 +9,21 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// A Call is one call on a server. Its result is there once it has Ended.
+// A Call is one call on a server. Its result is valid once it has Ended.
 type Call struct {
 	ID       replica.CallID
 	Server   paxos.ServerID
 	Op       string // "propose", "wait", "read", "ready"
 	Instance string
-	Value    paxos.Value // proposed
+	Value    paxos.Value // the proposed value
 	Ended    bool
-	Decision paxos.Decision // zero if Err is not nil, after a Ready, and after a Read of what was not decided
+	Decision paxos.Decision // zero if Err is not nil, after a Ready, and after a Read of an instance without a decision
 	Err      error
 
-	chosen bool // something was when it began
+	chosen bool // a value was chosen when the call began
 }
 
-// String says what came of the call: `propose "burger" on server 1 returned "burger", chosen in ballot 1.1`.
+// String describes the call and its result: `propose "burger" on server 1 returned "burger", chosen in ballot 1.1`.
 func (c *Call) String() string {
 	head := fmt.Sprintf("%s %q on server %d", c.Op, string(c.Value), c.Server)
 	if c.Op != "propose" {
@@ -85,7 +85,7 @@ func (w *Sim) Read(id paxos.ServerID, instance string) *Call {
 	return c
 }
 
-// Cancel cancels a call that waits, as a Node does when the call's context ends; its error then says so.
+// Cancel cancels a waiting call, as a Node does when the context of the call ends. The error of the call then says so.
 func (w *Sim) Cancel(c *Call) {
 	w.input(w.server(c.Server), func(r *replica.Replica) { r.Cancel(w.now, c.ID) })
 }
@@ -123,5 +123,5 @@ func (w *Sim) done(s *server, d replica.Done) {
 	}
 }
 
-// Calls returns all calls, in order: the one with ID n is at n-1. The slice is the Sim's.
+// Calls returns all calls, in order: the one with ID n is at n-1. The slice belongs to the Sim.
 func (w *Sim) Calls() []*Call { return w.calls }

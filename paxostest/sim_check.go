@@ -8,8 +8,8 @@ import (
 	"github.com/singledecree/paxos/internal/words"
 )
 
-// A checker holds what must never be broken, whatever network, disks and script do. It is told of every event, and sees
-// only what leaves a server and what is on its disk. What it returns is the proof of a bug.
+// A checker holds the invariants, whatever network, disks and script do. It is told of every event. It sees only the messages of a server
+// and the contents of its disk. An error that it returns proves a bug.
 //
 //	I1  At most one value of an instance is ever chosen, over the history of all votes cast.
 //	I2  What is asked for, voted for and chosen was proposed by some call.
@@ -27,30 +27,30 @@ import (
 //	I12 Nothing comes of what a server says before its Store is on the disk here: no answer leaves, and no promise of it counts for I7.
 //	I11 What a disk says of its server's pulls is true: all that the other had decided, up to that Index of that store, is on it.
 //
-// "Chosen" means: a phase-2 quorum has voted in one ballot. A vote is one that a disk held, or one that an Accepted told
-// of (several changes of an instance may be saved as the last one, so not every vote is on a disk as such).
+// "Chosen" means that a phase-2 quorum has voted in one ballot. A vote is one that a disk held, or one that an Accepted told of. The second kind is needed, since not every vote is on a disk as such: several changes of an instance may be saved as the last
+// one.
 //
-// I10 (what is open gets decided when faults stop) is for the scripts to demand.
+// Scripts must demand I10 themselves: when faults stop, open instances get decided.
 type checker struct {
 	quorum    paxos.Quorum
 	instances map[string]*history
 	servers   int
-	indexes   map[uint64]map[uint64]string // by Store: what was saved at each Index
-	wiped     map[paxos.ServerID]bool      // those that forgot, and came back on a storage made anew
-	lenient   bool                         // nothing is checked of instances that a server lied about
+	indexes   map[uint64]map[uint64]string // by Store: the instance saved at each Index
+	wiped     map[paxos.ServerID]bool      // servers that forgot, and came back on a new storage
+	lenient   bool                         // instances that a server lied about are not checked
 }
 
-// A history is what happened in an instance.
+// A history is all that happened in an instance.
 type history struct {
 	name     string
 	proposed []paxos.Value
 	ballots  []*ballot // few, the latest last
 	chosen   bool
-	forged   bool // and lenient: nothing is checked any more
+	forged   bool // a lie with lenient set: nothing is checked any more
 	value    paxos.Value
 	own      [][]vote // by server: votes that disks held, as they came
 
-	// From the name: who may use round 0, and in which start alone; 0: nobody, or any.
+	// From the name: the server that may use round 0, and the start in which it may; 0: none, or any.
 	owner paxos.ServerID
 	boot  uint64
 }
@@ -60,7 +60,7 @@ type vote struct {
 	value  paxos.Value
 }
 
-// A ballot is what is known of one ballot.
+// A ballot is all that is known of one ballot.
 type ballot struct {
 	ballot   paxos.Ballot
 	life     uint64 // of the server that uses it; 0: not known
@@ -71,7 +71,7 @@ type ballot struct {
 	asked    bool      // an Accept has left
 }
 
-// A promise is whose it is, and the vote that it reported.
+// A promise is its acceptor, and the vote that it reported.
 type promise struct {
 	acceptor int
 	vote
@@ -127,8 +127,8 @@ func (h *history) propose(v paxos.Value) {
 	}
 }
 
-// forged is told of every message that the script made up. What it asks a vote for is what its ballot stands for, unless
-// the ballot stands for something already.
+// forged is told of every message that the script made up. If it asks for a vote, its value becomes the value of its ballot, unless the
+// ballot has one already.
 func (c *checker) forged(m paxos.Message) {
 	h := c.history(m.Instance)
 	h.forged = c.lenient
@@ -201,7 +201,7 @@ func (c *checker) savedRecord(s *server, old, next paxos.Record) error {
 	case a.Accepted.IsZero():
 		return nil
 	case c.wiped[s.id] && a.Accepted.Server == s.id:
-		return nil // it uses ballots again that it has used, and all others know that it is not to be believed
+		return nil // it uses ballots a second time, and all others refuse it
 	}
 	if err := h.valued(a.Accepted, a.Value); err != nil {
 		return err
@@ -223,7 +223,7 @@ func (c *checker) savedDecision(s *server, h *history, rec paxos.Record) error {
 	return c.isChosen(s, h, rec.Acceptor.Accepted, rec.Acceptor.Value, "saves the decision")
 }
 
-// isChosen checks I8: v, which a server says was chosen in b, has a phase-2 quorum.
+// isChosen checks I8: v, which a server reports as chosen in b, has a phase-2 quorum.
 func (c *checker) isChosen(s *server, h *history, b paxos.Ballot, v paxos.Value, says string) error {
 	if !h.chosen {
 		c.votedItself(s, h, b)
@@ -237,7 +237,7 @@ func (c *checker) isChosen(s *server, h *history, b paxos.Ballot, v paxos.Value,
 	return nil
 }
 
-// arrived is told of every message that a server is given. A promise on a storage that was made anew promises nothing.
+// arrived is told of every message that a server is given. A promise on a new storage in place of a lost one promises nothing.
 func (c *checker) arrived(s *server, p *paxos.Packet, m *paxos.Message) {
 	from := p.From
 	if m.Kind != paxos.KindPromise || m.Ballot.Server != s.id || c.wiped[from] && p.Store != firstStore(from) {
@@ -253,8 +253,8 @@ func (c *checker) learned(s *server, m *paxos.Message) error {
 	return c.isChosen(s, c.history(m.Instance), m.Ballot, m.Value, "learned")
 }
 
-// votedItself counts the vote of the ballot's own server, which no message tells of, once its disk implies it. That matters
-// only when the vote was saved together with a higher promise or vote.
+// votedItself counts the vote of the ballot's own server once its disk implies it; no message tells of that vote. It matters only if the
+// vote was saved together with a higher promise or vote.
 func (c *checker) votedItself(s *server, h *history, b paxos.Ballot) {
 	known := h.find(b)
 	rec := s.disk.records[h.name]
@@ -277,7 +277,7 @@ func (c *checker) returned(s *server, d paxos.Decision) error {
 	return nil
 }
 
-// readNothing is told of every Read that returned that nothing was chosen. before says that something was when it began.
+// readNothing is told of every Read that found nothing chosen. before says that a value was chosen when the Read began.
 func (c *checker) readNothing(instance string, before bool) error {
 	if h := c.history(instance); before {
 		return h.broken("I9", "a read returned nothing, and %s was chosen when it began", words.Quote(h.value))

@@ -9,7 +9,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A cursor is how far a server has the decisions of another: up to an Index of one store of it.
+// A cursor says how far a server has the decisions of another: up to an Index of one of its stores.
 type cursor struct {
 	server paxos.ServerID
 	store  uint64
@@ -34,8 +34,8 @@ func cursors(text string) (all []cursor, err error) {
 	return all, nil
 }
 
-// pulled checks I11: b, which is about to be on the disk of s, says that s has all decisions of others up to some Index, and it has.
-// What was true of the cursor before is not looked at again.
+// pulled checks I11 before b is on the disk of s. By b, s has all decisions of some others up to an Index: it must have them. Claims that
+// were checked for an earlier cursor are not checked again.
 func (c *checker) pulled(s *server, b paxos.Batch) error {
 	before, err := cursors(s.disk.state.Pulled)
 	if err != nil {

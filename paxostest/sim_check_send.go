@@ -16,7 +16,7 @@ func (c *checker) sent(s *server, to paxos.ServerID, m *paxos.Message) error {
 	case m.Kind == paxos.KindRefuse || m.Kind == paxos.KindPull || m.Kind == paxos.KindLimits:
 		return nil
 	case c.wiped[s.id] && m.Kind != paxos.KindChosen && m.Kind != paxos.KindDecided:
-		return nil // it uses ballots again, and nobody is to believe it
+		return nil // it uses ballots a second time, and no server may believe it
 	case m.Kind == paxos.KindNames:
 		return c.sentNames(s, m)
 	}
@@ -47,7 +47,7 @@ func (c *checker) sent(s *server, to paxos.ServerID, m *paxos.Message) error {
 	return nil
 }
 
-// answersStored checks I12 for an answer: the disk names the storage of who asked.
+// answersStored checks I12 for an answer: the disk names the storage of the server that asked.
 func (c *checker) answersStored(s *server, h *history, to paxos.ServerID, m *paxos.Message) error {
 	switch m.Kind {
 	case paxos.KindPromise, paxos.KindAccepted, paxos.KindState, paxos.KindNack:
@@ -58,7 +58,7 @@ func (c *checker) answersStored(s *server, h *history, to paxos.ServerID, m *pax
 	return nil
 }
 
-// answered checks I5 for what an acceptor says.
+// answered checks I5 for the answers of an acceptor.
 func (c *checker) answered(s *server, h *history, m *paxos.Message) error {
 	rec := s.disk.records[m.Instance]
 	stored := &rec.Acceptor
@@ -110,8 +110,8 @@ func (c *checker) used(s *server, h *history, m *paxos.Message) error {
 	return nil
 }
 
-// askedFor checks I7 for an Accept: there is a phase-1 quorum of promises that the server was given for exactly this ballot,
-// and the highest vote that they report, if any, is for the value.
+// askedFor checks I7 for an Accept. The server was given a phase-1 quorum of promises for exactly this ballot. If they report votes, the
+// highest one is for the value.
 func (c *checker) askedFor(s *server, h *history, m *paxos.Message) error {
 	if err := c.used(s, h, m); err != nil {
 		return err
@@ -126,10 +126,10 @@ func (c *checker) askedFor(s *server, h *history, m *paxos.Message) error {
 	b.asked = true
 	promises, known := slices.DeleteFunc(slices.Clone(b.promises), func(p promise) bool {
 		id := paxos.ServerID(p.acceptor + 1)
-		return !s.met(id, firstStore(id)) // it waits there (I12)
+		return !s.met(id, firstStore(id)) // such a promise waits there (I12)
 	}), true
 	if rec := s.disk.records[m.Instance]; s.votes(c) && !rec.Acceptor.Promised.Less(m.Ballot) {
-		// Its own promise is no message: the disk must imply it. What it reported is the last vote below the ballot.
+		// The server's own promise is no message: the disk must imply it. It reports the last vote below the ballot.
 		own := promise{acceptor: int(s.id) - 1}
 		for _, v := range slices.Backward(h.own[s.id-1]) {
 			if v.ballot.Less(m.Ballot) {
@@ -168,8 +168,8 @@ func (c *checker) askedByOwner(s *server, h *history, m *paxos.Message) error {
 
 var ownedName = regexp.MustCompile(`^\$([1-9][0-9]*)(?:\.([1-9][0-9]*)\.[1-9][0-9]*)?/`)
 
-// ownerOf reads the name of an instance: "$1/name", or "$1.2.3/name" for the third that server 1 minted in its start 2. It is
-// written anew here, to hold the servers against.
+// ownerOf reads the name of an instance: "$1/name", or "$1.2.3/name" for the third name that server 1 minted in its start 2. It is
+// written a second time here, to check the servers against.
 func ownerOf(name string) (owner paxos.ServerID, boot uint64) {
 	if parts := ownedName.FindStringSubmatch(name); parts != nil {
 		id, _ := strconv.ParseUint(parts[1], 10, 64)
@@ -193,7 +193,7 @@ func (c *checker) justified(promises []promise, v paxos.Value) bool {
 	return false
 }
 
-// whose returns the acceptors of the promises that fit; nil: all.
+// The function whose returns the acceptors of the promises that fit; nil: all.
 func whose(promises []promise, fits func(promise) bool) (s paxos.Set) {
 	for _, p := range promises {
 		if fits == nil || fits(p) {

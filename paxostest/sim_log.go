@@ -87,7 +87,7 @@ func (w *Sim) note(e Entry) {
 	w.log = append(w.log, e)
 }
 
-// logEvents appends the events of the Output of s, and lets the checker look at each. flights are the messages that leave with this
+// logEvents appends the events of the Output of s, and lets the checker look at each. The flights are the messages that leave with this
 // Output, in the order of its EventSends.
 func (w *Sim) logEvents(s *server, flights []flight) {
 	for _, event := range s.out.Events {

@@ -2,7 +2,7 @@ package paxostest
 
 import "time"
 
-// What a planned event is.
+// The kinds of planned events.
 type eventKind uint8
 
 const (
@@ -13,7 +13,7 @@ const (
 	eventListed                   // the page is read
 )
 
-// An event is planned. What is meant for an earlier life of a server finds nobody.
+// An event is planned. An event for an earlier life of a server does nothing.
 type event struct {
 	at     time.Duration
 	seq    uint64

@@ -298,8 +298,8 @@ func (k *storageKit) soon(what string, f func() error) {
 	}
 }
 
-// copied copies a directory to another, when its files keep still: what runs in the background, such as compaction, must
-// not show a state that never was. It returns the copy.
+// copied copies a directory when its files no longer change, and returns the copy. Otherwise work in the background, such as compaction,
+// could show a state that never was.
 func (k *storageKit) copied(dir string) string {
 	k.Helper()
 	for began := time.Now(); time.Since(began) < k.patience; {

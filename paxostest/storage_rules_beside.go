@@ -16,8 +16,8 @@ var storageBesideRules = []storageRule{
 	{"slices stay the caller's", checkSlices},
 }
 
-// checkSaveInLoop saves from inside a loop over Undecided, which would wait for ever for a lock that the loop holds, and
-// enough for files and caches to grow. Every other old name is decided meanwhile, and new ones come.
+// checkSaveInLoop saves from inside a loop over Undecided. If the loop held a lock, Save would wait for ever. It saves enough for files and
+// caches to grow. Every second old name is decided meanwhile, and new names are added.
 func checkSaveInLoop(k *storageKit) {
 	const n = 40
 	s := k.fresh()
@@ -61,8 +61,8 @@ func checkSaveInLoop(k *storageKit) {
 	s.reopened().check()
 }
 
-// checkReadersBesideSave follows the decisions while they are saved, as a subscriber does: none is missed, each is
-// loaded, and what Load has shown once it shows again.
+// checkReadersBesideSave follows the decisions while they are saved, as a subscriber does. It misses none, and loads each. A record that
+// Load has returned once is returned again.
 func checkReadersBesideSave(k *storageKit) {
 	s := k.fresh()
 	saves := uint64(k.scaled(300))
@@ -92,7 +92,7 @@ func checkReadersBesideSave(k *storageKit) {
 	s.check()
 }
 
-// follow reads decisions, which must be those of the names n1, n2 and so on up to last, until done is closed, and then the rest.
+// follow reads decisions until done is closed, and then the rest. They must be those of the names n1, n2 and so on up to last.
 func (s *testedStorage) follow(done chan struct{}, last uint64) error {
 	round, index := uint64(0), uint64(0)
 	for stop := false; ; {
@@ -132,7 +132,7 @@ func (s *testedStorage) follow(done chan struct{}, last uint64) error {
 	}
 }
 
-// checkConcurrentCalls has every kind of call beside every other, for the race detector above all.
+// checkConcurrentCalls makes every kind of call beside every other, above all for the race detector.
 func checkConcurrentCalls(k *storageKit) {
 	s := k.fresh()
 	state := s.state

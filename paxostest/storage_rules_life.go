@@ -54,7 +54,7 @@ func checkCrash(k *storageKit) {
 		again.check()
 		again = again.reopened()
 		again.check()
-		s.loads("after the crash", s.records["after the crash"]) // what the copy saved is in the copy alone
+		s.loads("after the crash", s.records["after the crash"]) // the copy alone has the records saved in the copy
 		if i%4 == 3 {
 			s = crashed
 		}
@@ -211,8 +211,8 @@ func checkClosed(k *storageKit) {
 	s.check()
 }
 
-// checkErrorIsNeverNone asks a storage that can't go on, since a Save failed or it is closed, for what it holds: an
-// acceptor that is told "none" by mistake has forgotten its promise.
+// checkErrorIsNeverNone reads from a storage that can't go on, after a failed Save or after Close. If it returns no record in place of an
+// error, the acceptor has forgotten its promise.
 func checkErrorIsNeverNone(k *storageKit) {
 	s := withFailedSave(k)
 	s.checkAfterError()

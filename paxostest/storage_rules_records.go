@@ -183,8 +183,8 @@ func checkLargestBatch(k *storageKit) {
 	s.reopened().check()
 }
 
-// checkWholeBatch saves batches that hold everything a batch can, and has one refused at the end of which stands a state
-// that the storage must refuse: nothing of it may be seen.
+// checkWholeBatch saves batches with everything that a batch can hold. One of them ends with a state that the storage must refuse: nothing
+// of that batch may be seen.
 func checkWholeBatch(k *storageKit) {
 	s := k.fresh()
 	s.save(paxos.Batch{})

@@ -130,7 +130,7 @@ func ruleFrom(k *transportKit) error {
 			}
 			ends[0].Send(numberedPacket(1, 2, seq, 1))
 		}
-		// What server 1 sends comes from it, or does not come at all.
+		// A packet of server 1 arrives as its packet, or not at all.
 		_, err := k.until(send, ends[1], func(p paxos.Packet) (bool, error) {
 			if p.From != 1 {
 				return false, fmt.Errorf("server 1 sent packet %d, and it arrived as from server %d", p.Seq, p.From)
@@ -171,7 +171,7 @@ func ruleSendKeepsNothing(k *transportKit) error {
 
 func ruleReceivedIsMine(k *transportKit) error {
 	ends := k.join(1, 2, 3)
-	// What one receiver does with its packet is nobody else's business: the same slice goes to two servers.
+	// The same slice goes to two servers. A change by one receiver must not reach the other.
 	both := numberedPacket(1, 2, 1, 10)
 	first, err := k.deliver(ends[0], ends[1], both)
 	if err != nil {

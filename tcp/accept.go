@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// How long Accept pauses after an error: it doubles with each in a row.
+// The pause of accept after an error. It doubles with each error in a row.
 const (
 	minPause = 5 * time.Millisecond
 	maxPause = time.Second
 )
 
-// accept takes connections until the Transport is closed. An error of Accept, as when no file descriptor is left, is no
-// reason to stop: what is wrong may pass.
+// accept takes connections until the Transport is closed. It goes on after an error of Accept: a lack of file descriptors, for example,
+// may pass.
 func (t *Transport) accept() {
 	pause := minPause
 	for {
@@ -60,7 +60,7 @@ type pending struct {
 
 var errCrowded = refuse(ReasonSlow, "its handshake was not done when too many others had begun theirs")
 
-// enter adds w. If there are too many, the oldest goes.
+// enter adds w. If there are too many, it ends the oldest.
 func (p *pending) enter(w *wire) *list.Element {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,7 +70,7 @@ func (p *pending) enter(w *wire) *list.Element {
 	return p.wires.PushBack(w)
 }
 
-// leave takes out what enter returned; it may be out already.
+// leave removes what enter returned, unless it is gone already.
 func (p *pending) leave(place *list.Element) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +83,7 @@ func (p *pending) len() int {
 	return p.wires.Len()
 }
 
-// serve is the life of a connection that was accepted.
+// serve runs an accepted connection from beginning to end.
 func (t *Transport) serve(w *wire, place *list.Element) {
 	stop := context.AfterFunc(t.ctx, func() { w.fail(errClosed) })
 	defer stop()
@@ -99,8 +99,8 @@ func (t *Transport) serve(w *wire, place *list.Element) {
 	t.dismissed(in, w.err)
 }
 
-// greet is the listener's side of the handshake. When it returns no error, the other side is who it says it is, and was
-// told that it is welcome; else what it returns says as much as is known of the other side.
+// greet is the listener's side of the handshake. Without an error, the other side has proved who it is, and has got its welcome. With an
+// error, the inbound says as much of the other side as is known.
 func (t *Transport) greet(w *wire, place *list.Element) (*inbound, error) {
 	in := &inbound{transport: t, reader: reader{wire: w, maxBody: maxHandshake}}
 	config := t.tls.Load()
@@ -140,14 +140,14 @@ func (t *Transport) greet(w *wire, place *list.Element) (*inbound, error) {
 		t.answer(w, r)
 		return in, r
 	}
-	t.pending.leave(place) // from here on it can't be told to make room
+	t.pending.leave(place) // from here on no other connection can make it give up its place
 	in.reader.idle, in.reader.maxBody = t.config.Timing.Idle, t.config.Limits.MaxFrame
 	welcome := hello{highest: uint64(version), cluster: t.config.Members.Cluster, from: t.config.ID, to: h.from,
 		instance: t.instance, maxBody: uint64(t.config.Limits.MaxFrame)}
 	if err := w.write(appendWelcome([]byte(magic), welcome)); err != nil {
 		w.fail(err)
 	}
-	// SetTLS closes whoever it finds in the slot; whoever came later sees here that the configuration is another.
+	// SetTLS closes the connections that it finds in the slots. A later one sees here that the configuration has changed.
 	if t.tls.Load() != config {
 		w.fail(errRenewed)
 	}
@@ -158,7 +158,7 @@ func (t *Transport) greet(w *wire, place *list.Element) (*inbound, error) {
 	return in, nil
 }
 
-// judge returns why h is refused; nil: it is not. shown is the certificate that came with it; nil: this is plain TCP.
+// judge returns why h is refused; nil: it is not. shown is the certificate of the other side; nil: this is plain TCP.
 func (t *Transport) judge(h hello, shown *x509.Certificate) *refusal {
 	own := t.config.Members.Cluster
 	if _, ok := agree(t.hooks.lowest, t.hooks.highest, h); !ok {
@@ -179,12 +179,12 @@ func (t *Transport) judge(h hello, shown *x509.Certificate) *refusal {
 	return nil
 }
 
-// answer tells the other side why it is refused, as the first thing it hears.
+// answer tells the other side why it is refused. Nothing was sent before.
 func (t *Transport) answer(w *wire, r *refusal) {
 	w.write(appendRefuse([]byte(magic), r, 0)) // an error changes nothing: the connection ends anyway
 }
 
-// turnAway ends a connection that was not let in, and says so.
+// turnAway ends a connection that was not let in, and logs why.
 func (t *Transport) turnAway(w *wire, in *inbound, err error) {
 	err = w.why(err)
 	w.fail(err)
@@ -196,7 +196,7 @@ func (t *Transport) turnAway(w *wire, in *inbound, err error) {
 	subject := about{what: "refused", reason: r.reason}
 	args := []any{"addr", w.raw.RemoteAddr().String(), "reason", string(r.reason), "err", r}
 	if isMember(t.config.Members, in.hello.from) {
-		subject.peer = in.hello.from // as it says
+		subject.peer = in.hello.from // as the other side says
 		args = append(args, "peer", uint64(in.hello.from))
 	}
 	t.report.refused(subject, "handshake refused", args...)
@@ -219,7 +219,7 @@ func asRefusal(err error) *refusal {
 	return refuse(ReasonMalformed, "%v", err)
 }
 
-// magic reads what the other side sends first. It is found out as soon as one byte is wrong.
+// magic reads the first bytes of the other side. It fails at the first wrong byte.
 func (r *reader) magic() error {
 	for {
 		have := r.buf[r.start:min(r.end, r.start+len(magic))]
@@ -236,7 +236,7 @@ func (r *reader) magic() error {
 	}
 }
 
-// protocol guesses from its first bytes what the other side speaks.
+// protocol guesses from the first bytes which protocol the other side speaks.
 func protocol(begin []byte) string {
 	if begin[0] == 22 {
 		return "TLS"

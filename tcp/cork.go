@@ -5,21 +5,21 @@ import (
 	"sync"
 )
 
-// maxCorked is what a cork holds back at most.
+// maxCorked is how many bytes a cork holds back at most.
 const maxCorked = 1 << 20
 
-// A cork lies before a connection. Below TLS, which writes record by record, it joins the records of one write into one. And it keeps
-// what the kernel had no room for when somebody wrote who does not wait: that goes first with the next write that does.
+// A cork lies between TLS and a connection. TLS writes record by record; the cork joins the records of one write. If a write without
+// waiting meets a full kernel, the cork keeps the rest: it goes first with the next write that waits.
 type cork struct {
 	net.Conn
 	prompt *prompt    // writes without waiting; nil: that is not possible
-	mu     sync.Mutex // also held while the connection is written to, so that the order stays
+	mu     sync.Mutex // also held during a write to the connection, which keeps the order
 	held   bool
 	buf    []byte
-	err    error // of a write: what has left is not known then, so nothing else may
+	err    error // of a write; nothing is written after it, since it is not known how much of it has left
 }
 
-// Write keeps b while it is held, and writes it if it is not.
+// Write keeps b between hold and release, and writes it at other times.
 func (c *cork) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -35,17 +35,17 @@ func (c *cork) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// hold has what is written be kept, until release.
+// hold makes Write keep its bytes until release.
 func (c *cork) hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.held = true
 }
 
-// release writes what was kept.
+// release writes the kept bytes.
 func (c *cork) release() error { return c.through(nil) }
 
-// through writes what was kept, and b.
+// through writes the kept bytes, and b.
 func (c *cork) through(b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,7 +53,7 @@ func (c *cork) through(b []byte) error {
 	return c.flush(b)
 }
 
-// flush writes what was kept, and b; mu is held.
+// flush writes the kept bytes, and b; mu is held.
 func (c *cork) flush(b []byte) error {
 	for _, part := range [...][]byte{c.buf, b} {
 		if len(part) > 0 && c.err == nil {
@@ -64,7 +64,7 @@ func (c *cork) flush(b []byte) error {
 	return c.err
 }
 
-// holdNow is hold for somebody who will not wait. It reports whether it could, and nothing is kept from before.
+// holdNow is hold without waiting. It reports whether it could hold, and no bytes were kept before.
 func (c *cork) holdNow() bool {
 	if c.prompt == nil || !c.mu.TryLock() {
 		return false
@@ -74,9 +74,10 @@ func (c *cork) holdNow() bool {
 	return c.held
 }
 
-// releaseNow writes what was kept since holdNow, then b, as far as the kernel has room. It keeps the rest, and reports whether there is one.
+// releaseNow writes the bytes kept since holdNow, then b, as far as the kernel has room. It keeps the rest, and reports whether there is
+// any.
 func (c *cork) releaseNow(b []byte) (left bool, err error) {
-	c.mu.Lock() // whoever else writes while it is held does not wait
+	c.mu.Lock() // between hold and release Write only appends, so mu is free soon
 	defer c.mu.Unlock()
 	c.held = false
 	if c.err != nil {

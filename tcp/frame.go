@@ -28,7 +28,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// A frame is one frame that has arrived whole and intact. Its body is a part of the buffer it was read from.
+// A frame has arrived whole and intact. Its body is a part of the buffer that it was read into.
 type frame struct {
 	version byte
 	kind    kind
@@ -38,8 +38,8 @@ type frame struct {
 // errChecksum says that a frame was altered on its way.
 var errChecksum = errors.New("tcp: a frame's checksum is wrong: bytes were altered on the way, or it is another protocol")
 
-// parseFrame reads the frame that b begins with, and returns its size. Size 0: it is not whole; need is how many bytes it
-// takes, as far as that is known. It neither keeps nor changes b, and allocates nothing but errors.
+// parseFrame reads the frame at the beginning of b, and returns its size. Size 0 means that the frame is not whole; need is then its size, as
+// far as that is known. It neither keeps nor changes b, and allocates only errors.
 func parseFrame(b []byte, maxBody int) (f frame, size, need int, err error) {
 	if len(b) < headerSize {
 		return frame{}, 0, headerSize, nil
@@ -58,15 +58,16 @@ func parseFrame(b []byte, maxBody int) (f frame, size, need int, err error) {
 	return frame{version: b[4], kind: kind(b[5]), body: b[headerSize:size:size]}, size, size, nil
 }
 
-// checksum returns what the checksum of a whole frame has to be.
+// checksum returns the checksum that a whole frame must have.
 func checksum(f []byte) uint32 {
 	return crc32.Update(crc32.Checksum(f[:crcAt], castagnoli), castagnoli, f[headerSize:])
 }
 
-// frameSize returns the size of the first frame in b, which is known to be whole.
+// frameSize returns the size of the first frame in b, which must be whole.
 func frameSize(b []byte) int { return headerSize + int(binary.LittleEndian.Uint32(b)) }
 
-// beginFrame appends the header of a frame whose body the caller appends next. endFrame makes it whole, seal valid.
+// beginFrame appends the header of a frame; the caller then appends the body. endFrame sets its length, and seal its version and
+// checksum.
 func beginFrame(b []byte, k kind) []byte {
 	return append(b, 0, 0, 0, 0, 0, byte(k), 0, 0, 0, 0, 0, 0)
 }
@@ -76,8 +77,8 @@ func endFrame(b []byte, start int) {
 	binary.LittleEndian.PutUint32(b[start:], uint32(len(b)-start-headerSize))
 }
 
-// seal gives every frame in b, all of them whole, its version and its checksum. A Send leaves that to the goroutine that
-// writes, which knows the version, and which nobody waits for.
+// seal gives every frame in b its version and its checksum. All of them are whole. Send leaves that to the writing goroutine, which knows
+// the version; no caller waits for it.
 func seal(b []byte, version byte) (frames int) {
 	for len(b) > 0 {
 		size := frameSize(b)
@@ -89,7 +90,7 @@ func seal(b []byte, version byte) (frames int) {
 	return frames
 }
 
-// appendPacket appends a frame that holds p, but for what seal does.
+// appendPacket appends a frame that holds p. It lacks the fields that seal sets.
 func appendPacket(b []byte, p *paxos.Packet) []byte {
 	start := len(b)
 	b, _ = p.AppendBinary(beginFrame(b, kindPacket))

@@ -9,11 +9,11 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// magic is what each side sends first. It is no beginning of TLS, HTTP or text.
+// magic is the first text of each side. TLS, HTTP and text never begin like that.
 const magic = "paxos\r\n\x00"
 
-// What a handshake's frames may hold: far more than they do, as later versions may say more, and little enough for
-// whoever has not proved anything yet.
+// Limits of the frames of a handshake. They are far above the present sizes, as later versions may say more. They are small enough for a
+// connection that has not proved anything yet.
 const (
 	maxHandshake = 1 << 10 // of a body
 	maxWords     = 512     // of a refuse
@@ -47,7 +47,7 @@ const (
 var told = []Reason{ReasonVersion, ReasonCluster, ReasonTo, ReasonStranger, ReasonIdentity, ReasonDuplicate, ReasonBusy,
 	ReasonSpoofed, ReasonMalformed}
 
-// A refusal is why a connection is refused: words for both sides, without addresses. It is an error.
+// A refusal is why a connection is refused, in words for both sides, without addresses. It is an error.
 type refusal struct {
 	reason Reason
 	words  string
@@ -59,13 +59,13 @@ func refuse(reason Reason, format string, args ...any) *refusal {
 	return &refusal{reason, fmt.Sprintf(format, args...)}
 }
 
-// A hello is how a dialer introduces itself, and a welcome how a listener does.
+// A hello is how a dialer introduces itself. A welcome is how a listener does; both have the same fields.
 type hello struct {
 	lowest, highest uint64 // in a welcome both are the version agreed on
 	cluster         string
 	from, to        paxos.ServerID
 	instance        uint64
-	maxBody         uint64 // the largest body that the one who says it takes; 0 in a hello: it does not say, as older programs
+	maxBody         uint64 // the largest body that the sender of the hello takes; 0: an older program, which does not say
 }
 
 // appendHello appends the frame of a hello.
@@ -143,8 +143,8 @@ func parseWelcome(body []byte) (hello, error) {
 	return h, nil
 }
 
-// parseRefuse reads the body of a refuse, which a later version may have written. What it says comes from the network:
-// it is shown, quoted, and nothing more.
+// parseRefuse reads the body of a refuse, which a later version may have written. Its words come from the network: they are shown,
+// quoted, and not used otherwise.
 func parseRefuse(body []byte) (*refusal, error) {
 	r := fields{rest: body}
 	reason, words := r.text(maxWords), r.text(maxWords)
@@ -157,13 +157,13 @@ func parseRefuse(body []byte) (*refusal, error) {
 	return &refusal{Reason(reason), words}, nil
 }
 
-// agree returns the highest version that both ranges have.
+// agree returns the highest version that is in both ranges.
 func agree(lowest, highest uint64, h hello) (version byte, ok bool) {
 	v := min(highest, h.highest)
 	return byte(v), v >= max(lowest, h.lowest) && v > 0 && v < 256
 }
 
-// fields reads fields one after the other. After the first that is cut short, all are zero and bad is true.
+// fields reads fields one after the other. After the first field that is cut short, all others are zero, and bad is true.
 type fields struct {
 	rest []byte
 	bad  bool
@@ -193,7 +193,7 @@ func (r *fields) fixed() uint64 {
 	return x
 }
 
-// text returns a copy of a text of at most so many bytes.
+// text returns a copy of a text of at most most bytes.
 func (r *fields) text(most int) string {
 	n := r.uvarint()
 	if n > uint64(len(r.rest)) || n > uint64(most) {

@@ -10,24 +10,24 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// An inbound is a connection on which a peer sends. One goroutine reads it, and hands whole frames to Receive, many at a
-// time: it fills one buffer while Receive empties the other.
+// An inbound is a connection on which a peer sends. One goroutine reads it, and hands over whole frames to Receive, many at a time. It
+// fills one buffer while Receive empties the other.
 type inbound struct {
 	transport *Transport
 	reader    reader
-	hello     hello          // what the other side says of itself
-	from      paxos.ServerID // who it is; 0: not proved
-	free      chan []byte    // the buffer that is not being filled, when Receive has done with it
-	handed    bool           // something was handed over
+	hello     hello          // the introduction of the other side
+	from      paxos.ServerID // the other side; 0: not proved
+	free      chan []byte    // the buffer that is not being filled, once Receive has emptied it
+	handed    bool           // frames were handed over
 	small     int            // how many times in a row a long buffer was little used
 
-	stalled atomic.Bool // it waits for Receive
+	stalled atomic.Bool // the reader waits for Receive
 	pongs   chan struct{}
 }
 
-// A slot is the place for the one process that is heard as a peer.
+// A slot is the place for the one process that is accepted as a peer.
 type slot struct {
-	turn chan struct{} // holds one token: whoever has it may enter
+	turn chan struct{} // holds one token; the goroutine that takes it may enter
 	mu   sync.Mutex
 	now  *inbound
 }
@@ -38,9 +38,8 @@ func newSlot() *slot {
 	return s
 }
 
-// enter makes in the one that is heard, unless another live process is. A process that connects anew takes its own place
-// at once. Any other takes it when the one before has closed, or does not answer a ping: then that is a process which is
-// gone, or hangs.
+// enter puts in into the slot, unless another live process is there. A process that connects again takes its own place at once. Another
+// process takes it if the former one has closed, or does not answer a ping: that process is gone, or hangs.
 func (s *slot) enter(in *inbound, within time.Duration) *refusal {
 	select {
 	case <-s.turn:
@@ -85,28 +84,28 @@ func (s *slot) leave(in *inbound) {
 	}
 }
 
-// end closes the connection of whoever is in the slot.
+// end closes the connection in the slot.
 func (s *slot) end(why error) {
 	if in := s.occupant(); in != nil {
 		in.reader.wire.fail(why)
 	}
 }
 
-// A life says what is known of the process on the other side.
+// A life is the state of the process on the other side, as far as it is known.
 type life int
 
 const (
 	gone    life = iota // it has closed, or does not answer
 	alive               // it answers
-	unheard             // nothing is read, so an answer would not be heard; but it has not closed
+	unheard             // the reader waits for Receive, so it would not hear an answer; the connection is open
 )
 
-// asks is how many pings ask whether a process lives. The kernel of a machine answers the first one to a process that has
-// closed by a reset, and that fails the next: so it is found out, though nothing is read.
+// asks is how many pings ask whether a process lives. If the process has closed, the kernel of its machine answers the first ping by a
+// reset. The next ping then fails. So the end is found out even while nothing is read.
 const asks = 8
 
-// lives asks for a sign of life, and waits for so long. Only the answer to a ping counts: what is read now may have been
-// sent long ago, by a process that is gone.
+// lives asks the process for a sign of life, and waits for that at most within. Only the answer to a ping counts: other data may have
+// been sent long ago, by a process that is gone.
 func (in *inbound) lives(within time.Duration) life {
 	w := in.reader.wire
 	select {
@@ -145,7 +144,7 @@ func (in *inbound) lives(within time.Duration) life {
 	}
 }
 
-// run reads until the connection ends, and returns why. If that is the other side's fault, it is told.
+// run reads until the connection ends, and returns why. If the other side is at fault, it is told.
 func (in *inbound) run() error {
 	w := in.reader.wire
 	err := in.read()
@@ -182,15 +181,15 @@ func (in *inbound) read() error {
 	}
 }
 
-// A finding is what is in a buffer.
+// A finding describes the contents of a buffer.
 type finding struct {
-	whole          int // where the frames that have arrived whole end
-	need           int // how many bytes the next one takes, as far as that is known
-	packets, pings int // among the whole ones; one pong answers all pings
+	whole          int // where the last whole frame ends
+	need           int // size of the next frame, as far as it is known
+	packets, pings int // among the whole frames; one pong answers all pings
 	wrong          *refusal
 }
 
-// look checks the frames that have arrived whole.
+// look checks the whole frames in the buffer.
 func (in *inbound) look() (found finding) {
 	r := &in.reader
 	for found.whole = r.start; ; {
@@ -222,8 +221,8 @@ func (in *inbound) look() (found finding) {
 	}
 }
 
-// hand gives the frames up to whole to Receive, with the buffer that they are in, and goes on with the other one. It waits
-// until Receive has done with that: so TCP holds back the other side when nobody calls Receive.
+// hand gives Receive the frames up to whole, in their buffer, and goes on with the other buffer. It waits until Receive has emptied that
+// one. So TCP holds back the other side while nobody calls Receive.
 func (in *inbound) hand(whole int) error {
 	r := &in.reader
 	var next []byte
@@ -239,7 +238,7 @@ func (in *inbound) hand(whole int) error {
 		in.stalled.Store(false)
 	}
 	rest := r.buf[whole:r.end]
-	// As large as the last one; twice that if it was filled, as more seems to be on its way.
+	// As large as the last buffer. Twice as large if that was filled: more seems to be on its way.
 	size := min(len(r.buf), freeBuffer)
 	if r.end == len(r.buf) {
 		size = min(2*size, freeBuffer)

@@ -7,9 +7,8 @@ import (
 	"syscall"
 )
 
-// A prompt writes to a connection without ever waiting: what the kernel has no room for is not written. So whoever has a little to
-// send can do it itself, where to wake a goroutine that does it would cost more, and, on a machine whose processors are taken, a
-// long while.
+// A prompt writes to a connection without waiting: it writes only as much as the kernel has room for. So a caller with few bytes can
+// write them itself. To wake another goroutine for that would cost more. On a machine with busy processors it would take long.
 type prompt struct {
 	conn syscall.RawConn
 	call func(fd uintptr) // try, made once
@@ -17,7 +16,7 @@ type prompt struct {
 	err  error
 }
 
-// newPrompt returns the prompt of a connection; nil: it can have none.
+// newPrompt returns the prompt of a connection; nil: the connection can't have one.
 func newPrompt(c net.Conn) *prompt {
 	plain, ok := c.(*net.TCPConn)
 	if !ok {
@@ -32,7 +31,7 @@ func newPrompt(c net.Conn) *prompt {
 	return p
 }
 
-// write returns how much of b it has written.
+// write writes without waiting, and returns how many bytes of b it wrote.
 func (p *prompt) write(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil

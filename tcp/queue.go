@@ -7,17 +7,17 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A queue holds what waits for one peer, as frames that are ready to be written but for what seal does. Long frames have a lane of their
-// own, out of which one goes at a time, after all short ones: so a short one never waits for more than one long frame.
+// A queue holds frames that wait for one peer. They are ready to be written, but for the fields that seal sets. Long frames have a lane
+// of their own. One of them leaves at a time, after all short ones: so a short frame waits for at most one long frame.
 //
-// The short ones lie one after the other, in two buffers: one that Sends fill, one that is being written; so that in the steady state
+// The short frames lie one after the other, in two buffers: Sends fill one while the other is being written. So in the steady state
 // nothing is allocated.
 type queue struct {
 	maxBytes, maxPackets int
 
 	mu        sync.Mutex // held while one packet is encoded; nothing waits under it
 	away      bool       // the peer is not connected
-	buf       []byte     // short frames from head on; what is before head was dropped
+	buf       []byte     // short frames, from head on; those before head were dropped
 	head      int
 	packets   int      // in buf
 	long      [][]byte // long frames, the oldest first
@@ -27,23 +27,23 @@ type queue struct {
 	counts    queueCounts
 }
 
-// longPacket is from how many bytes of names and values on a packet takes the lane of the long ones.
+// longPacket is the size of names and values from which a packet takes the lane of the long ones, in bytes.
 const longPacket = 64 << 10
 
-// queueCounts is what became of packets that did not leave.
+// queueCounts counts packets that did not leave, by reason.
 type queueCounts struct{ oldest, tooLarge, unreachable, lost uint64 }
 
-// maxIdleBuffer is what a buffer that is little used may keep.
+// maxIdleBuffer is how large a buffer that is little used may stay.
 const maxIdleBuffer = 256 << 10
 
-// awayBytes is the most that waits for a peer that is not connected. When it is again, little of what is old helps it; and a queue
-// that fills for minutes costs whoever Sends the time to make it grow.
+// awayBytes is how much may wait for a peer that is not connected. Old packets are of little use to it when it connects again. And a
+// queue that fills for minutes would cost callers of Send the time to make it grow.
 const awayBytes = 1 << 20
 
-// push encodes p behind all that waits. If that is more than the queue may hold, the oldest goes. It reports whether there
-// is something new to write.
+// push encodes p behind all other packets. If the queue then holds too much, it drops the oldest. It reports whether there is something
+// new to write.
 func (q *queue) push(p *paxos.Packet) bool {
-	// Names and values are nearly all there is; what is too large by them alone need not be encoded to be found out.
+	// A packet is nearly all names and values. If these alone are too large, p need not be encoded.
 	bytes := 0
 	for i := range p.Messages {
 		bytes += len(p.Messages[i].Instance) + len(p.Messages[i].Value)
@@ -69,7 +69,7 @@ func (q *queue) push(p *paxos.Packet) bool {
 	return true
 }
 
-// encode puts p into its lane; false: it is too large.
+// encode puts p into its lane. It returns false if p is too large.
 func (q *queue) encode(p *paxos.Packet, bytes int, long bool) bool {
 	if long {
 		f := appendPacket(make([]byte, 0, headerSize+bytes+bytes/16+1<<10), p)
@@ -95,7 +95,7 @@ func (q *queue) encode(p *paxos.Packet, bytes int, long bool) bool {
 
 func (q *queue) shortBytes() int { return len(q.buf) - q.head }
 
-// dropOldest drops the oldest of the lane that holds more bytes, but not the newest of all, which is long or not.
+// dropOldest drops the oldest packet of the lane with more bytes, but not the newest of all. newestLong says which lane has that.
 func (q *queue) dropOldest(newestLong bool) {
 	q.counts.oldest++
 	fromLong := q.longBytes > q.shortBytes()
@@ -110,7 +110,7 @@ func (q *queue) dropOldest(newestLong bool) {
 	q.packets--
 }
 
-// popLong takes the oldest long frame, of which there is one at least.
+// popLong takes the oldest long frame; there must be one.
 func (q *queue) popLong() []byte {
 	f := q.long[0]
 	q.long[0] = nil
@@ -131,8 +131,8 @@ func (q *queue) takeLong() []byte {
 	return q.popLong()
 }
 
-// take returns all short frames, as buf[head:], and takes done, the buffer that it returned before, to be filled again. If they are more
-// than most bytes, it returns nothing. more: something still waits.
+// take returns all short frames, as buf[head:]. done is the buffer that it returned before: it will be filled again. If the frames are
+// more than most bytes, take returns nothing. more says that frames still wait.
 func (q *queue) take(done []byte, most int) (buf []byte, head int, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -152,14 +152,14 @@ func (q *queue) take(done []byte, most int) (buf []byte, head int, more bool) {
 	return buf, head, len(q.long) > 0
 }
 
-// leave notes that the peer is not connected any more.
+// leave notes that the peer is no longer connected.
 func (q *queue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.away = true
 }
 
-// accept notes that the peer is connected, sets the largest body that it takes, and drops what waits and is larger.
+// accept notes that the peer is connected, and the largest body that it takes. It drops frames that are larger.
 func (q *queue) accept(largest int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -186,7 +186,7 @@ func (q *queue) accept(largest int) {
 	})
 }
 
-// count adds to the counts, and returns them with what waits.
+// count adds to the counts. It returns them, and the number of packets that wait.
 func (q *queue) count(add queueCounts) (counts queueCounts, packets int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

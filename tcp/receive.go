@@ -7,17 +7,17 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A batch is whole frames, intact, one of them a packet at least, in the buffer that they were read into.
+// A batch is whole and intact frames, at least one of them a packet, in the buffer that they were read into.
 type batch struct {
 	from       *inbound
 	buf        []byte
 	start, end int
 }
 
-// An inbox holds what was read, until Receive comes for it: one batch of each connection at most.
+// An inbox holds frames that were read, until Receive takes them: at most one batch of each connection.
 type inbox struct {
 	wake  chan struct{}
-	ended chan struct{} // closed when nothing will come any more
+	ended chan struct{} // closed when no more batches will come
 
 	mu    sync.Mutex
 	queue []batch
@@ -28,8 +28,8 @@ func (b *inbox) init() {
 	b.wake, b.ended = make(chan struct{}, 1), make(chan struct{})
 }
 
-// put adds a batch. first: it is the first of its connection, and what earlier ones of its peer have left goes, or else a
-// peer that connects again and again could fill the memory while nobody calls Receive.
+// put adds a batch. first says that it is the first of its connection: then put drops the batches of earlier connections of the peer.
+// Otherwise a peer that connects again and again could fill the memory while nobody calls Receive.
 func (b *inbox) put(one batch, first bool) {
 	b.mu.Lock()
 	if first {
@@ -47,7 +47,7 @@ func (b *inbox) put(one batch, first bool) {
 	signal(b.wake)
 }
 
-// take returns all batches, and takes done, the slice that it returned before, to be filled again.
+// take returns all batches. done is the slice that it returned before: it will be filled again.
 func (b *inbox) take(done []batch) []batch {
 	clear(done)
 	b.mu.Lock()
@@ -57,7 +57,7 @@ func (b *inbox) take(done []batch) []batch {
 	return all
 }
 
-// end has Receive return err, unless it was ended before.
+// end makes Receive return err, unless it was ended before.
 func (b *inbox) end(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,16 +67,16 @@ func (b *inbox) end(err error) {
 	}
 }
 
-// A receipt is what Receive works on. It is the goroutine's that calls Receive.
+// A receipt is the state of Receive. It belongs to the goroutine that calls Receive.
 type receipt struct {
 	decoder paxos.Decoder
-	packet  paxos.Packet // as returned last: its Messages go back to the decoder
+	packet  paxos.Packet // returned last; its Messages go back to the decoder
 	batches []batch      // taken from the inbox
-	next    int          // the first of them that is not done with
+	next    int          // the first batch that is not finished
 }
 
-// Receive waits for a packet. It returns the error of ctx when ctx has ended, even if packets wait, and one that wraps
-// paxos.ErrClosed when the Transport is closed. See paxos.Transport.
+// Receive waits for a packet. When ctx has ended, it returns the error of ctx, even if packets wait. When the Transport is closed, the
+// error wraps [paxos.ErrClosed]. See [paxos.Transport].
 func (t *Transport) Receive(ctx context.Context) (paxos.Packet, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -102,7 +102,7 @@ func (t *Transport) Receive(ctx context.Context) (paxos.Packet, error) {
 	}
 }
 
-// read decodes the next packet into r.packet; false: there is none.
+// read decodes the next packet into r.packet. It returns false if there is none.
 func (r *receipt) read(c *counters) bool {
 	for ; r.next < len(r.batches); r.next++ {
 		b := &r.batches[r.next]
@@ -130,7 +130,7 @@ func (r *receipt) read(c *counters) bool {
 	return false
 }
 
-// decode reads a packet, which has to be from who was let in, and for this server.
+// decode reads a packet. It must be from the peer of the connection, and for this server.
 func (r *receipt) decode(body []byte, from *inbound, c *counters) *refusal {
 	if err := r.decoder.Packet(body, &r.packet); err != nil {
 		c.badFrames.Add(1)

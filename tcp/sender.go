@@ -14,8 +14,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A sender sends to one peer: it dials, and writes what is queued. One goroutine does both; but what is short is written by whoever
-// Sends it, if nothing else is being written and the kernel has room.
+// A sender sends to one peer: it dials, and writes the queue, in one goroutine. A caller of Send writes short packets itself, if no other
+// write runs and the kernel has room.
 type sender struct {
 	transport   *Transport
 	id          paxos.ServerID
@@ -24,24 +24,24 @@ type sender struct {
 	again       chan struct{} // a reason to dial at once
 	unaddressed atomic.Bool
 
-	turn  sync.Mutex // held by whoever takes from the queue and writes
-	out   *wire      // what may be written to, under turn; nil: it is not connected
-	left  bool       // a write that did not wait has left something, under turn
-	spare []byte     // which take returned last, under turn
+	turn  sync.Mutex // held while taking from the queue and writing
+	out   *wire      // the wire that may be written to, under turn; nil: not connected
+	left  bool       // a write without waiting has left a rest, under turn
+	spare []byte     // the buffer that take returned last, under turn
 
 	mu     sync.Mutex
 	addr   string
-	wire   *wire              // what it sends on, or is about to; nil: none
-	cancel context.CancelFunc // of the dial that runs; nil: none
-	since  time.Time          // when that began
-	up     bool               // it was welcomed
+	wire   *wire              // the wire in use or in preparation; nil: none
+	cancel context.CancelFunc // of the running dial; nil: none
+	since  time.Time          // when that dial began
+	up     bool               // the peer has sent its welcome
 	err    error              // why it is not up
 }
 
 // minRedial is the bound of the first wait between two dials.
 const minRedial = 50 * time.Millisecond
 
-// stuckDial is how long a dial may take before the peer's own call is taken as a sign that it goes nowhere.
+// stuckDial is how long a dial may take. After that, a connection from the peer shows that the dial leads nowhere.
 const stuckDial = 500 * time.Millisecond
 
 var errNoAddress = errors.New("tcp: its address is not known")
@@ -88,7 +88,7 @@ func (s *sender) run() {
 	}
 }
 
-// connect dials the peer, and sends to it until the connection ends. It returns why that was, and has reported it.
+// connect dials the peer, and sends to it until the connection ends. It reports and returns why it ended.
 func (s *sender) connect() error {
 	t := s.transport
 	ctx, cancel := context.WithTimeout(t.ctx, t.config.Timing.Handshake)
@@ -122,7 +122,7 @@ func (s *sender) connect() error {
 	return err
 }
 
-// moved returns errMoved if addr is not the peer's address any more.
+// moved returns errMoved if addr is no longer the address of the peer.
 func (s *sender) moved(addr string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,7 +132,7 @@ func (s *sender) moved(addr string) error {
 	return nil
 }
 
-// dial connects to addr, and returns when the peer has said that this server is welcome.
+// dial connects to addr, and returns when the peer has sent its welcome.
 func (s *sender) dial(ctx context.Context, addr string) (*wire, error) {
 	t := s.transport
 	t.counters.dials.Add(1)
@@ -148,7 +148,7 @@ func (s *sender) dial(ctx context.Context, addr string) (*wire, error) {
 	config := t.tls.Load()
 	reader, largest, err := s.introduce(w, config)
 	if !stop() && err == nil {
-		<-w.dead // the context ended in the last moment
+		<-w.dead // the context ended at the last moment
 		err = w.err
 	}
 	if err != nil {
@@ -188,8 +188,8 @@ func (s *sender) introduce(w *wire, config *tls.Config) (*reader, int, error) {
 		maxBody: uint64(t.config.Limits.MaxFrame)}
 	err := w.write(appendHello([]byte(magic), h))
 	r := &reader{wire: w, maxBody: maxHandshake}
-	// In TLS 1.3 the listener judges the dialer's certificate after the handshake has ended for the dialer. So its alert comes
-	// now, and perhaps with a reset that fails the write.
+	// In TLS 1.3 the handshake ends for the dialer before the listener judges its certificate. So the alert of the listener comes now,
+	// perhaps with a reset that fails the write.
 	if err2 := r.magic(); err == nil || isAlert(err2) {
 		err = err2
 	}
@@ -240,12 +240,12 @@ func (t *Transport) refusedBy(body []byte) error {
 	return &refusal{r.reason, fmt.Sprintf("it refuses this server: %q", r.words)}
 }
 
-// converse sends what is queued, all at once, and pings, until the connection ends; it returns why.
+// converse sends the queue, all at once, and pings, until the connection ends. It returns why that ended.
 func (s *sender) converse(w *wire) error {
 	t := s.transport
 	ping := time.NewTicker(t.config.Timing.KeepAlive)
 	defer ping.Stop()
-	stop := context.AfterFunc(t.ctx, func() { w.fail(errClosed) }) // whoever writes would else wait for the other side
+	stop := context.AfterFunc(t.ctx, func() { w.fail(errClosed) }) // otherwise a write would wait for the other side
 	defer stop()
 	defer s.open(nil)
 	s.open(w)
@@ -266,7 +266,7 @@ func (s *sender) converse(w *wire) error {
 	}
 }
 
-// open lets w be written to from now on; nil: nothing.
+// open makes w the wire to write to; nil: there is none.
 func (s *sender) open(w *wire) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
@@ -276,7 +276,7 @@ func (s *sender) open(w *wire) {
 	s.out, s.left, s.spare = w, false, nil
 }
 
-// drain writes what a sendNow has left, and all that is queued.
+// drain writes the rest of a sendNow, and the whole queue.
 func (s *sender) drain(w *wire) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
@@ -298,12 +298,12 @@ func (s *sender) drain(w *wire) error {
 	}
 }
 
-// maxPrompt is how many bytes whoever Sends writes itself, at most.
+// maxPrompt is how many bytes a caller of Send writes itself, at most.
 const maxPrompt = 64 << 10
 
-// sendNow writes what is queued, if it is short and that is possible without waiting. The sender's goroutine does what this does not.
+// sendNow writes the queue, if it is short and that needs no waiting. The sender's goroutine does the rest.
 func (s *sender) sendNow() {
-	if !s.turn.TryLock() { // whoever has it may have looked already
+	if !s.turn.TryLock() { // the holder may have looked at the queue already
 		signal(s.wake)
 		return
 	}
@@ -330,7 +330,7 @@ func (s *sender) sendNow() {
 	}
 }
 
-// write writes frames, all with one system call if they are not many. The deadline is for each 256 KiB.
+// write writes frames, with one system call if they are few. The deadline is for each 256 KiB.
 func (s *sender) write(w *wire, frames []byte) error {
 	c := &s.transport.counters
 	n := seal(frames, w.version)
@@ -347,7 +347,8 @@ func (s *sender) write(w *wire, frames []byte) error {
 	return nil
 }
 
-// listen reads what the listener has to say: pongs, and perhaps a ping or why the connection ends. It returns why it did.
+// listen reads from the listener: pongs, and perhaps a ping, or a refuse with the reason for the end. It returns why the connection
+// ended.
 func (s *sender) listen(r *reader) error {
 	t := s.transport
 	for {
@@ -398,8 +399,8 @@ func (s *sender) end(why error) {
 	signal(s.again)
 }
 
-// kick has the peer dialed at once, if it is not connected: it is up, as it has connected to this server. A dial that
-// waits for an answer since before that may wait for long.
+// kick makes the sender dial at once, if it is not connected: the peer is up, as it has connected to this server. A dial that began
+// before that may otherwise wait for long.
 func (s *sender) kick() {
 	s.mu.Lock()
 	if s.wire == nil && s.cancel != nil && time.Since(s.since) > stuckDial {

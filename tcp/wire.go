@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// A wire is one connection, from its first byte to its last. It is ended by fail, from any goroutine, with a reason that
-// stays; whoever reads or writes then returns.
+// A wire is one connection, from its first byte to its last. Any goroutine may end it, with fail and a reason. The first reason stays,
+// and all reads and writes then return.
 type wire struct {
 	raw     net.Conn
 	conn    net.Conn // raw, or TLS over it
-	cork    *cork    // before raw
+	cork    *cork    // in front of raw
 	version byte     // set by the handshake
 	timeout time.Duration
-	writing sync.Mutex // held by whoever writes frames
+	writing sync.Mutex // held while frames are written
 
 	once sync.Once
 	dead chan struct{} // closed when the wire has failed
-	err  error         // why; set before dead is closed
+	err  error         // why it failed; set before dead is closed
 }
 
 func newWire(raw net.Conn, timeout time.Duration) *wire {
 	if c, ok := raw.(interface{ SetNoDelay(bool) error }); ok {
-		c.SetNoDelay(true) // we join what belongs together ourselves
+		c.SetNoDelay(true) // the queue and the cork join small writes already
 	}
 	return &wire{raw: raw, conn: raw, cork: &cork{Conn: raw, prompt: newPrompt(raw)}, timeout: timeout, dead: make(chan struct{})}
 }
@@ -38,8 +38,8 @@ func (w *wire) secure(over func(net.Conn, *tls.Config) *tls.Conn, c *tls.Config)
 	return t
 }
 
-// write writes all of b, with one system call if the kernel has room for it. Several goroutines may write at once, each
-// whole frames: they do not mix.
+// write writes all of b, with one system call if the kernel has room for it. Several goroutines may write whole frames at once: the
+// frames do not mix.
 func (w *wire) write(b []byte) error {
 	w.writing.Lock()
 	defer w.writing.Unlock()
@@ -57,7 +57,7 @@ func (w *wire) write(b []byte) error {
 	return err
 }
 
-// beginNow begins a write that waits for nothing, if one can begin: nobody else writes, and nothing is left from before. endNow ends it.
+// beginNow begins a write without waiting. It returns false if another write runs, or a rest of one is left. endNow ends the write.
 func (w *wire) beginNow() bool {
 	if !w.writing.TryLock() {
 		return false
@@ -69,8 +69,8 @@ func (w *wire) beginNow() bool {
 	return true
 }
 
-// endNow writes b, whole frames. left is true if the kernel had no room for all of it: the rest goes first with the next write, which
-// must come, and may be of nothing.
+// endNow writes b, whole frames. left is true if the kernel had no room for all of it. The next write must come then, perhaps of nothing:
+// it writes the rest first.
 func (w *wire) endNow(b []byte) (left bool, err error) {
 	defer w.writing.Unlock()
 	if w.conn != w.raw {
@@ -84,7 +84,7 @@ func (w *wire) endNow(b []byte) (left bool, err error) {
 	return left, err
 }
 
-// fail ends the wire, unless it has ended. It closes the raw connection: to say goodbye in TLS could wait.
+// fail ends the wire, unless it has ended. It closes the raw connection: a goodbye in TLS might have to wait.
 func (w *wire) fail(err error) {
 	w.once.Do(func() {
 		w.err = err
@@ -93,7 +93,7 @@ func (w *wire) fail(err error) {
 	})
 }
 
-// why returns why the wire failed, which is what a reader or a writer wants to know whose own error came of it.
+// why returns why the wire failed, in place of err, the error of a read or a write that came of it. It returns err if the wire has not failed.
 func (w *wire) why(err error) error {
 	select {
 	case <-w.dead:
@@ -103,17 +103,18 @@ func (w *wire) why(err error) error {
 	}
 }
 
-// A reader reads frames from a wire: it has the one buffer, and sets the deadlines.
+// A reader reads frames from a wire. It has the only buffer, and sets the deadlines.
 //
-// What a frame claims costs nothing: the buffer grows to 64 KiB at once, and beyond that to twice what has arrived.
+// The claimed length of a frame costs no memory. The buffer grows to 64 KiB at once, and beyond that to twice the bytes that have
+// arrived.
 type reader struct {
 	wire    *wire
 	maxBody int
-	idle    time.Duration // 0: the handshake's deadline, which is set already, is for all of it
+	idle    time.Duration // how long to wait for a frame; 0: the deadline of the handshake is set, and is for all of it
 
 	buf        []byte
-	start, end int       // what has arrived and was not taken yet
-	need       int       // bytes of the frame that has begun; 0: none has
+	start, end int       // bytes that have arrived and were not taken yet
+	need       int       // size of the frame that has begun; 0: none has
 	armed      time.Time // when the deadline was set for a frame to begin
 	began      time.Time // when the frame that has begun was first seen
 
@@ -122,12 +123,12 @@ type reader struct {
 
 const (
 	smallBuffer = 4 << 10
-	freeBuffer  = 64 << 10  // what a claim may allocate
-	minRate     = 64 << 10  // bytes of a frame a second, at least
-	maxWrite    = 256 << 10 // bytes of one write
+	freeBuffer  = 64 << 10  // memory for a frame before its bytes arrive
+	minRate     = 64 << 10  // least bytes of a frame in a second
+	maxWrite    = 256 << 10 // bytes of one write, at most
 )
 
-// next returns the first frame that has not been taken, and waits for it. The frame is good until the next call.
+// next waits for the first frame that has not been taken, and returns it. The frame is valid until the next call.
 func (r *reader) next() (frame, error) {
 	for {
 		f, size, need, err := parseFrame(r.buf[r.start:r.end], r.maxBody)
@@ -144,19 +145,19 @@ func (r *reader) next() (frame, error) {
 	}
 }
 
-// condemn ends the reading, from another goroutine, so that the one that reads can tell the other side why.
+// condemn ends the reading from another goroutine. The reading goroutine can then tell the other side why.
 func (r *reader) condemn(why *refusal) {
 	r.condemned.Store(why)
-	r.wire.raw.SetReadDeadline(time.Unix(1, 0)) // whoever armed before this looks again; whoever arms after it looks first
+	r.wire.raw.SetReadDeadline(time.Unix(1, 0)) // an arm before this looks at condemned again; an arm after this looks at it first
 }
 
-// take takes n bytes, of whole frames.
+// take takes n bytes: whole frames.
 func (r *reader) take(n int) {
 	r.start += n
 	r.need = 0
 }
 
-// fill reads more: at least one byte. need is how many bytes the frame at start takes, as far as that is known.
+// fill reads at least one byte. need is the size of the frame at start, as far as it is known.
 func (r *reader) fill(need int) error {
 	have := r.end - r.start
 	if have == 0 {
@@ -188,7 +189,7 @@ func (r *reader) fill(need int) error {
 	return err
 }
 
-// grow makes room behind what has arrived, all of which lies at the start of the buffer.
+// grow makes room behind the bytes that have arrived. All of them lie at the start of the buffer.
 func (r *reader) grow(have, need int) {
 	size := max(smallBuffer, 2*have)
 	if need > freeBuffer {
@@ -203,7 +204,7 @@ func (r *reader) grow(have, need int) {
 	r.buf = larger
 }
 
-// arm sets the deadline of the next read: for a frame that has begun, once for all of it.
+// arm sets the deadline of the next read. A frame that has begun gets one deadline for all of it.
 func (r *reader) arm(have, need int) error {
 	if r.idle == 0 {
 		return nil
