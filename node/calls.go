@@ -5,135 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/replica"
 )
-
-// A nodeCall is a caller who waits.
-type nodeCall struct {
-	op       string // one of those below
-	instance string
-	value    paxos.Value
-	id       replica.CallID
-	known    bool // of Peek
-	status   paxos.Status
-	late     bool              // it was cancelled: the loop may still hold it
-	done     chan replica.Done // holds one
-}
-
-// What calls are called in an OpError.
-const (
-	callPropose   = "propose"
-	callWait      = "wait"
-	callRead      = "read"
-	callReady     = "ready"
-	callPeek      = "peek"
-	callStatus    = "status"
-	callDecisions = "decisions"
-	callMint      = "mint"
-	callStart     = "start"
-)
-
-// failure returns the error of a call of which nothing has left.
-func failure(op, instance string, err error) *paxos.OpError {
-	return &paxos.OpError{Op: op, Instance: instance[:min(len(instance), paxos.MaxName)], Err: err, Unsent: true}
-}
-
-// slots gives each call that runs an ID that names its place, so that no map is needed to find it again.
-type slots struct {
-	calls []*nodeCall
-	free  []uint32
-	made  uint64
-}
-
-const slotBits = 25 // above the most that Limits.MaxCalls can be
-
-func (s *slots) add(c *nodeCall) {
-	var slot uint32
-	if n := len(s.free); n > 0 {
-		slot, s.free = s.free[n-1], s.free[:n-1]
-	} else {
-		slot = uint32(len(s.calls))
-		s.calls = append(s.calls, nil)
-	}
-	s.made++
-	s.calls[slot], c.id = c, replica.CallID(s.made<<slotBits|uint64(slot))
-}
-
-// has reports whether c still runs.
-func (s *slots) has(c *nodeCall) bool {
-	return c.id != 0 && s.calls[c.id&(1<<slotBits-1)] == c
-}
-
-// end hands d to its caller.
-func (s *slots) end(d replica.Done) {
-	slot := uint32(d.ID & (1<<slotBits - 1))
-	c := s.calls[slot]
-	s.calls[slot] = nil
-	s.free = append(s.free, slot)
-	c.done <- d
-}
-
-// A queue holds calls that begin, in the order in which they came. A call that stands in it again is cancelled.
-type queue struct {
-	calls []*nodeCall // what comes later stands in Node.came
-	next  int         // those before have been handed in
-}
-
-// portion is how many of a queue a turn hands in. Calls of one name may be as many as Limits.MaxCalls, and begin or give up at one
-// moment: packets, Peek and Status come between.
-const portion = 1024
-
-// waits reports whether a turn has left something of the queue.
-func (q *queue) waits() bool { return q.next < len(q.calls) }
-
-// handInCalls hands in a portion of the queue.
-func (n *Node) handInCalls(now time.Duration) error {
-	q := &n.queue
-	for to := min(q.next+portion, len(q.calls)); q.next < to; {
-		c := q.calls[q.next]
-		q.calls[q.next] = nil
-		q.next++
-		if c.id == 0 {
-			n.begin(now, c)
-		} else if n.calls.has(c) {
-			n.replica.Cancel(now, c.id)
-		}
-		if err := n.handIn(now, 1); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// answer answers Peek and Status, which do not wait in the queue.
-func (n *Node) answer(now time.Duration, c *nodeCall) {
-	var d replica.Done
-	if c.op == callPeek {
-		d.Decision, d.OK, c.known = n.replica.Peek(c.instance)
-	} else {
-		c.status = n.replica.Status(now)
-		c.status.StorageWait, _ = n.storageWait(now)
-	}
-	c.done <- d
-}
-
-// begin hands a call to the Replica.
-func (n *Node) begin(now time.Duration, c *nodeCall) {
-	n.calls.add(c)
-	switch c.op {
-	case callPropose:
-		n.replica.Propose(now, c.id, c.instance, c.value)
-	case callWait:
-		n.replica.Wait(now, c.id, c.instance)
-	case callRead:
-		n.replica.Read(now, c.id, c.instance)
-	case callReady:
-		n.replica.Ready(now, c.id)
-	}
-}
 
 // do has the loop carry out a call, and waits for its end or for the end of ctx.
 func (n *Node) do(ctx context.Context, c *nodeCall) (replica.Done, error) {
@@ -185,14 +60,6 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (replica.Done, error) {
 		d.Err = &own
 	}
 	return d, d.Err
-}
-
-// closedBy is ErrClosed and why the Node stopped, if it did by itself; nil: it did not.
-func closedBy(own error) error {
-	if own == nil {
-		return paxos.ErrClosed
-	}
-	return fmt.Errorf("%w: %w", paxos.ErrClosed, own)
 }
 
 // call is do with a nodeCall that is used again, unless the loop may still hold it.
@@ -370,16 +237,4 @@ func (n *Node) watchIndex(after uint64) (uint64, <-chan struct{}) {
 		n.watch = make(chan struct{})
 	}
 	return n.shown, n.watch
-}
-
-// ended returns why a subscriber has to end, before it touches the storage: after Close that may be gone.
-func (n *Node) ended(ctx context.Context) error {
-	select {
-	case <-n.stopped:
-		return closedBy(n.err)
-	case <-ctx.Done():
-		return ctxError(ctx)
-	default:
-		return nil
-	}
 }

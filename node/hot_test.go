@@ -6,9 +6,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // A call that is cancelled before it has begun ends all the same, behind thousands of others; and so does it when the Node closes.

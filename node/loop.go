@@ -1,10 +1,8 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -48,6 +46,23 @@ func (n *Node) run() {
 	}()
 }
 
+// loop owns the Replica: it hands in what came, and carries out what comes of it.
+func (n *Node) loop() {
+	n.timer = time.AfterFunc(time.Hour, func() { signal(n.wake) })
+	defer n.timer.Stop()
+	n.replica.DelayNotices(true)
+	err := n.carryOut(n.now())
+	for err == nil {
+		n.gather()
+		if err = n.flush(); err == nil {
+			n.arm()
+			<-n.wake
+			err = n.turns()
+		}
+	}
+	n.stop(err)
+}
+
 // An ending is what a Node waits for when it stops.
 type ending struct {
 	what, so string
@@ -55,9 +70,6 @@ type ending struct {
 }
 
 const storageInUse = ": the storage is still in use"
-
-// closeGrace is how long a Node that stops waits for what runs.
-const closeGrace = 2 * time.Second
 
 // endAll waits for all to return, but no longer than closeGrace. Its error names what has not.
 func endAll(all []ending) error {
@@ -84,23 +96,6 @@ func endAll(all []ending) error {
 		return errors.New("paxos: close: " + strings.Join(hang, "; "))
 	}
 	return nil
-}
-
-// loop owns the Replica: it hands in what came, and carries out what comes of it.
-func (n *Node) loop() {
-	n.timer = time.AfterFunc(time.Hour, func() { signal(n.wake) })
-	defer n.timer.Stop()
-	n.replica.DelayNotices(true)
-	err := n.carryOut(n.now())
-	for err == nil {
-		n.gather()
-		if err = n.flush(); err == nil {
-			n.arm()
-			<-n.wake
-			err = n.turns()
-		}
-	}
-	n.stop(err)
 }
 
 // gather lets the callers whose calls the last turn has ended go on, as most call again at once: what they put into the inbox is
@@ -179,173 +174,6 @@ func (n *Node) more() bool {
 	}
 }
 
-// turn hands in all that came, then carries out all that comes of it: one packet for each peer, and one Save. But see handIn and queue.
-func (n *Node) turn() error {
-	in, closed := n.lookIn()
-	now := n.now()
-	if n.armed <= now {
-		n.armed = 0
-	}
-	var failed error
-	switch {
-	case closed:
-		failed = paxos.ErrClosed
-	case in.failed != nil:
-		failed = fmt.Errorf("transport: %w", in.failed)
-	case in.readErr != nil:
-		failed = in.readErr
-	case in.saveErr != nil:
-		failed = fmt.Errorf("storage: %w", in.saveErr)
-	case in.saved:
-		n.savedOne(now)
-	}
-	held := 0
-	if failed == nil {
-		held = n.handInRead(now, &in)
-	}
-	if failed == nil {
-		failed = n.receive(now, in.packets)
-	}
-	if n.direct != nil && failed == nil {
-		failed = n.drain(now)
-	}
-	for _, c := range in.asks {
-		n.answer(now, c)
-	}
-	if failed == nil {
-		failed = n.handInCalls(now)
-	}
-	if in.some {
-		n.recycle(in)
-	}
-	if failed != nil {
-		return failed
-	}
-	if at, ok := n.replica.Next(); ok && at <= now {
-		n.replica.Tick(now)
-	}
-	err := n.carryOut(now)
-	if held > 0 {
-		n.loads.release(held) // what it was read for has left
-	}
-	n.reportChanges(now) // which may be all that came
-	return err
-}
-
-// receive hands in packets.
-func (n *Node) receive(now time.Duration, packets []paxos.Packet) error {
-	for i := range packets {
-		n.replica.Receive(now, packets[i])
-		if err := n.handIn(now, len(packets[i].Messages)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// handful is after how many inputs what comes of them is carried out, where a Save costs next to nothing.
-const flushEvery = 64
-
-// handIn notes so many inputs. Where the storage saves at once, nothing is won by many that share a Save; but a handful is still in the
-// processor's caches when what comes of it is carried out, and gives the other servers something to do.
-func (n *Node) handIn(now time.Duration, inputs int) error {
-	if n.handed += inputs; !n.instant || n.handed < flushEvery {
-		return nil
-	}
-	return n.carryOut(now)
-}
-
-// lookIn returns what came since the last look, and whether the Node is to close.
-func (n *Node) lookIn() (in inbox, closed bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.inbox.some {
-		in, n.inbox = n.inbox, n.spare
-	}
-	q := &n.queue
-	if !q.waits() {
-		q.calls, q.next, n.came, n.begins = n.came, 0, q.calls[:0], 0
-	}
-	if len(q.calls)-q.next > portion || len(n.came) > 0 {
-		signal(n.wake) // a turn follows at once for what this one leaves
-	}
-	return in, n.closed
-}
-
-// drain hands in what a DrainTransport holds.
-func (n *Node) drain(now time.Duration) error {
-	var err error
-	if n.packets, err = n.direct.Drain(n.packets[:0]); err != nil {
-		err = fmt.Errorf("transport: %w", err)
-	}
-	return cmp.Or(n.receive(now, n.packets), err)
-}
-
-// recycle makes the slices of an inbox ready for use again, and lets a receiver that found it full go on.
-func (n *Node) recycle(in inbox) {
-	clear(in.asks)
-	clear(in.packets)
-	clear(in.messages)
-	clear(in.loaded)
-	clear(in.listed)
-	n.spare = inbox{asks: in.asks[:0], packets: in.packets[:0], messages: in.messages[:0],
-		loaded: in.loaded[:0], listed: in.listed[:0]}
-	signal(n.taken)
-}
-
-// carryOut does what the Replica wants done, until it wants nothing.
-func (n *Node) carryOut(now time.Duration) error {
-	out := &n.out
-	n.handed = 0
-	for n.replica.Take(out) {
-		for _, p := range out.Send {
-			n.config.Transport.Send(p)
-		}
-		for _, d := range out.Done {
-			n.calls.end(d)
-		}
-		n.ends += len(out.Done)
-		n.reportAll(out)
-		if out.Stop != nil {
-			return out.Stop
-		}
-		n.load(now, out.Load)
-		for _, ask := range out.List {
-			n.list(now, ask)
-		}
-		if out.Save != nil {
-			if err := n.save(now, out.Save); err != nil {
-				return err
-			}
-		}
-		n.show(out.Index)
-	}
-	return nil
-}
-
-// save has b saved: at once if the storage can, else by the goroutine that saves, while the next batch gathers.
-func (n *Node) save(now time.Duration, b *paxos.Batch) error {
-	if !n.instant {
-		n.saving <- b // one at most is out, so there is room
-		return nil
-	}
-	if err := n.config.Storage.Save(*b); err != nil {
-		return fmt.Errorf("storage: %w", err)
-	}
-	n.savedOne(now)
-	return nil
-}
-
-func (n *Node) savedOne(now time.Duration) {
-	n.replica.Saved(now)
-	select {
-	case <-n.booted:
-	default:
-		n.report.log(slog.LevelInfo, "server started", "boot", n.boot)
-		close(n.booted)
-	}
-}
-
 // saveLoop saves what it is given, one batch at a time. After an error it saves nothing more: the storage is dead.
 func (n *Node) saveLoop() {
 	for b := range n.saving {
@@ -392,35 +220,6 @@ func (n *Node) receiveLoop(ctx context.Context) {
 	}
 }
 
-// put copies p into the inbox; false: it is full.
-func (n *Node) put(p paxos.Packet) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	in := &n.inbox
-	if len(in.packets) > 0 && (len(in.packets)+len(in.messages)+len(p.Messages) > maxInbox || in.bytes > maxInboxBytes) {
-		return false
-	}
-	for i := range p.Messages {
-		in.bytes += len(p.Messages[i].Instance) + len(p.Messages[i].Value)
-	}
-	from := len(in.messages)
-	in.messages = append(in.messages, p.Messages...)
-	p.Messages = in.messages[from:len(in.messages):len(in.messages)]
-	in.packets = append(in.packets, p)
-	in.some = true
-	return true
-}
-
-// signal leaves one signal in c, which holds one at most.
-func signal(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default: // one is there already
-	}
-}
-
-func (n *Node) now() time.Duration { return time.Since(n.origin) }
-
 // arm sets the timer if it would come too late. It may come too early: then there is nothing to do.
 func (n *Node) arm() {
 	at, ok := n.replica.Next()
@@ -429,22 +228,6 @@ func (n *Node) arm() {
 	}
 	n.armed = max(at, 1)
 	n.timer.Reset(at - n.now())
-}
-
-// show lets subscribers read up to index.
-func (n *Node) show(index uint64) {
-	if index == n.index {
-		return
-	}
-	n.index = index
-	n.mu.Lock()
-	n.shown = index
-	watch := n.watch
-	n.watch = nil
-	n.mu.Unlock()
-	if watch != nil {
-		close(watch)
-	}
 }
 
 // stop ends all calls, and the loop. Whoever comes later finds the Node closed.
@@ -488,15 +271,6 @@ func (n *Node) stop(err error) {
 	n.last = n.replica.Status(n.now())
 	n.last.Err = n.err
 	close(n.stopped)
-}
-
-// sendWaiting sends what no Output has held yet.
-func (n *Node) sendWaiting() {
-	n.flushed.Send = n.flushed.Send[:0]
-	n.replica.Flush(&n.flushed)
-	for _, p := range n.flushed.Send {
-		n.config.Transport.Send(p)
-	}
 }
 
 // saveLast has what waits for a Save that something else needs be saved at last, so that after a Close the storage knows what this

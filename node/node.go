@@ -12,125 +12,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/replica"
 )
-
-// A Config says what a Node is and what it stands on. ID, Members, Storage and Transport are required; the zero value of
-// every other field means its default.
-type Config struct {
-	// ID is this server. Its storage was formatted for it.
-	ID paxos.ServerID
-	// Members is the cluster, the same on every server.
-	Members paxos.Members
-	// Storage and Transport are used by this Node alone while it runs. The caller closes them after Close.
-	Storage   paxos.Storage
-	Transport paxos.Transport
-	Limits    paxos.Limits
-	Timing    paxos.Timing
-	// Logger gets what an operator should know: start, stop, faults, refusals. Nil: nothing is logged. Its keys are
-	// cluster, server, boot, peer, instance, ballot and err. It is called in a goroutine of its own. While it blocks, 1,024 lines wait;
-	// those beyond are lost, the server goes on, and a line says later how many there were.
-	Logger *slog.Logger
-	// Trace, if not nil, gets every Event, in order, in a goroutine of its own. While it can't keep up, 65,536 events or 64 MiB of them
-	// wait; those beyond are lost, the server goes on, and a log line says later how many there were. Logger and Trace must not call
-	// Close, which waits for them.
-	Trace func(context.Context, paxos.Event)
-	// Seed is of the randomness in waits between attempts; 0: a random one.
-	Seed uint64
-}
-
-// A Node is one running server: a Replica with a goroutine that moves data between it, the Storage and the Transport.
-// Its methods are safe for concurrent use. Every error that they return is an *OpError.
-type Node struct {
-	config  Config
-	replica *replica.Replica // the loop's alone
-	origin  time.Time
-	report  reporter
-
-	calls   slots // the loop's alone
-	queue   queue // likewise
-	saving  chan *paxos.Batch
-	out     replica.Output
-	flushed replica.Output         // of sendWaiting
-	ends    int                    // calls that the last turn has ended
-	handed  int                    // inputs since the last carryOut
-	held    int                    // turns since news wait to leave
-	armed   time.Duration          // when the timer is due; 0: it is not set
-	timer   *time.Timer            // pokes
-	booted  chan struct{}          // closed when the first Save is done
-	index   uint64                 // as of the last Output
-	spare   inbox                  // slices for the next inbox
-	instant bool                   // the Storage saves at once, and needs no goroutine for it
-	expects paxos.ExpectingStorage // the Storage, if it is one; else nil
-	prompt  paxos.PromptStorage    // the Storage, if it answers some reads at once; else nil
-	loads   *readers               // for the Replica
-	reading int                    // loads that have not been handed in
-	looks   *readers               // for Peek
-	peeks   peeks
-	streams *readers             // for Decisions
-	direct  paxos.DrainTransport // the Transport, if it is one: it needs no goroutine that receives; else nil
-	packets []paxos.Packet       // drained from it
-	taken   chan struct{}        // the inbox was emptied
-	yield   func()               // runtime.Gosched: lets other goroutines go on
-
-	refused  []string // by peer, what was logged last
-	limits   []string // likewise, of limits that differ
-	changes  uint64   // Replica.Changes then
-	noQuorum bool     // the log says that no quorum answers
-	hung     bool     // the log says that the storage does not answer
-
-	wake    chan struct{} // there may be something to do
-	stopped chan struct{} // closed when the loop has ended; then err and last are set
-	done    chan struct{} // closed when all goroutines have ended
-	err     error         // written under mu, and before stopped is closed
-	hangs   error         // says what had not returned when done was closed; nil: nothing
-	last    paxos.Status
-
-	// spares holds *nodeCalls for use again. It is this Node's own: a channel made in a synctest bubble must not leave it.
-	spares sync.Pool
-
-	boot  uint64        // which start this is
-	mints atomic.Uint64 // names minted
-
-	mu     sync.Mutex // guards what follows; nothing is called and nothing waits under it
-	inbox  inbox
-	came   []*nodeCall // the end of the queue
-	begins int         // of came, those that begin
-	closed bool
-	watch  chan struct{} // closed when the index rises; nil: nobody watches
-	shown  uint64        // subscribers may read up to here
-}
-
-// maxInbox bounds the packets and messages that wait for the loop. Beyond it the Node receives no more, and the Transport drops.
-const (
-	maxInbox      = 1 << 16
-	maxInboxBytes = 64 << 20 // of their names and values
-)
-
-// An inbox holds what came since the loop looked last.
-type inbox struct {
-	some     bool        // there is anything below
-	asks     []*nodeCall // Peek and Status
-	packets  []paxos.Packet
-	messages []paxos.Message // of all packets, one after the other
-	bytes    int             // of the names and values in messages
-	saved    bool
-	saveErr  error
-	loaded   []paxos.Record // that readers have read
-	listed   []listedPage
-	readErr  error // the first of a reader
-	failed   error // the transport's end
-}
 
 // Start starts the server that cfg describes, on a storage that was formatted for it. ctx bounds the start only, which
 // ends when the first Save is done. Errors: a field of cfg is wrong, and the error names it; the storage or the transport belongs
@@ -243,34 +132,6 @@ func newNode(cfg Config, stored startRead) (*Node, error) {
 	return n, nil
 }
 
-// check returns an error that names the field that is wrong; the defaults are filled in.
-func (c Config) check() error {
-	switch {
-	case c.ID == 0:
-		return errors.New("Config.ID: 0 is not a valid ServerID")
-	case c.Storage == nil:
-		return errors.New("Config.Storage: nil")
-	case c.Transport == nil:
-		return errors.New("Config.Transport: nil")
-	}
-	if t, ok := c.Transport.(paxos.IDTransport); ok && t.ID() != c.ID {
-		return fmt.Errorf("Config.Transport: it is server %d's, but Config.ID is %d", t.ID(), c.ID)
-	}
-	if err := c.Members.Check(); err != nil {
-		return fmt.Errorf("Config.%w", err)
-	}
-	if !c.Members.Has(c.ID) {
-		return fmt.Errorf("Config.ID: server %d is not in Config.Members", c.ID)
-	}
-	if err := c.Limits.Check(); err != nil {
-		return fmt.Errorf("Config.%w", err)
-	}
-	if err := c.Timing.Check(); err != nil {
-		return fmt.Errorf("Config.%w", err)
-	}
-	return nil
-}
-
 // undecided lists what the storage holds undecided, at most max names. It ends with ctx.
 func undecided(ctx context.Context, s paxos.Storage, max int) (names []string, err error) {
 	for name, err := range s.Undecided() {
@@ -315,13 +176,4 @@ func (n *Node) Err() error {
 	default:
 		return nil
 	}
-}
-
-// ctxError is why ctx ended: for errors.Is, both what the context says and the cause it was given.
-func ctxError(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == nil || errors.Is(err, cause) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
 }

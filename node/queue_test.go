@@ -6,9 +6,10 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/singledecree/paxos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // Thousands of callers of one name begin or give up at one moment. A turn takes some of them, and answers Peek and Status, which came

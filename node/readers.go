@@ -8,6 +8,10 @@ import (
 	"github.com/singledecree/paxos"
 )
 
+// maxLoaded is how many bytes of values are read from the storage before what is to be said of them leaves. They may all be the answer
+// to one packet, of a server that catches up.
+const maxLoaded = 16 << 20
+
 // Bounds of the reads of the storage that run at a time. A read that takes longer than slowRead counts as one that hangs, and another
 // reader takes its place. So fewReaders reads go on beside those that hang, until manyReaders-fewReaders hang.
 const (

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"sync"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -20,10 +19,6 @@ func promptOf(s paxos.Storage) paxos.PromptStorage {
 	}
 	return p
 }
-
-// maxLoaded is how many bytes of values are read from the storage before what is to be said of them leaves. They may all be the answer
-// to one packet, of a server that catches up.
-const maxLoaded = 16 << 20
 
 // load answers Output.Load: at once where the storage can, else when a reader has read.
 func (n *Node) load(now time.Duration, names []string) {
@@ -62,12 +57,6 @@ func (n *Node) loaded(now time.Duration, name string, rec paxos.Record, bytes in
 		return 0
 	}
 	return bytes
-}
-
-// A listedPage answers a ListAsk.
-type listedPage struct {
-	ask   replica.ListAsk
-	names []paxos.Named
 }
 
 // list answers Output.List as load does Output.Load.
@@ -112,20 +101,6 @@ func (n *Node) handInRead(now time.Duration, in *inbox) (held int) {
 		n.replica.Listed(now, l.ask.ID, l.names)
 	}
 	return held
-}
-
-// A look is one Load of a name, for all calls of Peek that came before it began.
-type look struct {
-	done chan struct{} // closed when what follows is set
-	rec  paxos.Record
-	err  error
-}
-
-// peeks are the names that calls of Peek look up. One Load of a name runs at a time: calls that come again and again take one reader at
-// most while it hangs. A call that comes while one runs waits for the next one, as that which runs may have missed the latest Save.
-type peeks struct {
-	mu     sync.Mutex
-	byName map[string]*look // the next one to begin of each name; nil: one runs, and nobody waits for another
 }
 
 // lookUp loads a record for Peek.
@@ -174,18 +149,6 @@ func (n *Node) look(instance string) {
 	if next != nil {
 		next.err = n.looks.full()
 		close(next.done)
-	}
-}
-
-// await waits for done. It returns an error if ctx ends before, or the Node stops.
-func (n *Node) await(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctxError(ctx)
-	case <-n.stopped:
-		return closedBy(n.err)
 	}
 }
 
