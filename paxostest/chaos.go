@@ -7,7 +7,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A Chaos is all that goes wrong in one run of a cluster, as data: the fate of each packet, and the faults with their times. [NewChaos]
+// A Chaos is all that goes wrong in one run of a cluster. It is data: the fate of each packet, and the faults with their times. [NewChaos]
 // draws one from a seed. The same Chaos gives the same run, bit for bit.
 //
 // A run has two parts. Until Ends, faults happen. Then all of them end, and servers that are down start again. Within a bound, every

@@ -149,8 +149,8 @@ func (w *Sim) fail(err error) {
 
 func (w *Sim) failf(format string, args ...any) { w.fail(fmt.Errorf(format, args...)) }
 
-// Steps returns the number of events: arrivals of packets, ends of Saves and Loads, timers that were due, and parts of the script run
-// by At.
+// Steps returns the number of events so far. These are arrivals of packets, ends of Saves and Loads, due timers, and parts of the script
+// run by At.
 func (w *Sim) Steps() int { return w.steps }
 
 // at runs f at that time, after everything that was planned for then before.

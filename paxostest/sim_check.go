@@ -27,7 +27,7 @@ import (
 //	I12 Nothing comes of what a server says before its Store is on the disk here: no answer leaves, and no promise of it counts for I7.
 //	I11 What a disk says of its server's pulls is true: all that the other had decided, up to that Index of that store, is on it.
 //
-// "Chosen" means that a phase-2 quorum has voted in one ballot. A vote is one that a disk held, or one that an Accepted told of. The second kind is needed, since not every vote is on a disk as such: several changes of an instance may be saved as the last
+// "Chosen" means that a phase-2 quorum has voted in one ballot. A vote is one that a disk held, or one that an Accepted told of. The second kind is needed, since not every vote is on a disk as such. Several changes of an instance may be saved as the last
 // one.
 //
 // Scripts must demand I10 themselves: when faults stop, open instances get decided.
