@@ -171,7 +171,7 @@ func TestUndecidedPages(t *testing.T) {
 	t.Fatal("a list that Close cut short looks complete")
 }
 
-// A Save that finds no room is the last, and leaves nothing. What was acknowledged is there with room again.
+// A Save that finds no room is the last, and leaves nothing. Acknowledged Saves are there once there is room again.
 func TestNoRoom(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "paxos.db")

@@ -171,8 +171,8 @@ func (f *failure) fs(below vfs.FS, kinds ...errorfs.OpKind) vfs.FS {
 	}))
 }
 
-// When the log can't be written or synced, the Save that needs it fails, it is the last, and nobody reads what it left. What was
-// acknowledged is there when the directory is opened again, on a disk that forgets what was not synced.
+// When the log can't be written or synced, the Save that needs it fails, it is the last, and nobody reads what it left. Acknowledged Saves are there when the directory is opened again, on a disk that forgets all data that was not
+// synced.
 func TestDiskThatFails(t *testing.T) {
 	syncs := []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo}
 	for _, c := range []struct {
@@ -203,8 +203,8 @@ func TestDiskThatFails(t *testing.T) {
 	}
 }
 
-// A server is killed after its log was written, but before it was synced. What the next one reads is then in the page cache alone,
-// unless pebble has written it again: a power loss must not take away what was read.
+// A server is killed after its log was written, but before it was synced. The next process then reads data from the page cache alone, unless pebble has written it again. A power loss must not take away data that was
+// read.
 func TestWhatIsReadAfterOpenIsSynced(t *testing.T) {
 	disk, failed := vfs.NewCrashableMem(), failure{}
 	s, err := Open("paxos", &pebble.Options{FS: failed.fs(disk, errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo)})
@@ -262,7 +262,7 @@ func TestDamagedLog(t *testing.T) {
 	require.Less(t, len(named), 20)
 }
 
-// What Save returned nil for survives the loss of all that was not synced, whenever it comes.
+// A batch for which Save returned nil survives the loss of all data that was not synced, at any time.
 func TestSavedIsSynced(t *testing.T) {
 	disk := vfs.NewCrashableMem()
 	s, err := Open("paxos", &pebble.Options{FS: disk, MemTableSize: 64 << 10})

@@ -71,7 +71,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-// What leads to an authority by an intermediate certificate is taken, and so is a DNS name.
+// A certificate that leads to an authority by an intermediate one is taken. So is a DNS name.
 func TestOpen(t *testing.T) {
 	a := newAuthority("a", nil)
 	between := newAuthority("between", a)
@@ -85,7 +85,7 @@ func TestOpen(t *testing.T) {
 	assert.Len(t, f.TLS().Certificates, 1, "what it returns is the caller's")
 }
 
-// watched runs Watch in a bubble, on files that step changes. It returns what was logged, and what was used.
+// watched runs Watch in a bubble, on files that step changes. It returns the log lines, and the configurations that were used.
 func watched(t *testing.T, prepare func(d directory), step func(d directory, f *Files, taken func() int)) (log []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestUnreadableIsTriedAgain(t *testing.T) {
 	}
 }
 
-// What is new is found by content: files of the same size and time are.
+// New files are found by their content, also with the same size and time.
 func TestSameSizeAndTimeIsFound(t *testing.T) {
 	var a, other *authority
 	log := watched(t, func(d directory) {
@@ -212,7 +212,7 @@ func TestWhatPassesIsNotLogged(t *testing.T) {
 	}
 }
 
-// What use refuses is given to it again.
+// A configuration that use refuses is given to it again.
 func TestWhatUseRefusesIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, d, b := newAuthority("a", nil), newDirectory(t), &book{}
