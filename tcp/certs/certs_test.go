@@ -85,7 +85,7 @@ func TestOpen(t *testing.T) {
 	assert.Len(t, f.TLS().Certificates, 1, "what it returns is the caller's")
 }
 
-// watched runs Watch in a bubble, on files that step changes. It returns the log lines, and the configurations that were used.
+// watched runs Watch in a bubble, on files that step changes. It returns the log lines.
 func watched(t *testing.T, prepare func(d directory), step func(d directory, f *Files, taken func() int)) (log []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
