@@ -15,7 +15,7 @@ import (
 // The manifest says which server the directory belongs to, and lists the segments in their order. It is text, replaced as a whole: a new
 // one is written and synced under another name, and renamed.
 //
-//	paxos wal 2
+//	paxos wal 3
 //	store 6b3f09a1c2d4e5f7
 //	cluster "lunch"
 //	id 1
