@@ -243,6 +243,7 @@ var (
 	_ func(string) (paxos.Owner, bool)                                  = paxos.OwnerOf
 	_ func(paxos.Ballot, string) bool                                   = paxos.OwnsRound
 	_ func(paxos.ServerID, uint64, uint64, string) (string, error)      = paxos.Minted
+	_ func(paxos.Storage, uint64) error                                 = paxos.CheckLast
 	_ func(paxos.Quorum, bool) string                                   = paxos.QuorumNeeds
 	_ func(*paxos.Proposer) paxos.Value                                 = (*paxos.Proposer).Own
 	_ func(*paxos.Proposer) bool                                        = (*paxos.Proposer).Asking

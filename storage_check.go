@@ -65,3 +65,17 @@ func checkRecord(r *Record) error {
 	}
 	return nil
 }
+
+// CheckLast returns an error if s holds a decision with an Index above last, which is ServerState.Last. No server saves that: a part of s is
+// then of an earlier time than the rest, and a server must not start on it. It reads one entry of the index.
+func CheckLast(s Storage, last uint64) error {
+	above, err := s.Decided(last, 1)
+	if err != nil {
+		return err
+	}
+	if len(above) > 0 {
+		return fmt.Errorf("Record %q: Index: %d, above ServerState.Last, %d: a part of the storage is older than the rest",
+			above[0].Instance, above[0].Index, last)
+	}
+	return nil
+}

@@ -93,7 +93,7 @@ func readStorage(ctx context.Context, cfg Config) (r startRead, err error) {
 	if err := r.state.Check(cfg.ID, cfg.Members); err != nil {
 		return r, err
 	}
-	if err := checkLast(cfg.Storage, r.state.Last); err != nil {
+	if err := paxos.CheckLast(cfg.Storage, r.state.Last); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
 	if r.open, err = undecided(ctx, cfg.Storage, replica.Backlog(cfg.Limits)); err != nil {

@@ -249,17 +249,3 @@ func (n *Node) loadOne(now bool, instance string) (rec paxos.Record, ok bool, er
 	rec, err = n.config.Storage.Load(instance)
 	return rec, true, err
 }
-
-// checkLast returns an error if s holds a decision whose Index is above ServerState.Last. No server saves that, so a part of s is of an
-// earlier time than the rest.
-func checkLast(s paxos.Storage, last uint64) error {
-	above, err := s.Decided(last, 1)
-	if err != nil {
-		return err
-	}
-	if len(above) > 0 {
-		return fmt.Errorf("Record %q: Index: %d, above ServerState.Last, %d: a part of the storage is older than the rest",
-			above[0].Instance, above[0].Index, last)
-	}
-	return nil
-}

@@ -52,6 +52,9 @@ func start(id paxos.ServerID, members paxos.Members, storage paxos.Storage, tran
 	if err != nil {
 		return nil, err
 	}
+	if err := paxos.CheckLast(storage, state.Last); err != nil {
+		return nil, err
+	}
 	var nonce [8]byte
 	rand.Read(nonce[:])
 	c := replica.Config{ID: id, State: state, Members: members, Nonce: binary.LittleEndian.Uint64(nonce[:]), Seed: uint64(id)}
