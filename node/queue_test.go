@@ -61,3 +61,29 @@ func TestNodePeekPassesThousandsOfCalls(t *testing.T) {
 		n.stop(paxos.ErrClosed)
 	})
 }
+
+// Callers whose calls have failed are not waited for: few of them call again at once.
+func TestNodeGathersNobodyWhoFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := bootedNode(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		yields := 0
+		n.yield = func() { yields++ }
+		turn := func() {
+			synctest.Wait()
+			<-n.wake
+			require.NoError(t, n.turn())
+			n.gather()
+		}
+		for range 3 {
+			go n.Wait(ctx, "lunch")
+		}
+		turn()
+		cancel()
+		turn()
+		synctest.Wait()
+		assert.Zero(t, len(n.calls.calls)-len(n.calls.free))
+		assert.Zero(t, yields)
+		n.stop(paxos.ErrClosed)
+	})
+}

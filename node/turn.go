@@ -183,9 +183,11 @@ func (n *Node) carryOut(now time.Duration) error {
 			n.config.Transport.Send(p)
 		}
 		for _, d := range out.Done {
+			if d.Err == nil { // most callers call again: see gather
+				n.ends++
+			}
 			n.calls.end(d)
 		}
-		n.ends += len(out.Done)
 		n.reportAll(out)
 		if out.Stop != nil {
 			return out.Stop
