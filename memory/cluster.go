@@ -29,6 +29,7 @@ func Cluster(n int) (nodes []*node.Node, stop func(), err error) {
 	for _, id := range members.Acceptors {
 		storage := NewStorage()
 		if err := paxos.Format(storage, id, members); err != nil {
+			stop()
 			return nil, stop, err
 		}
 		node, err := node.Start(context.Background(), node.Config{ID: id, Members: members, Storage: storage, Transport: network.Join(id)})
