@@ -10,7 +10,7 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// do has the loop carry out a call, and waits for its end or for the end of ctx.
+// do gives a call to the loop. It waits until the call ends, or ctx ends.
 func (n *Node) do(ctx context.Context, c *nodeCall) (replica.Done, error) {
 	if ctx.Err() != nil {
 		return replica.Done{}, failure(c.op, c.instance, ctxError(ctx))
@@ -45,7 +45,7 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (replica.Done, error) {
 	case <-ended:
 	}
 	c.late = true
-	// The loop says how far the call came, or that it was decided meanwhile.
+	// The loop ends the call: its error says how far it came. If the decision has come meanwhile, the call returns it.
 	n.mu.Lock()
 	if !n.closed && c.op != callPeek {
 		n.came = append(n.came, c)
@@ -55,14 +55,14 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (replica.Done, error) {
 	d := <-c.done
 	var failed *paxos.OpError
 	if errors.As(d.Err, &failed) && failed.Err == context.Canceled {
-		own := *failed // Trace may hold the other
+		own := *failed // a copy, because Trace may hold the other
 		own.Err = ctxError(ctx)
 		d.Err = &own
 	}
 	return d, d.Err
 }
 
-// call is do with a nodeCall that is used again, unless the loop may still hold it.
+// call is do with a nodeCall from spares. The nodeCall returns there, unless the loop may still hold it.
 func (n *Node) call(ctx context.Context, op, instance string, v paxos.Value) (d replica.Done, known bool, err error) {
 	c, _ := n.spares.Get().(*nodeCall)
 	if c == nil {
@@ -78,33 +78,40 @@ func (n *Node) call(ctx context.Context, op, instance string, v paxos.Value) (d 
 	return d, known, err
 }
 
-// Propose has the cluster decide the instance, and offers v for it. It returns what was chosen, whoever proposed it:
-// losing is no error. Every server gets the same answer, for ever; asking again gets it again.
+// Propose asks the cluster to decide the instance, and offers v. It returns the chosen value, whoever proposed it: losing
+// is no error. Every server gets the same answer, for ever. A repeated call gets it again.
 //
-// That d.Value == v says that v was chosen, and not which call offered it: two callers that offer equal bytes both find their
-// value chosen. Where one of them is to win, as for a claim, each offers bytes that nobody else offers, such as its name and a
-// nonce. The example has it. After an error a caller offers the same bytes again, and so finds out.
+// d.Value == v means that v was chosen. It does not tell which call offered v: two callers that offer equal bytes both
+// find their value chosen. If only one of them may win, as for a claim, each must offer bytes of its own, such as its
+// name and a nonce. ExampleNode_Propose, in example_test.go of package paxos, shows this. A caller that gets an error
+// offers the same bytes again, and so learns the result.
 //
-// An instance is a name of 1 to 255 bytes of UTF-8 without control characters, and does not begin with "$" unless Owned or
-// Mint made it. A value has at most Limits.MaxValue bytes; the empty one is a value, too.
+// An instance is a name of 1 to 255 bytes of UTF-8 without control characters. It may begin with "$" only if
+// [paxos.Owned] or a Mint made it, such as [Node.Mint]. A value has at most Limits.MaxValue bytes, and may be empty.
 //
-// Errors: ctx ended first; ErrClosed; ErrBusy; ErrTooLarge; ErrRounds; *SafetyError; ErrName; the storage's. After an
-// error with Unknown true the value may still be chosen, or may have been: propose again, or Wait, to learn.
+// If ctx ends first, the error wraps the cause. Other errors are [paxos.ErrName], [paxos.ErrTooLarge], [paxos.ErrBusy],
+// [paxos.ErrRounds], [paxos.ErrClosed], a [*paxos.SafetyError], and the error of the storage. See [paxos.OpError] for how
+// far the call came. If its Unknown is true, v may still be chosen, or may have been chosen. To learn it, call Propose
+// again, or [Node.Wait].
 func (n *Node) Propose(ctx context.Context, instance string, v paxos.Value) (paxos.Decision, error) {
 	d, _, err := n.call(ctx, callPropose, instance, v)
 	return d.Decision, err
 }
 
-// Mint returns a name that no server of the cluster has used or will, for an instance that this server owns: see Owned. A
-// Propose of it at this Node takes one round trip and one Save, which the servers do at the same time, where others take two
-// and two. For whatever needs a fresh name: a transaction, a job, a ticket.
+// Mint returns a name that no server of the cluster has used or will use, for an instance that this server owns: see
+// [paxos.Owned]. Use it for anything that needs a fresh name: a transaction, a job, a ticket.
 //
-// name is the end of the result, and may be empty. The result begins with "$" and has at most MaxName bytes, of which up to
-// 64 are not of name, though few are the rule. Anyone may use it, in every call and for ever: at another server, and at this one after
-// a restart, the instance is like any other. So it is always at a server that does not vote.
+// If this Node is the first to propose there, [Node.Propose] takes one round trip and one Save. The servers do that Save
+// at the same time. Other names take two round trips and two Saves.
 //
-// It asks nobody and does not wait. Error: ErrName, as the result would be too long, or name is not valid UTF-8 or has control
-// characters.
+// Every server may use the name in every call, for ever. The instance is like any other at another server, and at this
+// server after a restart. A server that does not vote never gets the fast path.
+//
+// The result ends with name, which may be empty and need not be unique. It begins with "$" and has at most
+// [paxos.MaxName] bytes. Up to 64 of them come before name, but usually only a few.
+//
+// Mint asks no other server and does not wait. The error wraps [paxos.ErrName] if the result would be too long, or if
+// name has control characters or is not valid UTF-8.
 func (n *Node) Mint(name string) (string, error) {
 	minted, err := paxos.Minted(n.config.ID, n.boot, n.mints.Add(1), name)
 	if err != nil {
@@ -113,32 +120,36 @@ func (n *Node) Mint(name string) (string, error) {
 	return minted, nil
 }
 
-// Read returns the decision of the instance, if there was one when the call began: it is linearizable. What a call on any
-// server returned or showed before this one began, this one shows, too, and once it has shown a decision every later Read
-// on any server does. ok false and no error means that nothing was chosen when the call began; something may be by now.
+// Read returns the decision of the instance, if there was one when the call began. If ok is false and err is nil, nothing
+// was chosen then. A value may have been chosen since.
 //
-// It costs a round trip to a quorum of acceptors and saves nothing, or nothing at all where this server knows the decision.
-// If votes are about that decide nothing yet, because a proposer is at work or has died, it finishes the instance first,
-// with the value of the highest vote.
+// Read is linearizable. If a call on any server returned or showed the decision before this Read began, this Read returns
+// it too. After a Read has returned a decision, every later Read on any server returns the same.
 //
-// Errors: ctx ended first, and the error says who was silent; ErrClosed; ErrBusy; ErrRounds; *SafetyError; ErrName; the
-// storage's. None of them is Unknown.
+// Read costs a round trip to a quorum of acceptors, and no Save. It costs nothing if this server knows the decision. If
+// acceptors have voted but no quorum is known, Read finishes the instance first, with the value of the highest vote. That
+// happens while a proposer is at work, or after it died.
+//
+// Its errors are those of [Node.Propose]. If ctx ends first, the error names the silent acceptors. Unknown is false for
+// all of them.
 func (n *Node) Read(ctx context.Context, instance string) (d paxos.Decision, ok bool, err error) {
 	done, _, err := n.call(ctx, callRead, instance, "")
 	return done.Decision, done.OK, err
 }
 
-// Wait returns the decision of the instance as soon as this server learns it, also if it was down when that was decided. It
-// proposes nothing, and so may wait for ever; ctx bounds it. Errors as for Propose; none of them is Unknown.
+// Wait returns the decision of the instance as soon as this server learns it. That includes a decision made while this
+// server was down. Wait proposes nothing, and so may wait until ctx ends. Its errors are those of [Node.Propose], and
+// Unknown is false for all of them.
 func (n *Node) Wait(ctx context.Context, instance string) (paxos.Decision, error) {
 	d, _, err := n.call(ctx, callWait, instance, "")
 	return d.Decision, err
 }
 
-// Peek returns what this server knows of the instance, without asking any other. ok false means that this server knows of
-// no decision; there may be one all the same. What it does return is right, for ever.
+// Peek returns the decision of the instance if this server knows it. It asks no other server. If ok is false and err is
+// nil, this server knows no decision, although there may be one. A decision that Peek returns is right for ever.
 //
-// Errors: ErrName; ctx ended; ErrClosed; ErrBusy; the storage's.
+// If ctx ends first, the error wraps the cause. Other errors are [paxos.ErrName], [paxos.ErrBusy], [paxos.ErrClosed], and
+// the error of the storage.
 func (n *Node) Peek(ctx context.Context, instance string) (d paxos.Decision, ok bool, err error) {
 	if err := paxos.CheckInstance(instance); err != nil {
 		return paxos.Decision{}, false, failure(callPeek, instance, err)
@@ -157,15 +168,20 @@ func (n *Node) Peek(ctx context.Context, instance string) (d paxos.Decision, ok 
 	return rec.Decision(instance), true, nil
 }
 
-// Ready returns when a quorum of acceptors, enough for both phases, has answered this server since the call began, and the
-// start-up catch-up is done: this server has the decisions that the servers of a quorum had when it heard of them first. Errors:
-// ctx ended, and the error says who was silent; ErrClosed; ErrBusy.
+// Ready waits for two things, and returns nil when this server has both:
+//
+//   - Since the call began, a quorum of acceptors has answered, enough for both phases.
+//   - The catch-up at the start is done. This server has the decisions that the servers of a quorum had when it first heard
+//     of them.
+//
+// If ctx ends first, the error names the silent acceptors. Other errors are [paxos.ErrBusy], [paxos.ErrClosed], and the
+// error of the storage.
 func (n *Node) Ready(ctx context.Context) error {
 	_, _, err := n.call(ctx, callReady, "", "")
 	return err
 }
 
-// Status returns how the server is. After it stopped it returns how it was at the end.
+// Status returns the state of the server. After the server has stopped, Status returns the state at its end.
 func (n *Node) Status() paxos.Status {
 	c := &nodeCall{op: callStatus, done: make(chan replica.Done, 1)}
 	if _, err := n.do(context.Background(), c); err != nil {
@@ -175,11 +191,17 @@ func (n *Node) Status() paxos.Status {
 	return c.status
 }
 
-// Decisions returns every decision of this server with an Index above after: those that the storage holds, then those to
-// come, each when its record is durable, in the order of Index. It ends with an error, when ctx ends or the Node stops,
-// never without one. It is used once. A slow consumer delays nobody: it is read from the storage, at its own speed. To go
-// on after a restart, give the last Index that was dealt with. An after above all that this storage has given is of another
-// storage, and ErrIndex at once: begin from 0 there.
+// Decisions returns every decision of this server with an Index above after, in the order of Index. The decisions in the
+// storage come first. Then each new one follows when its record is durable. Range over the result only once.
+//
+// The sequence ends with an error, never without one. It ends when ctx ends, the Node stops or the storage cannot be
+// read. It also ends with [paxos.ErrBusy] if more than Limits.MaxCalls reads of the storage wait for Decisions.
+//
+// A slow consumer delays nobody, because each consumer reads the storage at its own speed. To continue after a restart,
+// give the last Index that was processed.
+//
+// If after is higher than every Index that this storage has given, it comes from another storage. The sequence then ends
+// with [paxos.ErrIndex] at once. Begin from 0 there.
 func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[paxos.Learned, error] {
 	return func(yield func(paxos.Learned, error) bool) {
 		if shown, _ := n.watchIndex(after); after > shown {
@@ -225,8 +247,8 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[paxos.Lear
 	}
 }
 
-// watchIndex returns up to where subscribers may read, and, if that is not above after, a channel that
-// is closed when it may be.
+// watchIndex returns the Index up to which subscribers may read. If it is not above after, watchIndex also returns a
+// channel that is closed when the Index rises.
 func (n *Node) watchIndex(after uint64) (uint64, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

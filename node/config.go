@@ -9,31 +9,36 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A Config says what a Node is and what it stands on. ID, Members, Storage and Transport are required; the zero value of
-// every other field means its default.
+// A Config describes a [Node]. ID, Members, Storage and Transport are required. In every other field the zero value means
+// the default.
 type Config struct {
-	// ID is this server. Its storage was formatted for it.
+	// ID is the ID of this server. Its storage must have been formatted for this ID: see [paxos.Format].
 	ID paxos.ServerID
-	// Members is the cluster, the same on every server.
+	// Members is the cluster. It must be the same on every server.
 	Members paxos.Members
-	// Storage and Transport are used by this Node alone while it runs. The caller closes them after Close.
+	// Storage and Transport must not be used by anything else while the Node runs. The caller closes them after
+	// [Node.Close].
 	Storage   paxos.Storage
 	Transport paxos.Transport
-	Limits    paxos.Limits
-	Timing    paxos.Timing
-	// Logger gets what an operator should know: start, stop, faults, refusals. Nil: nothing is logged. Its keys are
-	// cluster, server, boot, peer, instance, ballot and err. It is called in a goroutine of its own. While it blocks, 1,024 lines wait;
-	// those beyond are lost, the server goes on, and a line says later how many there were.
+	// Limits and Timing have defaults for fields that are 0. If Transport is a [paxos.SizedTransport], a Limits.MaxPacket of 0
+	// means the largest packet that it takes, up to the default.
+	Limits paxos.Limits
+	Timing paxos.Timing
+	// Logger gets the lines for an operator: start, stop, faults, refusals. Nil: nothing is logged. The keys include
+	// cluster, server, boot, peer, instance, ballot and err.
+	//
+	// The Node calls Logger in a goroutine of its own. While Logger blocks, 1,024 lines wait, and the server goes on.
+	// Further lines are lost, and a later line tells how many. Logger must not call [Node.Close], which waits for it.
 	Logger *slog.Logger
-	// Trace, if not nil, gets every Event, in order, in a goroutine of its own. While it can't keep up, 65,536 events or 64 MiB of them
-	// wait; those beyond are lost, the server goes on, and a log line says later how many there were. Logger and Trace must not call
-	// Close, which waits for them.
+	// Trace, if not nil, gets every [paxos.Event], in order, in a goroutine of its own. While Trace is behind, 65,536
+	// events or 64 MiB of them wait, and the server goes on. Further events are lost, and a later log line tells how
+	// many. Trace must not call [Node.Close], which waits for it.
 	Trace func(context.Context, paxos.Event)
-	// Seed is of the randomness in waits between attempts; 0: a random one.
+	// Seed determines the random part of the waits between attempts. 0 means a random seed.
 	Seed uint64
 }
 
-// check returns an error that names the field that is wrong; the defaults are filled in.
+// check returns an error that names the wrong field. The defaults must be filled in already.
 func (c Config) check() error {
 	switch {
 	case c.ID == 0:
@@ -61,7 +66,8 @@ func (c Config) check() error {
 	return nil
 }
 
-// ctxError is why ctx ended: for errors.Is, both what the context says and the cause it was given.
+// ctxError returns the reason why ctx ended. For [errors.Is] it is both the error of ctx and the cause that ctx was
+// given.
 func ctxError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == nil || errors.Is(err, cause) {
@@ -70,7 +76,7 @@ func ctxError(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// What calls are called in an OpError.
+// The names of the calls in an OpError.
 const (
 	callPropose   = "propose"
 	callWait      = "wait"
@@ -83,7 +89,7 @@ const (
 	callStart     = "start"
 )
 
-// failure returns the error of a call of which nothing has left.
+// failure returns the error of a call that has sent nothing.
 func failure(op, instance string, err error) *paxos.OpError {
 	return &paxos.OpError{Op: op, Instance: instance[:min(len(instance), paxos.MaxName)], Err: err, Unsent: true}
 }

@@ -46,7 +46,7 @@ func (n *Node) run() {
 	}()
 }
 
-// loop owns the Replica: it hands in what came, and carries out what comes of it.
+// loop owns the Replica. It gives the Replica its inputs, and carries out its Outputs.
 func (n *Node) loop() {
 	n.timer = time.AfterFunc(time.Hour, func() { signal(n.wake) })
 	defer n.timer.Stop()
@@ -63,15 +63,15 @@ func (n *Node) loop() {
 	n.stop(err)
 }
 
-// An ending is what a Node waits for when it stops.
+// An ending is something that a Node waits for when it stops.
 type ending struct {
 	what, so string
-	done     <-chan struct{} // closed when it has returned
+	done     <-chan struct{} // closed when the call has returned
 }
 
 const storageInUse = ": the storage is still in use"
 
-// endAll waits for all to return, but no longer than closeGrace. Its error names what has not.
+// endAll waits until all calls have returned, for closeGrace at most. Its error names those that have not.
 func endAll(all []ending) error {
 	timer := time.NewTimer(closeGrace)
 	defer timer.Stop()
@@ -98,12 +98,12 @@ func endAll(all []ending) error {
 	return nil
 }
 
-// gather lets the callers whose calls the last turn has ended go on, as most call again at once: what they put into the inbox is
-// taken in one turn then, and leaves in one packet and one Save. It gives way some times at most, and so adds no delay that
-// could be seen.
+// gather lets other goroutines run, so that callers whose calls have just ended can call again. Most callers do so at
+// once, if their call did not fail. Their calls then share one turn, one packet and one Save. gather yields a bounded
+// number of times, so it adds no noticeable delay.
 func (n *Node) gather() {
 	const most = 64
-	if n.ends == 0 || n.queue.waits() { // then a turn follows at once
+	if n.ends == 0 || n.queue.waits() { // with a queue left, a turn follows at once
 		n.ends = 0
 		return
 	}
@@ -119,8 +119,8 @@ func (n *Node) gather() {
 	n.ends = 0
 }
 
-// flush has the news leave that wait for other messages to the same peer to leave with, if no turn follows at once, or if they have
-// waited for some turns.
+// flush sends the notices that wait for other messages to the same peer. It keeps them if a turn follows at once, but for
+// some turns at most.
 func (n *Node) flush() error {
 	const most = 8
 	if !n.replica.HasNotices() {
@@ -137,8 +137,7 @@ func (n *Node) flush() error {
 	return err
 }
 
-// comes reports whether a turn follows at once. A read that was begun may be as fast as if it had been made here: it is given the time
-// that this takes, and no more.
+// comes reports whether a turn follows at once. A read that runs may end soon, so comes yields to it a few times first.
 func (n *Node) comes() bool {
 	const most = 16
 	for i := 0; i < most && n.reading > 0 && len(n.wake) == 0; i++ {
@@ -147,8 +146,9 @@ func (n *Node) comes() bool {
 	return len(n.wake) > 0
 }
 
-// turns takes a turn, and more before a Save begins, as long as something comes: whatever comes later has to wait for all of that Save.
-// Who is about to bring something is let go on, and not waited for; so where nothing comes, this adds nothing to the time of a Save.
+// turns takes a turn, and then more turns while inputs come and a Save is about to begin. An input that comes after the
+// beginning of a Save has to wait for all of that Save. turns yields to goroutines that are about to bring something, but
+// does not wait for them. So if nothing comes, the Save is not delayed.
 func (n *Node) turns() error {
 	const most = 5
 	n.replica.HoldSaves(!n.instant)
@@ -163,7 +163,7 @@ func (n *Node) turns() error {
 	return n.carryOut(n.now())
 }
 
-// more lets others go on, and reports whether they have brought something.
+// more yields to other goroutines, and reports whether they have brought an input.
 func (n *Node) more() bool {
 	n.yield()
 	select {
@@ -174,7 +174,7 @@ func (n *Node) more() bool {
 	}
 }
 
-// saveLoop saves what it is given, one batch at a time. After an error it saves nothing more: the storage is dead.
+// saveLoop saves the batches from n.saving, one at a time. It ends after an error, because the storage is dead then.
 func (n *Node) saveLoop() {
 	for b := range n.saving {
 		err := n.config.Storage.Save(*b)
@@ -188,8 +188,8 @@ func (n *Node) saveLoop() {
 	}
 }
 
-// receiveLoop puts packets into the inbox. When the loop is behind, it waits, and the transport drops. So it is before the first Save
-// is done: the Replica can answer nothing yet, and would only have to keep what comes.
+// receiveLoop puts packets into the inbox. While the inbox is full, receiveLoop waits, and the transport drops packets.
+// It also waits until the first Save is done. Before that the Replica cannot answer, and would have to keep the packets.
 func (n *Node) receiveLoop(ctx context.Context) {
 	for first := true; ; first = false {
 		p, err := n.config.Transport.Receive(ctx)
@@ -220,7 +220,7 @@ func (n *Node) receiveLoop(ctx context.Context) {
 	}
 }
 
-// arm sets the timer if it would come too late. It may come too early: then there is nothing to do.
+// arm sets the timer if it would fire too late. The timer may fire too early; that does no harm.
 func (n *Node) arm() {
 	at, ok := n.replica.Next()
 	if !ok || n.armed != 0 && n.armed <= at {
@@ -230,9 +230,9 @@ func (n *Node) arm() {
 	n.timer.Reset(at - n.now())
 }
 
-// stop ends all calls, and the loop. Whoever comes later finds the Node closed.
+// stop ends all calls, and the loop. Later calls find the Node closed.
 func (n *Node) stop(err error) {
-	own := err != paxos.ErrClosed // the transport's may wrap it
+	own := err != paxos.ErrClosed // compared without errors.Is, because the transport's error may wrap ErrClosed
 	if own {
 		n.report.log(slog.LevelError, "server stopped", "err", err)
 	} else {
@@ -247,7 +247,7 @@ func (n *Node) stop(err error) {
 	n.inbox, n.queue, n.came = inbox{}, queue{}, nil
 	n.mu.Unlock()
 	if !own {
-		n.sendWaiting() // after a Close nobody has to find out what was told to a caller here
+		n.sendWaiting() // so that other servers learn what callers here were told
 	}
 	n.replica.Stop(n.now(), err)
 	for n.replica.Take(&n.out) {
@@ -273,8 +273,8 @@ func (n *Node) stop(err error) {
 	close(n.stopped)
 }
 
-// saveLast has what waits for a Save that something else needs be saved at last, so that after a Close the storage knows what this
-// server knew. Nothing comes of it, and if a Save is running, it is left.
+// saveLast saves the records that were waiting to share a Save. After a Close the storage then has all that this server
+// knew. It ignores the result. It saves nothing if a Save is running.
 func (n *Node) saveLast() {
 	b := n.replica.LastBatch()
 	switch {
@@ -282,6 +282,6 @@ func (n *Node) saveLast() {
 	case n.instant:
 		n.config.Storage.Save(*b)
 	default:
-		n.saving <- b // none is out, so there is room; the saver ends after it
+		n.saving <- b // no Save is running, so there is room; saveLoop ends after this batch
 	}
 }

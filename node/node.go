@@ -21,9 +21,14 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// Start starts the server that cfg describes, on a storage that was formatted for it. ctx bounds the start only, which
-// ends when the first Save is done. Errors: a field of cfg is wrong, and the error names it; the storage or the transport belongs
-// to another server, or the storage to other members; the storage can't be read or written; ctx ended. Start never panics.
+// Start starts the server that cfg describes, on a storage that [paxos.Format] has prepared. It returns when the first
+// Save is done. After that ctx has no effect. Start never panics. It fails if:
+//
+//   - A field of cfg is wrong. The error names the field.
+//   - The storage is not formatted, or belongs to another server, cluster or list of acceptors.
+//   - The transport belongs to another server.
+//   - The storage cannot be read or written.
+//   - ctx ends first. A read or Save that hangs then still uses the storage until it returns.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	var misfit error
 	if t, ok := cfg.Transport.(paxos.SizedTransport); ok {
@@ -57,13 +62,14 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 }
 
-// A startRead is what a start reads from the storage.
+// A startRead holds the data that a start reads from the storage.
 type startRead struct {
 	state paxos.ServerState
 	open  []string // undecided
 }
 
-// readStart reads what a start needs, and checks whose it is. A read that hangs is left when ctx ends.
+// readStart reads the storage for a start, and checks that it belongs to this server. If ctx ends, readStart returns,
+// although a read may still hang.
 func readStart(ctx context.Context, cfg Config) (startRead, error) {
 	type result struct {
 		startRead
@@ -102,7 +108,7 @@ func readStorage(ctx context.Context, cfg Config) (r startRead, err error) {
 	return r, nil
 }
 
-// newNode returns a Node that does not run yet. The fields of cfg are right, and its defaults are filled in.
+// newNode returns a Node that does not run yet. cfg must be checked, with its defaults filled in.
 func newNode(cfg Config, stored startRead) (*Node, error) {
 	var random [16]byte
 	rand.Read(random[:])
@@ -122,7 +128,7 @@ func newNode(cfg Config, stored startRead) (*Node, error) {
 		_, n.instant = n.prompt.(paxos.InstantStorage)
 		n.expects, _ = n.prompt.(paxos.ExpectingStorage)
 	}
-	n.loads = newReaders(math.MaxInt) // one for each instance in memory, and one for each peer
+	n.loads = newReaders(math.MaxInt) // at most one is due for each instance in memory and for each peer
 	n.looks, n.streams = newReaders(cfg.Limits.MaxCalls), newReaders(cfg.Limits.MaxCalls)
 	n.peeks.byName = map[string]*look{}
 	if n.direct, _ = cfg.Transport.(paxos.DrainTransport); n.direct != nil {
@@ -132,7 +138,7 @@ func newNode(cfg Config, stored startRead) (*Node, error) {
 	return n, nil
 }
 
-// undecided lists what the storage holds undecided, at most max names. It ends with ctx.
+// undecided lists the undecided instances of the storage, at most max names. It fails when ctx ends.
 func undecided(ctx context.Context, s paxos.Storage, max int) (names []string, err error) {
 	for name, err := range s.Undecided() {
 		if err == nil && ctx.Err() != nil {
@@ -149,12 +155,12 @@ func undecided(ctx context.Context, s paxos.Storage, max int) (names []string, e
 	return names, nil
 }
 
-// Close stops the server. Calls that wait end with ErrClosed. It returns when all goroutines of the Node have ended, and may be called
-// more than once, also while others do. It does not close Storage and Transport.
+// Close stops the server, and returns when all goroutines of the Node have ended. Calls that wait end with
+// [paxos.ErrClosed]. Close may be called more than once, also at the same time. It does not close Storage and Transport.
 //
-// Close waits for the Save and the reads that run, for Logger and Trace, and for the Transport's Receive, but not for ever. If one of
-// them has not returned after 2 s, Close returns an error that says which. Nothing comes of it any more, and the user's code is not
-// called again, but what it is about is in use until it returns.
+// Close waits for the Save and the reads that run, for Logger and Trace, and for the Transport's Receive. It waits 2 s at
+// most. If one of them has not returned by then, Close returns an error that names it. That call has no effect any more,
+// and the Node calls Logger and Trace no more. But the Storage is in use until its calls return.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	n.closed = true
@@ -164,11 +170,11 @@ func (n *Node) Close() error {
 	return n.hangs
 }
 
-// Done returns a channel that is closed when the server has stopped, by Close or by itself.
+// Done returns a channel that is closed when the server has stopped, by [Node.Close] or by itself.
 func (n *Node) Done() <-chan struct{} { return n.done }
 
-// Err returns why the server stopped by itself: its storage failed, its transport ended, or its identity was refused. It
-// is nil while the server runs, and after Close.
+// Err returns the reason why the server stopped by itself: its storage failed, its transport ended, or its identity was
+// refused. Err is nil while the server runs, and after a [Node.Close] that stopped it.
 func (n *Node) Err() error {
 	select {
 	case <-n.stopped:

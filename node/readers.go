@@ -8,36 +8,38 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// maxLoaded is how many bytes of values are read from the storage before what is to be said of them leaves. They may all be the answer
-// to one packet, of a server that catches up.
+// maxLoaded bounds the bytes of values that are read from the storage before the answers that need them leave. All of
+// them may be the answer to one packet, of a server that catches up.
 const maxLoaded = 16 << 20
 
-// Bounds of the reads of the storage that run at a time. A read that takes longer than slowRead counts as one that hangs, and another
-// reader takes its place. So fewReaders reads go on beside those that hang, until manyReaders-fewReaders hang.
+// Bounds of the reads of the storage that run at the same time. A read that takes longer than slowRead counts as slow,
+// and another reader takes its place. So up to manyReaders-fewReaders reads can hang, and fewReaders other reads still
+// run.
 const (
 	fewReaders  = 16
 	manyReaders = 256
 	slowRead    = 100 * time.Millisecond
 )
 
-// readers run reads of the storage in goroutines, as a disk may take long to answer, or never answer. None exists while nothing is due.
+// readers run reads of the storage in goroutines, because a disk may take long to answer, or never answer. No goroutine
+// exists while no read is due.
 type readers struct {
 	most int // reads that may be due
 
-	mu      sync.Mutex // guards what follows; nothing is called and nothing waits under it
+	mu      sync.Mutex // guards the fields below; a holder calls no user's code and does not wait
 	due     []func()   // from next on, the oldest first
 	next    int
 	running []reading // by reader
 	count   int       // readers
-	slow    int       // of their reads
-	held    int       // bytes of values that were read and not taken yet
-	size    int       // of the value that was read last
+	slow    int       // readers with a slow read
+	held    int       // bytes of values that were read and are not released yet
+	size    int       // bytes of the last value that was read
 	watch   *time.Timer
 	stopped bool
 	idle    chan struct{} // closed when stopped, and no reader is left
 }
 
-// A reading is what one reader does.
+// A reading is the state of one reader.
 type reading struct {
 	since time.Time // zero: there is no such reader
 	slow  bool
@@ -45,7 +47,7 @@ type reading struct {
 
 func newReaders(most int) *readers { return &readers{most: most, idle: make(chan struct{})} }
 
-// add has f run soon, and reports whether there is room for it. After stop f is dropped.
+// add queues f to be run soon. It returns false if there is no room. After stop, add drops f and returns true.
 func (r *readers) add(f func()) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -65,12 +67,13 @@ func (r *readers) add(f func()) bool {
 	return true
 }
 
-// full is the error of a caller for whom there was no room.
+// full returns the error of a caller that found no room.
 func (r *readers) full() error {
 	return fmt.Errorf("%d reads of the storage are due: %w", r.most, paxos.ErrBusy)
 }
 
-// start starts up to so many readers. Where there are as many as may be, it looks again when their reads have become slow.
+// start starts up to most readers, while there are reads for them. If no more readers may run, start sets a timer for
+// look, which runs when their reads may have become slow.
 func (r *readers) start(most int) {
 	for ; most > 0 && r.some(r.count); most-- {
 		if r.count >= min(fewReaders+r.slow, manyReaders) {
@@ -92,13 +95,13 @@ func (r *readers) start(most int) {
 	}
 }
 
-// some reports whether there is something to do for a reader beside so many. What they read is likely to be as large as what was read
-// last.
+// some reports whether there is a read for one more reader, beside the given number of readers. It expects that each of
+// their reads, but for the slow ones, gives a value as large as the last one.
 func (r *readers) some(beside int) bool {
 	return r.next < len(r.due) && r.held+max(beside-r.slow, 0)*r.size < maxLoaded && !r.stopped
 }
 
-// look counts the slow reads, and starts readers in their places.
+// look counts the slow reads, and starts other readers in their place.
 func (r *readers) look() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,14 +116,14 @@ func (r *readers) look() {
 	r.start(manyReaders)
 }
 
-// run is a reader.
+// run is the goroutine of one reader.
 func (r *readers) run(at int) {
 	for f := r.take(at); f != nil; f = r.take(at) {
 		f()
 	}
 }
 
-// take returns what the reader does next; nil: it ends.
+// take returns the next read of this reader. nil: the reader ends.
 func (r *readers) take(at int) func() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -146,7 +149,7 @@ func (r *readers) take(at int) func() {
 	return nil
 }
 
-// hold notes a value that was read. No read begins while there are maxLoaded bytes of them; see release.
+// hold counts the bytes of a value that was read. While maxLoaded bytes are held, no read begins: see release.
 func (r *readers) hold(bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,7 +157,7 @@ func (r *readers) hold(bytes int) {
 	r.held += bytes
 }
 
-// release notes that values with so many bytes have been taken.
+// release gives back bytes that hold has counted.
 func (r *readers) release(bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -162,7 +165,7 @@ func (r *readers) release(bytes int) {
 	r.start(fewReaders)
 }
 
-// oldest returns for how long the read has been running that began first; 0: none runs.
+// oldest returns the time for which the oldest read has been running. 0: none runs.
 func (r *readers) oldest() (d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -174,7 +177,7 @@ func (r *readers) oldest() (d time.Duration) {
 	return d
 }
 
-// stop has no more reads begin. When those that run have returned, idle is closed.
+// stop prevents further reads. idle is closed when the reads that run have returned.
 func (r *readers) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// promptOf returns s if it answers reads at once, as itself; else nil. A type that embeds a PromptStorage has its methods, and may have
-// changed Load.
+// promptOf returns s if it answers reads at once, and else nil. It compares Self with s: a type that embeds a
+// PromptStorage has the same methods, but may have changed Load.
 func promptOf(s paxos.Storage) paxos.PromptStorage {
 	p, ok := s.(paxos.PromptStorage)
 	if !ok || !reflect.ValueOf(s).Comparable() || p.Self() != s {
@@ -20,7 +20,7 @@ func promptOf(s paxos.Storage) paxos.PromptStorage {
 	return p
 }
 
-// load answers Output.Load: at once where the storage can, else when a reader has read.
+// load answers Output.Load. It answers at once if the storage can, and else after a reader has read.
 func (n *Node) load(now time.Duration, names []string) {
 	if n.expects != nil && len(names) > 1 {
 		n.expects.Expect(names)
@@ -38,7 +38,7 @@ func (n *Node) load(now time.Duration, names []string) {
 	}
 }
 
-// loadLater is what a reader does for load.
+// loadLater loads one record for load. It runs in a reader.
 func (n *Node) loadLater(name string) {
 	rec, err := n.config.Storage.Load(name)
 	if err != nil {
@@ -49,7 +49,8 @@ func (n *Node) loadLater(name string) {
 	n.hasRead(err, func(in *inbox) { in.loaded = append(in.loaded, rec) })
 }
 
-// loaded hands in one record. bytes is of those before it since sendWaiting; it returns what that is now.
+// loaded gives one record to the Replica. bytes counts the values given since the last sendWaiting, without this one. The
+// result counts this one too; it is 0 if loaded has called sendWaiting.
 func (n *Node) loaded(now time.Duration, name string, rec paxos.Record, bytes int) int {
 	n.replica.Loaded(now, name, rec)
 	if bytes += len(rec.Acceptor.Value); bytes >= maxLoaded {
@@ -59,7 +60,7 @@ func (n *Node) loaded(now time.Duration, name string, rec paxos.Record, bytes in
 	return bytes
 }
 
-// list answers Output.List as load does Output.Load.
+// list answers Output.List, in the same way as load answers Output.Load.
 func (n *Node) list(now time.Duration, ask replica.ListAsk) {
 	if n.prompt != nil {
 		if names, ok := n.prompt.DecidedNow(ask.After, ask.Max); ok {
@@ -76,7 +77,7 @@ func (n *Node) list(now time.Duration, ask replica.ListAsk) {
 	})
 }
 
-// hasRead puts what a reader has read, or its error, into the inbox.
+// hasRead puts the result of a reader into the inbox, or its error.
 func (n *Node) hasRead(err error, put func(*inbox)) {
 	n.mu.Lock()
 	if in := &n.inbox; err == nil {
@@ -89,7 +90,7 @@ func (n *Node) hasRead(err error, put func(*inbox)) {
 	signal(n.wake)
 }
 
-// handInRead hands in what the readers have read, and returns how many bytes of values that were.
+// handInRead gives the results of the readers to the Replica. It returns the bytes of their values.
 func (n *Node) handInRead(now time.Duration, in *inbox) (held int) {
 	bytes := 0
 	for _, rec := range in.loaded {
@@ -128,7 +129,7 @@ func (n *Node) lookUp(ctx context.Context, instance string) (paxos.Record, error
 	return l.rec, l.err
 }
 
-// look loads the record of a name for those who wait for it.
+// look loads the record of a name for the calls of lookUp that wait for it. It runs in a reader.
 func (n *Node) look(instance string) {
 	p := &n.peeks
 	p.mu.Lock()
@@ -152,7 +153,7 @@ func (n *Node) look(instance string) {
 	}
 }
 
-// A stretch is the decisions that follow an Index, and up to which Index they are all.
+// A stretch holds the decisions that follow an Index. It has all of them up to end.
 type stretch struct {
 	learned []paxos.Learned
 	end     uint64
@@ -161,11 +162,11 @@ type stretch struct {
 // Bounds of a stretch.
 const (
 	stretchMost  = 256
-	stretchBytes = 1 << 20 // of values, and one more
+	stretchBytes = 1 << 20 // of values; the last value may exceed it
 )
 
-// stretch returns decisions with an Index above after, up to shown: what lies above may not be durable yet. It has an error where its
-// decisions end with it.
+// stretch returns decisions with an Index above after. It returns none above shown, because their records may not be
+// durable yet. If reading fails, it also returns the decisions that it read before.
 func (n *Node) stretch(ctx context.Context, after, shown uint64) (stretch, error) {
 	if err := n.ended(ctx); err != nil {
 		return stretch{}, err
@@ -193,7 +194,8 @@ func (n *Node) stretch(ctx context.Context, after, shown uint64) (stretch, error
 	return s, failed
 }
 
-// readStretch reads a stretch. If it is to read at once, it ends where the storage has to look.
+// readStretch reads a stretch. If now is true, it reads only what the storage answers at once, and stops there without an
+// error.
 func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64) (s stretch, err error) {
 	s.end = after
 	page, ok, err := n.decided(now, after)
@@ -228,7 +230,7 @@ func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64) (
 	return s, nil
 }
 
-// decided is Storage.Decided, or PromptStorage.DecidedNow.
+// decided calls Storage.Decided. If now is true, it calls PromptStorage.DecidedNow instead.
 func (n *Node) decided(now bool, after uint64) (page []paxos.Named, ok bool, err error) {
 	if now {
 		page, ok = n.prompt.DecidedNow(after, stretchMost)
@@ -240,7 +242,7 @@ func (n *Node) decided(now bool, after uint64) (page []paxos.Named, ok bool, err
 	return page, true, err
 }
 
-// loadOne is Storage.Load, or PromptStorage.LoadNow.
+// loadOne calls Storage.Load. If now is true, it calls PromptStorage.LoadNow instead.
 func (n *Node) loadOne(now bool, instance string) (rec paxos.Record, ok bool, err error) {
 	if now {
 		rec, ok = n.prompt.LoadNow(instance)

@@ -8,7 +8,7 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// reportAll reports what an Output holds for the user.
+// reportAll reports the faults and events of an Output to the user.
 func (n *Node) reportAll(out *replica.Output) {
 	for _, f := range out.Faults {
 		n.report.log(slog.LevelError, "protocol broken: the instance has stopped", "instance", f.Instance,
@@ -19,7 +19,8 @@ func (n *Node) reportAll(out *replica.Output) {
 	}
 }
 
-// reportChanges logs what has changed: whether the storage and a quorum answer, and who takes nothing from whom.
+// reportChanges logs each change of these: whether the storage and a quorum answer, the refusals, and the limits that
+// differ.
 func (n *Node) reportChanges(now time.Duration) {
 	n.reportStorage(now)
 	if c := n.replica.Changes(); c != n.changes {
@@ -30,7 +31,7 @@ func (n *Node) reportChanges(now time.Duration) {
 	}
 }
 
-// storageWait returns for how long the storage has not answered, and which call.
+// storageWait returns the time for which the storage has not answered, and the name of the call.
 func (n *Node) storageWait(now time.Duration) (d time.Duration, call string) {
 	d, call = n.replica.SaveWait(now), "Save"
 	if n.reading > 0 {
@@ -41,7 +42,7 @@ func (n *Node) storageWait(now time.Duration) (d time.Duration, call string) {
 	return d, call
 }
 
-// reportStorage logs that the storage does not answer, and that it answers again: one line each.
+// reportStorage logs one line when the storage does not answer, and one line when it answers again.
 func (n *Node) reportStorage(now time.Duration) {
 	wait, call := n.storageWait(now)
 	hangs := wait >= n.config.Timing.Silence
@@ -55,7 +56,8 @@ func (n *Node) reportStorage(now time.Duration) {
 	}
 }
 
-// reportQuorum logs a loss of the quorum, and its end: one line each, whatever waits for it.
+// reportQuorum logs one line when the quorum is lost, and one line when it answers again. The number of calls that wait
+// for it does not matter.
 func (n *Node) reportQuorum(now time.Duration, peers []paxos.PeerStatus) {
 	lost := n.replica.NoQuorum(now) > 0
 	if lost == n.noQuorum {
@@ -78,7 +80,7 @@ func (n *Node) reportQuorum(now time.Duration, peers []paxos.PeerStatus) {
 	n.report.log(slog.LevelWarn, "no quorum answers", "silent", silent)
 }
 
-// reportRefusals logs what each peer refuses or is refused for, and limits that differ, where that is new.
+// reportRefusals logs each new refusal, by a peer or of a peer, and each new difference from the limits of a peer.
 func (n *Node) reportRefusals(peers []paxos.PeerStatus) {
 	for i, p := range peers {
 		if p.Refused != n.refused[i] {

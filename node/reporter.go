@@ -11,14 +11,15 @@ import (
 	"github.com/singledecree/paxos/internal/lines"
 )
 
-// Events that wait for Trace are bounded: so many, or with so many bytes of names and values. Those beyond are lost. Log lines have a
-// bound of their own, so that events can't crowd them out: see package lines.
+// Bounds of the events that wait for Trace: their number, and the bytes of their names and values. Further events are
+// lost. Log lines have a bound of their own, so events cannot displace them: see package lines.
 const (
 	maxEvents     = 1 << 16
 	maxEventBytes = 64 << 20
 )
 
-// A reporter calls the user's Logger and Trace, each in a goroutine of its own, so that they can be slow or hang and hold up nobody.
+// A reporter calls the user's Logger and Trace, each in a goroutine of its own. So if one of them is slow or hangs,
+// nothing else waits.
 type reporter struct {
 	lines  *lines.Log
 	trace  func(context.Context, paxos.Event)
@@ -28,8 +29,8 @@ type reporter struct {
 // An outlet holds the events that wait for Trace.
 type outlet struct {
 	wake  chan struct{}
-	ended chan struct{} // closed when Trace is not called any more
-	left  atomic.Bool   // what has not been handed out is not
+	ended chan struct{} // closed when Trace will not be called again
+	left  atomic.Bool   // Trace gets no more of the events that wait
 
 	mu     sync.Mutex
 	queue  []paxos.Event
@@ -38,7 +39,7 @@ type outlet struct {
 	closed bool
 }
 
-// close has the outlet end when it has handed out everything.
+// close ends the outlet after Trace has got all events that wait.
 func (o *outlet) close() {
 	o.mu.Lock()
 	o.closed = true
@@ -46,7 +47,7 @@ func (o *outlet) close() {
 	signal(o.wake)
 }
 
-// run gives Trace what comes, and then tells how many events came and found no room.
+// run gives the events to Trace. Then it logs how many events were lost for want of room.
 func (o *outlet) run(trace func(context.Context, paxos.Event), told *lines.Log) {
 	defer close(o.ended)
 	ctx := context.Background()
@@ -100,11 +101,11 @@ func (p *reporter) run() {
 	}
 }
 
-// closeGrace is how long a Node that stops waits for what runs.
+// closeGrace bounds the time for which a Node that stops waits for calls that run.
 const closeGrace = 2 * time.Second
 
-// close has the goroutines end when they have reported everything. The log goes last, as it tells how many events were lost; but a
-// Trace that hangs must not keep it.
+// close ends the goroutines after they have reported everything. The log ends after Trace, because it tells how many
+// events were lost. But if Trace hangs, the log does not wait for it for ever.
 func (p *reporter) close() {
 	p.events.close()
 	go func() {
@@ -118,7 +119,7 @@ func (p *reporter) close() {
 	}()
 }
 
-// leave has the user's code not be called again, once a call that runs has returned.
+// leave prevents further calls of the user's code. A call that runs may go on.
 func (p *reporter) leave() {
 	p.lines.Leave()
 	p.events.left.Store(true)
@@ -128,7 +129,7 @@ func (p *reporter) log(level slog.Level, message string, args ...any) {
 	p.lines.Log(level, message, args...)
 }
 
-// signal leaves one signal in c, which holds one at most.
+// signal puts a signal into c, unless c holds one already. c has room for one.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

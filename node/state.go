@@ -11,24 +11,25 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// A Node is one running server: a Replica with a goroutine that moves data between it, the Storage and the Transport.
-// Its methods are safe for concurrent use. Every error that they return is an *OpError.
+// A Node is one running server. It is a [replica.Replica] with goroutines that move data between it, the [paxos.Storage]
+// and the [paxos.Transport]. The methods of a Node are safe for concurrent use. Every error of a call, from
+// [Node.Propose] to [Node.Decisions], is a [*paxos.OpError].
 type Node struct {
 	config  Config
-	replica *replica.Replica // the loop's alone
+	replica *replica.Replica // only the loop uses it
 	origin  time.Time
 	report  reporter
 
-	calls   slots // the loop's alone
+	calls   slots // only the loop uses it
 	queue   queue // likewise
 	saving  chan *paxos.Batch
 	out     replica.Output
 	flushed replica.Output         // of sendWaiting
-	ends    int                    // calls that the last turn has ended
+	ends    int                    // calls that the last turn has ended without an error
 	handed  int                    // inputs since the last carryOut
-	held    int                    // turns since news wait to leave
+	held    int                    // turns for which notices have waited to leave
 	armed   time.Duration          // when the timer is due; 0: it is not set
-	timer   *time.Timer            // pokes
+	timer   *time.Timer            // wakes the loop
 	booted  chan struct{}          // closed when the first Save is done
 	index   uint64                 // as of the last Output
 	spare   inbox                  // slices for the next inbox
@@ -40,14 +41,14 @@ type Node struct {
 	looks   *readers               // for Peek
 	peeks   peeks
 	streams *readers             // for Decisions
-	direct  paxos.DrainTransport // the Transport, if it is one: it needs no goroutine that receives; else nil
+	direct  paxos.DrainTransport // the Transport, if it is one, and so needs no goroutine that receives; else nil
 	packets []paxos.Packet       // drained from it
 	taken   chan struct{}        // the inbox was emptied
 	yield   func()               // runtime.Gosched: lets other goroutines go on
 
-	refused  []string // by peer, what was logged last
-	limits   []string // likewise, of limits that differ
-	changes  uint64   // Replica.Changes then
+	refused  []string // by peer, the last refusal that was logged
+	limits   []string // by peer, the last difference of limits that was logged
+	changes  uint64   // the last Replica.Changes that was reported
 	noQuorum bool     // the log says that no quorum answers
 	hung     bool     // the log says that the storage does not answer
 
@@ -55,33 +56,34 @@ type Node struct {
 	stopped chan struct{} // closed when the loop has ended; then err and last are set
 	done    chan struct{} // closed when all goroutines have ended
 	err     error         // written under mu, and before stopped is closed
-	hangs   error         // says what had not returned when done was closed; nil: nothing
+	hangs   error         // names the calls that had not returned when done was closed; nil: none
 	last    paxos.Status
 
-	// spares holds *nodeCalls for use again. It is this Node's own: a channel made in a synctest bubble must not leave it.
+	// spares holds *nodeCalls for use again. Each Node has its own, because a channel made in a synctest bubble must not leave it.
 	spares sync.Pool
 
-	boot  uint64        // which start this is
+	boot  uint64        // the number of this start
 	mints atomic.Uint64 // names minted
 
-	mu     sync.Mutex // guards what follows; nothing is called and nothing waits under it
+	mu     sync.Mutex // guards the fields below; a holder calls no user's code and does not wait
 	inbox  inbox
 	came   []*nodeCall // the end of the queue
-	begins int         // of came, those that begin
+	begins int         // calls in came that begin; the others are cancelled
 	closed bool
-	watch  chan struct{} // closed when the index rises; nil: nobody watches
+	watch  chan struct{} // closed when shown rises; nil: nobody watches
 	shown  uint64        // subscribers may read up to here
 }
 
-// maxInbox bounds the packets and messages that wait for the loop. Beyond it the Node receives no more, and the Transport drops.
+// maxInbox bounds the packets and messages that wait for the loop. At the bound the Node stops receiving, and the
+// Transport drops packets.
 const (
 	maxInbox      = 1 << 16
 	maxInboxBytes = 64 << 20 // of their names and values
 )
 
-// An inbox holds what came since the loop looked last.
+// An inbox holds the inputs that came since the loop last looked.
 type inbox struct {
-	some     bool        // there is anything below
+	some     bool        // the inbox is not empty
 	asks     []*nodeCall // Peek and Status
 	packets  []paxos.Packet
 	messages []paxos.Message // of all packets, one after the other
@@ -90,30 +92,30 @@ type inbox struct {
 	saveErr  error
 	loaded   []paxos.Record // that readers have read
 	listed   []listedPage
-	readErr  error // the first of a reader
-	failed   error // the transport's end
+	readErr  error // the first error of a reader
+	failed   error // the error with which the transport ended
 }
 
-// A nodeCall is a caller who waits.
+// A nodeCall is a call of a Node while its caller waits.
 type nodeCall struct {
-	op       string // one of those below
+	op       string // callPropose, callWait and so on
 	instance string
 	value    paxos.Value
 	id       replica.CallID
-	known    bool // of Peek
+	known    bool // the Replica has answered a Peek
 	status   paxos.Status
-	late     bool              // it was cancelled: the loop may still hold it
-	done     chan replica.Done // holds one
+	late     bool              // its context ended first: the loop may still hold the nodeCall
+	done     chan replica.Done // has room for one
 }
 
-// slots gives each call that runs an ID that names its place, so that no map is needed to find it again.
+// slots gives an ID to each call that runs. The ID contains the place of the call, so no map is needed to find it.
 type slots struct {
 	calls []*nodeCall
 	free  []uint32
 	made  uint64
 }
 
-const slotBits = 25 // above the most that Limits.MaxCalls can be
+const slotBits = 25 // enough for the highest Limits.MaxCalls
 
 func (s *slots) add(c *nodeCall) {
 	var slot uint32
@@ -132,7 +134,7 @@ func (s *slots) has(c *nodeCall) bool {
 	return c.id != 0 && s.calls[c.id&(1<<slotBits-1)] == c
 }
 
-// end hands d to its caller.
+// end gives d to the caller of the call d.ID.
 func (s *slots) end(d replica.Done) {
 	slot := uint32(d.ID & (1<<slotBits - 1))
 	c := s.calls[slot]
@@ -141,13 +143,14 @@ func (s *slots) end(d replica.Done) {
 	c.done <- d
 }
 
-// A queue holds calls that begin, in the order in which they came. A call that stands in it again is cancelled.
+// A queue holds calls in the order in which they came. The first time that a call stands in it, the call begins. The
+// second time, it is cancelled.
 type queue struct {
-	calls []*nodeCall // what comes later stands in Node.came
-	next  int         // those before have been handed in
+	calls []*nodeCall // later calls stand in Node.came
+	next  int         // the calls before it were given to the Replica
 }
 
-// waits reports whether a turn has left something of the queue.
+// waits reports whether the queue still has calls.
 func (q *queue) waits() bool { return q.next < len(q.calls) }
 
 // A listedPage answers a ListAsk.
@@ -156,23 +159,24 @@ type listedPage struct {
 	names []paxos.Named
 }
 
-// A look is one Load of a name, for all calls of Peek that came before it began.
+// A look is one Load of a name. It serves all calls of Peek that came before it began.
 type look struct {
-	done chan struct{} // closed when what follows is set
+	done chan struct{} // closed when rec and err are set
 	rec  paxos.Record
 	err  error
 }
 
-// peeks are the names that calls of Peek look up. One Load of a name runs at a time: calls that come again and again take one reader at
-// most while it hangs. A call that comes while one runs waits for the next one, as that which runs may have missed the latest Save.
+// peeks holds the names that calls of Peek look up. One Load of a name runs at a time. So many calls for one name occupy
+// one reader at most, also if its Load hangs. A call that comes while a Load runs waits for the next one, because the
+// running one may miss the latest Save.
 type peeks struct {
 	mu     sync.Mutex
-	byName map[string]*look // the next one to begin of each name; nil: one runs, and nobody waits for another
+	byName map[string]*look // the next look of each name; nil: one runs, and no call waits for another
 }
 
 func (n *Node) now() time.Duration { return time.Since(n.origin) }
 
-// put copies p into the inbox; false: it is full.
+// put copies p into the inbox. It returns false if the inbox is full.
 func (n *Node) put(p paxos.Packet) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -191,7 +195,7 @@ func (n *Node) put(p paxos.Packet) bool {
 	return true
 }
 
-// closedBy is ErrClosed and why the Node stopped, if it did by itself; nil: it did not.
+// closedBy returns ErrClosed. If the Node stopped by itself, own is the reason, and the error wraps it too.
 func closedBy(own error) error {
 	if own == nil {
 		return paxos.ErrClosed
@@ -199,7 +203,8 @@ func closedBy(own error) error {
 	return fmt.Errorf("%w: %w", paxos.ErrClosed, own)
 }
 
-// ended returns why a subscriber has to end, before it touches the storage: after Close that may be gone.
+// ended returns an error if a subscriber has to end, and else nil. A subscriber calls it before it uses the storage,
+// because the storage may be closed after Close.
 func (n *Node) ended(ctx context.Context) error {
 	select {
 	case <-n.stopped:
@@ -211,7 +216,7 @@ func (n *Node) ended(ctx context.Context) error {
 	}
 }
 
-// await waits for done. It returns an error if ctx ends before, or the Node stops.
+// await waits for done. It returns an error if ctx ends first, or the Node stops.
 func (n *Node) await(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
@@ -223,7 +228,7 @@ func (n *Node) await(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// sendWaiting sends what no Output has held yet.
+// sendWaiting sends the packets that no Output has held yet.
 func (n *Node) sendWaiting() {
 	n.flushed.Send = n.flushed.Send[:0]
 	n.replica.Flush(&n.flushed)

@@ -10,7 +10,8 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// turn hands in all that came, then carries out all that comes of it: one packet for each peer, and one Save. But see handIn and queue.
+// turn gives all inputs to the Replica, and then carries out its Outputs: one packet for each peer, and one Save. There
+// are two exceptions: see handIn and portion.
 func (n *Node) turn() error {
 	in, closed := n.lookIn()
 	now := n.now()
@@ -57,13 +58,13 @@ func (n *Node) turn() error {
 	}
 	err := n.carryOut(now)
 	if held > 0 {
-		n.loads.release(held) // what it was read for has left
+		n.loads.release(held) // the answers that needed these values have left
 	}
-	n.reportChanges(now) // which may be all that came
+	n.reportChanges(now) // a change may be the only result of a turn
 	return err
 }
 
-// lookIn returns what came since the last look, and whether the Node is to close.
+// lookIn returns the inputs since the last look, and whether the Node has to close.
 func (n *Node) lookIn() (in inbox, closed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -80,7 +81,7 @@ func (n *Node) lookIn() (in inbox, closed bool) {
 	return in, n.closed
 }
 
-// recycle makes the slices of an inbox ready for use again, and lets a receiver that found it full go on.
+// recycle makes the slices of an inbox ready for use again. It wakes a receiver that found the inbox full.
 func (n *Node) recycle(in inbox) {
 	clear(in.asks)
 	clear(in.packets)
@@ -92,7 +93,7 @@ func (n *Node) recycle(in inbox) {
 	signal(n.taken)
 }
 
-// receive hands in packets.
+// receive gives packets to the Replica.
 func (n *Node) receive(now time.Duration, packets []paxos.Packet) error {
 	for i := range packets {
 		n.replica.Receive(now, packets[i])
@@ -103,7 +104,7 @@ func (n *Node) receive(now time.Duration, packets []paxos.Packet) error {
 	return nil
 }
 
-// drain hands in what a DrainTransport holds.
+// drain gives the packets of a DrainTransport to the Replica.
 func (n *Node) drain(now time.Duration) error {
 	var err error
 	if n.packets, err = n.direct.Drain(n.packets[:0]); err != nil {
@@ -112,11 +113,11 @@ func (n *Node) drain(now time.Duration) error {
 	return cmp.Or(n.receive(now, n.packets), err)
 }
 
-// portion is how many of a queue a turn hands in. Calls of one name may be as many as Limits.MaxCalls, and begin or give up at one
-// moment: packets, Peek and Status come between.
+// portion bounds the calls of the queue that one turn takes. As many as Limits.MaxCalls calls of one name may begin or be
+// cancelled at the same moment. Between portions the loop takes packets, Peek and Status.
 const portion = 1024
 
-// handInCalls hands in a portion of the queue.
+// handInCalls gives a portion of the queue to the Replica.
 func (n *Node) handInCalls(now time.Duration) error {
 	q := &n.queue
 	for to := min(q.next+portion, len(q.calls)); q.next < to; {
@@ -135,7 +136,7 @@ func (n *Node) handInCalls(now time.Duration) error {
 	return nil
 }
 
-// answer answers Peek and Status, which do not wait in the queue.
+// answer answers Peek and Status. These calls do not wait in the queue.
 func (n *Node) answer(now time.Duration, c *nodeCall) {
 	var d replica.Done
 	if c.op == callPeek {
@@ -147,7 +148,7 @@ func (n *Node) answer(now time.Duration, c *nodeCall) {
 	c.done <- d
 }
 
-// begin hands a call to the Replica.
+// begin gives a call to the Replica.
 func (n *Node) begin(now time.Duration, c *nodeCall) {
 	n.calls.add(c)
 	switch c.op {
@@ -162,11 +163,12 @@ func (n *Node) begin(now time.Duration, c *nodeCall) {
 	}
 }
 
-// handful is after how many inputs what comes of them is carried out, where a Save costs next to nothing.
+// flushEvery is the number of inputs after which the Outputs are carried out, if the storage saves at once.
 const flushEvery = 64
 
-// handIn notes so many inputs. Where the storage saves at once, nothing is won by many that share a Save; but a handful is still in the
-// processor's caches when what comes of it is carried out, and gives the other servers something to do.
+// handIn counts inputs. If the storage saves at once, inputs gain nothing from sharing a Save. So handIn carries out the
+// Outputs after every flushEvery inputs. The data of these inputs is then still in the caches of the processor, and the
+// other servers get work earlier.
 func (n *Node) handIn(now time.Duration, inputs int) error {
 	if n.handed += inputs; !n.instant || n.handed < flushEvery {
 		return nil
@@ -174,7 +176,7 @@ func (n *Node) handIn(now time.Duration, inputs int) error {
 	return n.carryOut(now)
 }
 
-// carryOut does what the Replica wants done, until it wants nothing.
+// carryOut carries out the Outputs of the Replica, until there are none.
 func (n *Node) carryOut(now time.Duration) error {
 	out := &n.out
 	n.handed = 0
@@ -183,7 +185,7 @@ func (n *Node) carryOut(now time.Duration) error {
 			n.config.Transport.Send(p)
 		}
 		for _, d := range out.Done {
-			if d.Err == nil { // most callers call again: see gather
+			if d.Err == nil { // most of these callers call again: see gather
 				n.ends++
 			}
 			n.calls.end(d)
@@ -206,10 +208,11 @@ func (n *Node) carryOut(now time.Duration) error {
 	return nil
 }
 
-// save has b saved: at once if the storage can, else by the goroutine that saves, while the next batch gathers.
+// save saves b. If the storage saves at once, save calls Save itself. Else saveLoop calls it, while the next batch
+// gathers.
 func (n *Node) save(now time.Duration, b *paxos.Batch) error {
 	if !n.instant {
-		n.saving <- b // one at most is out, so there is room
+		n.saving <- b // the Replica begins no Save while one runs, so there is room
 		return nil
 	}
 	if err := n.config.Storage.Save(*b); err != nil {
