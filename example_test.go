@@ -2,7 +2,6 @@ package paxos_test
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"log"
@@ -60,75 +59,6 @@ func Example_server() {
 	defer server.Close()
 }
 
-// Two workers claim a job. With equal bytes, both find their value chosen. With a nonce in the value, only one does.
-func ExampleNode_Propose() {
-	nodes, stop, err := memory.Cluster(3)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer stop()
-	ctx := context.Background()
-	claim := func(job string, values ...paxos.Value) (winners int) {
-		for i, v := range values {
-			d, err := nodes[i].Propose(ctx, job, v)
-			if err != nil {
-				log.Fatal(err) // after which a worker would offer the same value again
-			}
-			if d.Value == v {
-				winners++
-			}
-		}
-		return winners
-	}
-	fmt.Println(claim("job 6", "worker", "worker"), "claim job 6")
-	own := func() paxos.Value { return paxos.Value("worker " + rand.Text()) }
-	fmt.Println(claim("job 7", own(), own()), "claims job 7")
-	// Output:
-	// 2 claim job 6
-	// 1 claims job 7
-}
-
-func ExampleStart() {
-	members := paxos.Members{Cluster: "shop", Acceptors: []paxos.ServerID{1}}
-	storage, network := memory.NewStorage(), memory.NewNetwork()
-	if err := paxos.Format(storage, 1, members); err != nil { // once in a server's life
-		log.Fatal(err)
-	}
-	server, err := node.Start(context.Background(), node.Config{
-		ID: 1, Members: members, Storage: storage, Transport: network.Join(1),
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer server.Close()
-	d, err := server.Propose(context.Background(), "config 7", "")
-	fmt.Printf("%q in ballot %s, %v\n", d.Value, d.Ballot, err)
-	// Output: "" in ballot 1.1, <nil>
-}
-
-func ExampleNode_Mint() {
-	nodes, stop, err := memory.Cluster(3)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer stop()
-	ctx := context.Background()
-	ticket, err := nodes[0].Mint("ticket") // a fresh name, of this server
-	if err != nil {
-		log.Fatal(err)
-	}
-	d, err := nodes[0].Propose(ctx, ticket, "Ada") // one round trip, where others take two
-	if err != nil {
-		log.Fatal(err)
-	}
-	late, err := nodes[1].Propose(ctx, ticket, "Bob") // anyone may propose; that takes two
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(ticket, d.Value, late.Value)
-	// Output: $1.1.1/ticket Ada Ada
-}
-
 func ExampleOwned() {
 	nodes, stop, err := memory.Cluster(3)
 	if err != nil {
@@ -142,32 +72,6 @@ func ExampleOwned() {
 	}
 	fmt.Println(shift, d.Value, d.Ballot)
 	// Output: $1/shift 42 open 0.1
-}
-
-func ExampleNode_Decisions() {
-	nodes, stop, err := memory.Cluster(3)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer stop()
-	ctx := context.Background()
-	for _, job := range []string{"job 1", "job 2"} {
-		if _, err := nodes[0].Propose(ctx, job, "server 1"); err != nil {
-			log.Fatal(err)
-		}
-	}
-	for learned, err := range nodes[0].Decisions(ctx, 0) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(learned.Index, learned.Instance, learned.Value)
-		if learned.Index == 2 {
-			break
-		}
-	}
-	// Output:
-	// 1 job 1 server 1
-	// 2 job 2 server 1
 }
 
 func ExampleCheckQuorum() {

@@ -10,17 +10,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadmeCodeCompiles holds that every Go block of the README stands in example_test.go to the letter, where it is
-// compiled and its output is checked.
+// TestReadmeCodeCompiles holds that every Go block of the README stands to the letter in an example_test.go, of the root or of node,
+// where it is compiled and its output is checked.
 func TestReadmeCodeCompiles(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	examples, err := os.ReadFile("example_test.go")
-	require.NoError(t, err)
+	var examples strings.Builder
+	for _, name := range []string{"example_test.go", "node/example_test.go"} {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		examples.Write(text)
+	}
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
 	require.NotEmpty(t, blocks, "the README shows a program")
 	for _, block := range blocks {
-		assert.Contains(t, unindent(string(examples)), unindent(block[1]))
+		assert.Contains(t, unindent(examples.String()), unindent(block[1]))
 	}
 }
 

@@ -83,8 +83,8 @@ func (n *Node) call(ctx context.Context, op, instance string, v paxos.Value) (d 
 //
 // d.Value == v means that v was chosen. It does not tell which call offered v: two callers that offer equal bytes both
 // find their value chosen. If only one of them may win, as for a claim, each must offer bytes of its own, such as its
-// name and a nonce. ExampleNode_Propose, in example_test.go of package paxos, shows this. A caller that gets an error
-// offers the same bytes again, and so learns the result.
+// name and a nonce. The example shows this. A caller that gets an error offers the same bytes again, and so learns the
+// result.
 //
 // An instance is a name of 1 to 255 bytes of UTF-8 without control characters. It may begin with "$" only if
 // [paxos.Owned] or a Mint made it, such as [Node.Mint]. A value has at most Limits.MaxValue bytes, and may be empty.
