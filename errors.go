@@ -91,7 +91,8 @@ func (e *OpError) Error() string {
 func (e *OpError) Unwrap() error { return e.Err }
 
 // Unknown reports whether the value of the call may still be chosen, or may have been chosen already. If it is false, one
-// thing is certain: the value of this call was never handed to any acceptor or transport, as a hint or in an Accept.
+// thing is certain: this call handed its value to no acceptor and no transport, as a hint or in an Accept. An earlier call
+// that offered the same bytes is another matter.
 func (e *OpError) Unknown() bool { return !e.Unsent }
 
 // Unknown reports whether a call that failed with err may have had an effect. It is false for nil. For an [*OpError] it is

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 
 	"github.com/singledecree/paxos"
 )
@@ -43,9 +44,9 @@ func (c Config) check() error {
 	switch {
 	case c.ID == 0:
 		return errors.New("Config.ID: 0 is not a valid ServerID")
-	case c.Storage == nil:
+	case isNil(c.Storage):
 		return errors.New("Config.Storage: nil")
-	case c.Transport == nil:
+	case isNil(c.Transport):
 		return errors.New("Config.Transport: nil")
 	}
 	if t, ok := c.Transport.(paxos.IDTransport); ok && t.ID() != c.ID {
@@ -92,4 +93,10 @@ const (
 // failure returns the error of a call that has sent nothing.
 func failure(op, instance string, err error) *paxos.OpError {
 	return &paxos.OpError{Op: op, Instance: instance[:min(len(instance), paxos.MaxName)], Err: err, Unsent: true}
+}
+
+// isNil reports whether v is nil, or a nil pointer: what a constructor returns beside an error.
+func isNil(v any) bool {
+	x := reflect.ValueOf(v)
+	return !x.IsValid() || x.Kind() == reflect.Pointer && x.IsNil()
 }

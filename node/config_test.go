@@ -21,6 +21,7 @@ import (
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/tcp"
 )
 
 // A badConfig is what is wrong with a Config that is well otherwise, and how the error begins.
@@ -45,6 +46,8 @@ func badConfigs() []badConfig {
 		{"Config.ID: 2, but the storage belongs to server 1", func(c *node.Config) { c.ID = 2 }},
 		{"Config.Storage: nil", func(c *node.Config) { c.Storage = nil }},
 		{"Config.Transport: nil", func(c *node.Config) { c.Transport = nil }},
+		{"Config.Storage: nil", func(c *node.Config) { c.Storage = (*memory.Storage)(nil) }}, // beside an error that was not looked at
+		{"Config.Transport: nil", func(c *node.Config) { c.Transport = (*tcp.Transport)(nil) }},
 		{"Config.Transport: it is server 2's, but Config.ID is 1", func(c *node.Config) { c.Transport = memory.NewNetwork().Join(2) }},
 		{"Config.Members.Cluster: name is empty", func(c *node.Config) { c.Members.Cluster = "" }},
 		{"Config.Members.Cluster: name has 256 bytes", func(c *node.Config) { c.Members.Cluster = strings.Repeat("x", 256) }},

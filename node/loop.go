@@ -273,8 +273,8 @@ func (n *Node) stop(err error) {
 	close(n.stopped)
 }
 
-// saveLast saves the records that were waiting to share a Save. After a Close the storage then has all that this server
-// knew. It ignores the result. It saves nothing if a Save is running.
+// saveLast saves the records that were waiting to share a Save: one Batch of them, of up to Limits.MaxBatch bytes. After a
+// Close the storage then has what this server knew. Decisions beyond that are fetched from the others after the next start. It ignores the result. It saves nothing if a Save is running.
 func (n *Node) saveLast() {
 	b := n.replica.LastBatch()
 	switch {

@@ -31,7 +31,7 @@ import (
 //   - ctx ends first. A read or Save that hangs then still uses the storage until it returns.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	var misfit error
-	if t, ok := cfg.Transport.(paxos.SizedTransport); ok {
+	if t, ok := cfg.Transport.(paxos.SizedTransport); ok && !isNil(t) {
 		cfg.Limits, misfit = replica.LimitsFor(cfg.Limits, t.MaxPacket())
 	}
 	cfg.Limits, cfg.Timing = cfg.Limits.WithDefaults(), cfg.Timing.WithDefaults()

@@ -72,16 +72,10 @@ func (r *readers) full() error {
 	return fmt.Errorf("%d reads of the storage are due: %w", r.most, paxos.ErrBusy)
 }
 
-// start starts up to most readers, while there are reads for them. If no more readers may run, start sets a timer for
-// look, which runs when their reads may have become slow.
+// start starts up to most readers, while there are reads for them. If more reads are due than it may start readers for, it
+// sets a timer for look, which runs when the reads of the others may have become slow.
 func (r *readers) start(most int) {
-	for ; most > 0 && r.some(r.count); most-- {
-		if r.count >= min(fewReaders+r.slow, manyReaders) {
-			if r.watch == nil {
-				r.watch = time.AfterFunc(slowRead, r.look)
-			}
-			return
-		}
+	for ; most > 0 && r.some(r.count) && r.count < min(fewReaders+r.slow, manyReaders); most-- {
 		at := 0
 		for at < len(r.running) && !r.running[at].since.IsZero() {
 			at++
@@ -92,6 +86,9 @@ func (r *readers) start(most int) {
 		r.count++
 		r.running[at].since = time.Now()
 		go r.run(at)
+	}
+	if most > 0 && r.next < len(r.due) && r.count > r.slow && !r.stopped && r.watch == nil {
+		r.watch = time.AfterFunc(slowRead, r.look)
 	}
 }
 

@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -330,5 +331,30 @@ func TestNodeReadsNothingThatIsKnownAtOnce(t *testing.T) {
 		assert.Equal(t, paxos.Value("v"), d.Value)
 		assert.Equal(t, paxos.Value("v"), propose(t, n, "job 1", "w").Value)
 		assert.Equal(t, 2, s.count("load"))
+	})
+}
+
+// Reads that hang have other readers beside them, whatever was read last. A value of 1 MiB leaves room for 16 reads at a time.
+func TestNodeReadsThatHangAfterALargeValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, membersOf(3))
+		c.startAll()
+		propose(t, c.nodes[1], "big", paxos.Value(strings.Repeat("v", 1<<20)))
+		time.Sleep(time.Second)
+		require.NoError(t, c.nodes[1].Close())
+		n := c.start(1)
+		_, err := n.Wait(soon(t), "big") // a Load of 1 MiB
+		require.NoError(t, err)
+		release := hangLoads(c, func(instance string) bool { return instance[0] == 'c' })
+		defer release()
+		for i := range 16 {
+			proposing(context.Background(), n, fmt.Sprint("cold ", i), "v")
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err = n.Propose(ctx, "other", "v")
+		require.NoError(t, err)
 	})
 }

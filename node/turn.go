@@ -18,6 +18,9 @@ func (n *Node) turn() error {
 	if n.armed <= now {
 		n.armed = 0
 	}
+	if in.saved && in.saveErr == nil {
+		n.savedOne(now)
+	}
 	var failed error
 	switch {
 	case closed:
@@ -28,8 +31,6 @@ func (n *Node) turn() error {
 		failed = in.readErr
 	case in.saveErr != nil:
 		failed = fmt.Errorf("storage: %w", in.saveErr)
-	case in.saved:
-		n.savedOne(now)
 	}
 	held := 0
 	if failed == nil {

@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/replica"
 )
 
 // A crew is the servers of one cluster, each of which runs in a host of the Example or does not.
@@ -193,4 +195,63 @@ func benchHost(b *testing.B, callers int, propose func(string, paxos.Value) (pax
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "decisions/s")
+}
+
+// A host may call Flush before it has sent the packets of the last Take.
+func TestReplicaFlushKeepsWhatTakeGave(t *testing.T) {
+	m := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}
+	state, err := paxos.FirstState(1, m, 7)
+	require.NoError(t, err)
+	r, err := replica.New(0, replica.Config{ID: 1, State: state, Nonce: 1, Members: m, Seed: 1})
+	require.NoError(t, err)
+	var out replica.Output
+	require.True(t, r.Take(&out))
+	require.NotNil(t, out.Save)
+	r.Saved(0)
+	r.Propose(0, 1, "x", "v")
+	require.True(t, r.Take(&out))
+	require.Equal(t, []string{"x"}, out.Load)
+	require.Len(t, out.Send, 2)
+	require.Equal(t, paxos.KindPull, out.Send[0].Messages[0].Kind)
+	r.Loaded(0, "x", paxos.Record{})
+	r.Flush(&out)
+	require.Len(t, out.Send, 4)
+	require.Equal(t, paxos.KindPull, out.Send[0].Messages[0].Kind)
+	require.Equal(t, paxos.KindPrepare, out.Send[2].Messages[0].Kind)
+}
+
+// Unknown is about one call. A retry with the same bytes that fails at once has handed them to nobody, though the first call had.
+func TestReplicaRetryThatFails(t *testing.T) {
+	m := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}
+	state, err := paxos.FirstState(1, m, 7)
+	require.NoError(t, err)
+	r, err := replica.New(0, replica.Config{ID: 1, State: state, Nonce: 1, Members: m, Seed: 1, Limits: paxos.Limits{MaxOpen: 1}})
+	require.NoError(t, err)
+	var out replica.Output
+	done := map[replica.CallID]error{}
+	run := func() {
+		for r.Take(&out) {
+			for _, d := range out.Done {
+				done[d.ID] = d.Err
+			}
+			for _, name := range slices.Clone(out.Load) {
+				r.Loaded(0, name, paxos.Record{})
+			}
+			if out.Save != nil {
+				r.Saved(0)
+			}
+		}
+	}
+	run()
+	r.Propose(0, 1, "x", "v")
+	run()
+	r.Cancel(0, 1)
+	run()
+	require.True(t, paxos.Unknown(done[1]))
+	r.Propose(0, 2, "y", "v") // takes the room
+	run()
+	r.Propose(0, 3, "x", "v")
+	run()
+	require.ErrorIs(t, done[3], paxos.ErrBusy)
+	require.False(t, paxos.Unknown(done[3]))
 }

@@ -123,11 +123,14 @@ func (r *Replica) HasNotices() bool {
 }
 
 // Flush appends to out.Send the packets of the next Output, and those that are delayed. It changes nothing else in out. It
-// is for a host that stops, or that has handed in many inputs and not called Take yet. The Messages of the packets are valid
-// until the next Take.
+// is for a host that stops, or that has handed in many inputs and not called Take yet. The Messages of the packets, and those
+// that the last Take gave, are valid until the next Take.
 func (r *Replica) Flush(out *Output) {
 	if !r.saves.booted || r.stop != nil {
 		return
+	}
+	for i := range r.peers {
+		r.peers[i].sent = nil // what the last Take or Flush gave stays valid
 	}
 	delay := r.delayNotices
 	r.delayNotices = false
