@@ -74,7 +74,9 @@ func TestShortageDoesNotWaitForTheLogger(t *testing.T) {
 		m.apply(b)
 	}
 	require.NoError(t, m.differs(l))
+	began := time.Now()
 	require.NoError(t, ends(t, "Close", l.Close))
+	require.GreaterOrEqual(t, time.Since(began), linesGrace)
 }
 
 // A log that dies in the background has its Saves fail, and can be closed, though the Logger blocks that is told.
@@ -90,6 +92,23 @@ func TestDeadLogDoesNotWaitForTheLogger(t *testing.T) {
 	l.writing.Unlock()
 	<-logger.called
 	require.ErrorContains(t, ends(t, "a Save", func() error { return l.Save(batchOf(promised("b", 1))) }), "dead")
+	ends(t, "Close", l.Close)
+}
+
+// So it is where the worker finds that the disk is broken: Close waits for the worker.
+func TestDeadWorkerDoesNotWaitForTheLogger(t *testing.T) {
+	fs, logger := newShort(t), newStuck()
+	defer close(logger.let)
+	l, err := Open(dir, Options{fs: fs, least: 4 << 10, SegmentSize: 32 << 10, sealAfter: time.Hour, Logger: slog.New(logger)})
+	require.NoError(t, err)
+	why := syscall.EIO
+	fs.why.Store(&why)
+	for n := uint64(1); err == nil; n++ {
+		b := batchOf(voted("a", n, string(make([]byte, 700))))
+		err = ends(t, "a Save", func() error { return l.Save(b) })
+	}
+	require.ErrorIs(t, err, why)
+	<-logger.called
 	ends(t, "Close", l.Close)
 }
 
