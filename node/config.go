@@ -95,7 +95,7 @@ func failure(op, instance string, err error) *paxos.OpError {
 	return &paxos.OpError{Op: op, Instance: instance[:min(len(instance), paxos.MaxName)], Err: err, Unsent: true}
 }
 
-// isNil reports whether v is nil, or a nil pointer: what a constructor returns beside an error.
+// isNil reports whether v is nil or a nil pointer. A constructor that fails returns a nil pointer.
 func isNil(v any) bool {
 	x := reflect.ValueOf(v)
 	return !x.IsValid() || x.Kind() == reflect.Pointer && x.IsNil()

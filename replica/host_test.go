@@ -197,7 +197,7 @@ func benchHost(b *testing.B, callers int, propose func(string, paxos.Value) (pax
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "decisions/s")
 }
 
-// A host may call Flush before it has sent the packets of the last Take.
+// A host can call Flush before it has sent the packets of the last Take.
 func TestReplicaFlushKeepsWhatTakeGave(t *testing.T) {
 	m := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}
 	state, err := paxos.FirstState(1, m, 7)

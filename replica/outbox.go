@@ -130,7 +130,7 @@ func (r *Replica) Flush(out *Output) {
 		return
 	}
 	for i := range r.peers {
-		r.peers[i].sent = nil // what the last Take or Flush gave stays valid
+		r.peers[i].sent = nil // the packets of the last Take or Flush stay valid
 	}
 	delay := r.delayNotices
 	r.delayNotices = false
