@@ -3,8 +3,6 @@ package wal
 import (
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -204,51 +202,4 @@ func indexChangesHands(t *testing.T, marks bool) {
 	}
 	fs.Kill()
 	require.NoError(t, m.differs(openIn(t, fs)))
-}
-
-// Power is lost after a removal of RESCUE that was not durable, and the batch in RESCUE is damaged in its segment. Open writes it back before
-// it removes RESCUE for good.
-func TestRescueThatComesBackRepairs(t *testing.T) {
-	for _, more := range []int{0, 3} {
-		t.Run(fmt.Sprint(more, " Saves later"), func(t *testing.T) {
-			fs := created(t)
-			l, err := Open(dir, roomy(fs))
-			require.NoError(t, err)
-			for i := range 3 {
-				require.NoError(t, l.Save(batchOf(voted(fmt.Sprint("job/", i), 1, strings.Repeat("v", 100)))))
-			}
-			path := l.active.path
-			fs.Kill() // so the next Open makes a RESCUE of the last batch
-			from, base := len(fs.Ops()), fs.Snapshot()
-			l, err = Open(dir, roomy(fs))
-			require.NoError(t, err)
-			h := disktest.NewHistory(base, fs.Ops()[from:])
-			var rescue []byte
-			for op := h.Next(); op != nil; op = h.Next() {
-				if b := h.Kill().Content(filepath.Join(dir, rescueName)); len(b) > 0 {
-					rescue = b
-				}
-			}
-			require.NotEmpty(t, rescue)
-			began := l.latest.began
-			for i := range more {
-				require.NoError(t, l.Save(batchOf(voted(fmt.Sprint("later/", i), 1, "v"))))
-			}
-			require.NoError(t, l.Close())
-
-			fs.Put(filepath.Join(dir, rescueName), rescue)
-			content := slices.Clone(fs.Content(path))
-			content[began+batchHead+30] ^= 1
-			fs.Put(path, content)
-
-			for range 2 {
-				l, err = Open(dir, roomy(fs))
-				require.NoError(t, err)
-				got, err := l.Load("job/2")
-				require.NoError(t, err)
-				require.Equal(t, voted("job/2", 1, strings.Repeat("v", 100)), got)
-				require.NoError(t, l.Close())
-			}
-		})
-	}
 }
