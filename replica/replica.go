@@ -38,11 +38,6 @@ func New(now time.Duration, c Config) (*Replica, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("paxos: %w", err)
 	}
-	return newReplica(now, c), nil
-}
-
-// newReplica is New without its checks: c was checked, and has its defaults filled in.
-func newReplica(now time.Duration, c Config) *Replica {
 	r := &Replica{
 		id: c.State.ID, members: c.Members.Clone(), position: c.Members.Position(c.State.ID), nonce: c.Nonce,
 		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), trace: c.Trace,
@@ -56,7 +51,7 @@ func newReplica(now time.Duration, c Config) *Replica {
 	r.begin(c.State)
 	r.backlog = c.Open
 	r.openBacklog()
-	return r
+	return r, nil
 }
 
 // begin raises Boot and reserves the first block of rounds. The first Save holds both, and nothing leaves before it is done.
