@@ -136,7 +136,7 @@ func (r *Replica) snapshot(inst *instance) {
 		inst.index = s.state.Last
 		r.table.recents.add(inst.index, inst.learnedFrom)
 	}
-	inst.acceptor = inst.acceptor.begin()
+	inst.acceptor.stage = inst.acceptor.stage.begin()
 	inst.gathered, inst.saving = false, true
 	s.batch.Records = append(s.batch.Records, paxos.Record{Instance: inst.name, Acceptor: inst.acceptor.Acceptor, Chosen: inst.chosen, Index: inst.index})
 }

@@ -52,11 +52,11 @@ type exRoles struct {
 // seen.
 type exRules struct {
 	step  func(acceptorState, paxos.Message) (acceptorState, paxos.Message, stage, error)
-	begin func(acceptorState) acceptorState
-	end   func(acceptorState) acceptorState
+	begin func(stage) stage
+	end   func(stage) stage
 }
 
-var exShipping = exRules{step: acceptorState.step, begin: acceptorState.begin, end: acceptorState.end}
+var exShipping = exRules{step: acceptorState.step, begin: stage.begin, end: stage.end}
 
 // newExRoles makes the tables. async says whether the steps of save are needed.
 func newExRoles(ballots []paxos.Ballot, values []paxos.Value, async bool, rules exRules, instance func(paxos.Ballot) string) *exRoles {
@@ -100,8 +100,8 @@ func (r *exRoles) closeSaves() {
 		}
 		s := r.saves[i]
 		r.volatile = append(r.volatile, r.acceptor(s.Acceptor))
-		r.began = append(r.began, r.save(r.rules.begin(s)))
-		r.ended = append(r.ended, r.save(r.rules.end(s)))
+		r.began = append(r.began, r.save(acceptorState{s.Acceptor, r.rules.begin(s.stage)}))
+		r.ended = append(r.ended, r.save(acceptorState{s.Acceptor, r.rules.end(s.stage)}))
 		r.saveSteps = append(r.saveSteps, r.stepsOf(func(m paxos.Message) (exStep, paxos.Message, paxos.Acceptor) {
 			next, reply, wait, err := r.rules.step(s, m)
 			return exStep{next: r.save(next), wait: wait, err: exText(err)}, reply, next.Acceptor
@@ -305,7 +305,7 @@ func TestExploreSaves(t *testing.T) {
 }
 
 // exOlder lets the Save that runs release a reply whose change is not in its snapshot.
-var exOlder = exRules{begin: acceptorState.begin, end: acceptorState.end, step: func(s acceptorState, m paxos.Message) (acceptorState, paxos.Message, stage, error) {
+var exOlder = exRules{begin: stage.begin, end: stage.end, step: func(s acceptorState, m paxos.Message) (acceptorState, paxos.Message, stage, error) {
 	after, reply, wait, err := s.step(m)
 	if s.stage == flushing && wait == dirty {
 		wait = flushing
@@ -329,7 +329,7 @@ func TestExploreRulesLeftOut(t *testing.T) {
 		}
 		return after, reply, wait, err
 	}
-	next.end = func(s acceptorState) acceptorState { return acceptorState{Acceptor: s.Acceptor} }
+	next.end = func(stage) stage { return saved }
 
 	for _, left := range []struct {
 		name  string

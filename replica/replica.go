@@ -190,7 +190,7 @@ func (r *Replica) Saved(now time.Duration) {
 	}
 	r.event(paxos.Event{Kind: paxos.EventSaved, Save: s.ended})
 	for _, inst := range s.running {
-		inst.acceptor = inst.acceptor.end()
+		inst.acceptor.stage = inst.acceptor.stage.end()
 	}
 	// The lists are taken off first: to release a reply can change instances and hold new replies.
 	replies, instances := s.waitRun, s.running

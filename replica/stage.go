@@ -40,18 +40,18 @@ func (s acceptorState) step(m paxos.Message) (next acceptorState, reply paxos.Me
 	return s, reply, s.stage, nil
 }
 
-// begin is called when a Save begins. The snapshot of that Save holds the Acceptor in its present state.
-func (s acceptorState) begin() acceptorState {
-	if s.stage == dirty {
-		s.stage = flushing
+// begin is the stage after a Save has begun. The snapshot of that Save holds the present state.
+func (s stage) begin() stage {
+	if s == dirty {
+		return flushing
 	}
 	return s
 }
 
-// end is called when the Save that began last is durable. A change since then is still dirty.
-func (s acceptorState) end() acceptorState {
-	if s.stage == flushing {
-		s.stage = saved
+// end is the stage after the Save that began last is durable. A change since then is still dirty.
+func (s stage) end() stage {
+	if s == flushing {
+		return saved
 	}
 	return s
 }

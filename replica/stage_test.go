@@ -42,7 +42,7 @@ func (s *savingServer) beginSave() {
 		return
 	}
 	snapshot := s.Acceptor
-	s.flight, s.acceptorState = &snapshot, s.begin()
+	s.flight, s.stage = &snapshot, s.stage.begin()
 	s.held[flushing], s.held[dirty] = s.held[dirty], nil
 }
 
@@ -51,7 +51,7 @@ func (s *savingServer) endSave() {
 	if s.flight == nil {
 		return
 	}
-	s.disk, s.flight, s.acceptorState = *s.flight, nil, s.end()
+	s.disk, s.flight, s.stage = *s.flight, nil, s.stage.end()
 	s.sent = append(s.sent, s.held[flushing]...)
 	s.held[flushing] = nil
 }
@@ -192,7 +192,7 @@ func TestSaveP20EveryMessageInEveryState(t *testing.T) {
 					err == nil && wait != wantStage {
 					require.Fail(t, "a wrong step", "%+v in %+v: next %+v, wait %d, reply %+v, error %v", m, s, next, wait, reply, err)
 				}
-				if err == nil && next.end() == next.begin().end() && next.stage == dirty {
+				if err == nil && next.stage.end() == next.stage.begin().end() && next.stage == dirty {
 					require.Fail(t, "a Save that began before the change made it durable", "%+v", next)
 				}
 			}
