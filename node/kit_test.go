@@ -71,6 +71,7 @@ func (n *testNet) heal() { n.obey(nil) }
 
 // holdLoop has the loop of server 1 stand still until release, in a Send that blocks, as none may.
 func holdLoop(c *testCluster) (release func()) {
+	synctest.Wait() // else the loop may stand still before it has taken the call below
 	gate := make(chan struct{})
 	c.ends[1].gate.Store(&gate)
 	waiting(context.Background(), c.nodes[1], "another")
