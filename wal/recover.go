@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ type tail struct {
 	began   int64  // where its last batch begins
 	batch   []byte // the last batch
 	garbage int64  // where the unreadable bytes behind it end; zero: there are none
+	rescue  rescue // a batch that the file lacks; its bytes are nil if it lacks none
 }
 
 // readOpen reads the open segments, and finds where the log ends. sequence is that of their first batch. A proof that something is
@@ -40,6 +42,9 @@ func (l *Log) readOpen(open []*segment, sequence uint64) (tails []tail, err erro
 			return nil, err
 		}
 		t := tail{segment: s, garbage: scan.garbage()}
+		if scan.rescued {
+			t.rescue = saved
+		}
 		if scan.batches > 0 {
 			t.began, t.batch = scan.began, slices.Clone(scan.data[scan.began:s.end])
 		}
@@ -59,6 +64,9 @@ func (l *Log) recover(tails []tail) error {
 	}
 	last := 0
 	for i, t := range tails {
+		if err := t.rescue.writeBack(t.segment); err != nil {
+			return err
+		}
 		if t.segment.batches > 0 {
 			last = i
 		}
@@ -152,7 +160,7 @@ func (l *Log) clean(t tail) error {
 
 // The rescue is a copy of the last batch in a file of its own, while that batch is written again. The batch may have been acknowledged,
 // so it must survive a loss of power in the middle. The place in it never changes. So a rescue that comes back later, since its removal
-// was not synced, does no harm.
+// was not synced, does no harm. If its segment lacks the batch by then, Open writes it back.
 type rescue struct {
 	batchHeader
 	bytes []byte // nil: there is none
@@ -184,9 +192,23 @@ func (l *Log) readRescue() (r rescue, err error) {
 // restore puts the batch into its place in the data of its segment, as it was read.
 func (r rescue) restore(s *scan) {
 	if r.bytes != nil && r.segment == uint64(s.segment.number) && r.offset <= maxSegment && r.offset+uint64(len(r.bytes)) <= uint64(len(s.data)) {
+		s.rescued = !bytes.Equal(s.data[r.offset:][:len(r.bytes)], r.bytes)
 		copy(s.data[r.offset:], r.bytes)
-		s.rescued = true
 	}
+}
+
+// writeBack writes the batch into its file, which lacks it, and syncs that. RESCUE may go only after it.
+func (r rescue) writeBack(s *segment) error {
+	if r.bytes == nil {
+		return nil
+	}
+	if _, err := s.file.WriteAt(r.bytes, int64(r.offset)); err != nil {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("wal: %s: %w", s.path, err)
+	}
+	return nil
 }
 
 // A rescued file reads as if the rescue were written back, which a ReadOnly log can't do.

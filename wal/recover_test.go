@@ -3,6 +3,8 @@ package wal
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -202,4 +204,89 @@ func indexChangesHands(t *testing.T, marks bool) {
 	}
 	fs.Kill()
 	require.NoError(t, m.differs(openIn(t, fs)))
+}
+
+// Power is lost after a removal of RESCUE that was not durable, and the batch in RESCUE is damaged in its segment. Open makes it durable
+// there before it removes RESCUE for good.
+func TestRescueThatComesBackRepairs(t *testing.T) {
+	want := voted("job/2", 1, strings.Repeat("v", 100))
+	check := func(t *testing.T, fs *disktest.FS) {
+		l, err := Open(dir, roomy(fs))
+		require.NoError(t, err)
+		got, err := l.Load("job/2")
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		require.NoError(t, l.Close())
+	}
+	for _, more := range []int{0, 3} {
+		t.Run(fmt.Sprint(more, " Saves later"), func(t *testing.T) {
+			fs := created(t)
+			l, err := Open(dir, roomy(fs))
+			require.NoError(t, err)
+			for i := range 3 {
+				require.NoError(t, l.Save(batchOf(voted(fmt.Sprint("job/", i), 1, strings.Repeat("v", 100)))))
+			}
+			path := l.active.path
+			fs.Kill() // so the next Open makes a RESCUE of the last batch
+			var rescue []byte
+			l = openedAs(t, fs, roomy(fs), func(h *disktest.History) {
+				if b := h.Kill().Content(filepath.Join(dir, rescueName)); len(b) > 0 {
+					rescue = b
+				}
+			})
+			require.NotEmpty(t, rescue)
+			began := l.latest.began
+			for i := range more {
+				require.NoError(t, l.Save(batchOf(voted(fmt.Sprint("later/", i), 1, "v"))))
+			}
+			require.NoError(t, l.Close())
+
+			content := slices.Clone(fs.Content(path))
+			content[began+batchHead+30] ^= 1
+			fs.Put(path, content)
+			fs.Put(filepath.Join(dir, rescueName), rescue)
+
+			x := rand.New(rand.NewPCG(1, 2))
+			l = openedAs(t, fs, roomy(fs), func(h *disktest.History) {
+				for range 8 {
+					check(t, h.Crash(disktest.LoseSome, x))
+				}
+			})
+			require.NoError(t, l.Close())
+			check(t, fs)
+		})
+	}
+}
+
+// A seal says that all batches before it are durable. So what the process before could not sync is durable before Open writes one: RESCUE
+// alone would hold it else, if power was lost then.
+func TestBatchIsDurableBeforeItsSeal(t *testing.T) {
+	fs := created(t)
+	l := openIn(t, fs)
+	path, at := l.active.path, l.active.end
+	b := batchOf(voted("lunch", 1, strings.Repeat("v", 100)))
+	fs = killed(t, fs, 1, syncOf(path), func() { require.NoError(t, l.Save(b)) })
+	seals := 0
+	l = openedAs(t, fs, small(fs), func(h *disktest.History) {
+		if op := h.Last(); op.Kind == disktest.OpWrite && op.Name == path && op.At < dataStart {
+			seals++
+			durable := h.Crash(disktest.LoseAll, nil).Content(path)
+			require.Equal(t, fs.Content(path)[at:at+batchHead+100], durable[at:at+batchHead+100])
+		}
+	})
+	require.Equal(t, 1, seals)
+	require.NoError(t, l.Close())
+}
+
+// openedAs opens the log in fs, and then plays again what that did there: each is called after every call.
+func openedAs(t *testing.T, fs *disktest.FS, o Options, each func(*disktest.History)) *Log {
+	t.Helper()
+	from, base := len(fs.Ops()), fs.Snapshot()
+	l, err := Open(dir, o)
+	require.NoError(t, err)
+	h := disktest.NewHistory(base, fs.Ops()[from:])
+	for op := h.Next(); op != nil; op = h.Next() {
+		each(h)
+	}
+	return l
 }

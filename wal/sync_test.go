@@ -185,7 +185,6 @@ func (v *leaver) checkSecond(found *disktest.FS, now moment) error {
 func TestEachSyncIsNeeded(t *testing.T) {
 	sites := []struct{ site, why string }{
 		{site: "batch"},
-		{site: "tail"},
 		{site: "segment"},
 		{site: "copy"},
 		{site: "content of MANIFEST"},
@@ -196,6 +195,7 @@ func TestEachSyncIsNeeded(t *testing.T) {
 		{site: "content of SEAL"},
 		{site: proofName}, // else both of its slots are torn in one loss of power
 		{site: "directory at Open"},
+		{"tail", "RESCUE holds the batch until the sync of its seal: TestBatchIsDurableBeforeItsSeal, TestRescueThatComesBackRepairs"},
 		{"seal", "nothing is lost without it, but damage is taken for a torn batch: TestSealIsDurable"},
 		{"directory of SEAL", "the name of the first segment is synced before it is listed; else TestOlderVersionGetsSeal"},
 		{"content of a hint", "so that Open need not read the segment after a loss of power"},
