@@ -113,6 +113,36 @@ func (t *memos) forget(number uint32) {
 	}
 }
 
+// remove takes out m, which find returned.
+func (t *memos) remove(m *memo) {
+	number, _ := t.names.Find(m.hash, func(number uint32) bool { return t.at(number) == m })
+	t.forget(number)
+}
+
+// many returns most, or half of the memos if these are fewer and their values are large. Fewer memos fit then.
+func (t *memos) many(most int) int {
+	if t.bytes > maxCacheBytes/2 {
+		most = min(most, max(t.len/2, 1))
+	}
+	return most
+}
+
+// lateVoter returns the memo that m, an answer of the acceptor at that position, is about. It returns nil if that acceptor is
+// not to hear of the decision now.
+func (t *memos) lateVoter(position int, m *paxos.Message) *memo {
+	if t.late == 0 {
+		return nil
+	}
+	known := t.find(m.Instance)
+	if known == nil || known.pendingNotices == (pendingNotices{}) || !known.due(position, m) {
+		return nil
+	}
+	if known.pendingNotices == (pendingNotices{}) {
+		t.late--
+	}
+	return known
+}
+
 // grow doubles the ring.
 func (t *memos) grow() {
 	old := *t

@@ -63,8 +63,7 @@ func (r *Replica) reopen(m *memo) *instance {
 	t := &r.table
 	inst := t.unused()
 	inst.name, inst.acceptor, inst.chosen, inst.index, inst.pendingNotices = m.name, acceptorState{Acceptor: m.Acceptor}, true, m.index, m.pendingNotices
-	number, _ := t.decided.names.Find(m.hash, func(number uint32) bool { return t.decided.at(number) == m })
-	t.decided.forget(number)
+	t.decided.remove(m)
 	t.byName[inst.name] = inst
 	return inst
 }

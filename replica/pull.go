@@ -109,12 +109,7 @@ func (r *Replica) notice(p *peer) {
 // manyNames is the number of decisions from which a pull does not wait for its time. So many are still in memory. So those
 // that are known here are found without a look at the storage.
 func (r *Replica) manyNames() uint64 {
-	many := max(r.limits.Cache/2, 64)
-	// Fewer memos fit if their values are large.
-	if d := &r.table.decided; d.bytes > maxCacheBytes/2 {
-		many = min(many, max(d.len/2, 1))
-	}
-	return uint64(many)
+	return uint64(r.table.decided.many(max(r.limits.Cache/2, 64)))
 }
 
 // askSoon asks that acceptor for names, unless it was asked just now and the answer may be on its way. An acceptor that had

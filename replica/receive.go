@@ -235,18 +235,9 @@ func (r *Replica) deliverMemo(known *memo, from *peer, m *paxos.Message) {
 
 // answeredMemo takes an answer about an instance that is only a memo, or not in memory at all.
 func (r *Replica) answeredMemo(from *peer, m *paxos.Message) {
-	t := &r.table.decided
-	if t.late == 0 {
-		return
+	if known := r.table.decided.lateVoter(from.position, m); known != nil {
+		r.tellChosen(from, known.name, known.Accepted)
 	}
-	known := t.find(m.Instance)
-	if known == nil || known.pendingNotices == (pendingNotices{}) || !known.due(from.position, m) {
-		return
-	}
-	if known.pendingNotices == (pendingNotices{}) {
-		t.late--
-	}
-	r.tellChosen(from, known.name, known.Accepted)
 }
 
 // limitsOf takes a Limits.

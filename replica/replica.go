@@ -46,8 +46,7 @@ func New(now time.Duration, c Config) (*Replica, error) {
 	r.quorum, r.fingerprint = r.members.Quorum, r.members.Fingerprint()
 	r.leastValue, r.unusual = r.limits.MaxValue, takesOf(r.limits) != takesOf(paxos.Limits{}.WithDefaults())
 	r.addPeers()
-	r.table.init()
-	r.table.recents.room = uint64(r.limits.Cache)
+	r.table.init(r.limits.Cache)
 	r.begin(c.State)
 	r.backlog = c.Open
 	r.openBacklog()

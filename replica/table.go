@@ -14,9 +14,11 @@ type table struct {
 	free      []*instance // for use again
 }
 
-func (t *table) init() {
+// init makes a table empty. It remembers that many durable decisions.
+func (t *table) init(cache int) {
 	t.byName, t.evicted = map[string]*instance{}, map[string]*evicted{}
 	t.decided.init()
+	t.recents.room = uint64(cache)
 }
 
 // maxFree bounds the instances kept for use again.
