@@ -127,7 +127,7 @@ func (r *Replica) call(c call, name string, err error) {
 	c.seq = r.called
 	r.calls[c.id] = calling{inst, c.seq}
 	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.Own() == c.value
-	c.since = r.rounds.last
+	c.since = r.rounds.used()
 	if q := inst.asking; inst.asked() && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
 		*q = asking{learner: q.learner} // the answers may be out of date: ask at once
 	}

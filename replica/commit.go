@@ -159,3 +159,36 @@ func (s *saves) splitReplies() {
 	clear(s.waitNew[len(keep):])
 	s.waitNew = keep
 }
+
+// ballot returns a ballot that no attempt used before, above every one seen in inst. If ok is false, no round is usable now.
+// There are two cases:
+//
+//   - More rounds are being reserved. The instance goes on when they are.
+//   - No round is left at all: see endWithoutRounds.
+func (r *Replica) ballot(inst *instance) (b paxos.Ballot, ok bool) {
+	round, ok := r.rounds.next(inst)
+	if reserved := r.rounds.reserved(); r.saves.state.Rounds != reserved {
+		r.saves.state.Rounds, r.saves.stateChanged = reserved, true
+	}
+	if ok {
+		return paxos.Ballot{Round: round, Server: r.id}, true
+	}
+	if round != 0 {
+		r.saves.urgent = true
+	}
+	return paxos.Ballot{}, false
+}
+
+// ownsRound reports whether inst is this server's own, and round 0 of it may be used now. Without any one of these
+// conditions, that round could get two values:
+//
+//   - This server is an acceptor. Its own vote remembers that the round was used, in this life and after it.
+//   - Its acceptor has promised and accepted nothing. Its record was loaded before: proceed does nothing until it is.
+//   - A minted name is of this very start. In an earlier start the round may have been used without a vote that was saved.
+func (r *Replica) ownsRound(inst *instance) (o paxos.Owner, ok bool) {
+	if r.position < 0 || inst.acceptor.Acceptor != (paxos.Acceptor{}) {
+		return paxos.Owner{}, false
+	}
+	o, ok = paxos.OwnerOf(inst.name)
+	return o, ok && o.Server == r.id && (o.Boot == 0 || o.Boot == r.saves.state.Boot)
+}

@@ -55,10 +55,10 @@ func New(now time.Duration, c Config) (*Replica, error) {
 
 // begin raises Boot and reserves the first block of rounds. The first Save holds both, and nothing leaves before it is done.
 func (r *Replica) begin(s paxos.ServerState) {
-	r.rounds.floor = s.Rounds
+	r.rounds.begin(s.Rounds)
 	r.saves.index = s.Last
 	s.Boot++
-	s.Rounds = min(s.Rounds+roundBlock, paxos.MaxRound)
+	s.Rounds = r.rounds.reserved()
 	r.meet(&s)
 	r.saves.state, r.saves.stateChanged, r.saves.urgent = s, true, true
 	r.pullFrom(s)
@@ -200,9 +200,7 @@ func (r *Replica) Saved(now time.Duration) {
 			r.beginWatch()
 		}
 		s.index = s.stateSaved.Last
-		if r.rounds.usable < s.stateSaved.Rounds {
-			r.reserved(s.stateSaved)
-		}
+		r.reserved(s.stateSaved.Rounds)
 	}
 	r.storePulled()
 	r.decidedMany()

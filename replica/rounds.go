@@ -2,51 +2,75 @@ package replica
 
 import "github.com/singledecree/paxos"
 
-// ballot returns a ballot that no attempt used before, above every one seen in inst. If ok is false, no round is usable now.
-// There are two cases:
+// roundBlock is how many rounds a server reserves at once. A restart skips what is left of a block.
+const roundBlock = 10_000
+
+// rounds hands out the rounds of ballots, none of them twice, over attempts and restarts: "different proposers choose their numbers from
+// disjoint sets of numbers, so two different proposers never issue a proposal with the same number. Each proposer remembers
+// (in stable storage) the highest-numbered proposal it has tried to issue, and begins phase 1 with a higher proposal number
+// than any it has already used." (Paxos Made Simple, 2.5; S6)
 //
-//   - More rounds are being reserved. The instance goes on when they are.
-//   - No round is left at all: see endWithoutRounds.
-func (r *Replica) ballot(inst *instance) (b paxos.Ballot, ok bool) {
-	next := max(r.rounds.last, r.rounds.floor, inst.seen) + 1
+// Rounds are reserved in blocks, so that a ballot costs no Save of its own. No round above usable is used. usable is the
+// number in a Save that is done.
+type rounds struct {
+	floor   uint64      // ServerState.Rounds as stored before this start: all up to it may have been used
+	last    uint64      // the last round used in this life, in any instance
+	usable  uint64      // reserved by a Save that is done
+	wanted  uint64      // to be reserved: ServerState.Rounds as of now
+	waiting []*instance // want a ballot, but no round was usable
+}
+
+// begin reserves the first block of this life. stored is ServerState.Rounds as stored before this start.
+func (w *rounds) begin(stored uint64) {
+	w.floor, w.wanted = stored, min(stored+roundBlock, paxos.MaxRound)
+}
+
+// used returns the last round used in this life, in any instance.
+func (w *rounds) used() uint64 { return w.last }
+
+// reserved returns what ServerState.Rounds has to be.
+func (w *rounds) reserved() uint64 { return w.wanted }
+
+// next returns the next round of inst, above every one used or seen. If ok is false, it may not be used now. There are two
+// cases:
+//
+//   - The round is 0. No round is left at all.
+//   - Else more rounds are wanted: see reserved. inst waits until they are usable.
+func (w *rounds) next(inst *instance) (round uint64, ok bool) {
+	next := max(w.last, w.floor, inst.seen) + 1
 	if next > paxos.MaxRound {
-		return paxos.Ballot{}, false
+		return 0, false
 	}
-	if next > r.rounds.usable {
-		r.reserve(next)
-		r.saves.urgent = true
+	if next > w.usable {
+		w.reserve(next)
 		if !inst.wantsRound {
 			inst.wantsRound = true
-			r.rounds.waiting = append(r.rounds.waiting, inst)
+			w.waiting = append(w.waiting, inst)
 		}
-		return paxos.Ballot{}, false
+		return next, false
 	}
-	r.rounds.last = next
-	if r.rounds.usable-next < roundBlock/2 {
-		r.reserve(next) // ahead of need, with the next Save
+	w.last = next
+	if w.usable-next < roundBlock/2 {
+		w.reserve(next) // ahead of need, with the next Save
 	}
-	return paxos.Ballot{Round: next, Server: r.id}, true
+	return next, true
 }
 
-// reserve puts a block of rounds from next on into the next Save, unless that Save or an earlier one holds enough already.
-func (r *Replica) reserve(next uint64) {
-	next += uint64(len(r.rounds.waiting))
-	if r.saves.state.Rounds < min(next+roundBlock/2, paxos.MaxRound) {
-		r.saves.state.Rounds = min(next+roundBlock, paxos.MaxRound)
-		r.saves.stateChanged = true
+// reserve wants a block of rounds from next on, unless enough are wanted already.
+func (w *rounds) reserve(next uint64) {
+	next += uint64(len(w.waiting))
+	if w.wanted < min(next+roundBlock/2, paxos.MaxRound) {
+		w.wanted = min(next+roundBlock, paxos.MaxRound)
 	}
 }
 
-// ownsRound reports whether inst is this server's own, and round 0 of it may be used now. Without any one of these
-// conditions, that round could get two values:
-//
-//   - This server is an acceptor. Its own vote remembers that the round was used, in this life and after it.
-//   - Its acceptor has promised and accepted nothing. Its record was loaded before: proceed does nothing until it is.
-//   - A minted name is of this very start. In an earlier start the round may have been used without a vote that was saved.
-func (r *Replica) ownsRound(inst *instance) (o paxos.Owner, ok bool) {
-	if r.position < 0 || inst.acceptor.Acceptor != (paxos.Acceptor{}) {
-		return paxos.Owner{}, false
+// saved is called when a Save with that ServerState.Rounds is done. It returns the instances that waited for a round, if
+// more rounds are usable now. They wait no more.
+func (w *rounds) saved(rounds uint64) (waited []*instance) {
+	if w.usable >= rounds {
+		return nil
 	}
-	o, ok = paxos.OwnerOf(inst.name)
-	return o, ok && o.Server == r.id && (o.Boot == 0 || o.Boot == r.saves.state.Boot)
+	w.usable = rounds
+	waited, w.waiting = w.waiting, nil
+	return waited
 }

@@ -157,23 +157,6 @@ type saves struct {
 	index              uint64        // the highest Index whose record is durable
 }
 
-// roundBlock is how many rounds a server reserves at once. A restart skips what is left of a block.
-const roundBlock = 10_000
-
-// rounds hands out ballots, none of them twice, over attempts and restarts: "different proposers choose their numbers from
-// disjoint sets of numbers, so two different proposers never issue a proposal with the same number. Each proposer remembers
-// (in stable storage) the highest-numbered proposal it has tried to issue, and begins phase 1 with a higher proposal number
-// than any it has already used." (Paxos Made Simple, 2.5; S6)
-//
-// Rounds are reserved in blocks, so that a ballot costs no Save of its own. No round above usable is used. usable is the
-// number in a Save that is done.
-type rounds struct {
-	floor   uint64      // ServerState.Rounds as stored before this start: all up to it may have been used
-	last    uint64      // the last round used in this life, in any instance
-	usable  uint64      // reserved by a Save that is done
-	waiting []*instance // want a ballot, but no round was usable
-}
-
 // pulls holds the state that the pulls from all acceptors share.
 type pulls struct {
 	at      time.Duration // when the first Pull is due; 0: there is no server to pull from

@@ -1,10 +1,6 @@
 package replica
 
-import (
-	"time"
-
-	"github.com/singledecree/paxos"
-)
+import "time"
 
 // takeOver is called when a silence has ended. It proposes the value that this server accepted, else the value that the last
 // proposer wanted. With neither it asks the others, once. Then it does nothing in the instance until somebody begins a
@@ -61,12 +57,9 @@ func (r *Replica) silent(e *evicted) {
 	r.open(e.name) // the silence of that instance has ended
 }
 
-// reserved is called when the Save that holds s is done. The instances that waited for a round go on.
-func (r *Replica) reserved(s paxos.ServerState) {
-	r.rounds.usable = s.Rounds
-	waiting := r.rounds.waiting
-	r.rounds.waiting = nil
-	for _, inst := range waiting {
+// reserved is called when a Save with that ServerState.Rounds is done. The instances that waited for a round go on.
+func (r *Replica) reserved(rounds uint64) {
+	for _, inst := range r.rounds.saved(rounds) {
 		inst.wantsRound = false
 		r.proceed(inst)
 		if inst.overdue {
