@@ -32,8 +32,8 @@ type setup struct {
 
 // A cluster is a contestant that runs. It is never closed: its process ends.
 type cluster interface {
-	// propose returns once value, or what another proposed first, is decided for name and known where the caller is.
-	// It chooses the server for the caller: the leader, where there is one. Callers are counted from 0.
+	// propose returns once a value is decided for name, and the caller's server knows it. That is value, unless another one was proposed
+	// first. It chooses the server for the caller: the leader, where there is one. Callers are counted from 0.
 	propose(ctx context.Context, caller int, name, value string) error
 	// stopOne stops one server without notice, the leader where there is one, and returns at once.
 	stopOne()

@@ -49,7 +49,7 @@ type driver struct {
 	first     error
 }
 
-// drive measures j. What counts is what ends within the window.
+// drive measures j. Only calls that end within the window count.
 func drive(c cluster, j job) result {
 	d := &driver{cluster: c, work: j.Work}
 	ctx, cancel := context.WithTimeout(context.Background(), j.Warm+j.Window+20*time.Second)

@@ -134,7 +134,7 @@ func (c *etcdCluster) leader() int {
 func (c *etcdCluster) propose(ctx context.Context, caller int, name, value string) error {
 	patience := 10 * time.Second
 	if c.gap {
-		patience = time.Second // what the dead leader was given is lost, and ends only by this
+		patience = time.Second // calls that the dead leader was given are lost; only this ends them
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

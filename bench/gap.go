@@ -11,12 +11,12 @@ import (
 type pauses struct {
 	mu            sync.Mutex
 	last          time.Time // of the last decision
-	cut           time.Time // what ends later is after; zero: it has not come
+	cut           time.Time // calls that end later are after it; zero: it has not come
 	before, after time.Duration
 	decisions     int
 }
 
-// begin starts the count: what was before is of no interest.
+// begin starts the count. Earlier calls do not count.
 func (p *pauses) begin(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -37,7 +37,7 @@ func (p *pauses) decided(now time.Time) {
 	p.decisions++
 }
 
-// end ends the count: what comes later is of no interest, and a pause that has begun lasts until now.
+// end ends the count. Later calls do not count, and a pause that has begun lasts until now.
 func (p *pauses) end(now time.Time) (before, after time.Duration, decisions int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

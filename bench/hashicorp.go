@@ -155,7 +155,7 @@ func (c *hashicorpCluster) propose(ctx context.Context, _ int, name, value strin
 	if !c.findLeader() {
 		return errNoLeader
 	}
-	// What a server was given that stops may never be answered.
+	// A server that stops may never answer its calls.
 	answer := make(chan error, 1)
 	future := c.servers[c.leader.Load()].Apply(command(name, value), time.Second)
 	go func() { answer <- future.Error() }()

@@ -21,7 +21,7 @@ type work struct {
 	Varied bool `json:",omitempty"`
 	// Floor is what the machine can do, without any library.
 	Floor bool `json:",omitempty"`
-	// Sweep says in which row of growing works this one is: what grows.
+	// Sweep names the number that grows in the row of works that this one belongs to.
 	Sweep string `json:",omitempty"`
 }
 
@@ -59,7 +59,7 @@ type job struct {
 	Contestant string
 	Ours       bool
 	Warm       time.Duration // callers run, and nothing counts
-	Window     time.Duration // what is measured
+	Window     time.Duration // time that is measured
 	Dir        string        // for what must be durable; the child makes it, the parent removes it
 }
 

@@ -82,7 +82,7 @@ func sweep(huge bool) (p plan) {
 	return p
 }
 
-// What grows in a sweep.
+// The number that grows in a sweep.
 const (
 	sweepDecided = "decided instances"
 	sweepServers = "servers"

@@ -9,8 +9,8 @@ import (
 	"github.com/singledecree/paxos/wal"
 )
 
-// preload writes n decided instances into the logs of all servers, as if they had decided them and had told each other: to
-// decide ten million would take longer than what is to be measured.
+// preload writes n decided instances into the logs of all servers, as if they had decided them and had told each other. To decide ten
+// million would take longer than the measurement.
 func preload(dirs []string, m paxos.Members, n, size int) error {
 	states := make([]paxos.ServerState, len(dirs))
 	for i, dir := range dirs {

@@ -42,7 +42,7 @@ func readReport(file string) (rep report, err error) {
 	return rep, nil
 }
 
-// sections are how the parts of performance.md are made, by Name: the tables, and what illustrates them.
+// sections make the parts of performance.md, by Name: the tables, and their drawings.
 var sections = map[string]func(rows []row) (tables string, figures []figure){
 	"compare": compareSection,
 	"sweep":   sweepSection,

@@ -37,7 +37,7 @@ func settle() { syscall.Sync() }
 
 func datasync(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
 
-// machineFacts says which processor, kernel and file system, in this order; what can't be found out is left out.
+// machineFacts returns the processor, the kernel and the file system, in this order. Unknown ones are left out.
 func machineFacts(dir string) (facts []string) {
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if _, after, ok := strings.Cut(string(b), "model name"); ok {

@@ -24,10 +24,10 @@ import (
 //	GET  /v1/status                                          how the server is
 //	GET  /healthz                                            200 and "ok", or 503 and why not; it asks nobody
 //
-// With timeout=2s, a call ends with an error after that time; else it ends when the client goes. A value that is not UTF-8 is in
-// "base64" in place of "value", in questions and answers. An error is {"error": "…"}; "unknown": true says of a propose
-// that its value may be chosen all the same. A request with an unknown field or parameter, with one twice, with both values or
-// none, with bytes that are not UTF-8 or with anything after the object is answered 400, and does nothing.
+// With timeout=2s, a call ends with an error after that time; else it ends when the client goes. A value that is not UTF-8 is in "base64"
+// in place of "value", in questions and answers. An error is {"error": "…"}; "unknown": true says of a propose that its value may be chosen
+// all the same. A malformed request is answered 400, and does nothing: a field or parameter is unknown or given twice, both values or none
+// are given, bytes are not UTF-8, or something follows the object.
 //
 // Anybody on the machine may call it. A browser must not, whatever page it shows: hence the content type of a propose is
 // application/json, and the Host that is asked for must be a loopback address.
@@ -186,8 +186,8 @@ func (s *server) watch(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// begin reads the query of a request, in which only the known parameters are, and returns a context that ends when the client
-// goes, or after the timeout that it wants.
+// begin reads the query of a request, and refuses unknown parameters. The context that it returns ends when the client goes, or after the
+// client's timeout.
 func begin(r *http.Request, known ...string) (url.Values, context.Context, context.CancelFunc, error) {
 	query, err := readQuery(r, known...)
 	if err != nil {

@@ -128,7 +128,7 @@ func readPEM(file, kind string) ([]byte, error) {
 	return block.Bytes, nil
 }
 
-// replaceFile writes a file that only its owner can read. Who reads it meanwhile finds the old one or the new one, whole.
+// replaceFile writes a file that only its owner can read. A reader finds the whole old file or the whole new one, at any time.
 func replaceFile(file string, text []byte) error {
 	if err := os.WriteFile(file+".tmp", text, 0o600); err != nil {
 		return err

@@ -93,8 +93,8 @@ func run(ctx context.Context, in io.Reader, out io.Writer, args []string) error 
 // stopGrace is how long what was told to end may take. It is less than the 5 s after which the least patient of supervisors kill.
 const stopGrace = 4 * time.Second
 
-// endsWithin runs f, and stops waiting for it some time after ctx has ended: no call of a file system can be told to end, and one on a
-// disk that hangs does not by itself. The process is to end then; what a storage has acknowledged survives that.
+// endsWithin runs f, and stops waiting for it some time after ctx has ended. A call of a file system can't be cancelled, and on a disk that
+// hangs it does not end. The process must end then. Everything that a storage has acknowledged survives that.
 func endsWithin(ctx context.Context, grace time.Duration, what string, f func() error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- f() }()

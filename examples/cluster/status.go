@@ -12,10 +12,10 @@ type status struct {
 	ID       paxos.ServerID `json:"id"`
 	Members  string         `json:"members"`
 	Boot     uint64         `json:"boot"`
-	Decided  int            `json:"decided"`         // instances
-	Open     int            `json:"open"`            // instances that were begun, and can be finished
-	Alone    int            `json:"alone,omitempty"` // instances that wait for the next proposal: nobody asked knows a value
-	Calls    int            `json:"calls"`           // that wait
+	Decided  int            `json:"decided"`            // instances
+	Open     int            `json:"open"`               // instances that were begun, and can be finished
+	Orphaned int            `json:"orphaned,omitempty"` // instances that wait for the next proposal: no server that was asked knows a value
+	Calls    int            `json:"calls"`              // that wait
 	NoQuorum string         `json:"noQuorum,omitempty"`
 	Broken   []string       `json:"broken,omitempty"` // proofs that some server broke the protocol, the last of this process
 	Disk     int64          `json:"disk"`             // bytes of the segments
@@ -38,7 +38,7 @@ func (s *server) status() status {
 	st := status{ID: n.ID, Members: n.Members, Boot: n.Boot, Decided: stored.Decided, Open: n.Open, Calls: n.Calls, Disk: stored.Bytes}
 	for _, inst := range n.Instances {
 		if inst.Orphaned {
-			st.Alone++
+			st.Orphaned++
 			st.Open--
 		}
 	}
@@ -97,5 +97,5 @@ func (s status) String() string {
 	if n := len(s.Broken); n > 0 {
 		text += "  PROTOCOL BROKEN: " + s.Broken[n-1]
 	}
-	return fmt.Sprintf("up  boot %d  decisions on disk %d  open %d  connected to %s%s", s.Boot, s.Decided, s.Open+s.Alone, list(hear), text)
+	return fmt.Sprintf("up  boot %d  decisions on disk %d  open %d  connected to %s%s", s.Boot, s.Decided, s.Open+s.Orphaned, list(hear), text)
 }

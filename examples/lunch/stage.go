@@ -36,7 +36,7 @@ func (st *stage) open(c paxostest.SimConfig) {
 	st.Sim = paxostest.NewSim(c)
 }
 
-// play prints the scenario: its caption, what happened, and what came of it.
+// play prints the scenario: its caption, its events and its outcome.
 func (st *stage) play(s scenario) {
 	head := fmt.Sprintf("━━ %s  %s: %s ", s.row, s.name, s.title)
 	fmt.Fprintf(st, "%s%s\n\n%s\n\n", head, strings.Repeat("━", max(0, width-len([]rune(head)))), fill(s.caption, width))

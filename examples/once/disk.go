@@ -14,8 +14,8 @@ import (
 	"github.com/singledecree/paxos/wal"
 )
 
-// onDisk starts n servers, each with its storage in a directory below dir. A server is created once; what tells that it was is the
-// marker that is written when all have been, not what is missing.
+// onDisk starts n servers, each with its storage in a directory below dir. A server is created once. The marker that is written when all
+// are created says so; a missing directory does not.
 func onDisk(ctx context.Context, dir string, n int) (nodes []*node.Node, stop func(), err error) {
 	members := paxos.Members{Cluster: "once"}
 	for id := 1; id <= n; id++ {

@@ -28,8 +28,8 @@ type Dir interface {
 	List() ([]string, error)
 	// Sync makes durable which files there are under which names, where the platform can.
 	Sync() error
-	// Lock makes the file, if need be, and locks it: exclusive, or shared with others who are content with that. Who
-	// can't gets ErrLocked.
+	// Lock makes the file, if need be, and locks it: exclusive, or shared with others who are content with that. If another holder prevents
+	// that, it returns ErrLocked.
 	Lock(name string, shared bool) (io.Closer, error)
 	// Close gives back what OpenDir took. Files and locks stay open.
 	Close() error

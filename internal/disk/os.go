@@ -12,8 +12,8 @@ import (
 // OS is the file system of the machine.
 type OS struct{}
 
-// MakeDir makes dir, and those above it, durably. One that is there already may have been made by a process that did not
-// live to sync the one above, so that is done in any case, where it is allowed.
+// MakeDir makes dir and the directories above it, durably. An existing directory may be the work of a process that was killed before it
+// synced the one above. So MakeDir syncs that one in any case, where it is allowed.
 func (fs OS) MakeDir(dir string) error {
 	above := filepath.Dir(dir)
 	_, err := os.Stat(dir)

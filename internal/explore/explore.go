@@ -1,10 +1,9 @@
 // Package explore visits every state that a model can reach, breadth first, and tells the shortest way to the first one
 // in which something is wrong.
 //
-// A state is a fixed number of 64-bit words, which the model packs as it likes. All states are kept, whole, so no two
-// are ever taken for one. Work is spread over several workers, yet the result, the trace included, is the same for any
-// number of them: a level is expanded in batches of fixed size, and what a batch generates is merged in the order of
-// the states that it came from.
+// A state is a fixed number of 64-bit words, which the model packs as it likes. All states are kept, whole, so no two are ever taken for
+// one. Work is spread over several workers. The result and the trace are the same for any number of them: a level is expanded in batches of
+// fixed size. The states that a batch generates are merged in the order of their origins.
 package explore
 
 import (
@@ -21,8 +20,8 @@ type Model interface {
 	// Next calls emit for every step that can be taken from s, which it leaves as it is; emit keeps nothing of next.
 	// The meaning of action is the model's own. An error says that the step emitted last must not happen.
 	Next(s []uint64, emit func(action uint64, next []uint64)) error
-	// Check returns an error if s must not be reached, and otherwise any bits that tell what s is an example of: the
-	// result holds all that were seen, so that a test can demand that nothing passed because nothing happened.
+	// Check returns an error if s must not be reached. Otherwise it returns bits, one for each kind of situation of which s is an example.
+	// The Result has all bits that were seen, so that a test can require each situation to have occurred.
 	Check(s []uint64) (seen uint64, err error)
 	// Canonical turns s into the one state that stands for all those that differ from it by a symmetry only.
 	Canonical(s []uint64)
@@ -36,9 +35,8 @@ type Space struct {
 	Most    uint64       // how many distinct states to keep at most; default and maximum: 2^30
 }
 
-// A Result counts what Run found. The counts mean what they mean in TLC: Generated counts every emitted step, and the
-// initial state; Depth is the number of states on the shortest way to the farthest one, so the initial state has depth
-// 1.
+// A Result counts what Run found. The counts mean the same as in TLC. Generated counts every emitted step, and the initial state. Depth is
+// the number of states on the shortest way to the farthest state; the initial state has depth 1.
 type Result struct {
 	Distinct, Generated uint64
 	Depth               int
@@ -68,8 +66,8 @@ const (
 	most      = 1 << 30
 )
 
-// Run explores the space, level by level. It returns an error if the space has more states than allowed, or if a
-// violation was found but the way to it cannot be told, which means that Canonical merges states that are no symmetry.
+// Run explores the space, level by level. It returns an error if the space has more states than allowed, or if it finds no way to a
+// violation. In the second case Canonical merges states that are not symmetric.
 func Run(s Space) (Result, error) {
 	e := newExplorer(s)
 	for tasks := []task{{shard: beginning}}; len(tasks) > 0; tasks = e.frontier() {
@@ -106,7 +104,7 @@ type worker struct {
 	seen      uint64
 }
 
-// A task is a run of states of one shard to expand, and what came of them, by the shard it belongs to.
+// A task is a run of states of one shard to expand, and the states that they lead to, by shard.
 type task struct {
 	shard    int
 	from, to uint32
@@ -257,8 +255,8 @@ func (e *explorer) merge(w *worker, shard int, batch []task) (found []finding) {
 
 var errNoTrace = errors.New("the way to it cannot be told: Canonical merges states that are no symmetry")
 
-// trace follows the parents of f back to the initial state, and then takes the steps again, forwards and without
-// symmetry, so that the names of things stay the same from one step to the next.
+// trace follows the parents of f back to the initial state. Then it takes the steps again, forwards and without symmetry, so that names
+// stay the same from one step to the next.
 func (e *explorer) trace(f finding) (*Violation, error) {
 	var way [][]uint64
 	for id := f.id; id != none; {

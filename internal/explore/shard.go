@@ -10,8 +10,8 @@ const (
 	minTable = 1 << 10
 )
 
-// A shard keeps the states whose hashes share their first bits, in the order in which they came, with their parents,
-// and an index of them: a hash table with open addressing.
+// A shard keeps the states whose hashes share their first bits, in the order in which they came, and their parents. Its index of them is a
+// hash table with open addressing.
 type shard struct {
 	width    int
 	pages    [][]uint64

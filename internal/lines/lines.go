@@ -41,7 +41,7 @@ func New(logger *slog.Logger, args ...any) *Log {
 	return &Log{logger: logger, ended: make(chan struct{})}
 }
 
-// Log adds a line, with the time of now. What args hold must not change any more.
+// Log adds a line, with the time of now. The args must not change any more, nor anything that they point to.
 func (l *Log) Log(level slog.Level, message string, args ...any) {
 	if l.logger == nil {
 		return
@@ -158,8 +158,7 @@ func (l *Log) Leave() {
 	l.End()
 }
 
-// Wait returns when the Logger has taken all lines, and true; or false after so long. What it has not taken then may still
-// reach it.
+// Wait returns true when the Logger has taken all lines, or false after that time. The remaining lines may still reach the Logger.
 func (l *Log) Wait(within time.Duration) bool {
 	l.mu.Lock()
 	idle := l.idle

@@ -1,6 +1,6 @@
-// Package register checks what callers of a cluster were told. To them an instance is a register that is written once:
-// Propose writes it, or returns what it holds; Read and Wait return what it holds, and Read may say that it holds nothing.
-// What they return must fit one order of all calls, in which each takes place between its call and its return.
+// Package register checks the results of calls to a cluster. To the callers an instance is a register that is written once. Propose writes
+// it, or returns its value. Read and Wait return its value, and Read may say that it has none. All results must fit one order of the calls,
+// in which each call takes place between its begin and its return.
 package register
 
 import (
@@ -93,7 +93,7 @@ type Recorder struct {
 // Never is when a call returns whose outcome is unknown.
 const Never = 1 << 62
 
-// Record runs a call, and keeps what came of it unless that says nothing. f returns what was decided, if anything was, and
+// Record runs a call, and keeps its result, unless the result says nothing. f returns the decided value, if there is one. It also returns
 // whether the outcome of a propose that failed is unknown.
 func (r *Recorder) Record(client int, in Call, f func() (value string, ok, unknown bool, err error)) error {
 	o := porcupine.Operation{ClientId: client, Input: in, Call: r.clock.Add(1)}

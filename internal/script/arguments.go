@@ -19,7 +19,7 @@ type arguments struct {
 	err   error
 }
 
-// split splits a line into words. A quoted word may have spaces. What follows a word that ends in a colon is one text.
+// split splits a line into words. A quoted word may have spaces. The rest after a word that ends in a colon is one text.
 func split(line string) (*arguments, error) {
 	a := &arguments{}
 	for line = strings.TrimLeft(line, " "); line != ""; line = strings.TrimLeft(line, " ") {
@@ -144,7 +144,7 @@ func (a *arguments) serverOrAny(s string) paxos.ServerID {
 	return paxos.ServerID(id)
 }
 
-// match takes all words that belong to a paxostest.Match: what paxostest.Match.String writes.
+// match takes all words of a paxostest.Match, as paxostest.Match.String writes it.
 func (a *arguments) match() (m paxostest.Match) {
 	from := len(a.words)
 	if one, other, ok := a.link(); ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/singledecree/paxos/paxostest"
 )
 
-// A player plays a script that is text, a command a line. What happens at a command stands below it, indented:
+// A player plays a script that is text, a command a line. The events of a command stand below it, indented:
 //
 //	# A comment.
 //	servers 3
@@ -43,9 +43,8 @@ type player struct {
 	out   []string
 }
 
-// Play plays a script, and returns it with what happened. What stood below its commands before is replaced. The error
-// says what is wrong with the script, or which expectation did not hold, or which invariant was broken; what happened until
-// then is returned all the same.
+// Play plays a script, and returns it with the events of this run in place of those before. An error is about a fault of the script, an
+// expectation that did not hold, or an invariant that was broken. The events until then are returned with it.
 func Play(script string) (played string, err error) {
 	p := player{roles: newRoles()}
 	var b strings.Builder

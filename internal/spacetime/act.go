@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// byAct puts what one lane does at one instant into the order of an act: what ended, what arrived, what came of it, what
-// it sends, and what it begins to save. The clock knows no order there, and the diagram needs fewer half arrows. Messages
-// that were lost at once are taken out, and returned as lost: they are no part of the receiver's life.
+// byAct sorts the events of one lane at one instant into the order of an act: ends, arrivals, their consequences, sent messages, and the
+// begin of a save. The clock knows no order there, and the diagram needs fewer half arrows. Messages that were lost at once are taken out,
+// and returned as lost: they are no part of the receiver's life.
 func byAct(lanes int, events []Event) (sorted []Event, lost map[int]bool) {
 	sent, lost := map[int]Event{}, map[int]bool{}
 	for _, e := range events {

@@ -118,8 +118,8 @@ func (p *planner) take(e Event) {
 	}
 }
 
-// shares reports whether e goes into row r, the latest on its lane: another copy of a message that goes to several, or
-// something more that happened at the same time.
+// shares reports whether e goes into row r, the latest on its lane. It does if it is another copy of a message to several servers, or
+// happened at the same time.
 func (r *row) shares(e Event) bool {
 	switch {
 	case r.start != e.At || r.end != e.At:

@@ -8,10 +8,10 @@
 //	10–11    │                          ■ promised 1.1
 //	11–21    │◄───────── promise 1.1 ───●
 //
-// Only the order of what happens on one server, and that a message arrives after it was sent, is the run's own (Lamport,
-// Time, Clocks, and the Ordering of Events, 1978). Draw uses that freedom: a message is one level arrow, from its sending
-// to its arrival, wherever that does not turn the order on any server around; and what happens at the same time on several
-// servers shares a row. A message that arrives late, or crosses another one, is two half arrows with the same number.
+// A run fixes only two orders: that of the events on one server, and that of the sending and the arrival of a message (Lamport, Time,
+// Clocks, and the Ordering of Events, 1978). Draw uses that freedom. A message is one level arrow, from its sending to its arrival, where
+// no server's order forbids it. Events of several servers at the same time share a row. A message that arrives late, or crosses another
+// one, is two half arrows with the same number.
 //
 // Layers: plan.go finds the rows, layout.go the places of the columns, draw.go the characters.
 package spacetime
@@ -28,7 +28,7 @@ const (
 	Arrive                  // message number Message arrives
 	Lose                    // message number Message is lost
 	Begin                   // Lane begins something that takes time: a save. Text says what
-	End                     // what Lane began has ended; Text, if not empty, says so where the two have rows of their own
+	End                     // Lane has ended something that it began; Text, if not empty, says so where the two have rows of their own
 	Crash                   // Lane is down from now on; Text says more
 	Restart                 // Lane is up again; Text says more
 	Pause                   // Lane stands still

@@ -14,7 +14,7 @@ type Names struct {
 // caches. It takes 8 KiB, and is for who asks for most names soon after they are entered.
 func (n *Names) Remember() { n.recent = new([1024]uint64) }
 
-// note remembers a name with that hash; zero: what was remembered in its place is forgotten.
+// note remembers a name with that hash. Zero makes it forget the name in that place.
 func (n *Names) note(hash, slot uint64) {
 	if n.recent != nil {
 		n.recent[hash>>32%uint64(len(n.recent))] = slot
@@ -61,8 +61,8 @@ func (n *Names) Find(hash uint64, is func(at uint32) bool) (at uint32, ok bool) 
 	return 0, false
 }
 
-// FetchAll reads where Find begins to look for these hashes. Where many are to be found one after the other, each fetched before any is
-// found, the memory is waited for once, and not for each: it answers many questions side by side.
+// FetchAll reads where Find begins to look for these hashes. If many names are fetched before the first is looked up, the reads of memory
+// overlap, and the wait is about that for one.
 func (n *Names) FetchAll(hashes []uint64) {
 	for _, hash := range hashes {
 		n.fetched ^= n.fetch(hash) // else the compiler would leave the reading out

@@ -11,7 +11,7 @@ type Place struct {
 	At    uint32
 }
 
-// Chunk is how many records, or places, lie together. What grows, grows by chunks: nothing is copied when a number doubles.
+// Chunk is how many records, or places, lie together. All growth is by chunks: nothing is copied when a number doubles.
 const Chunk = 1024
 
 // Order is the decided records by Index, in chunks: each ascending, none empty, and no two neighbours so small that half a

@@ -19,7 +19,7 @@ const (
 	LoseSome                // each write, and each change of a name, is there or not
 	LoseSectors             // each sector of each write is there or not
 	LoseToDirt              // each sector is there, or not, or is garbage
-	LoseToZeros             // files have grown, but what was written is zeros
+	LoseToZeros             // files have grown, but the written bytes are zeros
 	Losses                  // how many there are
 )
 
@@ -33,8 +33,8 @@ type History struct {
 	at  int
 }
 
-// NewHistory returns the history that began with what base holds now, and with what of that is durable. ops are the calls that base, or
-// the file system of which it is a Snapshot, got next.
+// NewHistory returns a history that begins with the present content of base, and with the durable part of it. ops are the next calls of
+// base, or of the file system of which base is a Snapshot.
 func NewHistory(base *FS, ops []Op) *History { return &History{fs: base.Snapshot(), ops: ops} }
 
 // Next plays the next call; nil: there are no more.
@@ -177,8 +177,8 @@ func tear(data []byte, op Op, loss Loss, x *rand.Rand) []byte {
 	return data
 }
 
-// Kill returns what the next process finds if this one is killed now, without a loss of power: all that was written is there,
-// and what was not synced can still be lost.
+// Kill returns the file system that the next process finds if this one is killed now, without a loss of power. Everything written is there.
+// Unsynced bytes can still be lost.
 func (h *History) Kill() *FS { return h.fs.Snapshot() }
 
 // Snapshot returns a copy of f, without its calls, which remembers what is durable and what is not.

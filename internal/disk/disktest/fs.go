@@ -53,7 +53,7 @@ type file struct {
 	number int
 	data   []byte // as readers see it
 	dirty  []Op   // writes since the last sync; Op.lost: the storage has dropped the page, and no sync will write it
-	stable []byte // what survives a crash for certain
+	stable []byte // bytes that survive any crash
 	failed error  // of a start or an await, which no sync has told yet
 }
 
@@ -79,7 +79,7 @@ type FS struct {
 	calls  int
 	locked map[string]int // -1: exclusive; more: shared by so many
 	opened int            // files that are open
-	life   int            // counts kills: what earlier lives have opened is dead
+	life   int            // counts kills: files that an earlier life opened are dead
 }
 
 // New returns an empty file system.
@@ -101,8 +101,8 @@ func (f *FS) Mark(n int) {
 	f.ops = append(f.ops, Op{Kind: OpMark, Mark: n})
 }
 
-// Kill ends the process that uses the file system, without a loss of power: its files are closed, its locks are free, and what
-// it wrote is there, synced or not.
+// Kill ends the process that uses the file system, without a loss of power. Its files are closed, its locks are free, and all its writes
+// are there, synced or not.
 func (f *FS) Kill() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
