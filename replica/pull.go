@@ -45,7 +45,7 @@ func (r *Replica) askNames(p *peer) {
 	case q.active:
 		wait = min(r.timing.Phase<<min(q.tries, 20), wait)
 		q.tries++
-	case r.quorums.lost:
+	case r.quorums.isLost():
 		wait /= 2 // to hear an acceptor again soon
 	default:
 		wait += r.timing.Pull / 4 // the other's turn comes first
@@ -155,4 +155,49 @@ func (r *Replica) takeTurn(p *peer) {
 	p.pull.turn = false
 	r.pullNever(p)
 	r.send(p, paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.saves.state.Store, r.saves.index, p.boot, r.saves.index, nil)})
+}
+
+// watchDue checks whether a quorum was heard, if it is time to: see quorumWatch.
+func (r *Replica) watchDue(now time.Duration) {
+	w := &r.quorums
+	if !w.due(now) {
+		return
+	}
+	if ask := w.look(now, r.quorumHeard(), r.listens(), r.timing.Phase, len(r.calls)+r.takeovers == 0); ask != signsNone {
+		r.askSigns(ask == signsAll)
+	}
+}
+
+// askSigns asks acceptors for a sign. all: it asks every acceptor that was not heard just now. Otherwise it asks as many as
+// a quorum needs; the acceptors heard last come first.
+func (r *Replica) askSigns(all bool) {
+	if all {
+		recent := r.heardSince(r.now - r.timing.Phase)
+		for i := range r.peers {
+			if p := &r.peers[i]; p.position >= 0 && !recent.Has(p.position) {
+				r.askSign(p)
+			}
+		}
+		return
+	}
+	have := r.heardSince(r.now - r.listens())
+	for _, p := range r.latest() {
+		if r.isQuorum(have) {
+			return
+		}
+		if !have.Has(p.position) {
+			have = have.With(p.position)
+			r.askSign(p)
+		}
+	}
+}
+
+// askSign asks p for a sign, by a Pull. It is the turn of p, or has been for long.
+func (r *Replica) askSign(p *peer) {
+	if p.pull.active {
+		r.sendPull(p) // beside the question that has had no answer
+		return
+	}
+	p.pull.urged = true
+	r.askNames(p)
 }

@@ -113,7 +113,7 @@ func (r *Replica) Next() (at time.Duration, ok bool) {
 	if r.pulls.at != 0 && (!ok || r.pulls.at < at) {
 		at, ok = r.pulls.at, true
 	}
-	if w := r.quorums.at; w != 0 && (!ok || w < at) {
+	if w := r.quorums.next(); w != 0 && (!ok || w < at) {
 		at, ok = w, true
 	}
 	if lazy, set := r.saves.hurryAt(); set && (!ok || lazy < at) {
@@ -237,14 +237,11 @@ func (r *Replica) Boot() uint64 { return r.saves.state.Boot }
 
 // Changes counts the changes that an operator is told of. These are each loss of the quorum and its end, and each change of
 // Refused or Limits of a [paxos.PeerStatus]. When it rises, a host looks at [Replica.NoQuorum] and [Replica.Peers].
-func (r *Replica) Changes() uint64 { return r.refusals + r.quorums.changes }
+func (r *Replica) Changes() uint64 { return r.refusals + r.quorums.changed() }
 
 // NoQuorum returns [paxos.Status].NoQuorum, and costs less than a Status.
 func (r *Replica) NoQuorum(now time.Duration) time.Duration {
-	if !r.quorums.lost {
-		return 0
-	}
-	return max(max(now, r.now)-r.quorums.since, 1)
+	return r.quorums.lostFor(max(now, r.now))
 }
 
 // Peers returns [paxos.Status].Peers, and costs less than a Status.

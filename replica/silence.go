@@ -57,22 +57,13 @@ func (r *Replica) dropHint(inst *instance) {
 
 // beginWatch is called when the first Save is done. From then on this server can hear others, and they can hear it.
 func (r *Replica) beginWatch() {
-	if w := &r.quorums; !r.isQuorum(r.heardSince(r.now)) {
-		w.began = r.now
-		w.at = r.now + r.listens()
+	if !r.isQuorum(r.heardSince(r.now)) {
+		r.quorums.begin(r.now, r.now+r.listens())
 	}
 }
 
-// quorumAnswers is called with true when an attempt or a question got its quorum, and with false when one has been without
-// for a while.
-func (r *Replica) quorumAnswers(yes bool) {
-	w := &r.quorums
-	w.silent = false
-	if w.lost == yes {
-		w.lost, w.since = !yes, r.now
-		w.changes++
-	}
-}
+// quorumAnswers says whether an attempt or a question got its quorum: see quorumWatch.answers.
+func (r *Replica) quorumAnswers(yes bool) { r.quorums.answers(yes, r.now) }
 
 // listens returns how long a silence may be without any meaning.
 func (r *Replica) listens() time.Duration {
@@ -85,10 +76,10 @@ func (r *Replica) quorumHeard() time.Duration {
 	have := r.heardSince(r.now)
 	for _, p := range r.latest() {
 		if have = have.With(p.position); r.isQuorum(have) {
-			return max(p.heardAt, r.quorums.began)
+			return r.quorums.from(p.heardAt)
 		}
 	}
-	return r.quorums.began
+	return r.quorums.from(0)
 }
 
 // latest returns the other acceptors that were heard. The one heard last is the first.

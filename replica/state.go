@@ -172,25 +172,6 @@ type pulls struct {
 	parsed []string      // names of the last page that came
 }
 
-// A quorumWatch knows whether quorums answer. It notes a loss and its end once each, however many calls time out meanwhile.
-type quorumWatch struct {
-	lost    bool
-	silent  bool // the loss was noticed because no quorum was heard
-	since   time.Duration
-	changes uint64
-
-	began time.Duration // when the first Save was done
-	at    time.Duration // when to look next; 0: when an acceptor is heard
-	asked int           // how often signs were asked for since a quorum was heard
-}
-
-// heardNow is called with each packet that is taken from an acceptor.
-func (w *quorumWatch) heardNow(now time.Duration) {
-	if w.at == 0 && w.asked > 0 {
-		w.at = max(now, 1)
-	}
-}
-
 // strange counts the packets that are held of peers whose Stores are not durable here yet.
 type strange struct {
 	peers int // how many they are
