@@ -76,7 +76,7 @@ func TestMarksAllocateNothing(t *testing.T) {
 	assert.GreaterOrEqual(t, marks, 20*500)
 }
 
-// Load of a record allocates its value, and what its decoding needs; asking for what is not there allocates nothing.
+// Load of a record allocates its value, and the memory of its decoding. Load of a missing record allocates nothing.
 func TestLoadAllocates(t *testing.T) {
 	l, _ := openNew(t, Options{})
 	require.NoError(t, l.Save(batchOf(voted("lunch", 1, "burger"))))

@@ -59,8 +59,8 @@ func fillSome(t testing.TB, l *Log, from, n, batch int, value paxos.Value) {
 	}
 }
 
-// BenchmarkSaveOne is one writer, who waits for each record: 16-byte names, 64-byte values. "raw" appends as many bytes to a
-// file of zeros, and syncs: what the disk can do. Saves and appends take turns, since a machine is never the same twice.
+// BenchmarkSaveOne is one writer, who waits for each record: 16-byte names, 64-byte values. "raw" appends as many bytes to a file of zeros,
+// and syncs. It measures the disk by itself. Saves and appends take turns, since a machine is never the same twice.
 func BenchmarkSaveOne(b *testing.B) {
 	l, _ := openNew(b, Options{})
 	state := l.state
@@ -168,9 +168,9 @@ func diskUsage(t testing.TB, dir string) (bytes int64) {
 	return bytes
 }
 
-// BenchmarkSaveWhileCompacting compares how long Saves of 64 records take at p99.9 while the log compacts and while it does not. One
-// of two logs compacts as soon as there is something to gain, not only when it is quiet; they take turns of many Saves, and each
-// waits until the other's worker is done.
+// BenchmarkSaveWhileCompacting compares how long Saves of 64 records take at p99.9 while the log compacts and while it does not. One of two
+// logs compacts as soon as there is something to gain, and not only when no Save comes. They take turns of many Saves. Each waits until the
+// other's worker is done.
 func BenchmarkSaveWhileCompacting(b *testing.B) {
 	busy, _ := openNew(b, Options{eager: true})
 	calm, _ := openNew(b, Options{})

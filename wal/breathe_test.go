@@ -58,7 +58,7 @@ func TestBreatheSeesToTheNextSegment(t *testing.T) {
 	l.stopping = false
 }
 
-// What a Save writes begins its way to the disk before others go on, and before the Save waits for it: one write, one start, one sync.
+// The bytes of a Save begin their way to the disk before others go on, and before the Save waits for them: one write, one start, one sync.
 func TestSaveStartsWhatItSyncs(t *testing.T) {
 	fs := created(t)
 	l := openIn(t, fs)

@@ -200,7 +200,7 @@ func (c *compaction) checkFound() error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.from.live > c.found {
-		return &CorruptionError{hintName(c.from.path), 0, fmt.Sprintf("%d bytes count in the segment by its hint, and %d were found", c.from.live, c.found)}
+		return &CorruptionError{hintName(c.from.path), 0, fmt.Sprintf("the hint says that %d bytes of the segment are in use, but %d were found", c.from.live, c.found)}
 	}
 	return nil
 }
@@ -284,7 +284,7 @@ func (l *Log) counts(s *segment, e entry, drops bool) (bool, error) {
 		i, ok := l.index.find(l.index.hash(name), name)
 		return ok && l.index.spot(i).segment == at.segment && l.index.spot(i).offset == at.offset, nil
 	}
-	return false, fmt.Errorf("an entry of a kind that is not known: %d", e.kind)
+	return false, fmt.Errorf("an entry has an unknown kind: %d", e.kind)
 }
 
 // flush writes the gathered batch. Then it prepares the next segment, if one is needed.

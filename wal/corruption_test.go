@@ -51,7 +51,7 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// look opens a damaged log ReadOnly. It is refused, or what it says is right. matters: Verify must tell of it in any case.
+// look opens a damaged log ReadOnly. It is refused, or its answers are right. matters: Verify must report the damage in any case.
 func (s specimen) look(d *damaging, files still, matters bool) error {
 	l, err := files.open()
 	unreadable, verified := 0, error(nil)
@@ -186,7 +186,7 @@ func each(every int) int {
 	return every
 }
 
-// FAULTS 3: every bit of a sealed log is flipped. It is refused, or one record is, or nothing that counts was hit.
+// docs/design.md#7.3: every bit of a sealed log is flipped. It is refused, or one record is, or nothing that counts was hit.
 func TestEveryBitFlipped(t *testing.T) {
 	s := newSpecimen(t, true)
 	counted := s.counted(t)
@@ -211,7 +211,7 @@ func TestEveryBitFlipped(t *testing.T) {
 	})
 }
 
-// What a damaged log says of sizes is not believed: it is opened and read with no more memory than a whole one needs, about.
+// Sizes in a damaged log are not believed: it is opened and read with about the memory that a whole one needs.
 func TestDamageAllocatesLittle(t *testing.T) {
 	s := newSpecimen(t, true)
 	d := &damaging{}
@@ -241,7 +241,7 @@ const sectorSize = 512
 // sectorOf returns the n-th sector of a file, which may be cut short.
 func sectorOf(b []byte, at int) []byte { return b[at:min(at+sectorSize, len(b))] }
 
-// FAULTS 3: every sector of a sealed log is zeroed, filled with ones, or becomes a copy of another, of the same file or of another one.
+// docs/design.md#7.3: every sector of a sealed log is zeroed, filled with ones, or becomes a copy of another, of the same file or of another one.
 func TestEverySectorReplaced(t *testing.T) {
 	s := newSpecimen(t, true)
 	d := &damaging{}
@@ -282,7 +282,7 @@ func TestEverySectorReplaced(t *testing.T) {
 
 func isZero(b []byte) bool { return strings.Trim(string(b), "\x00") == "" }
 
-// FAULTS 3: every file of a sealed log is cut short at every byte, or becomes longer, or is missing.
+// docs/design.md#7.3: every file of a sealed log is cut short at every byte, or becomes longer, or is missing.
 func TestEveryTruncation(t *testing.T) {
 	s := newSpecimen(t, true)
 	d := &damaging{}

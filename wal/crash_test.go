@@ -14,7 +14,8 @@ import (
 
 var crashImages = flag.Int("wal.images", 3_000, "crash images to open; CI opens 100,000")
 
-// A moment is what a log may hold at some point of a history: what was acknowledged, or also what was being saved.
+// A moment is the content that a log may have at some point of a history: all acknowledged batches, perhaps with the one that was being
+// saved.
 type moment struct{ saved, begun *model }
 
 // check says how the log differs from what it may hold; nil: it does not. It returns what it holds.
@@ -103,7 +104,8 @@ func openImage(fs *disktest.FS, now moment) (*Log, *model, error) {
 	return l, held, nil
 }
 
-// checkImage opens what a crash has left. What it shows must stay, though power is lost at once; and the log goes on.
+// checkImage opens the files that a crash has left. The content that it finds must stay, though power is lost at once, and the log must go
+// on.
 func checkImage(fs *disktest.FS, now moment, x *rand.Rand) error {
 	l, held, err := openImage(fs, now)
 	if err != nil {
@@ -127,8 +129,8 @@ func checkImage(fs *disktest.FS, now moment, x *rand.Rand) error {
 	return l.Close()
 }
 
-// Power is lost after every call, with all kinds of loss: what was acknowledged is there, what was being saved is there as a
-// whole or not at all, and nothing else is.
+// Power is lost after every call, with all kinds of loss. Acknowledged batches are there. A batch that was being saved is there as a whole
+// or not at all. Nothing else is there.
 func TestCrashImages(t *testing.T) {
 	var images, marks atomic.Int64
 	most := int64(*crashImages)

@@ -105,7 +105,7 @@ func TestCreateAfterOpen(t *testing.T) {
 	require.NotContains(t, fs.Names(), filepath.Join(dir, unfinished))
 }
 
-// What can't be read is not called anything else.
+// An error of reading is returned as it is.
 func TestCreateOfWhatCanNotBeRead(t *testing.T) {
 	fs := disktest.New()
 	fs.FailOpen = func(name string) error {

@@ -18,7 +18,7 @@ import (
 	"github.com/singledecree/paxos/internal/disk/disktest"
 )
 
-// A still is a directory of files that nothing can be changed in: what a log that is opened ReadOnly needs.
+// A still is a directory of files in which nothing can be changed. A log that is opened ReadOnly needs no more.
 type still map[string][]byte
 
 var errStill = errors.New("a ReadOnly log changes something")
@@ -110,7 +110,7 @@ func (s still) size() (n int) {
 
 func (s still) open() (*Log, error) { return Open(dir, Options{fs: s, ReadOnly: true, least: 4 << 10}) }
 
-// A specimen is a log to be damaged: what is in its directory, and what it may hold.
+// A specimen is a log to be damaged: the files of its directory, and the content that it may have.
 type specimen struct {
 	files still
 	last  moment // begun: without the last batch, if that is not sealed

@@ -23,7 +23,7 @@ func (e *CorruptionError) Error() string {
 }
 
 // ErrNewer is in the error of [Open] if a newer version of this package has written the storage. Nothing is damaged: run that version.
-var ErrNewer = errors.New("a newer version of the program has written it, and nothing is damaged")
+var ErrNewer = errors.New("a newer version of the program has written it, and nothing is damaged: run that version")
 
 // newer returns the error for a file of a later format version.
 func newer(version uint64) error {

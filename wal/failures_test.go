@@ -31,7 +31,7 @@ type failing struct {
 func runFailing(t *testing.T, seed uint64, n int, more bool, why error, kinds func(disktest.Op) bool) *failing {
 	t.Helper()
 	f := &failing{fs: created(t)}
-	l, err := Open(dir, small(f.fs)) // what Create does is not at stake
+	l, err := Open(dir, small(f.fs)) // Create is not tested here
 	require.NoError(t, err)
 	x := rand.New(rand.NewPCG(seed, 8))
 	s := newScript(x, 900, l)
@@ -65,8 +65,8 @@ func runFailing(t *testing.T, seed uint64, n int, more bool, why error, kinds fu
 	return f
 }
 
-// check checks what is true after the run: nothing more is saved, though the disk is well again, and what was saved can be read.
-// Then the process is killed, or power is lost, and all is there that was acknowledged.
+// check checks the log after the run: nothing more is saved, though the disk is well again, and all saved records can be read. Then the
+// process is killed, or power is lost, and all is there that was acknowledged.
 func (f *failing) check(x *rand.Rand) error {
 	if l := f.log; l != nil && f.err != nil && !l.closed {
 		if err := l.Save(batchOf(voted("later", 1, "v"))); err == nil {
@@ -108,7 +108,7 @@ var failureKinds = []struct {
 	{"remove", func(op disktest.Op) bool { return op.Kind == disktest.OpRemove }},
 }
 
-// FAULTS 3: the n-th call of each kind fails, for every n of a run with Saves, seals, segments, compactions and recoveries: once, or
+// docs/design.md#7.3: the n-th call of each kind fails, for every n of a run with Saves, seals, segments, compactions and recoveries: once, or
 // from then on. A failed write has written half, and a failed sync has dropped what was not synced (P23).
 func TestEachCallFails(t *testing.T) {
 	for _, k := range failureKinds {
@@ -174,8 +174,8 @@ func TestFailedSyncOfBatchKills(t *testing.T) {
 	}
 }
 
-// The disk is full at every size: what does not fit is refused before anything of it is written, and nothing is lost. With more room
-// the log goes on after it was opened again.
+// The disk is full at every size. A batch that does not fit is refused before anything of it is written, and nothing is lost. With more
+// room the log goes on after it was opened again.
 func TestDiskFull(t *testing.T) {
 	refused := 0
 	step := int64(1000)
@@ -218,7 +218,7 @@ func TestDiskFull(t *testing.T) {
 	t.Logf("%d runs ended for lack of room", refused)
 }
 
-// What is done in the background needs room, too, and can wait for it: a Save fails only if it needs the room itself.
+// The background work needs room, too, and can wait for it. A Save fails only if it needs the room itself.
 func TestRoomIsFreedInTime(t *testing.T) {
 	fs := created(t)
 	l := openIn(t, fs)
@@ -226,7 +226,7 @@ func TestRoomIsFreedInTime(t *testing.T) {
 	saveSized(t, l, m, 100)
 	first := l.active
 	for l.active == first { // takes what is prepared
-		fs.Limit = 1 // what is there stays, nothing grows
+		fs.Limit = 1 // the files stay, and none grows
 		saveSized(t, l, m, 500)
 	}
 	require.Nil(t, l.prepared, "there is no room for the next segment")
@@ -260,7 +260,7 @@ func TestRoomForOneBatchIsEnough(t *testing.T) {
 		used += int64(len(fs.Content(name)))
 	}
 	fs.Limit = used + dataStart + large + 2*pageSize
-	for segments := 0; segments < 2; { // what is prepared, and another
+	for segments := 0; segments < 2; { // the prepared segment, and another
 		active := l.active
 		saveSized(t, l, m, large)
 		if l.active != active {
@@ -281,7 +281,7 @@ func TestNoRoomForCompaction(t *testing.T) {
 	noRoom := 0
 	fs.Fail = func(op disktest.Op, _ int) error {
 		if op.Kind == disktest.OpWrite && strings.HasSuffix(op.Name, segmentSuffix+".tmp") && op.At >= dataStart && len(op.Data)%pageSize != 0 {
-			noRoom++ // a batch of a copy; what is prepared are whole pages
+			noRoom++ // a batch of a copy; a prepared segment has whole pages
 			return syscall.ENOSPC
 		}
 		return nil
@@ -346,7 +346,8 @@ func TestRefusedSaveKills(t *testing.T) {
 	}
 }
 
-// What ends a compaction in the middle of a segment, after a part of it was copied, is told as what it is: not as damage to the segment.
+// An error that ends a compaction in the middle of a segment, after a part was copied, is reported as it is. It is no damage to the
+// segment.
 func TestCompactionEndsInTheMiddle(t *testing.T) {
 	for _, why := range []error{syscall.ENOSPC, errStopping} {
 		fs := created(t)

@@ -147,7 +147,7 @@ func TestGoldenStore(t *testing.T) {
 	require.Positive(t, marks.hinted)
 }
 
-// What any version has written stays readable, with its hints and without, and can be gone on with.
+// A log that any version has written stays readable, with its hints and without, and more can be saved to it.
 func TestGoldenVersions(t *testing.T) {
 	for version := 1; version <= formatVersion; version++ {
 		written := readGolden(t, version)
@@ -190,7 +190,7 @@ func TestGoldenVersions(t *testing.T) {
 	}
 }
 
-// A segment that an earlier version has begun gets no marks; what follows it does.
+// A segment that an earlier version has begun gets no marks; the next ones do.
 func TestNoMarksInOldSegment(t *testing.T) {
 	l, err := Open(dir, small(readGolden(t, 1).moving()))
 	require.NoError(t, err)

@@ -138,7 +138,7 @@ func (l *Log) enterHint(s *segment, b []byte, at int64) (rest []byte, end int64,
 	b = b[1+n:]
 	size, n := binary.Uvarint(b)
 	if n <= 0 || size < entryHead || size > maxPayload+entryHead || skip > uint64(s.end) || at+int64(skip+size) > s.end {
-		return b, 0, fmt.Errorf("an entry that can't be there")
+		return b, 0, fmt.Errorf("an entry lies outside the segment, or its size is malformed")
 	}
 	b = b[n:]
 	at += int64(skip)

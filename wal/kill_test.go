@@ -57,7 +57,7 @@ func savedUpTo(l *Log) (uint64, error) {
 	if len(named) > 0 {
 		n = named[len(named)-1].Index
 	}
-	for i := max(n, 2000) - 2000; i < n; i++ { // what was saved before is dropped, or was saved again
+	for i := max(n, 2000) - 2000; i < n; i++ { // earlier records are dropped, or were saved again
 		m.apply(killedSave(i + 1))
 	}
 	m.apply(paxos.Batch{Drop: []paxos.NameRange{{From: "new/", To: fmt.Sprintf("new/%09d", max(n/100*100, 500)-500)}}})
@@ -80,8 +80,8 @@ func TestKilledChild(t *testing.T) {
 	}
 }
 
-// A process that saves is killed again and again, at any time: in Open, in a Save, in a compaction. What it said that it had saved is
-// there, and at most one batch more.
+// A process that saves is killed again and again, at any time: in Open, in a Save, in a compaction. Each batch that it reported as saved is
+// there, and at most one more.
 func TestKilledProcess(t *testing.T) {
 	runs := *kills
 	if testing.Short() {

@@ -251,7 +251,7 @@ func isOf(rec *paxos.Record, instance string, from *segment, s spot) error {
 
 // gone returns the error for a record that a hint listed, and that compaction did not find in the segment.
 func (l *Log) gone(s spot) error {
-	return &CorruptionError{l.path(segmentName(s.segment)), int64(s.offset), "there was no record here, though the hint said so"}
+	return &CorruptionError{l.path(segmentName(s.segment)), int64(s.offset), "no record is here, though the hint says so"}
 }
 
 // maxRead is the largest buffer that is kept for the next read.
@@ -309,7 +309,7 @@ func (l *Log) readEntry(from *segment, s spot, kind byte, buf *[]byte) (e entry,
 	}
 	if n, err := from.file.ReadAt(b, int64(s.offset)); n < len(b) {
 		if errors.Is(err, io.EOF) {
-			return e, &CorruptionError{from.path, int64(s.offset), "the file ends in a record"}
+			return e, &CorruptionError{from.path, int64(s.offset), "the file ends in the middle of a record"}
 		}
 		return e, fmt.Errorf("wal: %s: %w", from.path, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is saved is there, also after Close and Open, over many segments and compactions.
+// Saved records are there, also after Close and Open, over many segments and compactions.
 func TestLogAgainstModel(t *testing.T) {
 	for seed := range uint64(30) {
 		fs := created(t)

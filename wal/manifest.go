@@ -111,7 +111,7 @@ func parseManifest(b []byte) (m manifest, err error) {
 		m.segments = append(m.segments, s)
 	}
 	if string(m.text()) != text {
-		return m, errors.New("it says something that was never written")
+		return m, errors.New("its text is not as this program writes it")
 	}
 	return m, m.check()
 }
@@ -124,7 +124,7 @@ func (m *manifest) check() error {
 		case s.number == 0 || s.number >= m.next || seen[s.number]:
 			return fmt.Errorf("segment %d is out of place", s.number)
 		case s.closed && (open > 0 || s.end < dataStart || s.end > maxSegment):
-			return fmt.Errorf("segment %d is closed, and ends at %d", s.number, s.end)
+			return fmt.Errorf("segment %d is closed, but its end %d or its place in the list is not possible", s.number, s.end)
 		case !s.closed:
 			open++
 		}
@@ -145,7 +145,7 @@ func readManifest(files disk.Dir) (m manifest, err error) {
 	}
 	defer f.Close()
 	if size, err := f.Size(); err == nil && size > maxManifest {
-		return m, &CorruptionError{path, 0, fmt.Sprintf("%d bytes: no manifest is that large", size)}
+		return m, &CorruptionError{path, 0, fmt.Sprintf("it has %d bytes: no manifest is that large", size)}
 	}
 	b, err := readAll(f, nil, nil)
 	if err != nil {

@@ -81,7 +81,7 @@ func (m *mark) check(e entry) error {
 }
 
 func (m *mark) missing() error {
-	return fmt.Errorf("a mark says that the vote for %q is at %d: it is not", m.record.Instance, m.offset)
+	return fmt.Errorf("a mark says that the vote for %q is at offset %d, but it is not there", m.record.Instance, m.offset)
 }
 
 // markIn reads the mark e of a segment, and finds its vote. data is the whole segment.

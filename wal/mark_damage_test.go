@@ -87,7 +87,7 @@ func TestMarkLeadsAstray(t *testing.T) {
 	var e encoder
 	forged := voted("lunch", 2, other)
 	require.NoError(t, e.record(&forged))
-	within := string(e.buf) // what looks like a vote, but for its checksum
+	within := string(e.buf) // bytes that look like a vote, but for their checksum
 	for name, astray := range map[string]func(first, early, of, mark spot) vote{
 		"the head":        func(_, _, of, _ spot) vote { return vote{offset: 200, size: of.size} },
 		"beyond":          func(_, _, of, _ spot) vote { return vote{offset: 16383, size: of.size} },
@@ -133,7 +133,7 @@ func TestMarkLeadsAstray(t *testing.T) {
 			sumBatch(content[mark.offset-batchHead:], l.store, uint64(mark.segment), uint64(mark.offset)-batchHead)
 			_, err = stillOf(fs).with(path, content).open()
 			require.NoError(t, told(err))
-			require.ErrorContains(t, err, `a mark says that the vote for "lunch" is at`)
+			require.ErrorContains(t, err, `a mark says that the vote for "lunch" is at offset`)
 		})
 	}
 }
@@ -168,7 +168,7 @@ func TestHintOfMarkLeadsAstray(t *testing.T) {
 	require.Positive(t, unreadable)
 }
 
-// What is kept of votes is bounded, in number and in bytes, and the latest are there.
+// The votes that are kept in memory are bounded, in number and in bytes, and the latest are there.
 func TestVotesAreBounded(t *testing.T) {
 	for _, size := range []int{leastMarked, 100 << 10} {
 		var v votes

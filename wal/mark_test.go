@@ -104,8 +104,8 @@ func roomy(fs *disktest.FS) Options {
 	return o
 }
 
-// A decision for the value that is voted for in the active segment is a mark, whatever its ballot; anything else is a whole record. What readers see is
-// the same, as is what the next Open finds, and what is left after compaction.
+// A decision for the value that is voted for in the active segment is a mark, whatever its ballot; anything else is a whole record. Readers
+// see the same, the next Open finds the same, and compaction leaves the same.
 func TestWhenMarks(t *testing.T) {
 	value, other := strings.Repeat("v", 100), strings.Repeat("o", 100)
 	decide := func(v string) paxos.Record { return decided("lunch", 7, v) }
@@ -157,8 +157,8 @@ func TestWhenMarks(t *testing.T) {
 	}
 }
 
-// checkLives checks that the log holds m, also after a kill, a loss of power, by its hints and without, and compacted. What counts is
-// counted right all the time.
+// checkLives checks that the log holds m, also after a kill, a loss of power, by its hints and without, and compacted. Its counts are right
+// all the time.
 func checkLives(t *testing.T, fs *disktest.FS, l *Log, m *model) {
 	t.Helper()
 	check := func(l *Log, what string) {

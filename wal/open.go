@@ -227,8 +227,8 @@ func (l *Log) checkLeftover(name string, number, first uint32) (uint32, error) {
 	case err != nil:
 		return first, err
 	case isCopy(scan.data) && first != 0, !isCopy(scan.data) && scan.garbage() > 0:
-		return first, &CorruptionError{l.path(manifestName), 0, fmt.Sprintf("it does not list segment %d, to which something was written: "+
-			"it is an old one", number)}
+		return first, &CorruptionError{l.path(manifestName), 0, fmt.Sprintf("segment %d is not listed, but has batches: "+
+			"this manifest is an older copy", number)}
 	case !isCopy(scan.data) && first == 0:
 		first = number
 	}
@@ -259,7 +259,7 @@ func (l *Log) openSegment(e listed, old bool) (*segment, error) {
 		return nil, fmt.Errorf("wal: %s: %w", s.path, err)
 	}
 	if s.size < s.end {
-		return nil, &CorruptionError{s.path, s.size, fmt.Sprintf("the file ends here: its batches end at %d", s.end)}
+		return nil, &CorruptionError{s.path, s.size, fmt.Sprintf("the file ends here, but the manifest says that its batches end at offset %d", s.end)}
 	}
 	return s, nil
 }
@@ -312,7 +312,7 @@ func (l *Log) enterEntry(s *segment, e entry, data []byte) error {
 		at.index, at.place, at.vote = m.record.Index, uint32(of.offset), uint32(len(of.bytes))
 		l.enterRead([]byte(m.record.Instance), at)
 	default:
-		return fmt.Errorf("an entry of a kind that is not known: %d", e.kind)
+		return fmt.Errorf("an entry has an unknown kind: %d", e.kind)
 	}
 	return nil
 }

@@ -59,7 +59,8 @@ func (f hangingFile) ReadAt(b []byte, at int64) (int, error) {
 	return f.File.ReadAt(b, at)
 }
 
-// What is known at once waits for no disk, nor for a Save that waits for one; and what is on disk is not known at once.
+// A record that is in memory is returned without waiting for the disk, or for a Save that waits for it. A record on disk is not known at
+// once.
 func TestKnownAtOnceWaitsForNoDisk(t *testing.T) {
 	path := t.TempDir()
 	require.NoError(t, Create(path, 1, members))

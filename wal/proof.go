@@ -85,14 +85,14 @@ func parseProof(b []byte, turn int, store uint64) (p proof, ok bool, err error) 
 		return p, false, nil
 	}
 	if v := le.Uint32(b[8:]); v != proofVersion {
-		return p, false, fmt.Errorf("a slot of version %d: this program knows version %d only", v, proofVersion)
+		return p, false, fmt.Errorf("a slot has version %d: this program knows version %d only", v, proofVersion)
 	}
 	if of := le.Uint64(b[16:]); of != store {
-		return p, false, fmt.Errorf("it is of the storage %016x, not of %016x", of, store)
+		return p, false, fmt.Errorf("it belongs to the storage %016x, not to %016x", of, store)
 	}
 	p = proof{uint32(le.Uint64(b[24:])), le.Uint64(b[32:]), int64(le.Uint64(b[40:])), int64(le.Uint64(b[48:])), le.Uint32(b[56:])}
 	if uint64(p.segment) != le.Uint64(b[24:]) || p.sequence != 0 && (p.began < dataStart || p.end < p.began+batchHead || p.end > maxSegment) {
-		return p, false, errors.New("it says something that was never written")
+		return p, false, errors.New("its segment, batch and offsets contradict each other")
 	}
 	return p, true, nil
 }
@@ -153,13 +153,13 @@ func (l *Log) checkProof() error {
 	s := l.segments[p.segment]
 	switch {
 	case s == nil && (p.segment >= l.manifest.next || p.sequence > last):
-		return &CorruptionError{l.path(manifestName), 0, fmt.Sprintf("it does not list segment %d, in which batch %d was saved, as %s says: it is an old one",
+		return &CorruptionError{l.path(manifestName), 0, fmt.Sprintf("segment %d is not listed, but batch %d was saved in it, as %s says: this manifest is an older copy",
 			p.segment, p.sequence, proofName)}
 	case s == nil: // a copy has replaced it
 		return nil
 	case p.sequence > last || p.end > s.end:
-		return &CorruptionError{s.path, s.end, fmt.Sprintf("the file ends here, and the log with batch %d; it should hold all up to batch %d, which ends at "+
-			"offset %d, as %s says: it is an older copy, or was cut back", last, p.sequence, p.end, proofName)}
+		return &CorruptionError{s.path, s.end, fmt.Sprintf("the file ends here, and the log with batch %d. It must hold all batches up to %d, which ends at "+
+			"offset %d, as %s says: the file is an older copy, or was cut back", last, p.sequence, p.end, proofName)}
 	case s.closed:
 		return l.checkProven(s)
 	case !l.proofs.seen:
@@ -170,7 +170,7 @@ func (l *Log) checkProof() error {
 
 // unproven returns the error for a segment with another batch in the place of the one in SEAL.
 func (l *Log) unproven(s *segment) error {
-	return &CorruptionError{s.path, l.proofs.known.began, fmt.Sprintf("the batch %d that was saved here, as %s says, is not here: it is another copy of the file",
+	return &CorruptionError{s.path, l.proofs.known.began, fmt.Sprintf("batch %d is not here, but was saved here, as %s says: the file is another copy",
 		l.proofs.known.sequence, proofName)}
 }
 

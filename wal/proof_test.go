@@ -123,7 +123,7 @@ func writtenTo(files still) (path string) {
 }
 
 // After Close, or a rest, the segment that was written to is refused if it is an older copy, or was cut back to any batch, or is all zeros
-// behind its header; also after a loss of power, in which SEAL is durable. The error names the file, and what it should hold.
+// behind its header; also after a loss of power, in which SEAL is durable. The error names the file, and how far it must reach.
 func TestOlderSegmentIsRefused(t *testing.T) {
 	for _, end := range []string{"Close", "rest"} {
 		fs := created(t)
@@ -154,7 +154,7 @@ func TestOlderSegmentIsRefused(t *testing.T) {
 				require.ErrorAs(t, err, &damaged)
 				require.Equal(t, path, damaged.File)
 				require.Equal(t, ends[i], damaged.Offset)
-				require.ErrorContains(t, err, fmt.Sprintf("it should hold all up to batch %d, which ends at offset %d", last.sequence, last.end))
+				require.ErrorContains(t, err, fmt.Sprintf("It must hold all batches up to %d, which ends at offset %d", last.sequence, last.end))
 			}
 		}
 		again, err := Open(dir, roomy(files.moving()))
@@ -186,7 +186,7 @@ func TestOtherBatchInItsPlace(t *testing.T) {
 	require.ErrorAs(t, err, &damaged)
 	require.Equal(t, path, damaged.File)
 	require.Equal(t, began, damaged.Offset)
-	require.ErrorContains(t, err, "it is another copy of the file")
+	require.ErrorContains(t, err, "the file is another copy")
 }
 
 // One slot of SEAL that can't be read was being written when power was lost: the other counts, and it is whole again after the next Open. Whatever
@@ -211,11 +211,11 @@ func TestSealFileDamaged(t *testing.T) {
 	both[pageSize+50] ^= 1
 	foreign := reproof(content, 0, func(b []byte) { b[16]++ })
 	for want, wrong := range map[string][]byte{
-		"neither of its two slots can be read":     both,
-		"it is of the storage ":                    foreign,
-		"a slot of version 2":                      reproof(content, 0, func(b []byte) { b[8] = 2 }),
-		"it says something that was never written": reproof(content, 1, func(b []byte) { b[32], b[48], b[49], b[50] = 1, 1, 0, 0 }),
-		"the file is missing":                      nil,
+		"neither of its two slots can be read":                 both,
+		"it belongs to the storage ":                           foreign,
+		"a slot has version 2":                                 reproof(content, 0, func(b []byte) { b[8] = 2 }),
+		"its segment, batch and offsets contradict each other": reproof(content, 1, func(b []byte) { b[32], b[48], b[49], b[50] = 1, 1, 0, 0 }),
+		"the file is missing":                                  nil,
 	} {
 		for _, open := range []func(still) (*Log, error){still.open, func(s still) (*Log, error) { return Open(dir, small(s.moving())) }} {
 			_, err := open(s.files.with(proofPath, wrong))
@@ -233,10 +233,10 @@ func TestSealFileDamaged(t *testing.T) {
 	var damaged *CorruptionError
 	require.ErrorAs(t, err, &damaged)
 	require.Equal(t, filepath.Join(dir, manifestName), damaged.File)
-	require.ErrorContains(t, err, "it is an old one")
+	require.ErrorContains(t, err, "this manifest is an older copy")
 }
 
-// What an earlier version has written is carried over by the first Open that may write: it gets SEAL, then a manifest that an earlier program
+// A log of an earlier version is carried over by the first Open that may write: it gets SEAL, then a manifest that an earlier program
 // refuses. Power may be lost at any call of that, and of the Saves after it. A ReadOnly log carries nothing over.
 func TestOlderVersionGetsSeal(t *testing.T) {
 	needed := 0

@@ -16,7 +16,7 @@ import (
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// leftBehind returns a directory of the machine with the storage of a process that was killed, and what it held: a snapshot. It has no LOCK.
+// leftBehind returns a directory of the machine with the storage of a process that was killed, a snapshot, and its content. It has no LOCK.
 func leftBehind(t *testing.T) (path string, held *model) {
 	t.Helper()
 	s := newSpecimen(t, false)

@@ -184,7 +184,7 @@ func (l *Log) readRescue() (r rescue, err error) {
 	}
 	h, ok := parseBatch(b)
 	if !ok || h.store != l.store || int64(len(b)) != padded(int64(batchHead+h.length)) || checksum(b[batchHead:batchHead+h.length]) != h.entriesSum {
-		return r, &CorruptionError{l.path(rescueName), 0, "it does not hold a batch of this storage"}
+		return r, &CorruptionError{l.path(rescueName), 0, "it holds no batch of this storage"}
 	}
 	return rescue{h, b}, nil
 }

@@ -62,8 +62,8 @@ func writeOf(path string) func(disktest.Op) bool {
 	return func(op disktest.Op) bool { return op.Kind == disktest.OpWrite && op.Name == path }
 }
 
-// DESIGN 4.12: a process is killed after it wrote a batch, and before the fsync. The next one finds the batch in the page cache, and
-// answers a duplicate of the request by it. Then power is lost: what was answered is there.
+// docs/design.md#4.12: a process is killed after it wrote a batch, and before the fsync. The next one finds the batch in the page cache,
+// and answers a duplicate of the request by it. Then power is lost: the record that was answered with is there.
 func TestBatchOfKilledProcessIsDurableWhenSeen(t *testing.T) {
 	for loss := range disktest.Losses {
 		for seed := range uint64(50) {
@@ -87,8 +87,8 @@ func TestBatchOfKilledProcessIsDurableWhenSeen(t *testing.T) {
 	}
 }
 
-// The process is killed before every call, and the next one finds all that it wrote, synced or not. What that one shows is there after
-// a loss of power.
+// The process is killed before every call, and the next one finds all that it wrote, synced or not. All that the next one shows is there
+// after a loss of power.
 func TestKilledAnywhereThenPowerLost(t *testing.T) {
 	images, marks := 0, 0
 	for seed := uint64(0); seed < 6 && (seed == 0 || !testing.Short()); seed++ {
@@ -105,8 +105,8 @@ func TestKilledAnywhereThenPowerLost(t *testing.T) {
 	require.Positive(t, marks)
 }
 
-// A batch that was torn goes; a shorter one is written in its place. What was left of the torn one is gone, too: it is neither taken
-// for damage nor for a batch.
+// A batch that was torn goes; a shorter one is written in its place. The rest of the torn one is gone, too: it is taken neither for damage
+// nor for a batch.
 func TestShortBatchAfterTornLongOne(t *testing.T) {
 	for seed := range uint64(200) {
 		x := rand.New(rand.NewPCG(seed, 7))
@@ -155,8 +155,8 @@ func TestTwoPreparedSegments(t *testing.T) {
 	}
 }
 
-// A decision may get another Index, and its old one another instance. What tells of the change in between can be compacted away: the log
-// is no less whole for it, though one Index stands in two records that were the latest once.
+// A decision may get another Index, and its old one another instance. The record of the change in between can be compacted away. The log is
+// whole nevertheless, though one Index stands in two records that were the latest once.
 func TestIndexChangesHands(t *testing.T) {
 	for _, marks := range []bool{false, true} {
 		t.Run(fmt.Sprintf("marks %t", marks), func(t *testing.T) { indexChangesHands(t, marks) })

@@ -88,7 +88,7 @@ func TestRefusedOpenChangesNothing(t *testing.T) {
 			}
 			for what, wrong := range map[string][]byte{"missing": nil, "cut short": content[:len(content)/3], "damaged": damaged} {
 				if filepath.Base(name) == rescueName && what == "missing" {
-					continue // what it holds may be the only copy of a batch that was not acknowledged to anybody since
+					continue // it may hold the only copy of a batch that was not acknowledged since
 				}
 				if err := n.tryWrong(image, name, wrong, now); err != nil {
 					return fmt.Errorf("seed %d, %s is %s: %w", seed, name, what, err)

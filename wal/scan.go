@@ -21,7 +21,7 @@ func readAll(f disk.File, buf []byte, between func() error) ([]byte, error) {
 		return nil, err
 	}
 	if size > maxSegment {
-		return nil, fmt.Errorf("%d bytes: no file of a log is that large", size)
+		return nil, fmt.Errorf("it has %d bytes: no file of a log is that large", size)
 	}
 	if int64(cap(buf)) < size {
 		buf = make([]byte, size)
@@ -110,7 +110,7 @@ func (s *scan) sealed() (end int64, next int) {
 // beyond looks for a proof that the batch at s.at was durable once: a seal, or a batch behind it, which was written later.
 func (s *scan) beyond() error {
 	if end, _ := s.sealed(); end > s.at {
-		return s.corrupt(s.at, "the batch here can't be read, though a seal says that all is durable up to %d", end)
+		return s.corrupt(s.at, "the batch here can't be read, though a seal says that all is durable up to offset %d", end)
 	}
 	for at := padded(s.at + 1); at < int64(len(s.data)); at += 8 {
 		if rest := s.data[at:]; len(rest) >= pageSize && bytes.Equal(rest[:pageSize], zeros[:]) {
@@ -122,7 +122,7 @@ func (s *scan) beyond() error {
 			continue
 		}
 		if h, ok := s.header(at); ok {
-			return s.corrupt(s.at, "the batch here can't be read, and batch %d, which was written later, can", h.sequence)
+			return s.corrupt(s.at, "the batch here can't be read, though the later batch %d can", h.sequence)
 		}
 	}
 	return nil
@@ -180,14 +180,14 @@ func (s *scan) whole(f func(entry) error) error {
 		case err != nil:
 			return err
 		case !ok:
-			return s.corrupt(s.at, "the batch here can't be read, and all is durable up to %d", s.segment.end)
+			return s.corrupt(s.at, "the batch here can't be read, though all is durable up to offset %d", s.segment.end)
 		}
 		if err := s.eachEntry(entries, at, f); err != nil {
 			return err
 		}
 	}
 	if s.at != s.segment.end || s.batches != s.segment.batches {
-		return s.corrupt(s.at, "%d batches end here: %d should end at %d", s.batches, s.segment.batches, s.segment.end)
+		return s.corrupt(s.at, "%d batches end here, but the manifest says that %d end at offset %d", s.batches, s.segment.batches, s.segment.end)
 	}
 	return nil
 }

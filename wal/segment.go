@@ -97,7 +97,7 @@ func (s *segment) checkSize() error {
 	}
 	if size != s.size {
 		return &CorruptionError{s.path, min(size, s.size), fmt.Sprintf("the file has %d bytes and had %d: it was cut short or replaced while the log was "+
-			"open, and what it held is gone", size, s.size)}
+			"open, and its acknowledged data is gone", size, s.size)}
 	}
 	return nil
 }
@@ -211,11 +211,11 @@ func checkHeader(b []byte, store uint64, number uint32) string {
 	case len(b) < segmentHead || string(b[:8]) != segmentMark || le.Uint32(b[32:]) != checksum(b[:32]):
 		return "the header of the segment can't be read"
 	case le.Uint32(b[8:]) == 0:
-		return "format version 0: there is none"
+		return "format version 0: no program writes it"
 	case le.Uint64(b[16:]) != store:
-		return fmt.Sprintf("it is of the storage %016x, not of %016x", le.Uint64(b[16:]), store)
+		return fmt.Sprintf("it belongs to the storage %016x, not to %016x", le.Uint64(b[16:]), store)
 	case le.Uint64(b[24:]) != uint64(number):
-		return fmt.Sprintf("it is segment %d", le.Uint64(b[24:]))
+		return fmt.Sprintf("it is segment %d under the name of another", le.Uint64(b[24:]))
 	}
 	return ""
 }

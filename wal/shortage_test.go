@@ -237,7 +237,7 @@ func TestDescriptorsAreBounded(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// A Load of a segment without a descriptor waits for one; who has one goes on.
+// A Load of a segment without a descriptor waits for one. Loads of other segments go on.
 func TestLoadInShortage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newShort(t)

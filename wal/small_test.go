@@ -17,7 +17,7 @@ import (
 	"github.com/singledecree/paxos/internal/disk/disktest"
 )
 
-// What is not there can't be opened, and the error says what to do.
+// A missing storage can't be opened, and the error says what to do.
 func TestOpenNothing(t *testing.T) {
 	empty := t.TempDir()
 	for _, path := range []string{empty, filepath.Join(empty, "missing", "too")} {
@@ -360,7 +360,7 @@ func TestForeignSegment(t *testing.T) {
 		var damaged *CorruptionError
 		require.ErrorAs(t, err, &damaged)
 		require.Equal(t, name, damaged.File)
-		require.Contains(t, damaged.Reason, "it is of the storage ")
+		require.Contains(t, damaged.Reason, "it belongs to the storage ")
 	}
 	for _, name := range s.files.names() { // a hint is not missed
 		if strings.HasSuffix(name, ".hint") {
