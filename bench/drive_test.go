@@ -51,7 +51,7 @@ func driveJob(callers int) job {
 	return job{Work: work{Servers: 3, Callers: callers, Value: 8}, Warm: 105 * time.Millisecond, Window: time.Second}
 }
 
-// TestDrive holds what counts: what ended within the window, each by its own latency.
+// TestDrive holds that the calls that end within the window count, each with its own latency.
 func TestDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newSlowCluster()

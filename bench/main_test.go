@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 	assert.Equal(t, "200ms 50ms", o.window.String()+" "+o.warm.String())
 }
 
-// TestList holds which runs there are, and in which order: what is compared runs one after the other.
+// TestList holds the list of runs and its order: runs that are compared follow each other.
 func TestList(t *testing.T) {
 	for name, args := range map[string]string{"compare": "-list", "sweep": "-list -sweep -huge", "gap": "-list -gap"} {
 		var out bytes.Buffer

@@ -57,8 +57,7 @@ func TestNodeStatusWhenBusy(t *testing.T) {
 	})
 }
 
-// The error of a cancelled call is the caller's: what Trace was given does not change any more. (With -race this was a data
-// race.)
+// The error of a cancelled call is the caller's. The one that Trace was given does not change any more. (With -race this was a data race.)
 func TestNodeTraceSharesNoErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, membersOf(3))

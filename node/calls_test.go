@@ -391,7 +391,7 @@ func TestNodeBusy(t *testing.T) {
 			require.ErrorIs(t, (<-call).err, context.Canceled)
 		}
 		c.start(2)
-		time.Sleep(time.Minute) // what was begun for them has come to rest
+		time.Sleep(time.Minute) // the work for them is at rest
 		propose(t, n, "c", "")
 	})
 }

@@ -208,8 +208,7 @@ func TestStartSaysNothingBeforeItsFirstSave(t *testing.T) {
 	})
 }
 
-// What comes before a server's first Save is done waits in the Transport, which bounds it: the server could do nothing with it but
-// keep it.
+// Packets that come before a server's first Save is done wait in the Transport, which bounds them. The server could only keep them.
 func TestNodeReceivesNothingBeforeItsFirstSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, membersOf(3))
@@ -420,7 +419,7 @@ func TestNodeHungTraceAndLogger(t *testing.T) {
 	})
 }
 
-// What a Trace that hangs is owed is bounded: the latest events are lost.
+// The events that wait for a Trace that hangs are bounded: the latest are lost.
 func TestNodeTraceLosesEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, membersOf(1))

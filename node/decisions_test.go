@@ -168,7 +168,7 @@ func TestNodeDecisionsResume(t *testing.T) {
 		require.ErrorIs(t, rest.err, paxos.ErrClosed)
 		opError(t, rest.err)
 
-		n := c.start(1) // what was read is there again, the same under the same Index
+		n := c.start(1) // decisions that were read are there again, under the same Index
 		again := (&subscriber{most: len(got)}).follow(context.Background(), n, 0)
 		<-again.over
 		assert.Equal(t, got, again.seen())
@@ -343,7 +343,7 @@ func TestNodeGroupCommitOfAnAcceptor(t *testing.T) {
 	})
 }
 
-// A batch has a limit, and what does not fit waits for the next: every Save is within it.
+// A batch has a limit, and records that do not fit wait for the next. Every Save is within the limit.
 func TestNodeBatchLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, membersOf(3))

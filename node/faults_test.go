@@ -218,8 +218,8 @@ func TestNodeStorageFailsAtTheNthCall(t *testing.T) {
 	}
 }
 
-// failAt has the n-th call of the storage of server 1 fail, undone or done, and all later ones; or it once, and later ones
-// only if it was a Save. No answer may leave the server after it.
+// failAt lets the n-th call of the storage of server 1 fail, undone or done, and all later ones. Or it fails once, and later ones fail only
+// if it was a Save. No answer may leave the server after it.
 func failAt(c *testCluster, n int, how string) *atomic.Bool {
 	failed, dead := new(atomic.Bool), new(atomic.Bool)
 	hook := func(call storageCall) error {

@@ -35,7 +35,7 @@ func (s *blankStorage) Save(b paxos.Batch) error {
 	return nil
 }
 
-// bootedNode returns server 1 of 3. Its loop does not run: who has it takes the turns.
+// bootedNode returns server 1 of 3. Its loop does not run: the test takes the turns.
 func bootedNode(t *testing.T) *Node {
 	m := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}
 	storage := &blankStorage{}

@@ -16,7 +16,7 @@ import (
 	"github.com/singledecree/paxos/node"
 )
 
-// What the servers do for each other, on real Nodes.
+// The work of the servers for each other, on real Nodes.
 
 func TestNodeRead(t *testing.T) {
 	onBothPaths(t, 3, func(t *testing.T, c *testCluster) {
@@ -163,8 +163,8 @@ func TestNodeLogsALostQuorumOnce(t *testing.T) {
 	})
 }
 
-// Close and Done return although a Save hangs, and say so; nothing comes of that Save.
-// What a server knew when it was closed, its storage knows: a start finds the decision without asking anybody.
+// Close and Done return although a Save hangs, and say so; nothing comes of that Save. The storage has all that the server knew when it was
+// closed: a start finds the decision without asking anybody.
 func TestNodeCloseSavesWhatWaits(t *testing.T) {
 	onBothPaths(t, 3, func(t *testing.T, c *testCluster) {
 		want := propose(t, c.nodes[1], "lunch", "burger")

@@ -15,7 +15,7 @@ import (
 	"github.com/singledecree/paxos/node"
 )
 
-// What was chosen leaves in the packet that asks for the next decision, if that follows at once, and by itself else.
+// The news of a decision leaves in the packet that asks for the next one, if that follows at once, and else by itself.
 func TestNodeNewsLeaveWithWhatFollows(t *testing.T) {
 	onBothPaths(t, 3, func(t *testing.T, c *testCluster) {
 		const decisions = 300
@@ -58,8 +58,8 @@ func TestNodeCloseTellsTheNews(t *testing.T) {
 	})
 }
 
-// Who asks for many large decisions at once has a server hold few of their values at a time: what was read from the storage leaves
-// before more is read.
+// If a peer asks for many large decisions at once, a server holds few of their values at a time: those that were read leave before more are
+// read.
 func TestNodeAnswersWithFewLargeValuesAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const decisions, size = 32, 1 << 20

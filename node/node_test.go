@@ -206,7 +206,7 @@ func TestNodePeekInTheStorageOnly(t *testing.T) {
 	}
 }
 
-// What is accepted here is not chosen, so Peek does not show it (P22).
+// An accepted value is not chosen, so Peek does not show it (P22).
 func TestNodePeekShowsNoVotes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := started(t, 3)
@@ -258,7 +258,7 @@ func TestNodeReadyNeedsAQuorum(t *testing.T) {
 	})
 }
 
-// Ready is about now: what a server answered before the call does not count.
+// Ready is about now: answers from before the call do not count.
 func TestNodeReadyTakesNoOldAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := started(t, 3)

@@ -285,7 +285,7 @@ func (s ownLoads) Load(instance string) (paxos.Record, error) {
 	return s.Storage.Load(instance)
 }
 
-// What a Storage embeds does not answer for it.
+// A Load is a call of the Storage that Start was given, not of one that is embedded in it.
 func TestNodeAsksTheStorageThatItWasGiven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, membersOf(1))
@@ -311,7 +311,7 @@ func (s *halfPrompt) LoadNow(instance string) (paxos.Record, bool) {
 
 func (s *halfPrompt) DecidedNow(uint64, int) ([]paxos.Named, bool) { return nil, false }
 
-// What a PromptStorage knows at once is not read.
+// A record that a PromptStorage has at once is not read.
 func TestNodeReadsNothingThatIsKnownAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, membersOf(1))

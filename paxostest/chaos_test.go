@@ -70,8 +70,8 @@ func TestChaosDrawsAll(t *testing.T) {
 	assert.Equal(t, 50, crowded)
 }
 
-// TestShrink: of a run that breaks agreement, among all else that goes on in it, what broke it remains: a proposal, a lie, and
-// the crash after which the lie is believed. What remains still fails, prints as a diagram, and shrinks no further.
+// TestShrink: of a long run that breaks agreement only the cause remains: a proposal, a lie, and the crash after which the lie is believed.
+// The remaining run still fails, prints as a diagram, and shrinks no further.
 func TestShrink(t *testing.T) {
 	shrunk := 0
 	for seed := uint64(0); shrunk < 4; seed++ {

@@ -27,7 +27,7 @@ func requireRecord(t *testing.T, s paxos.Storage, want paxos.Record) {
 	require.Equal(t, want, rec)
 }
 
-// At a crash, what was saved stays, and what was being saved is gone, unless it was to be kept.
+// At a crash, saved batches stay. A batch that was being saved is gone, unless it was to be kept.
 func TestCrashStorageCrashes(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

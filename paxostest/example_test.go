@@ -27,7 +27,7 @@ func ExampleSim() {
 	// Output: propose "pizza" on server 2 returned "burger", chosen in ballot 2.2
 }
 
-// A seed decides what goes wrong, and what the servers are asked meanwhile.
+// The seed decides the faults, and the calls during them.
 func ExampleChaos() {
 	for seed := range uint64(100) {
 		c := paxostest.NewChaos(seed)

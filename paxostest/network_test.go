@@ -54,7 +54,7 @@ func TestNetworkIsGoodByDefault(t *testing.T) {
 	})
 }
 
-// What is random follows the seed: the same links carry the same, and about as much is lost as was asked for.
+// The seed decides all that is random: the same links carry the same, and about as much is lost as the options say.
 func TestNetworkFollowsItsSeed(t *testing.T) {
 	play := func(seed uint64) (rounds []uint64, s paxostest.NetworkStats) {
 		n := paxostest.NewNetwork(paxostest.NetworkConfig{Seed: seed, Loss: 0.3, Repeat: 0.2, Delay: 10 * time.Millisecond, Jitter: 20 * time.Millisecond})
@@ -104,7 +104,7 @@ func TestNetworkDelays(t *testing.T) {
 func TestNetworkCuts(t *testing.T) {
 	for name, test := range map[string]struct {
 		cut  func(*paxostest.Network)
-		want [3][3]bool // from, to: what still arrives
+		want [3][3]bool // from, to: whether packets still arrive
 	}{
 		"nothing":  {func(*paxostest.Network) {}, [3][3]bool{{false, true, true}, {true, false, true}, {true, true, false}}},
 		"a link":   {func(n *paxostest.Network) { n.Cut(1, 2) }, [3][3]bool{{false, false, true}, {false, false, true}, {true, true, false}}},
@@ -151,7 +151,7 @@ func TestNetworkDropsMessages(t *testing.T) {
 	})
 }
 
-// What is on its way is bounded: a sender that never stops costs no more memory.
+// The packets on their way are bounded: a sender that never stops costs no more memory.
 func TestNetworkIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := paxostest.NewNetwork(paxostest.NetworkConfig{Delay: time.Minute})
@@ -168,7 +168,7 @@ func TestNetworkIsBounded(t *testing.T) {
 	})
 }
 
-// To join again is to restart: who sent last time is late, and what was on its way arrives at the new one.
+// To join again is to restart. The former Transport ends, and packets on their way arrive at the new one.
 func TestNetworkJoinAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := paxostest.NewNetwork(paxostest.NetworkConfig{Delay: 10 * time.Millisecond})

@@ -258,7 +258,7 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 	}
 }
 
-// TestCheckerLetsGoodThingsPass: what a whole decision does is no error.
+// TestCheckerLetsGoodThingsPass: the steps of a whole decision are no error.
 func TestCheckerLetsGoodThingsPass(t *testing.T) {
 	b := newBench()
 	require.NoError(t, b.askOwned(1, "$1/x", true))
@@ -273,7 +273,7 @@ func TestCheckerLetsGoodThingsPass(t *testing.T) {
 	require.NoError(t, b.send(3, 1, paxos.Message{Kind: paxos.KindNack, Ballot: b11, Promised: b22}))
 	require.NoError(t, b.saveRecord(3, paxos.Record{Instance: "x", Acceptor: voted(b11, "burger"), Chosen: true, Index: 1}))
 	require.NoError(t, b.send(3, 2, paxos.Message{Kind: paxos.KindPromise, Ballot: b22}))
-	// What was pulled may become durable in the Batch that says so.
+	// Pulled decisions may become durable in the Batch that says so.
 	chosen := paxos.Record{Instance: "x", Acceptor: voted(b11, "burger"), Chosen: true, Index: 1}
 	require.NoError(t, b.saveRecord(1, chosen))
 	require.NoError(t, b.pulls(2, "1/3e9/1", chosen))

@@ -33,7 +33,7 @@ func TestPanicsUnlessToldOtherwise(t *testing.T) {
 	assert.False(t, w.Step())
 }
 
-// TestPacketsStayTogether: what nobody interferes with arrives in the packet in which it left.
+// TestPacketsStayTogether: messages without interference arrive in the packet in which they left.
 func TestPacketsStayTogether(t *testing.T) {
 	w := NewSim(SimConfig{})
 	w.SaveTime(2, 30*time.Millisecond)

@@ -86,7 +86,7 @@ func TestEachStorageRuleSeesWhatBreaksIt(t *testing.T) {
 	}
 }
 
-// What the sabotages stand on breaks no rule.
+// The storage that the sabotages stand on breaks no rule.
 func TestStorageRulesHoldOnTheirOwn(t *testing.T) {
 	disk := memoryDisk{}
 	names := map[string]bool{}

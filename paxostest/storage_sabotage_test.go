@@ -11,7 +11,7 @@ type storageSabotage struct {
 	name, rule string
 	want       string // part of the message
 	wrap       func(s closingStorage) paxos.Storage
-	reopen     func(d *savedBatches) // what happens to a directory before it is opened
+	reopen     func(d *savedBatches) // changes a directory before it is opened
 	oneDisk    bool                  // all directories are one
 	hangs      bool                  // a call does not return
 }

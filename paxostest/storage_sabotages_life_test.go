@@ -225,7 +225,7 @@ var besideSabotages = []storageSabotage{
 			}
 			return err
 		}),
-		reopen: func(d *savedBatches) { // what was overwritten would contradict itself
+		reopen: func(d *savedBatches) { // an overwritten record would contradict itself
 			for i := range d.batches {
 				d.batches[i].Records = slices.DeleteFunc(slices.Clone(d.batches[i].Records), func(r paxos.Record) bool { return r.Index == 99 })
 			}

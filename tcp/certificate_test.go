@@ -21,8 +21,7 @@ func trusting(c tls.Certificate, all ...*authority) *tls.Config {
 	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{c}}
 }
 
-// What is wrong with a certificate is told by both sides: whose it is, who has signed it, and what is missing where. In each case
-// server 2 dials server 1.
+// Both sides say what is wrong with a certificate: its owner, its signer, and the missing part. In each case server 2 dials server 1.
 func TestWhatIsWrongWithACertificateIsTold(t *testing.T) {
 	old, renewed, same := newAuthorityNamed("year 1", nil), newAuthorityNamed("year 2", nil), newAuthorityNamed("year 1", nil)
 	between := newAuthorityNamed("between", old)

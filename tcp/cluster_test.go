@@ -24,7 +24,7 @@ import (
 	"github.com/singledecree/paxos/tcp"
 )
 
-// certificates makes an authority, and what servers 1 to n need to know each other by it.
+// certificates makes an authority, and the TLS configurations with which servers 1 to n know each other by it.
 func certificates(t *testing.T, cluster string, n int) map[paxos.ServerID]*tls.Config {
 	t.Helper()
 	newKey := func() *ecdsa.PrivateKey {

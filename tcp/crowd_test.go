@@ -22,7 +22,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// What strangers cost, measured: they are in another process, so that only the listener's share counts.
+// The cost of strangers, measured. They are in another process, so that only the listener's share counts.
 
 // The environment variables that make this test binary a crowd of clients.
 const (
@@ -79,14 +79,14 @@ func startCrowd(t testing.TB, addr string, size int, says []byte) (end func()) {
 	return end
 }
 
-// memory returns what was allocated so far, and what was taken from the system.
+// memory returns the bytes allocated so far, and those taken from the system.
 func memory() (allocated, system uint64) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc, m.Sys
 }
 
-// bareTLS is a listener that does what crypto/tls needs and nothing else: what it allocates is not ours.
+// bareTLS is a listener that does what crypto/tls needs and nothing else. Its allocations are not ours.
 func bareTLS(t *testing.T, size int, says []byte) uint64 {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

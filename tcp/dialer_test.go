@@ -43,7 +43,7 @@ func answerOne(conn net.Conn, answer []byte) {
 	}
 }
 
-// What a dialer makes of the answer to its hello, and of what comes later.
+// A dialer meets each kind of answer to its hello, and of later frames.
 func TestAnswersToAHello(t *testing.T) {
 	good := hello{highest: 1, cluster: "prod", from: 2, to: 1, instance: 9, maxBody: 1 << 20}
 	welcome := func(change func(*hello)) []byte {
@@ -96,7 +96,7 @@ func TestAnswersToAHello(t *testing.T) {
 	}
 }
 
-// What the caller does with its slices and maps after Listen is its own business.
+// The caller may change its slices and maps after Listen.
 func TestListenKeepsNothing(t *testing.T) {
 	c := plainConfig(1, 3)
 	c.Peers = map[paxos.ServerID]string{2: "127.0.0.1:1"}

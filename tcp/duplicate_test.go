@@ -66,7 +66,7 @@ func TestRestartAfterAHalfOpenConnection(t *testing.T) {
 	})
 }
 
-// What a dead process has sent is no sign that it lives: its last words are read while its place is asked for.
+// Bytes that a dead process has sent are no sign that it lives: its last frames are read while another asks for its place.
 func TestLastWordsAreNoSignOfLife(t *testing.T) {
 	bubble(t, func(t *testing.T, n *pipes) {
 		b := n.start(t, 2)
@@ -151,8 +151,8 @@ func TestStalledConnectionKeepsItsPlace(t *testing.T) {
 	})
 }
 
-// A process that has closed is not taken for one that lives, though nothing is read of what it has left: the one after it
-// is let in, and nobody says that there are two.
+// A process that has closed is not taken for one that lives, though its last bytes are not read. The next process is let in, and no
+// duplicate is reported.
 func TestRestartWhileNobodyReceives(t *testing.T) {
 	for name, config := range map[string]func(paxos.ServerID, int) Config{"TLS": secureConfig, "plain": plainConfig} {
 		t.Run(name, func(t *testing.T) {

@@ -71,7 +71,7 @@ func TestGoldenBytes(t *testing.T) {
 	assert.Len(t, files, len(frames), "files that no test reads, or the reverse")
 }
 
-// What golden bytes say is read back as it was.
+// Golden bytes are read back as the values that they were made of.
 func TestGoldenBytesAreRead(t *testing.T) {
 	frames := goldenFrames()
 	read := func(name string) frame {
@@ -153,7 +153,7 @@ func (c *tape) SetDeadline(t time.Time) error      { return nil }
 func (c *tape) SetReadDeadline(t time.Time) error  { return nil }
 func (c *tape) SetWriteDeadline(t time.Time) error { return nil }
 
-// What a length claims allocates nothing: the buffer has at most 64 KiB, or twice what has arrived of the frame.
+// A claimed length allocates nothing. The buffer has at most 64 KiB, or twice the bytes of the frame that have arrived.
 func TestLengthsAllocateNothing(t *testing.T) {
 	const body = 4 << 20
 	claim := beginFrame(nil, kindPacket)

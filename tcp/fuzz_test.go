@@ -27,8 +27,8 @@ func seeds(f *testing.F) {
 	f.Add([]byte{})
 }
 
-// FuzzFrame reads frames of any bytes, at once and piece by piece: both find the same, what they find is intact, and no
-// buffer is larger than what has arrived allows.
+// FuzzFrame reads frames of any bytes, at once and piece by piece. Both find the same intact frames, and no buffer is larger than the
+// arrived bytes allow.
 func FuzzFrame(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -60,7 +60,7 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// FuzzHandshake reads hellos, welcomes and refuses of any bytes: what is read is written and read again as the same.
+// FuzzHandshake reads hellos, welcomes and refuses of any bytes. A value that is read is written and read again as the same.
 func FuzzHandshake(f *testing.F) {
 	for _, g := range goldenFrames() {
 		if b := bytes.TrimPrefix(g.data, []byte(magic)); len(b) > headerSize {
@@ -105,8 +105,8 @@ func fuzzed(f *testing.F) *Transport {
 	return tr
 }
 
-// FuzzListener is a connection that says anything, to a listener: with a good hello before it or without. The listener
-// lives, and what comes out of Receive is from the one who was let in.
+// FuzzListener is a connection that says anything, to a listener: with a good hello before it or without. The listener lives, and Receive
+// returns only packets of the server that was let in.
 func FuzzListener(f *testing.F) {
 	tr := fuzzed(f)
 	seeds(f)

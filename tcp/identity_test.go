@@ -45,7 +45,7 @@ func selfSigned(cluster string, id paxos.ServerID) tls.Certificate {
 	return c
 }
 
-// Who may send to server 1 of cluster "prod", whose other members are 2 and 3. Whoever may not tries to send a packet
+// The table has clients of server 1 of cluster "prod", whose other members are 2 and 3. A client that is not let in tries to send a packet
 // anyway, as server 2 if nothing else is said.
 func TestWhoIsLetIn(t *testing.T) {
 	a, other := theAuthority(), newAuthority()

@@ -59,8 +59,8 @@ func TestLargeValueCrossesOnce(t *testing.T) {
 	assert.Less(t, crossed, uint64(2*mebibyte+64<<10))
 }
 
-// However many callers propose values of 1 MiB, also while a disk hangs, what the servers hold at most follows from their limits, as
-// docs/operations.md says it; and what they keep when all is done is little.
+// Many callers propose values of 1 MiB, also while a disk hangs. The most memory of the servers follows from their limits, as
+// docs/operations.md says. When all is done, they keep little.
 func TestLargeValuesTakeBoundedMemory(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("it writes about 1 GB")
@@ -74,15 +74,15 @@ func TestLargeValuesTakeBoundedMemory(t *testing.T) {
 	lines := tcp.Limits{MaxFrame: largest, QueueBytes: 8 * mebibyte}
 	options := wal.Options{SegmentSize: 4 * mebibyte}
 
-	// What one server holds at most, when nothing is under way, and when there is.
+	// The most memory of one server, idle and at work.
 	cache := limits.Cache * mebibyte
 	connections := peers * 3 * largest                        // of each two are read into, and one is written
 	storage := 2*limits.MaxBatch + 2*int(options.SegmentSize) // the batch that was saved, and segments that are compacted
 	idle := cache + connections + storage + peers*2*mebibyte  // and what was sent and received last
 	open := (3*limits.MaxOpen + 128) * mebibyte               // instances that are not decided, or not saved
-	inbox := 2 * (64*mebibyte + largest)                      // what has come, and what the Node looks at
-	queues := peers * 3 * lines.QueueBytes                    // what is to leave
-	answers := 2 * 16 * mebibyte                              // what is read for those who catch up
+	inbox := 2 * (64*mebibyte + largest)                      // received packets, and those that the Node looks at
+	queues := peers * 3 * lines.QueueBytes                    // packets to send
+	answers := 2 * 16 * mebibyte                              // decisions that are read for servers that catch up
 	most := idle + open + inbox + queues + answers
 
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -129,7 +129,7 @@ func TestLargeValuesTakeBoundedMemory(t *testing.T) {
 	settles("nobody calls any more, and server 3 has not saved", 3*idle+open)
 	release()
 	for _, s := range servers {
-		learns(t, ctx, s.now(), 8+80) // who missed one gets it
+		learns(t, ctx, s.now(), 8+80) // a server that missed one gets it
 	}
 	settles("nothing is under way any more", 3*idle)
 	t.Logf("peak: %d MiB, of %d that the callers hold, and %d that the servers may", h.peak/mebibyte, callers, 3*most/mebibyte)

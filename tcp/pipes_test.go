@@ -29,7 +29,7 @@ type pipes struct {
 type pipeListener struct {
 	name  string
 	conns chan net.Conn
-	fail  chan error // what Accept returns first
+	fail  chan error // the first errors that Accept returns
 	once  sync.Once
 	gone  chan struct{}
 }

@@ -27,7 +27,7 @@ func connected(t *testing.T, a *Transport, other paxos.ServerID) {
 	})
 }
 
-// What is short has left when Send returns: no other goroutine had to run first.
+// A short packet has left when Send returns: no other goroutine had to run first.
 func TestSendWritesWhatIsShort(t *testing.T) {
 	for name, config := range map[string]func(paxos.ServerID, int) Config{"TLS": secureConfig, "plain": plainConfig} {
 		t.Run(name, func(t *testing.T) {
@@ -47,8 +47,8 @@ func TestSendWritesWhatIsShort(t *testing.T) {
 	}
 }
 
-// Nothing is lost of what Sends have written themselves, nor does its order change, when the other side stops reading for a while
-// and the kernel has no more room, in the middle of a frame.
+// The other side stops reading for a while, and the kernel has no more room, in the middle of a frame. Then nothing is lost of the frames
+// that Sends wrote themselves, and their order does not change.
 func TestSendToWhoReadsLater(t *testing.T) {
 	for name, config := range map[string]func(paxos.ServerID, int) Config{"TLS": secureConfig, "plain": plainConfig} {
 		t.Run(name, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestSendToWhoReadsLater(t *testing.T) {
 	}
 }
 
-// What a Send has left in the middle goes on its way though no other Send, and no ping, comes after it.
+// A frame that a Send has left unfinished goes on its way though no other Send, and no ping, comes after it.
 func TestWhatASendHasLeftLeaves(t *testing.T) {
 	rare := func(id paxos.ServerID, n int) Config {
 		c := plainConfig(id, n)
@@ -107,7 +107,7 @@ func TestWhatASendHasLeftLeaves(t *testing.T) {
 	assert.Zero(t, a.Stats().DroppedOldest)
 }
 
-// What was left when a connection ends was sent, and is lost: it is counted.
+// A frame that is unfinished when its connection ends counts as sent and lost.
 func TestWhatASendHasLeftIsLost(t *testing.T) {
 	a, b := pair(t, plainConfig)
 	arrives(t, a, b, 1)

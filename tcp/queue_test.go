@@ -125,7 +125,7 @@ func TestQueueLanes(t *testing.T) {
 	assert.Zero(t, q.longBytes)
 }
 
-// What a queue may hold is for both lanes together. The one that holds more gives way, but never the newest packet.
+// The bound of a queue is for both lanes together. The one that holds more gives way, but never the newest packet.
 func TestQueueLanesShareTheRoom(t *testing.T) {
 	q := queue{maxBytes: 4 << 20, maxPackets: 1000, largest: 8 << 20}
 	for seq := range uint64(100) {
@@ -167,7 +167,7 @@ func TestShortPacketsOvertakeLongOnes(t *testing.T) {
 		for seq := range uint64(8) {
 			a.Send(*sized(seq, 1<<20))
 		}
-		synctest.Wait() // nobody receives: what has left is in the two buffers of the connection, and the next is being written
+		synctest.Wait() // nobody receives: sent frames are in the two buffers of the connection, and the next is being written
 		a.Send(*sized(8, 10))
 		var got []uint64
 		for range 9 {

@@ -12,7 +12,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// What has a deadline, in virtual time.
+// Everything with a deadline, in virtual time.
 
 func TestWhoSaysNothingIsClosed(t *testing.T) {
 	bubble(t, func(t *testing.T, n *pipes) {

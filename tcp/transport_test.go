@@ -57,7 +57,7 @@ func TestOneWriteForOnePacket(t *testing.T) {
 	}
 }
 
-// What waits while a write runs goes with the next one: here nobody reads until all is queued.
+// Packets that wait while a write runs go with the next one. Here nobody reads until all are queued.
 func TestQueuedPacketsShareAWrite(t *testing.T) {
 	bubble(t, func(t *testing.T, n *pipes) {
 		b := n.start(t, 2)
@@ -79,7 +79,7 @@ func TestQueuedPacketsShareAWrite(t *testing.T) {
 	})
 }
 
-// A full queue drops the oldest, and counts: what is new is worth more than what is late.
+// A full queue drops the oldest packet, and counts it: a new one is worth more than a late one.
 func TestFullQueueDropsTheOldest(t *testing.T) {
 	p := packetOf(1, 2, 1000)
 	one := len(appendPacket(nil, &p))
@@ -110,7 +110,7 @@ func TestFullQueueDropsTheOldest(t *testing.T) {
 	}
 }
 
-// What can't be delivered is counted, each in its own place.
+// Each packet that can't be delivered is counted, in the place of its kind.
 func TestDropsAreCounted(t *testing.T) {
 	bubble(t, func(t *testing.T, n *pipes) {
 		b := n.start(t, 2, func(c *Config, _ *hooks) { c.Limits.MaxFrame = 4096 })
@@ -276,7 +276,7 @@ func TestVersionsRunTogether(t *testing.T) {
 	}
 }
 
-// What only a later program knows is skipped and counted: frames of another kind, and fields behind those that are known.
+// Parts that only a later program knows are skipped and counted: frames of another kind, and fields behind the known ones.
 func TestLaterProgramsAreUnderstood(t *testing.T) {
 	bubble(t, func(t *testing.T, n *pipes) {
 		b := n.start(t, 2)

@@ -183,8 +183,8 @@ func (a *apart) text(ctx context.Context, all []*learned) (text string) {
 	return text
 }
 
-// TestPausedProcessReadsFresh is P27: a process is stopped in the middle of reads; what is decided elsewhere meanwhile, it
-// shows when it goes on, to every Read that began after the fact, although answers from before wait in its sockets.
+// TestPausedProcessReadsFresh is P27. A process is stopped in the middle of reads, and decisions are made elsewhere. When it goes on, each
+// later Read shows them, although older answers wait in its sockets.
 func TestPausedProcessReadsFresh(t *testing.T) {
 	requireSignals(t)
 	a := newApart(t, program(t), 3)
@@ -223,8 +223,8 @@ func TestPausedProcessReadsFresh(t *testing.T) {
 	}
 }
 
-// TestHistoryShowsForgetting: that the check passes means something, as it fails when all servers forget what they had
-// stored: nothing of the example keeps an operator from that, and no peer is left that remembers.
+// TestHistoryShowsForgetting: the check fails when all servers forget their storage, so its passing means something. Nothing of the example
+// prevents that, and no peer remembers.
 func TestHistoryShowsForgetting(t *testing.T) {
 	a := newApart(t, program(t), 3)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*aWhile)

@@ -34,7 +34,7 @@ func asks(t *testing.T, s *server, method, path, body string, change func(*http.
 	return answered.StatusCode, text.String()
 }
 
-// TestAPI: what the API answers, and whom it refuses.
+// TestAPI: the answers of the API, and its refusals.
 func TestAPI(t *testing.T) {
 	s := startOne(t)
 	for _, test := range []struct {
@@ -133,7 +133,7 @@ func TestAPIRefusesWhatIsNearlyRight(t *testing.T) {
 	assert.Zero(t, status.Counters.Attempts, "nothing was tried")
 }
 
-// TestAPITakesWhatIsRight: what a client may well send, byte for byte.
+// TestAPITakesWhatIsRight: requests that a client may send, byte for byte.
 func TestAPITakesWhatIsRight(t *testing.T) {
 	s := startOne(t)
 	for i, test := range []struct{ header, value, want string }{

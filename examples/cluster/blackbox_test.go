@@ -27,9 +27,9 @@ func requireSignals(t *testing.T) {
 	}
 }
 
-// TestBlackBox runs 5 server processes on disk over TCP with mutual TLS, and 16 clients who propose, read and wait, while
-// a nemesis kills and pauses servers, and cuts, slows and resets the links between them. What the clients were told has to fit a
-// register that is written once for each instance. When all is well again, all servers agree on all that was decided (I10).
+// TestBlackBox runs 5 server processes on disk over TCP with mutual TLS, and 16 clients that propose, read and wait. Meanwhile a nemesis
+// kills and pauses servers, and cuts, slows and resets the links between them. The answers to the clients must fit a register that is
+// written once for each instance. When all is well again, all servers agree on all that was decided (I10).
 func TestBlackBox(t *testing.T) {
 	requireSignals(t)
 	seed, ops := *blackSeed, *blackOps
@@ -79,9 +79,8 @@ func (l *load) checkLogs() {
 	}
 }
 
-// TestBlackBoxSeesAnEarlyReply: the black box sees what it is for. Its servers run on a storage that says of each Save that it
-// is done when it has only begun, and all are killed at the same time, as nobody may be left that remembers: else whoever has
-// forgotten is refused.
+// TestBlackBoxSeesAnEarlyReply: the black box finds a broken storage, which returns from each Save when it has only begun. All servers are
+// killed at the same time: if one were left that remembers, it would refuse those that have forgotten.
 func TestBlackBoxSeesAnEarlyReply(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes some seconds")

@@ -102,7 +102,7 @@ func TestReadmeConfig(t *testing.T) {
 	assert.Equal(t, []paxos.ServerID{1, 2, 3}, c.Acceptors)
 }
 
-// TestCertErrors: what others would refuse is found when it is loaded, and by the name of its field.
+// TestCertErrors: certificates that others would refuse are refused when they are loaded, by the name of their field.
 func TestCertErrors(t *testing.T) {
 	dir := t.TempDir()
 	for _, cluster := range []string{"lunch", "dinner"} {

@@ -62,7 +62,7 @@ func TestEndsAlthoughTheDiskHangs(t *testing.T) {
 	}
 }
 
-// TestEndsWithin: what ends by itself gives its own error, at any time; what does not is left when its time is over.
+// TestEndsWithin: a call that ends by itself gives its own error, at any time. One that does not is left when its time is over.
 func TestEndsWithin(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	own := errors.New("its own")

@@ -142,8 +142,8 @@ func (b *book) says(t *testing.T, text string) {
 	}
 }
 
-// sabotaged builds the program with a storage that is not as it should be, and returns the file: testdata/NAME.go.txt is one more file
-// of it, and each pair of texts has the first in serve.go be replaced by the second.
+// sabotaged builds the program with a broken storage, and returns the file. testdata/NAME.go.txt is one more file of the program. Of each
+// pair of texts the second replaces the first in serve.go.
 func sabotaged(t *testing.T, name string, changes ...string) string {
 	t.Helper()
 	dir := t.TempDir()

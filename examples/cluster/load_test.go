@@ -16,7 +16,7 @@ import (
 	"github.com/singledecree/paxos/internal/register"
 )
 
-// A load is what clients do to a cluster, and what they were told.
+// A load has the calls of clients to a cluster, and their answers.
 type load struct {
 	*apart
 	seed      uint64
@@ -29,7 +29,7 @@ type load struct {
 	broken atomic.Int64 // calls that a server ended with the proof that the protocol was broken
 
 	known map[string]string   // decided, as clients were told
-	open  map[string][]string // what was proposed for instances of which nobody was told a decision
+	open  map[string][]string // values proposed for instances whose decision no client was told
 
 	decisions, nothings, unsure int // answers, and proposes of unknown outcome
 	answered                    int // answers
@@ -120,7 +120,7 @@ func (l *load) oneCall(ctx context.Context, x *rand.Rand, client int) {
 			assert.Fail(l.t, "a server has stopped an instance", "%v", err)
 		}
 	}
-	pause := time.NewTimer(time.Duration(1+x.IntN(20)) * time.Millisecond) // who is down should not be asked all the time
+	pause := time.NewTimer(time.Duration(1+x.IntN(20)) * time.Millisecond) // a server that is down should not be asked all the time
 	defer pause.Stop()
 	select {
 	case <-pause.C:

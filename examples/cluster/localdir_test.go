@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// filesOf returns the files in dir, without those of the storages and the logs, and what they hold.
+// filesOf returns the files in dir and their content, without those of the storages and the logs.
 func filesOf(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -27,8 +27,8 @@ func filesOf(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// TestSecondCluster: a second process that is started on the directory of one that runs is refused, told which that is, and has
-// changed nothing: the first can have its servers start anew.
+// TestSecondCluster: a second process on the directory of a running one is refused, and its error names that process. It has changed
+// nothing: the first can restart its servers.
 func TestSecondCluster(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "c")
 	cmd, _ := prepare(t, "-dir", dir)
@@ -79,7 +79,7 @@ func TestFirstStartInterrupted(t *testing.T) {
 	assert.Contains(t, out, `lunch = "burger"`)
 }
 
-// TestCreatesOnce: what was lost is not created again, whatever of the directory is lost with it; and other servers than it was
+// TestCreatesOnce: a lost storage is not created again, whatever of the directory is lost with it. Servers that the directory was not
 // created for are refused before anything is touched.
 func TestCreatesOnce(t *testing.T) {
 	dir := t.TempDir()

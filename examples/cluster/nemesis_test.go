@@ -13,13 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A nemesis does to a cluster what happens to clusters. What it does, to whom and for how long, its seed decides; how that
-// falls together with what the servers do is left to the machine.
+// A nemesis brings faults on a cluster. Its seed decides the kind, the place and the length of each fault. Their timing against the work of
+// the servers is left to the machine.
 type nemesis struct {
 	*rand.Rand
 	*apart
-	faults []string // what it draws from
-	deck   []string // what is left of them
+	faults []string // the kinds to draw from
+	deck   []string // those that are left
 	undo   []later
 	done   map[string]int // how often it did what
 	rounds int            // how often it went through all that it can do

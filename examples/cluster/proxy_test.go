@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A link is a proxy between a server that dials and one that listens, which a test cuts, slows and resets. What a link that
-// was cut has held back, it lets through later, however late; what a reset has hit is lost.
+// A link is a proxy between a server that dials and one that listens, which a test cuts, slows and resets. A link that is cut holds bytes
+// back, and lets them through later, however late. A reset loses bytes.
 type link struct {
 	listener net.Listener
 	target   string
@@ -147,7 +147,7 @@ func (l *link) set(cut bool, delay time.Duration) {
 	l.changed = make(chan struct{})
 }
 
-// reset ends all connections at once, and what is in them is lost.
+// reset ends all connections at once, and the bytes in them are lost.
 func (l *link) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

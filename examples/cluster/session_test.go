@@ -18,8 +18,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// TestSession is a session of real processes: a decision outlives the death of who proposed it, a minority that is dead or
-// paused is not missed, a majority that is paused lets nothing be decided, and whoever comes back learns what it missed.
+// TestSession is a session of real processes. A decision outlives the death of its proposer. A minority may be dead or paused. While a
+// majority is paused, nothing is decided. A server that comes back learns the decisions that it missed.
 func TestSession(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("windows can't pause a process")
@@ -92,7 +92,7 @@ func TestKept(t *testing.T) {
 	assert.Contains(t, out, "its storage is lost")
 }
 
-// TestFailures: what is wrong is said, and shows in the status of the process.
+// TestFailures: a failure is reported, and shows in the status of the process.
 func TestFailures(t *testing.T) {
 	for name, test := range map[string]struct {
 		args []string

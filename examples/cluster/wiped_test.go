@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWipedServerIsNotTakenIn: what an operator does at three in the morning. Server 2 is dead, servers 1 and 3 decide, both end, and the disk
-// of server 3 is made anew under its old name. Servers 2 and 3 are a majority by number, and what was decided must not be decided otherwise:
-// server 2 has stored which storage server 3 had, refuses the new one in words, and the process on it ends.
+// TestWipedServerIsNotTakenIn: an operator makes a mistake at three in the morning. Server 2 is dead, servers 1 and 3 decide, both end, and
+// the disk of server 3 is made anew under its old name. Servers 2 and 3 are a majority by number, but must not decide a second value.
+// Server 2 has stored which storage server 3 had. It refuses the new one in words, and the process on it ends.
 func TestWipedServerIsNotTakenIn(t *testing.T) {
 	a := newApart(t, program(t), 3)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*aWhile)

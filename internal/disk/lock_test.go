@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a lock file says of who has the lock; nil where it says nothing that can be relied on.
+// Each lock file names the holder of the lock; nil: the file is no reliable source.
 func TestReadHolder(t *testing.T) {
 	host, err := os.Hostname()
 	require.NoError(t, err)

@@ -19,7 +19,7 @@ func openDir(t *testing.T, name string) Dir {
 	return d
 }
 
-// What is started and awaited is what was written, at any offset and of any length; a Sync comes after both.
+// The written range is started and awaited, at any offset and of any length. A Sync comes after both.
 func TestStartAndAwait(t *testing.T) {
 	d := openDir(t, t.TempDir())
 	name := filepath.Join(d.Path(), "file")

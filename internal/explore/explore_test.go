@@ -62,7 +62,7 @@ func run(t *testing.T, m Model, initial ...uint64) Result {
 	return r
 }
 
-// TestWholeSpace visits all that two jugs of 3 and 5 can hold: what leaves one of them empty or full, and no more.
+// TestWholeSpace visits all states of two jugs of 3 and 5: those in which one of them is empty or full, and no more.
 func TestWholeSpace(t *testing.T) {
 	r := run(t, jugs{sizes: [2]uint64{3, 5}, goal: 9}, 0, 0)
 	assert.Nil(t, r.Violation)

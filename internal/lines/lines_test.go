@@ -73,7 +73,7 @@ func TestLinesAreWritten(t *testing.T) {
 	})
 }
 
-// A Logger that blocks holds up nobody; what finds no room is counted, and the count is told when it goes on.
+// A Logger that blocks holds up nobody. Lines that find no room are counted, and the count is logged when it goes on.
 func TestBlockedLogger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBook()

@@ -151,7 +151,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestOrderIsKept draws rows in an order that every lane agrees with: what a lane did first stands above.
+// TestOrderIsKept draws rows in an order that every lane agrees with: the earlier of two events of a lane stands above.
 func TestOrderIsKept(t *testing.T) {
 	var s story
 	const lanes = 4

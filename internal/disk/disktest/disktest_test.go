@@ -32,7 +32,7 @@ func create(t *testing.T, f *FS, name string) disk.File {
 	return file
 }
 
-// What was synced is there after any crash; what was not is there if nothing is lost, and not if all is.
+// Synced bytes are there after any crash. Others are there if nothing is lost, and not if all is.
 func TestSyncedStays(t *testing.T) {
 	f := New()
 	a := create(t, f, "d/a")
@@ -189,7 +189,7 @@ func TestSyncsLeftOut(t *testing.T) {
 	require.Empty(t, play(func(n int) bool { return f.Ops()[n].Kind == OpSyncDir }).Names())
 }
 
-// A history shows at every call what the file system was then, and what a kill leaves can still be lost.
+// A history shows the file system as it was at every call, and bytes that a kill leaves can still be lost.
 func TestHistoryRepeats(t *testing.T) {
 	f := New()
 	f.Put("z", []byte("was there"))
