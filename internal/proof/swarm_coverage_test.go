@@ -22,7 +22,7 @@ var swarmCoverage = flag.Int("swarm.coverage", 0, "in so many seeds, demand that
 // covered are the files whose every branch the swarm must reach: the roles, what is volatile, and each way to recover.
 var covered = []string{"acceptor.go", "proposer.go", "learner.go", "replica/stage.go", "replica/instance.go", "replica/memos.go",
 	"replica/state.go", "replica/silence.go", "replica/commit.go", "replica/ending.go", "replica/rounds.go", "replica/attempt.go",
-	"replica/takeover.go", "replica/pull.go", "replica/page.go", "replica/fetch.go", "replica/watch.go", "replica/receive.go",
+	"replica/takeover.go", "replica/pull.go", "replica/fetch.go", "replica/watch.go", "replica/receive.go",
 	"replica/replica.go"}
 
 // notCovered are the branches that no swarm can reach often, and why. Other tests reach each of them.
@@ -53,7 +53,7 @@ var notCovered = map[string]string{
 	"replica/state.go: return d":                                                              "the same",
 	"replica/ending.go: r.endCalls(inst, paxos.ErrRounds)":                                    "it takes 2^48 rounds",
 	"replica/ending.go: r.broken = slices.Delete(r.broken, 0, 1)":                             "it takes more than 16 proofs",
-	"replica/page.go: return false":                                                           "it stops with its host, and answers what was asked",
+	"replica/pull.go: return false":                                                           "it stops with its host, and answers what was asked",
 	"replica/receive.go: return false":                                                        "a host answers what was asked",
 	"replica/receive.go: return true":                                                         "it stops with its host",
 	"proposer.go: { return p.highest }":                                                       "it takes servers with other limits",
@@ -61,7 +61,7 @@ var notCovered = map[string]string{
 	"replica/replica.go: { return r.saves.state.Boot }":                                       "the swarm knows which start it is",
 	"replica/replica.go: { return r.refusals + r.quorums.changed() }":                         "the swarm logs nothing",
 	"replica/watch.go: { return w.changes }":                                                  "the same",
-	"replica/page.go: full = n.Index <= q.top":                                                "it takes more than 1,024 decisions",
+	"replica/pull.go: full = n.Index <= q.top":                                                "it takes more than 1,024 decisions",
 	"replica/fetch.go: r.pulls.more = true // when the disk has gone on":                      "it takes 32 MiB of values, or 1,024 instances that wait for the disk",
 	"replica/pull.go: r.askSoon(p) // nothing else may come that says how far it is":          "it takes 64 decisions, and acceptors that do not talk",
 	"replica/memos.go: most = min(most, max(t.len/2, 1))":                                     "it takes 32 MiB of values",
