@@ -39,13 +39,13 @@ func TestReplicaHint(t *testing.T) {
 			p.pass(time.Minute)
 			assert.Equal(t, []paxos.Value{tt.hint, tt.hint, tt.hint, tt.hint, tt.hint, tt.hint}, hints)
 			assert.Equal(t, tt.value, p.value(1))
-			assert.Zero(t, p.replicas[2].hints, "of no use once it is decided")
+			assert.Zero(t, p.replicas[2].hints.bytes, "of no use once it is decided")
 		})
 	}
 	t.Run("it is kept in memory, of the highest ballot", func(t *testing.T) {
 		p := newSolo(t, 3)
 		p.hear(1, 2, msg(t, `prepare 2.2 "b" @lunch`), msg(t, `prepare 1.2 "a" @lunch`), msg(t, `prepare 3.2 @lunch`))
-		assert.Equal(t, paxos.Value("b"), p.replicas[1].table.byName["lunch"].hint)
+		assert.Equal(t, paxos.Value("b"), p.replicas[1].table.byName["lunch"].hint.value)
 		assert.Equal(t, paxos.Acceptor{Promised: paxos.Ballot{Round: 3, Server: 2}}, p.records[1]["lunch"].Acceptor, "and is no vote")
 	})
 }

@@ -82,7 +82,7 @@ func (r *Replica) endDecided(inst *instance) {
 
 // rest ends all work on inst, which is decided or has stopped.
 func (r *Replica) rest(inst *instance) {
-	r.dropHint(inst)
+	r.hints.drop(&inst.hint)
 	r.leave(&inst.attempt)
 	r.inflight.leaveLine(inst)
 	inst.attempt, inst.askForValue = attempt{}, nil

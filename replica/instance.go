@@ -40,11 +40,7 @@ type instance struct {
 	prev, next *instance
 	arrivals   []arrival
 
-	// The hint is the value that the proposer of the highest ballot prepared here wants. It helps another server to finish
-	// the instance. It is never a vote, and is lost with the memory.
-	hint       paxos.Value
-	hintBallot paxos.Ballot
-
+	hint        hint
 	since       time.Duration // when it came into memory
 	ballots     int           // how many new ones were promised, in this life
 	askForValue *peer         // said Chosen, and is to be asked for the value; nil: none
@@ -216,12 +212,11 @@ type timer struct {
 // silence ends.
 type evicted struct {
 	timer
-	name       string
-	hint       paxos.Value
-	hintBallot paxos.Ballot
-	promised   paxos.Ballot // for Status
-	since      time.Duration
-	ballots    int
+	name     string
+	hint     hint
+	promised paxos.Ballot // for Status
+	since    time.Duration
+	ballots  int
 }
 
 // An attemptState says how far an instance is in getting its value chosen.

@@ -80,11 +80,11 @@ func checkTables(t require.TestingT, r *Replica) {
 	}
 	calls, takeovers, hints := 0, 0, 0
 	for _, e := range r.table.evicted {
-		hints += len(e.hint)
+		hints += len(e.hint.value)
 	}
 	fetches := map[int]int{} // by position
 	for _, inst := range r.table.byName {
-		hints += len(inst.hint)
+		hints += len(inst.hint.value)
 		if inst.attempt.purpose == forTakeover {
 			takeovers++
 		}
@@ -131,7 +131,7 @@ func checkTables(t require.TestingT, r *Replica) {
 	}
 	require.LessOrEqual(t, len(r.saves.waitRun)+len(r.saves.waitNew), maxHeld)
 	require.Equal(t, takeovers, r.takeovers)
-	require.Equal(t, hints, r.hints)
+	require.Equal(t, hints, r.hints.bytes)
 	for i := range r.peers {
 		if p := &r.peers[i]; p.position >= 0 {
 			require.Equal(t, fetches[p.position], p.pull.open, "server %d", p.id)

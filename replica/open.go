@@ -114,7 +114,7 @@ func (r *Replica) drop(inst *instance) {
 	if !inst.chosen {
 		t.open--
 	}
-	r.dropHint(inst)
+	r.hints.drop(&inst.hint)
 	inst.forgetQuestion()
 	arrivals, calls, question := inst.arrivals[:0], inst.calls.unused(), inst.asking
 	*inst = instance{}
@@ -162,7 +162,7 @@ func (r *Replica) settle(inst *instance) {
 		return
 	case inst.timer.place != 0:
 		rests = &t.watched
-	case inst.acceptor.Acceptor == paxos.Acceptor{} && inst.hint == "":
+	case inst.acceptor.Acceptor == paxos.Acceptor{} && inst.hint == hint{}:
 		r.drop(inst)
 		return
 	}
@@ -195,11 +195,11 @@ func (r *Replica) keep(inst *instance, at time.Duration) {
 		r.counters.Unwatched++
 		return
 	}
-	e := &evicted{name: inst.name, hint: inst.hint, hintBallot: inst.hintBallot, promised: inst.acceptor.Promised, since: inst.since, ballots: inst.ballots}
+	e := &evicted{name: inst.name, hint: inst.hint, promised: inst.acceptor.Promised, since: inst.since, ballots: inst.ballots}
 	e.timer.evicted = e
 	t.evicted[e.name] = e
 	r.timers.put(&e.timer, at)
-	inst.hint = "" // it is counted for e now
+	inst.hint = hint{} // it is counted for e now
 }
 
 // comeBack gives inst, which comes into memory, the facts that were kept of it.
@@ -214,6 +214,6 @@ func (r *Replica) comeBack(inst *instance) {
 	}
 	delete(t.evicted, e.name)
 	r.timers.remove(&e.timer)
-	inst.hint, inst.hintBallot, inst.since, inst.ballots = e.hint, e.hintBallot, e.since, e.ballots
+	inst.hint, inst.since, inst.ballots = e.hint, e.since, e.ballots
 	r.timers.set(inst, alarmWatch, e.at)
 }

@@ -179,8 +179,8 @@ func (r *Replica) deliver(inst *instance, from *peer, m paxos.Message) {
 	case m.Kind == paxos.KindQuery:
 		r.tell(inst, from, m)
 	default:
-		if m.Kind == paxos.KindPrepare {
-			r.keepHint(inst, m.Ballot, m.Value)
+		if m.Kind == paxos.KindPrepare && r.hints.keep(&inst.hint, m.Ballot, m.Value) {
+			inst.orphaned = false // now there is a value to finish it with
 		}
 		r.step(inst, from, m)
 	}

@@ -50,7 +50,7 @@ func TestReplicaEvictedIsTakenOver(t *testing.T) {
 		}
 		assert.Empty(t, r.table.evicted)
 		assert.Empty(t, r.table.byName)
-		assert.Zero(t, r.hints)
+		assert.Zero(t, r.hints.bytes)
 		checkTables(t, r)
 	}
 }
@@ -77,7 +77,7 @@ func TestReplicaEvictedSilenceGoesOn(t *testing.T) {
 	assert.Equal(t, []string{"1 -> 3: nack 1.3 above 2.2 @job"}, p.hear(1, 3, msg(t, "prepare 1.3 @job")))
 	inst := r.table.byName["job"]
 	assert.Equal(t, at, inst.alarms[alarmWatch])
-	assert.Equal(t, paxos.Value("v"), inst.hint)
+	assert.Equal(t, paxos.Value("v"), inst.hint.value)
 	assert.Zero(t, inst.since)
 	evict()
 	p.now += 10 * time.Millisecond

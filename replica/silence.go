@@ -36,25 +36,6 @@ func (r *Replica) turn(last paxos.ServerID) int {
 	return (r.position - first + len(all)) % len(all)
 }
 
-// maxHints bounds the bytes of the hints that a server keeps. A hint beyond it is not kept, as if it had been too large.
-const maxHints = 64 << 20
-
-// keepHint keeps the value that the proposer of ballot b wants. A server that has to finish the instance, with nothing
-// accepted, proposes it (S12). It is no vote, and is lost with the memory.
-func (r *Replica) keepHint(inst *instance, b paxos.Ballot, v paxos.Value) {
-	if v == "" || !inst.hintBallot.Less(b) || r.hints-len(inst.hint)+len(v) > maxHints {
-		return
-	}
-	r.hints += len(v) - len(inst.hint)
-	inst.hint, inst.hintBallot = v, b
-	inst.orphaned = false // now there is a value to finish it with
-}
-
-func (r *Replica) dropHint(inst *instance) {
-	r.hints -= len(inst.hint)
-	inst.hint, inst.hintBallot = "", paxos.Ballot{}
-}
-
 // beginWatch is called when the first Save is done. From then on this server can hear others, and they can hear it.
 func (r *Replica) beginWatch() {
 	if !r.isQuorum(r.heardSince(r.now)) {

@@ -48,7 +48,7 @@ type Replica struct {
 	pulls     pulls
 	inflight  inflight
 	takeovers int // attempts that run for no call of this server
-	hints     int // bytes of the hints kept
+	hints     hints
 	quorums   quorumWatch
 	saves     saves
 	calls     map[CallID]calling

@@ -8,7 +8,7 @@ import "time"
 //
 // A hint that no quorum takes is not used. With this server's vote, later ballots would have to propose that value.
 func (r *Replica) takeOver(inst *instance) {
-	own := inst.hint
+	own := inst.hint.wanted()
 	if r.tooLarge(len(own)) != nil {
 		own = ""
 	}

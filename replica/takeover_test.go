@@ -179,12 +179,12 @@ func TestReplicaHintsAreBounded(t *testing.T) {
 		p.hear(1, 2, paxos.Message{Kind: paxos.KindPrepare, Instance: fmt.Sprint("job/", i), Ballot: paxos.Ballot{Round: 3, Server: 2}, Value: large})
 	}
 	r := p.replicas[1]
-	assert.Equal(t, maxHints, r.hints)
-	assert.Empty(t, r.table.byName[fmt.Sprint("job/", maxHints/largest)].hint)
+	assert.Equal(t, maxHints, r.hints.bytes)
+	assert.Empty(t, r.table.byName[fmt.Sprint("job/", maxHints/largest)].hint.value)
 	p.hear(1, 2, msg(t, `decided 3.2 "v" @job/0`))
-	assert.Equal(t, maxHints-largest, r.hints)
+	assert.Equal(t, maxHints-largest, r.hints.bytes)
 	p.hear(1, 2, paxos.Message{Kind: paxos.KindPrepare, Instance: "job/1", Ballot: paxos.Ballot{Round: 4, Server: 2}, Value: "small"})
-	assert.Equal(t, maxHints-2*largest+5, r.hints)
+	assert.Equal(t, maxHints-2*largest+5, r.hints.bytes)
 }
 
 // Who has no vote takes nothing over; a decided instance, or none, needs nobody.

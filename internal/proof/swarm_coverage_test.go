@@ -20,7 +20,7 @@ var swarmCoverage = flag.Int("swarm.coverage", 0, "in so many seeds, demand that
 	"way to recover: 1,000 times in 400,000 seeds, and in proportion")
 
 // covered are the files whose every branch the swarm must reach: the roles, what is volatile, and each way to recover.
-var covered = []string{"acceptor.go", "proposer.go", "learner.go", "replica/stage.go", "replica/instance.go", "replica/memos.go",
+var covered = []string{"acceptor.go", "proposer.go", "learner.go", "replica/stage.go", "replica/hints.go", "replica/instance.go", "replica/memos.go",
 	"replica/state.go", "replica/silence.go", "replica/commit.go", "replica/ending.go", "replica/rounds.go", "replica/attempt.go",
 	"replica/takeover.go", "replica/pull.go", "replica/fetch.go", "replica/watch.go", "replica/receive.go",
 	"replica/replica.go"}
