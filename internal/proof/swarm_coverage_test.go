@@ -22,7 +22,7 @@ var swarmCoverage = flag.Int("swarm.coverage", 0, "in so many seeds, demand that
 // covered are the files whose every branch the swarm must reach: the roles, what is volatile, and each way to recover.
 var covered = []string{"acceptor.go", "proposer.go", "learner.go", "replica/stage.go", "replica/hints.go", "replica/instance.go", "replica/memos.go",
 	"replica/state.go", "replica/silence.go", "replica/commit.go", "replica/ending.go", "replica/rounds.go", "replica/attempt.go",
-	"replica/takeover.go", "replica/pull.go", "replica/fetch.go", "replica/watch.go", "replica/receive.go",
+	"replica/pull.go", "replica/fetch.go", "replica/watch.go", "replica/receive.go",
 	"replica/replica.go"}
 
 // notCovered are the branches that no swarm can reach often, and why. Other tests reach each of them.
@@ -31,10 +31,10 @@ var notCovered = map[string]string{
 	"proposer.go: return p, Message{}, nil": "the same",
 	"proposer.go: return Message{}":         "nobody prepares round 0",
 	"learner.go: return l, &SafetyError{Ballot: b, Values: [2]Value{l.value, v}, Reason: \"two values were chosen\"}": "an instance is decided by its first decision, and its learner is gone",
-	"replica/takeover.go: r.timers.set(inst, alarmWatch, r.anotherTime())":                                            "it takes more than 64 takeovers at a time",
-	"replica/takeover.go: r.timers.put(&e.timer, r.anotherTime())":                                                    "the same",
-	"replica/takeover.go: wait := r.timing.Phase / 2":                                                                 "the same",
-	"replica/takeover.go: own = \"\"":                                                                                 "it takes servers with other limits",
+	"replica/replica.go: r.timers.set(inst, alarmWatch, r.anotherTime())":                                             "it takes more than 64 takeovers at a time",
+	"replica/replica.go: r.timers.put(&e.timer, r.anotherTime())":                                                     "the same",
+	"replica/replica.go: wait := r.timing.Phase / 2":                                                                  "the same",
+	"replica/replica.go: own = \"\"":                                                                                  "it takes servers with other limits",
 	"replica/attempt.go: r.endStuck(inst, err)":                                                                       "the same",
 	"replica/attempt.go: r.abandon(inst) // until the next silence ends: other takeovers want room, too":              "the same",
 	"replica/receive.go: r.tellLimits(from, r.timing.Phase) // it waits for an answer":                                "the same",
@@ -54,8 +54,8 @@ var notCovered = map[string]string{
 	"replica/ending.go: r.endCalls(inst, paxos.ErrRounds)":                                    "it takes 2^48 rounds",
 	"replica/ending.go: r.broken = slices.Delete(r.broken, 0, 1)":                             "it takes more than 16 proofs",
 	"replica/pull.go: return false":                                                           "it stops with its host, and answers what was asked",
-	"replica/receive.go: return false":                                                        "a host answers what was asked",
-	"replica/receive.go: return true":                                                         "it stops with its host",
+	"replica/replica.go: return false":                                                        "a host answers what was asked",
+	"replica/replica.go: return true":                                                         "it stops with its host",
 	"proposer.go: { return p.highest }":                                                       "it takes servers with other limits",
 	"replica/commit.go: { r.holdSaves = hold }":                                               "a Node holds Saves, and no host of the swarm does",
 	"replica/replica.go: { return r.saves.state.Boot }":                                       "the swarm knows which start it is",
