@@ -194,7 +194,7 @@ func FirstState(id ServerID, m Members, store uint64) (ServerState, error) {
 		return ServerState{}, fmt.Errorf("paxos: format: server %d is not a member of %s", id, m)
 	}
 	if store == 0 {
-		return ServerState{}, errors.New("paxos: format: Store: 0 is not a valid one")
+		return ServerState{}, errors.New("paxos: format: Store: 0 is not valid")
 	}
 	return ServerState{Cluster: m.Cluster, ID: id, Store: store, Members: m.Voters()}, nil
 }

@@ -24,7 +24,7 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (replica.Done, error) {
 		n.inbox.asks = append(n.inbox.asks, c)
 		n.inbox.some = true
 	case c.op == callPeek || n.begins >= n.config.Limits.MaxCalls:
-		refused = fmt.Errorf("%d calls have not begun: %w", n.config.Limits.MaxCalls, paxos.ErrBusy)
+		refused = fmt.Errorf("%d calls wait already: %w", n.config.Limits.MaxCalls, paxos.ErrBusy)
 	default:
 		n.came = append(n.came, c)
 		n.begins++

@@ -50,7 +50,7 @@ func (c Config) check() error {
 		return errors.New("Config.Transport: nil")
 	}
 	if t, ok := c.Transport.(paxos.IDTransport); ok && t.ID() != c.ID {
-		return fmt.Errorf("Config.Transport: it is server %d's, but Config.ID is %d", t.ID(), c.ID)
+		return fmt.Errorf("Config.Transport: it belongs to server %d, but Config.ID is %d", t.ID(), c.ID)
 	}
 	if err := c.Members.Check(); err != nil {
 		return fmt.Errorf("Config.%w", err)

@@ -48,7 +48,7 @@ func badConfigs() []badConfig {
 		{"Config.Transport: nil", func(c *node.Config) { c.Transport = nil }},
 		{"Config.Storage: nil", func(c *node.Config) { c.Storage = (*memory.Storage)(nil) }}, // beside an error that was not looked at
 		{"Config.Transport: nil", func(c *node.Config) { c.Transport = (*tcp.Transport)(nil) }},
-		{"Config.Transport: it is server 2's, but Config.ID is 1", func(c *node.Config) { c.Transport = memory.NewNetwork().Join(2) }},
+		{"Config.Transport: it belongs to server 2, but Config.ID is 1", func(c *node.Config) { c.Transport = memory.NewNetwork().Join(2) }},
 		{"Config.Members.Cluster: name is empty", func(c *node.Config) { c.Members.Cluster = "" }},
 		{"Config.Members.Cluster: name has 256 bytes", func(c *node.Config) { c.Members.Cluster = strings.Repeat("x", 256) }},
 		{"Config.Members.Cluster: name ", func(c *node.Config) { c.Members.Cluster = "\xff" }},

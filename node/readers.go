@@ -69,7 +69,7 @@ func (r *readers) add(f func()) bool {
 
 // full returns the error of a caller that found no room.
 func (r *readers) full() error {
-	return fmt.Errorf("%d reads of the storage are due: %w", r.most, paxos.ErrBusy)
+	return fmt.Errorf("%d reads of the storage wait already: %w", r.most, paxos.ErrBusy)
 }
 
 // start starts up to most readers, while there are reads for them. If more reads are due than it may start readers for, it

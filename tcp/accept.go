@@ -39,7 +39,7 @@ func (t *Transport) accept() {
 		case t.closed.Load():
 			return
 		case errors.Is(err, net.ErrClosed):
-			t.inbox.end(fmt.Errorf("tcp: the listener was closed by somebody else: %w", err))
+			t.inbox.end(fmt.Errorf("tcp: the listener was closed, but not by Transport.Close: %w", err))
 			return
 		}
 		t.counters.acceptErrors.Add(1)
@@ -58,7 +58,7 @@ type pending struct {
 	wires list.List
 }
 
-var errCrowded = refuse(ReasonSlow, "its handshake was not done when too many others had begun theirs")
+var errCrowded = refuse(ReasonSlow, "its handshake was not done, and it was closed to make room for others (Limits.Pending)")
 
 // enter adds w. If there are too many, it ends the oldest.
 func (p *pending) enter(w *wire) *list.Element {
@@ -169,9 +169,9 @@ func (t *Transport) judge(h hello, shown *x509.Certificate) *refusal {
 	case h.cluster != own:
 		return refuse(ReasonCluster, "server %d is of cluster %q, server %d is of cluster %q", h.from, h.cluster, t.config.ID, own)
 	case h.to != t.config.ID:
-		return refuse(ReasonTo, "server %d wants server %d, this is server %d", h.from, h.to, t.config.ID)
+		return refuse(ReasonTo, "server %d has dialed server %d, but this is server %d: check the address there", h.from, h.to, t.config.ID)
 	case t.slots[h.from] == nil:
-		return refuse(ReasonStranger, "server %d is not another of the members: acceptors %d, learners %d",
+		return refuse(ReasonStranger, "server %d is not one of the other members: acceptors %d, learners %d",
 			h.from, t.config.Members.Acceptors, t.config.Members.Learners)
 	case shown != nil:
 		return checkNames(shown, own, h.from)
@@ -209,9 +209,9 @@ func asRefusal(err error) *refusal {
 	case errors.As(err, &r):
 		return r
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refuse(ReasonSlow, "it took too long: %v", err)
+		return refuse(ReasonSlow, "its handshake took too long: %v", err)
 	case errors.Is(err, io.EOF):
-		return refuse(ReasonMalformed, "it ended before its handshake did")
+		return refuse(ReasonMalformed, "it ended before its handshake was done")
 	}
 	if isAlert(err) {
 		return refuse(ReasonTLS, "%v", err)

@@ -47,7 +47,7 @@ func TestWhatIsWrongWithACertificateIsTold(t *testing.T) {
 			listener: []string{`the certificate of "paxos:prod/2" is signed by "CN=year 1": x509: certificate has expired`},
 			dialer:   []string{`it does not take this server's certificate, of "paxos:prod/2"`, "expired certificate"}},
 		"none": {one: trusting(one, old), two: without(trusting(old.issue("prod", 2), old)),
-			listener: []string{"the dialer has none, or none of an authority that is known here"},
+			listener: []string{"the dialer shows no certificate: it has none, or none of an authority that is known here"},
 			dialer:   []string{"this server has shown it no certificate", "certificate required"}},
 		"a listener of an authority that server 2 does not know": {one: trusting(one, old), two: trusting(old.issue("prod", 2), renewed),
 			listener: []string{"the dialer does not take this server's certificate: remote error"},

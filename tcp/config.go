@@ -170,7 +170,7 @@ func (c Config) check() error {
 	case c.Addr != "" && c.Listener != nil:
 		return errors.New("Config.Addr: given, and Config.Listener too")
 	case c.TLS == nil && !c.Plain:
-		return errors.New("Config.TLS: nil: without it, whoever reaches the port can speak as any server; Config.Plain chooses that")
+		return errors.New("Config.TLS: nil: give it, or choose Config.Plain, with which whoever reaches the port can speak as any server")
 	case c.TLS != nil && c.Plain:
 		return errors.New("Config.Plain: true, and Config.TLS is given too")
 	}
@@ -224,13 +224,13 @@ func checkAddr(addr string) error {
 	case host == "":
 		return wrong("it has no host")
 	case strings.ContainsFunc(host, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune("/,;@[]", c) }):
-		return wrong("its host has a character that no host has")
+		return wrong("its host has a character that is not allowed there")
 	case port == "":
 		return wrong("it has no port")
 	}
 	if n, err := strconv.Atoi(port); err == nil {
 		if n < 1 || n > 65535 {
-			return wrong("its port is not 1 to 65535")
+			return wrong("its port is not in 1 to 65535")
 		}
 	} else if _, err := net.LookupPort("tcp", port); err != nil { // it may be the name of a service
 		return wrong("its port is neither a number nor a service that this machine knows")

@@ -15,18 +15,18 @@ import (
 // Each error of Listen begins with the field that is wrong.
 func TestConfigErrors(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"Config.ID: 0 is not":                     func(c *Config) { c.ID = 0 },
-		"Config.ID: server 9 is not in":           func(c *Config) { c.ID = 9 },
-		"Config.Members: 0 is not":                func(c *Config) { c.Members.Learners = []paxos.ServerID{0} },
-		"Config.Members.Cluster: \"\"":            func(c *Config) { c.Members.Cluster = "" },
-		"Config.Members.Cluster: \"\\xff\"":       func(c *Config) { c.Members.Cluster = "\xff" },
-		"Config.Addr: empty":                      func(c *Config) { c.Addr = "" },
-		"Config.Addr: given, and":                 func(c *Config) { c.Listener = &net.TCPListener{} },
-		"Config.Addr: listen tcp":                 func(c *Config) { c.Addr = "127.0.0.1:http:1" },
-		"Config.TLS: nil: without it":             func(c *Config) { c.TLS = nil },
-		"Config.Plain: true, and Config.TLS":      func(c *Config) { c.Plain = true },
-		"Config.TLS.RootCAs: nil":                 func(c *Config) { c.TLS.RootCAs = nil },
-		"Config.TLS.Certificates: empty, and Get": func(c *Config) { c.TLS.Certificates = nil },
+		"Config.ID: 0 is not":                              func(c *Config) { c.ID = 0 },
+		"Config.ID: server 9 is not in":                    func(c *Config) { c.ID = 9 },
+		"Config.Members: 0 is not":                         func(c *Config) { c.Members.Learners = []paxos.ServerID{0} },
+		"Config.Members.Cluster: \"\"":                     func(c *Config) { c.Members.Cluster = "" },
+		"Config.Members.Cluster: \"\\xff\"":                func(c *Config) { c.Members.Cluster = "\xff" },
+		"Config.Addr: empty":                               func(c *Config) { c.Addr = "" },
+		"Config.Addr: given, and":                          func(c *Config) { c.Listener = &net.TCPListener{} },
+		"Config.Addr: listen tcp":                          func(c *Config) { c.Addr = "127.0.0.1:http:1" },
+		"Config.TLS: nil: give it, or choose Config.Plain": func(c *Config) { c.TLS = nil },
+		"Config.Plain: true, and Config.TLS":               func(c *Config) { c.Plain = true },
+		"Config.TLS.RootCAs: nil":                          func(c *Config) { c.TLS.RootCAs = nil },
+		"Config.TLS.Certificates: empty, and Get":          func(c *Config) { c.TLS.Certificates = nil },
 		"and GetClientCertificate is nil": func(c *Config) {
 			c.TLS.Certificates = nil
 			c.TLS.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }
@@ -64,9 +64,9 @@ var badAddrs = map[string]string{
 	":7000":                           "no host",
 	"http://127.0.0.1:7000":           "too many colons",
 	"//two.example:7000":              "character",
-	"127.0.0.1:0":                     "not 1 to 65535",
-	"127.0.0.1:99999":                 "not 1 to 65535",
-	"127.0.0.1:-1":                    "not 1 to 65535",
+	"127.0.0.1:0":                     "not in 1 to 65535",
+	"127.0.0.1:99999":                 "not in 1 to 65535",
+	"127.0.0.1:-1":                    "not in 1 to 65535",
 	"::1:7000":                        "too many colons",
 	"127.0.0.1:7000 ":                 "neither a number nor a service",
 	" 127.0.0.1:7000":                 "character",

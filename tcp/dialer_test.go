@@ -59,8 +59,8 @@ func TestAnswersToAHello(t *testing.T) {
 	}{
 		"welcome":                    {answer: welcome(func(*hello) {})},
 		"another cluster":            {welcome(func(h *hello) { h.cluster = "test" }), `it is of cluster "test", this is cluster "prod"`},
-		"another server":             {welcome(func(h *hello) { h.from = 3 }), "it is server 3 and means server 1, this is server 1 and means server 2"},
-		"to another server":          {welcome(func(h *hello) { h.to = 3 }), "it is server 2 and means server 3"},
+		"another server":             {welcome(func(h *hello) { h.from = 3 }), "server 3 answers to server 1, but server 1 has dialed server 2"},
+		"to another server":          {welcome(func(h *hello) { h.to = 3 }), "server 2 answers to server 3"},
 		"a version that is not ours": {welcome(func(h *hello) { h.highest = 2 }), "it wants version 2 of the format, this server speaks 1 to 1"},
 		"version 0":                  {welcome(func(h *hello) { h.highest = 0 }), "it wants version 0"},
 		"another magic":              {[]byte("HTTP/1.1 400 Bad Request"), `it speaks "HTTP/1.1", not this protocol`},
@@ -70,8 +70,8 @@ func TestAnswersToAHello(t *testing.T) {
 		"an empty refuse":            {append([]byte(magic), appendEmpty(nil, kindRefuse, 0)...), "a refusal is cut short"},
 		"a refuse":                   {appendRefuse([]byte(magic), refuse(ReasonTo, "go away"), 0), `it refuses this server: "go away"`},
 		"a refuse later":             {after(appendRefuse(nil, refuse(ReasonSpoofed, "go away"), 1)), `it refuses this server: "go away"`},
-		"a packet":                   {after(sealed(appendPacket(nil, &p))), "a frame of kind 4 can't come here"},
-		"a pong of another version":  {after(appendEmpty(nil, kindPong, 2)), "a frame is of version 2, 1 was agreed on"},
+		"a packet":                   {after(sealed(appendPacket(nil, &p))), "a frame of kind 4 is not allowed here"},
+		"a pong of another version":  {after(appendEmpty(nil, kindPong, 2)), "a frame has version 2, but version 1 was agreed on"},
 		"pongs and what is to come":  {answer: after(append(appendEmpty(nil, 77, 1), appendEmpty(nil, kindPong, 1)...))},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -138,7 +138,7 @@ func TestStalledConnectionKeepsItsPlace(t *testing.T) {
 		r, err := parseRefuse(f.body)
 		require.NoError(t, err)
 		assert.Equal(t, ReasonBusy, r.reason)
-		assert.Equal(t, "a connection of process 7 stands as server 1, this is 8: whether the former lives is not known yet, "+
+		assert.Equal(t, "process 7 is connected as server 1, and this is process 8: whether the former lives is not known yet, "+
 			"as server 2 is busy and reads nothing", r.words)
 		second.closedAfter()
 		book.says(t, "level=WARN", "handshake refused", "reason=busy")

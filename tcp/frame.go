@@ -46,7 +46,7 @@ func parseFrame(b []byte, maxBody int) (f frame, size, need int, err error) {
 	}
 	body := binary.LittleEndian.Uint32(b)
 	if uint64(body) > uint64(maxBody) {
-		return frame{}, 0, 0, fmt.Errorf("tcp: a frame claims %d bytes, at most %d are taken", body, maxBody)
+		return frame{}, 0, 0, fmt.Errorf("tcp: a frame claims %d bytes: at most %d are allowed", body, maxBody)
 	}
 	size = headerSize + int(body)
 	if len(b) < size {

@@ -122,7 +122,7 @@ func TestFramesBeyondTheLimit(t *testing.T) {
 	endFrame(b, 0)
 	seal(b, 1)
 	_, _, _, err := parseFrame(b, 100)
-	assert.EqualError(t, err, "tcp: a frame claims 101 bytes, at most 100 are taken")
+	assert.EqualError(t, err, "tcp: a frame claims 101 bytes: at most 100 are allowed")
 	_, size, _, err := parseFrame(b, 101)
 	require.NoError(t, err)
 	assert.Equal(t, len(b), size)
@@ -178,7 +178,7 @@ func TestLengthsAllocateNothing(t *testing.T) {
 	r = &reader{wire: newWire(&tape{rest: append([]byte(magic), begin...)}, time.Second), maxBody: maxHandshake}
 	require.NoError(t, r.magic())
 	_, err := r.next()
-	require.EqualError(t, err, "tcp: a frame claims 65535 bytes, at most 1024 are taken")
+	require.EqualError(t, err, "tcp: a frame claims 65535 bytes: at most 1024 are allowed")
 	assert.Len(t, r.buf, len(magic)+headerSize+maxHandshake)
 }
 

@@ -59,7 +59,7 @@ func checkNames(c *x509.Certificate, cluster string, id paxos.ServerID) *refusal
 	if names(c, cluster, id) {
 		return nil
 	}
-	return refuse(ReasonIdentity, "the certificate is of %s, this is to be server %d of cluster %q: %s",
+	return refuse(ReasonIdentity, "the certificate names %s, and server %d of cluster %q must be named: %s",
 		whom(c), id, cluster, Identity(cluster, id))
 }
 
@@ -71,7 +71,7 @@ func whom(c *x509.Certificate) string {
 	}
 	found = append(found, c.DNSNames...)
 	if len(found) == 0 {
-		return "nobody: it has no URI and no DNS name"
+		return "no server: it has no URI and no DNS name"
 	}
 	text := strings.Join(found, ", ")
 	if len(text) > maxWords/2 {
@@ -210,7 +210,7 @@ func greetingFailed(err error) *refusal {
 	case isAlert(err) && strings.Contains(err.Error(), "certificate"):
 		err = fmt.Errorf("the dialer does not take this server's certificate: %w", err)
 	case strings.Contains(err.Error(), "didn't provide a certificate"):
-		err = fmt.Errorf("the dialer has none, or none of an authority that is known here: %w", err)
+		err = fmt.Errorf("the dialer shows no certificate: it has none, or none of an authority that is known here: %w", err)
 	}
 	return refuse(ReasonTLS, "the TLS handshake failed: %v", err)
 }

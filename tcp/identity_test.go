@@ -68,9 +68,9 @@ func TestWhoIsLetIn(t *testing.T) {
 		"expired":                       {cert: with(a.issue("prod", 2, expired)), want: ReasonTLS, says: "expired"},
 		"not yet valid":                 {cert: with(a.issue("prod", 2, notYetValid)), want: ReasonTLS, says: "not yet valid"},
 		"for servers only":              {cert: with(a.issue("prod", 2, usage(x509.ExtKeyUsageServerAuth))), want: ReasonTLS, says: "incompatible key usage"},
-		"of another server":             {cert: with(a.issue("prod", 3)), want: ReasonIdentity, says: `the certificate is of "paxos:prod/3", this is to be server 2 of cluster "prod"`},
-		"of another cluster":            {cert: with(a.issue("test", 2)), want: ReasonIdentity, says: `the certificate is of "paxos:test/2"`},
-		"of nobody":                     {cert: with(a.issue("prod", 2, dns())), want: ReasonIdentity, says: "of nobody"},
+		"of another server":             {cert: with(a.issue("prod", 3)), want: ReasonIdentity, says: `the certificate names "paxos:prod/3", and server 2 of cluster "prod"`},
+		"of another cluster":            {cert: with(a.issue("test", 2)), want: ReasonIdentity, says: `the certificate names "paxos:test/2"`},
+		"of nobody":                     {cert: with(a.issue("prod", 2, dns())), want: ReasonIdentity, says: "names no server"},
 		"of any server":                 {cert: with(a.issue("prod", 2, dns("*.prod.paxos"))), want: ReasonIdentity, says: "*.prod.paxos"},
 		"of a longer number":            {cert: with(a.issue("prod", 2, uri("paxos:prod/22"))), want: ReasonIdentity, says: "paxos:prod/22"},
 		"of a name with another scheme": {cert: with(a.issue("prod", 2, uri("https:prod/2"))), want: ReasonIdentity, says: "https:prod/2"},
@@ -78,11 +78,11 @@ func TestWhoIsLetIn(t *testing.T) {
 		"TLS 1.2":                       {cert: &good, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, want: ReasonTLS, says: "versions"},
 		"plain TCP":                     {plain: true, want: ReasonTLS, says: "does not look like a TLS handshake"},
 		"says another cluster":          {cert: &good, hello: func(h *hello) { h.cluster = "test" }, want: ReasonCluster, says: `server 2 is of cluster "test", server 1 is of cluster "prod"`},
-		"wants another server":          {cert: &good, hello: func(h *hello) { h.to = 3 }, want: ReasonTo, says: "server 2 wants server 3, this is server 1"},
+		"wants another server":          {cert: &good, hello: func(h *hello) { h.to = 3 }, want: ReasonTo, says: "server 2 has dialed server 3, but this is server 1"},
 		"a stranger": {cert: with(a.issue("prod", 9)), hello: func(h *hello) { h.from = 9 }, packet: func(p *paxos.Packet) { p.From = 9 },
-			want: ReasonStranger, says: "server 9 is not another of the members: acceptors [1 2 3], learners []"},
+			want: ReasonStranger, says: "server 9 is not one of the other members: acceptors [1 2 3], learners []"},
 		"this very server": {cert: with(a.issue("prod", 1)), hello: func(h *hello) { h.from = 1 }, packet: func(p *paxos.Packet) { p.From = 1 },
-			want: ReasonStranger, says: "server 1 is not another of the members"},
+			want: ReasonStranger, says: "server 1 is not one of the other members"},
 		"a later version":              {cert: &good, hello: func(h *hello) { h.lowest, h.highest = 2, 3 }, want: ReasonVersion, says: "server 2 speaks versions 2 to 3 of the format, server 1 speaks 1 to 1"},
 		"a packet as from another":     {cert: &good, packet: func(p *paxos.Packet) { p.From = 3 }, want: ReasonSpoofed, says: "server 2 sent a packet from server 3 to server 1"},
 		"a packet as for another":      {cert: &good, packet: func(p *paxos.Packet) { p.To = 3 }, want: ReasonSpoofed, says: "server 2 sent a packet from server 2 to server 3"},
@@ -157,7 +157,7 @@ func TestWhoIsTakenForThePeer(t *testing.T) {
 		"expired":            {cert: a.issue("prod", 2, expired), says: "expired"},
 		"not yet valid":      {cert: a.issue("prod", 2, notYetValid), says: "not yet valid"},
 		"for clients only":   {cert: a.issue("prod", 2, usage(x509.ExtKeyUsageClientAuth)), says: "incompatible key usage"},
-		"of another server":  {cert: a.issue("prod", 3), says: `the certificate is of "paxos:prod/3", this is to be server 2 of cluster "prod"`},
+		"of another server":  {cert: a.issue("prod", 3), says: `the certificate names "paxos:prod/3", and server 2 of cluster "prod"`},
 		"of another cluster": {cert: a.issue("test", 2), says: `paxos:test/2`},
 		"of a host":          {cert: a.issue("prod", 2, dns("127.0.0.1", "localhost")), says: "localhost"},
 		"plain TCP":          {plain: true, says: "does not look like a TLS handshake"},
@@ -208,7 +208,7 @@ func TestBothSidesSayWhatIsWrong(t *testing.T) {
 		there, words string
 	}{
 		"cluster":  {func(c *Config) { c.Members.Cluster = "test" }, `server 2 is of cluster \"test\"`, `server 2 is of cluster "test", server 1 is of cluster "prod"`},
-		"stranger": {func(c *Config) { c.ID, c.Members.Acceptors = 9, []paxos.ServerID{1, 9} }, "server 9", "server 9 is not another of the members: acceptors [1 2]"},
+		"stranger": {func(c *Config) { c.ID, c.Members.Acceptors = 9, []paxos.ServerID{1, 9} }, "server 9", "server 9 is not one of the other members: acceptors [1 2]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := &logBook{}, &logBook{}
@@ -273,7 +273,7 @@ func TestReplayedHelloOfAnother(t *testing.T) {
 	r, err := parseRefuse(f.body)
 	require.NoError(t, err)
 	assert.Equal(t, ReasonIdentity, r.reason)
-	assert.Contains(t, r.words, `the certificate is of "paxos:prod/3", this is to be server 2 of cluster "prod"`)
+	assert.Contains(t, r.words, `the certificate names "paxos:prod/3", and server 2 of cluster "prod"`)
 }
 
 type recorder struct {

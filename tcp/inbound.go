@@ -53,10 +53,10 @@ func (s *slot) enter(in *inbound, within time.Duration) *refusal {
 	if old != nil && old.hello.instance != in.hello.instance {
 		switch old.lives(within) {
 		case alive:
-			return refuse(ReasonDuplicate, "another process is connected as server %d: it is %x and answers, this is %x",
+			return refuse(ReasonDuplicate, "another process is connected as server %d, and lives: process %x, and this is process %x. One of the two must stop",
 				in.from, old.hello.instance, in.hello.instance)
 		case unheard:
-			return refuse(ReasonBusy, "a connection of process %x stands as server %d, this is %x: whether the former lives is "+
+			return refuse(ReasonBusy, "process %x is connected as server %d, and this is process %x: whether the former lives is "+
 				"not known yet, as server %d is busy and reads nothing", old.hello.instance, in.from, in.hello.instance, in.transport.config.ID)
 		}
 	}
@@ -203,14 +203,14 @@ func (in *inbound) look() (found finding) {
 		}
 		switch {
 		case f.version != r.wire.version:
-			found.wrong = refuse(ReasonMalformed, "a frame is of version %d, %d was agreed on", f.version, r.wire.version)
+			found.wrong = refuse(ReasonMalformed, "a frame has version %d, but version %d was agreed on", f.version, r.wire.version)
 			return found
 		case f.kind == kindPacket:
 			found.packets++
 		case f.kind == kindPing:
 			found.pings++
 		case f.kind < kindPacket:
-			found.wrong = refuse(ReasonMalformed, "a frame of kind %d can't come here", f.kind)
+			found.wrong = refuse(ReasonMalformed, "a frame of kind %d is not allowed here", f.kind)
 			return found
 		case f.kind == kindPong:
 			signal(in.pongs)

@@ -134,7 +134,7 @@ func (r *receipt) read(c *counters) bool {
 func (r *receipt) decode(body []byte, from *inbound, c *counters) *refusal {
 	if err := r.decoder.Packet(body, &r.packet); err != nil {
 		c.badFrames.Add(1)
-		return refuse(ReasonMalformed, "server %d sent what is no packet: %v", from.from, err)
+		return refuse(ReasonMalformed, "server %d sent a malformed packet: %v", from.from, err)
 	}
 	if own := from.transport.config.ID; r.packet.From != from.from || r.packet.To != own {
 		c.refuse(ReasonSpoofed)

@@ -44,7 +44,7 @@ const minRedial = 50 * time.Millisecond
 // stuckDial is how long a dial may take. After that, a connection from the peer shows that the dial leads nowhere.
 const stuckDial = 500 * time.Millisecond
 
-var errNoAddress = errors.New("tcp: its address is not known")
+var errNoAddress = errors.New("tcp: its address is not known: give it in Config.Peers or by SetAddr")
 
 func newSender(t *Transport, id paxos.ServerID, addr string) *sender {
 	s := &sender{transport: t, id: id, addr: addr, wake: make(chan struct{}, 1), again: make(chan struct{}, 1)}
@@ -222,7 +222,7 @@ func (s *sender) introduce(w *wire, config *tls.Config) (*reader, int, error) {
 	case back.cluster != cluster:
 		return nil, 0, refuse(ReasonCluster, "it is of cluster %q, this is cluster %q", back.cluster, cluster)
 	case back.from != s.id || back.to != h.from:
-		return nil, 0, refuse(ReasonTo, "it is server %d and means server %d, this is server %d and means server %d", back.from, back.to, h.from, s.id)
+		return nil, 0, refuse(ReasonTo, "server %d answers to server %d, but server %d has dialed server %d: check the address", back.from, back.to, h.from, s.id)
 	}
 	t.report.frames(s.id, back.maxBody, t.config.Limits.MaxFrame)
 	w.version = version
@@ -358,7 +358,7 @@ func (s *sender) listen(r *reader) error {
 		}
 		switch {
 		case f.version != r.wire.version:
-			return refuse(ReasonMalformed, "a frame is of version %d, %d was agreed on", f.version, r.wire.version)
+			return refuse(ReasonMalformed, "a frame has version %d, but version %d was agreed on", f.version, r.wire.version)
 		case f.kind == kindPing:
 			if err := r.wire.write(appendEmpty(nil, kindPong, r.wire.version)); err != nil {
 				return err
@@ -366,7 +366,7 @@ func (s *sender) listen(r *reader) error {
 		case f.kind == kindRefuse:
 			return t.refusedBy(f.body)
 		case f.kind <= kindPacket:
-			return refuse(ReasonMalformed, "a frame of kind %d can't come here", f.kind)
+			return refuse(ReasonMalformed, "a frame of kind %d is not allowed here", f.kind)
 		case f.kind != kindPong:
 			t.counters.unknownKinds.Add(1)
 		}

@@ -169,7 +169,7 @@ func (t *Transport) SetAddr(id paxos.ServerID, addr string) error {
 // c is copied. An error names what is wrong with c; then nothing has changed.
 func (t *Transport) SetTLS(c *tls.Config) error {
 	if t.config.Plain {
-		return errors.New("tcp: set TLS: Config.Plain: true")
+		return errors.New("tcp: set TLS: Config.Plain is true: this Transport has no TLS")
 	}
 	if err := checkTLS(c); err != nil {
 		return fmt.Errorf("tcp: set TLS: %w", err)

@@ -145,7 +145,7 @@ func TestDropsAreCounted(t *testing.T) {
 		assert.Equal(t, uint64(1), s.DroppedUnreachable)
 		assert.Equal(t, uint64(2), s.Sent)
 		assert.Zero(t, b.Stats().BadFrames)
-		assert.Equal(t, "tcp: its address is not known", s.Peers[1].Err)
+		assert.Equal(t, "tcp: its address is not known: give it in Config.Peers or by SetAddr", s.Peers[1].Err)
 	})
 }
 

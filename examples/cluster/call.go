@@ -35,13 +35,13 @@ func runCall(ctx context.Context, out io.Writer, args []string) error {
 	s := &session{out: p, timeout: *timeout}
 	s.pick = func(id int) (paxos.ServerID, *client, error) {
 		if id != 0 && paxos.ServerID(id) != first.ID {
-			return 0, nil, fmt.Errorf("%s is the API of server %d", *addr, first.ID)
+			return 0, nil, fmt.Errorf("the API at %s is that of server %d", *addr, first.ID)
 		}
 		return first.ID, reach, nil
 	}
 	s.other = func(ctx context.Context, c command) error {
 		if c.words[0] != "status" {
-			return errors.New(c.words[0] + ": only what was started here can be told that")
+			return errors.New(c.words[0] + ": it is only for servers that this program has started")
 		}
 		st, err := reach.status(ctx, *timeout)
 		if err == nil {

@@ -61,7 +61,7 @@ func (a *authority) issue(cluster string, id paxos.ServerID, valid time.Duration
 		URIs: []*url.URL{tcp.Identity(cluster, id)}, NotBefore: now.Add(-backdated), NotAfter: now.Add(valid),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	if template.NotAfter.After(a.cert.NotAfter) {
-		return nil, nil, fmt.Errorf("the authority ends on %s, before a new certificate would: make a new one", a.cert.NotAfter.Format(time.DateOnly))
+		return nil, nil, fmt.Errorf("ca.crt expires on %s, before a new certificate would: make a new authority", a.cert.NotAfter.Format(time.DateOnly))
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, private.Public(), a.key)
 	if err != nil {

@@ -123,7 +123,7 @@ func (c command) check() error {
 			return fmt.Errorf("%s: %q is not the ID of a server", c.words[0], c.words[1])
 		}
 		if c.at != 0 {
-			return errors.New("@ says which server is asked; this asks none")
+			return errors.New("@ names the server that a call goes to, and this is no call")
 		}
 	}
 	return nil

@@ -89,7 +89,7 @@ func (c config) check() error {
 	case len(c.Acceptors) == 0:
 		return errors.New("acceptors: none")
 	case !slices.Contains(others, c.ID):
-		return fmt.Errorf("id: server %d is neither of the acceptors nor of the learners", c.ID)
+		return fmt.Errorf("id: server %d is neither an acceptor nor a learner", c.ID)
 	}
 	for _, id := range others {
 		if id != c.ID && c.Peers[id] == "" {

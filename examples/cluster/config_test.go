@@ -54,7 +54,7 @@ func TestConfigErrors(t *testing.T) {
 		want  string
 	}{
 		{"id", nil, "id: it is missing, or 0"},
-		{"id", 9, "id: server 9 is neither of the acceptors nor of the learners"},
+		{"id", 9, "id: server 9 is neither an acceptor nor a learner"},
 		{"id", "one", "id: it can't be string"},
 		{"cluster", nil, "cluster: it is missing"},
 		{"acceptors", nil, "acceptors: none"},
@@ -116,9 +116,9 @@ func TestCertErrors(t *testing.T) {
 		{"lunch/1.key", "lunch/1.crt", "lunch/1.key", "CA: "},
 		{"lunch/ca.crt", "lunch/no.crt", "lunch/1.key", "Cert: "},
 		{"lunch/ca.crt", "lunch/1.crt", "lunch/2.key", "Cert, Key: "},
-		{"lunch/ca.crt", "lunch/2.crt", "lunch/2.key", `the certificate is of "paxos:lunch/2", this is to be server 1 of cluster "lunch"`},
+		{"lunch/ca.crt", "lunch/2.crt", "lunch/2.key", `the certificate names "paxos:lunch/2", and server 1 of cluster "lunch"`},
 		{"lunch/ca.crt", "dinner/1.crt", "dinner/1.key", "Cert: "},
-		{"dinner/ca.crt", "dinner/1.crt", "dinner/1.key", `this is to be server 1 of cluster "lunch"`},
+		{"dinner/ca.crt", "dinner/1.crt", "dinner/1.key", `and server 1 of cluster "lunch"`},
 	} {
 		_, err := openCerts(config{ID: 1, Cluster: "lunch", CA: at(test.ca), Cert: at(test.cert), Key: at(test.key)}, nil)
 		if test.want == "" {
@@ -130,7 +130,7 @@ func TestCertErrors(t *testing.T) {
 	require.NoError(t, replaceFile(at("lunch/ca.key"), []byte("garbage")))
 	_, err := makeCerts(at("lunch"), "lunch", time.Hour, nil)
 	assert.ErrorContains(t, err, "ca.key", "an authority is not replaced because its key can't be read")
-	assert.ErrorContains(t, runCerts(io.Discard, []string{"-cluster", "lunch", "-dir", at("dinner"), "-days", "300", "1"}), "the authority ends")
+	assert.ErrorContains(t, runCerts(io.Discard, []string{"-cluster", "lunch", "-dir", at("dinner"), "-days", "300", "1"}), "ca.crt expires on")
 }
 
 func TestParseCommands(t *testing.T) {
@@ -150,7 +150,7 @@ func TestParseCommands(t *testing.T) {
 		"propose lunch rice and beans": "want propose NAME VALUE",
 		"kill two":                     `kill: "two" is not the ID of a server`,
 		"kill 0":                       `kill: "0" is not the ID of a server`,
-		"@2 kill 1":                    "@ says which server is asked; this asks none",
+		"@2 kill 1":                    "@ names the server that a call goes to, and this is no call",
 		"@x read a":                    `"@x": want @ and the ID of a server`,
 		"@2":                           `"@2": the command is missing`,
 		"watch on":                     "want watch",

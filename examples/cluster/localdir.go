@@ -50,7 +50,7 @@ func createOnce(dir string, configs []config) error {
 	marker, members := filepath.Join(dir, "created"), configs[0].members().String()
 	switch text, err := os.ReadFile(marker); {
 	case err == nil && strings.TrimSpace(string(text)) != members:
-		return fmt.Errorf("%s was created for %s; with -n %d it would be %s", dir, strings.TrimSpace(string(text)), len(configs), members)
+		return fmt.Errorf("%s was created for %s, but -n %d asks for %s: use the -n of its creation, or another directory", dir, strings.TrimSpace(string(text)), len(configs), members)
 	case err == nil:
 		return nil
 	case !errors.Is(err, fs.ErrNotExist):

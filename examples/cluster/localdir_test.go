@@ -89,7 +89,7 @@ func TestCreatesOnce(t *testing.T) {
 	delete(before, filepath.Join(dir, pidFile))
 	out, code = runs(t, "", "-dir", dir, "-n", "5", "-c", "status")
 	assert.Equal(t, 1, code, "%s", out)
-	assert.Regexp(t, regexp.QuoteMeta(dir)+` was created for .*1,2,3.*; with -n 5 it would be .*1,2,3,4,5`, out)
+	assert.Regexp(t, regexp.QuoteMeta(dir)+` was created for .*1,2,3.*, but -n 5 asks for .*1,2,3,4,5`, out)
 	after := filesOf(t, dir)
 	delete(after, filepath.Join(dir, pidFile))
 	assert.Equal(t, before, after)

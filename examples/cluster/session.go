@@ -147,7 +147,7 @@ func (s *session) run(ctx context.Context, c command) error {
 	case !c.fails || errors.Is(err, errQuit) || ctx.Err() != nil:
 		return err
 	case err == nil:
-		return errors.New("it did not fail")
+		return errors.New("it did not fail, as its line says that it must")
 	}
 	s.out.printf("it failed: %v\n", err)
 	return nil

@@ -218,7 +218,7 @@ func TestRemote(t *testing.T) {
 	assert.Contains(t, out, `server 3: lunch = "burger"`)
 	out, code = runs(t, "", "call", "-api", apis[3], "@1 read lunch")
 	assert.Equal(t, 1, code)
-	assert.Contains(t, out, "is the API of server 3")
+	assert.Contains(t, out, "is that of server 3")
 
 	out, code = runs(t, "", "certs", "-cluster", "lunch", "-dir", filepath.Join(dir, "certs"), "1", "2")
 	require.Zero(t, code, "%s", out)

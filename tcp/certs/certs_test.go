@@ -27,30 +27,30 @@ func TestOpenErrors(t *testing.T) {
 	between := newAuthority("between", a)
 	one := a.issue(1)
 	for want, change := range map[string]func(d directory, c *Config){
-		"Config.Cluster: ":                     func(_ directory, c *Config) { c.Cluster = "" },
-		"Config.ID: 0":                         func(_ directory, c *Config) { c.ID = 0 },
-		"Config.Every: -1s":                    func(_ directory, c *Config) { c.Every = -time.Second },
-		"Config.CA: the name":                  func(_ directory, c *Config) { c.CA = "" },
-		"Config.Cert: the name":                func(_ directory, c *Config) { c.Cert = "" },
-		"Config.Key: the name":                 func(_ directory, c *Config) { c.Key = "" },
-		"CA: open ":                            func(d directory, _ *Config) { os.Remove(d.file("ca.crt")) },
-		"Cert: open ":                          func(d directory, _ *Config) { os.Remove(d.file("1.crt")) },
-		"Key: open ":                           func(d directory, _ *Config) { os.Remove(d.file("1.key")) },
-		"Key: ":                                func(d directory, c *Config) { c.Key = string(d) }, // a directory
-		"ca.crt: it holds no certificate":      func(d directory, _ *Config) { d.write(t, "ca.crt", "") },
-		"ca.crt: part 2 is a PRIVATE KEY":      func(d directory, _ *Config) { d.write(t, "ca.crt", pemOf(a)+keyOf(a)) },
-		"ca.crt: 1 of its 2 parts are cut":     func(d directory, _ *Config) { text := pemOf(a, other); d.write(t, "ca.crt", text[:len(text)-30]) },
-		"ca.crt: 1 of its 3 parts are cut":     func(d directory, _ *Config) { d.write(t, "ca.crt", pemOf(other)[:200]+"\n"+pemOf(a, other)) },
-		"ca.crt: it is larger than 1048576":    func(d directory, _ *Config) { d.write(t, "ca.crt", pemOf(a)+strings.Repeat("\n", 1<<20)) },
-		"Cert, Key: ":                          func(d directory, _ *Config) { d.write(t, "1.key", keyOf(other)) },
-		"1.crt: it is signed by \"CN=a\"":      func(d directory, _ *Config) { d.write(t, "ca.crt", pemOf(other)) },
-		"1.crt: it is signed by \"CN=between":  func(d directory, _ *Config) { d.put(t, between.issue(1)) },
-		`certificate is of "paxos:prod/2"`:     func(d directory, _ *Config) { d.put(t, a.issue(2)) },
-		`this is to be server 1 of cluster "x`: func(_ directory, c *Config) { c.Cluster = "x" },
+		"Config.Cluster: ":                    func(_ directory, c *Config) { c.Cluster = "" },
+		"Config.ID: 0":                        func(_ directory, c *Config) { c.ID = 0 },
+		"Config.Every: -1s":                   func(_ directory, c *Config) { c.Every = -time.Second },
+		"Config.CA: the name":                 func(_ directory, c *Config) { c.CA = "" },
+		"Config.Cert: the name":               func(_ directory, c *Config) { c.Cert = "" },
+		"Config.Key: the name":                func(_ directory, c *Config) { c.Key = "" },
+		"CA: open ":                           func(d directory, _ *Config) { os.Remove(d.file("ca.crt")) },
+		"Cert: open ":                         func(d directory, _ *Config) { os.Remove(d.file("1.crt")) },
+		"Key: open ":                          func(d directory, _ *Config) { os.Remove(d.file("1.key")) },
+		"Key: ":                               func(d directory, c *Config) { c.Key = string(d) }, // a directory
+		"ca.crt: it holds no certificate":     func(d directory, _ *Config) { d.write(t, "ca.crt", "") },
+		"ca.crt: part 2 is a PRIVATE KEY":     func(d directory, _ *Config) { d.write(t, "ca.crt", pemOf(a)+keyOf(a)) },
+		"ca.crt: 1 of its 2 parts are cut":    func(d directory, _ *Config) { text := pemOf(a, other); d.write(t, "ca.crt", text[:len(text)-30]) },
+		"ca.crt: 1 of its 3 parts are cut":    func(d directory, _ *Config) { d.write(t, "ca.crt", pemOf(other)[:200]+"\n"+pemOf(a, other)) },
+		"ca.crt: it is larger than 1048576":   func(d directory, _ *Config) { d.write(t, "ca.crt", pemOf(a)+strings.Repeat("\n", 1<<20)) },
+		"Cert, Key: ":                         func(d directory, _ *Config) { d.write(t, "1.key", keyOf(other)) },
+		"1.crt: it is signed by \"CN=a\"":     func(d directory, _ *Config) { d.write(t, "ca.crt", pemOf(other)) },
+		"1.crt: it is signed by \"CN=between": func(d directory, _ *Config) { d.put(t, between.issue(1)) },
+		`certificate names "paxos:prod/2"`:    func(d directory, _ *Config) { d.put(t, a.issue(2)) },
+		`and server 1 of cluster "x`:          func(_ directory, c *Config) { c.Cluster = "x" },
 		"1.crt: it is not valid before ": func(d directory, _ *Config) {
 			d.put(t, a.issue(1, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }))
 		},
-		"1.crt: it has ended at ": func(d directory, _ *Config) {
+		"1.crt: it expired at ": func(d directory, _ *Config) {
 			d.put(t, a.issue(1, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }))
 		},
 		"incompatible key usage": func(d directory, _ *Config) {

@@ -43,7 +43,7 @@ func (c Config) checkLeaf(pair tls.Certificate, pool *x509.CertPool) error {
 	case now.Before(pair.Leaf.NotBefore):
 		return fmt.Errorf("it is not valid before %s", pair.Leaf.NotBefore.Format(time.RFC3339))
 	case now.After(pair.Leaf.NotAfter):
-		return fmt.Errorf("it has ended at %s", pair.Leaf.NotAfter.Format(time.RFC3339))
+		return fmt.Errorf("it expired at %s", pair.Leaf.NotAfter.Format(time.RFC3339))
 	}
 	above := x509.NewCertPool()
 	for _, der := range pair.Certificate[1:] {
