@@ -18,7 +18,7 @@ func TestOpErrorText(t *testing.T) {
 		err  OpError
 		want string
 	}{
-		{"as in DESIGN", OpError{Op: "propose", Instance: "lunch", Phase: "prepare", Ballot: Ballot{1, 1},
+		{"no quorum, in full", OpError{Op: "propose", Instance: "lunch", Phase: "prepare", Ballot: Ballot{1, 1},
 			Answered: []ServerID{1}, Silent: []ServerID{2, 3}, Quorum: QuorumNeeds(Majority(3), false), Err: context.DeadlineExceeded},
 			`paxos: propose "lunch": no quorum in prepare: 1 of 3 acceptors answered, majority(3) needs 2 (silent: 2, 3): context deadline exceeded`},
 		{"refused and silent", OpError{Op: "propose", Instance: "lunch", Phase: "accept",

@@ -79,7 +79,7 @@ func TestUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-run", "S16"}, `no scenario "S16"; there are`},
+		{[]string{"-run", "S160"}, `no scenario "S160"; there are`},
 		{[]string{"-run", "brunch"}, "S15  burger-or-pizza"},
 		{[]string{"-run", ""}, `no scenario ""`},
 		{[]string{"-run"}, "flag needs an argument"},

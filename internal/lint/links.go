@@ -3,9 +3,11 @@ package lint
 import (
 	"fmt"
 	"go/ast"
+	"go/token"
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -28,8 +30,8 @@ var (
 	fileNamed    = regexp.MustCompile(`(?:[\w*-]+/)*[\w*-]+\.(?:go|txt)\b`)
 )
 
-// Links returns what leads nowhere: links between pages and to their headings, pages and numbers that code cites, and tests,
-// files, mutants and scenarios that pages name.
+// Links returns what leads nowhere: links between pages and to their headings, and tests and files that pages name. Pages and numbers that
+// code cites are others, in comments and in string literals.
 func (t *Tree) Links() (wrong []string) {
 	anchors := t.anchors()
 	functions := t.functions()
@@ -61,9 +63,25 @@ func (t *Tree) Links() (wrong []string) {
 		for _, comment := range f.ast.Comments {
 			wrong = append(wrong, cited(f.path, comment.Text(), anchors)...)
 		}
+		for _, text := range f.literals() {
+			wrong = append(wrong, citedRows(f.path, text, anchors)...)
+		}
 	}
 	slices.Sort(wrong)
 	return slices.Compact(wrong)
+}
+
+// literals returns the values of all string literals of a file: names of tests cite rows, as in "P9: a promise reports the vote".
+func (f goFile) literals() (all []string) {
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+			if text, err := strconv.Unquote(literal.Value); err == nil {
+				all = append(all, text)
+			}
+		}
+		return true
+	})
+	return all
 }
 
 // anchors returns what a link can lead to in each page: "docs/a.md#b", and "docs/a.md" itself.
@@ -146,8 +164,15 @@ func cited(from, text string, anchors map[string]bool) (wrong []string) {
 			need(c[1]+" "+c[2], designPage+"#"+section)
 		}
 	}
+	return append(wrong, citedRows(from, text, anchors)...)
+}
+
+// citedRows returns the rows of the source and the pitfalls that a text cites and that do not exist.
+func citedRows(from, text string, anchors map[string]bool) (wrong []string) {
 	for _, c := range rowCited.FindAllStringSubmatch(text, -1) {
-		need(c[0], map[string]string{"S": sourcePage, "P": pitfallsPage}[c[1]]+"#"+c[0])
+		if page := map[string]string{"S": sourcePage, "P": pitfallsPage}[c[1]]; !anchors[page+"#"+c[0]] {
+			wrong = append(wrong, fmt.Sprintf("%s cites %s, and there is no %s#%s", from, c[0], page, c[0]))
+		}
 	}
 	return wrong
 }

@@ -47,6 +47,8 @@ func TestLinks(t *testing.T) {
 		{"a.go", "// See DESIGN 4.1, 5.\npackage p", "a.go cites DESIGN 4.1, 5, and there is no docs/design.md#5"},
 		{"a.go", "// See FAULTS 4.\npackage p", "a.go cites FAULTS 4, and there is no docs/design.md#7.4"},
 		{"a.go", "// As P31 has it.\npackage p", "a.go cites P31, and there is no docs/pitfalls.md#P31"},
+		{"a_test.go", "package p\n\nvar names = []string{\"P31: it votes\"}", "a_test.go cites P31, and there is no docs/pitfalls.md#P31"},
+		{"a_test.go", "package p\n\nconst why = `it is lost (S16)`", "a_test.go cites S16, and there is no docs/source.md#S16"},
 		{"testdata/a.txt", "# P2", "testdata/a.txt cites P2, and there is no docs/pitfalls.md#P2"},
 		{".ci/run", "# docs/none.md", ".ci/run cites docs/none.md, and there is no docs/none.md"},
 	} {
