@@ -70,7 +70,7 @@ func (l *Log) lockDir() (closer io.Closer, err error) {
 	closer, err = lock(l.fs, l.options.ReadOnly)
 	switch {
 	case l.options.ReadOnly && errors.Is(err, disk.ErrNoLock):
-		l.lines.Log(slog.LevelWarn, "wal: nothing says whether a server has this storage open: what is read may change meanwhile", "dir", l.dir)
+		l.lines.Log(slog.LevelWarn, "wal: nothing says whether a server has this storage open: if one has, the data may change while it is read", "dir", l.dir)
 		return unlocked{}, nil
 	case err != nil:
 		return nil, fmt.Errorf("wal: open: %w", err)

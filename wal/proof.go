@@ -237,7 +237,7 @@ func (l *Log) prove(p proof, rested bool) error {
 	begun := time.Now()
 	p.put(s.page[:], s.turn, l.store)
 	if _, err := s.file.WriteAt(s.page[:], int64(s.turn)*pageSize); isHarmless(err) {
-		l.lines.Log(slog.LevelWarn, "wal: no space for what is done in the background", "dir", l.dir, "err", err)
+		l.lines.Log(slog.LevelWarn, "wal: no space for background work", "dir", l.dir, "err", err)
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("wal: %s: %w", l.path(proofName), err)

@@ -41,7 +41,7 @@ func (l *Log) workOnce() {
 	case isShortage(err): // and the log is being closed
 		l.fail(err)
 	case outOfSpace(err):
-		l.lines.Log(slog.LevelWarn, "wal: no space for what is done in the background", "dir", l.dir, "err", err)
+		l.lines.Log(slog.LevelWarn, "wal: no space for background work", "dir", l.dir, "err", err)
 	default:
 		l.fail(err)
 		l.lines.Log(slog.LevelError, "wal: the log is dead", "dir", l.dir, "err", l.die(err))
