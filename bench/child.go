@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// childCommand, as the only argument, has this program do the one job that comes in on stdin.
+// childCommand, as the only argument, makes this program do the one job that it reads from stdin.
 const childCommand = "one-run-of-bench"
 
 // isChild reports whether this process is to do one job.

@@ -28,8 +28,8 @@ type NetworkStats struct {
 	Delivered uint64 // packets that arrived; a repeated one counts twice
 }
 
-// maxFlying bounds the packets on their way. One more is lost.
-const maxFlying = 1 << 16
+// maxInFlight bounds the packets on their way. One more is lost.
+const maxInFlight = 1 << 16
 
 // A Network joins real Nodes in one process, and is as unreliable as you want. Packets are lost, late, overtaken, repeated, or cut off,
 // one way or both. Random faults depend on the seed, the link, and the number of packets on that link before. So in a synctest bubble the
@@ -39,13 +39,13 @@ const maxFlying = 1 << 16
 type Network struct {
 	inner *memory.Network
 
-	mu     sync.Mutex
-	config NetworkConfig
-	rules  []*rule
-	cuts   cuts
-	nth    map[link]uint64
-	flying int
-	stats  NetworkStats
+	mu       sync.Mutex
+	config   NetworkConfig
+	rules    []*rule
+	cuts     cuts
+	nth      map[link]uint64
+	inFlight int
+	stats    NetworkStats
 }
 
 // A link is one way between two servers.
@@ -151,7 +151,7 @@ func (e *networkEnd) Send(p paxos.Packet) {
 			continue
 		}
 		time.AfterFunc(after, func() {
-			e.network.landed()
+			e.network.arrived()
 			e.inner.Send(p)
 		})
 	}
@@ -176,7 +176,7 @@ func (n *Network) fate(p *paxos.Packet) (copies []time.Duration) {
 	case n.cuts.has(l):
 		n.stats.Cut++
 		return nil
-	case lost, !n.keep(p), n.flying >= maxFlying:
+	case lost, !n.keep(p), n.inFlight >= maxInFlight:
 		n.stats.Lost++
 		return nil
 	}
@@ -188,7 +188,7 @@ func (n *Network) fate(p *paxos.Packet) (copies []time.Duration) {
 	for range times {
 		after := n.config.Delay + time.Duration(x.float()*float64(n.config.Jitter))
 		if after > 0 {
-			n.flying++
+			n.inFlight++
 		}
 		n.stats.Delivered++
 		copies = append(copies, after)
@@ -211,8 +211,8 @@ func (n *Network) keep(p *paxos.Packet) bool {
 	return some
 }
 
-func (n *Network) landed() {
+func (n *Network) arrived() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.flying--
+	n.inFlight--
 }

@@ -47,7 +47,7 @@ func TestStorage(t *testing.T, open func(t *testing.T, dir string) paxos.Storage
 				storageReporter: t,
 				open:            func(dir string) paxos.Storage { return open(t, dir) },
 				short:           testing.Short(),
-				patience:        time.Minute,
+				timeLimit:       time.Minute,
 			})
 		})
 	}
@@ -81,9 +81,9 @@ type storageReporter interface {
 // A storageKit is for checking one rule: a reporter, and storages in directories of their own.
 type storageKit struct {
 	storageReporter
-	open     func(dir string) paxos.Storage
-	short    bool
-	patience time.Duration // limit for calls that could otherwise wait for ever
+	open      func(dir string) paxos.Storage
+	short     bool
+	timeLimit time.Duration // limit for calls that could otherwise wait for ever
 }
 
 // scaled returns n, or a tenth of it with -short.

@@ -33,7 +33,7 @@ func (r *failedRule) Fatalf(format string, args ...any) {
 }
 
 // broken checks a rule on storages that open opens, and returns the message with which it fails; empty: it holds.
-func broken(t *testing.T, rule storageRule, patience time.Duration, open func(dir string) paxos.Storage) string {
+func broken(t *testing.T, rule storageRule, timeLimit time.Duration, open func(dir string) paxos.Storage) string {
 	r := &failedRule{T: t}
 	var done sync.WaitGroup
 	done.Go(func() {
@@ -42,7 +42,7 @@ func broken(t *testing.T, rule storageRule, patience time.Duration, open func(di
 				f()
 			}
 		}()
-		rule.check(&storageKit{storageReporter: r, open: open, short: true, patience: patience})
+		rule.check(&storageKit{storageReporter: r, open: open, short: true, timeLimit: timeLimit})
 	})
 	done.Wait()
 	return r.message
@@ -56,11 +56,11 @@ func TestEachStorageRuleSeesWhatBreaksIt(t *testing.T) {
 			require.GreaterOrEqual(t, i, 0, "there is no rule %q", b.rule)
 			seen[b.rule] = true
 			disk, one := memoryDisk{}, t.TempDir()
-			patience := time.Minute
+			timeLimit := time.Minute
 			if b.hangs {
-				patience = 10 * time.Millisecond
+				timeLimit = 10 * time.Millisecond
 			}
-			got := broken(t, storageRules()[i], patience, func(dir string) paxos.Storage {
+			got := broken(t, storageRules()[i], timeLimit, func(dir string) paxos.Storage {
 				if b.oneDisk {
 					dir = one
 				}

@@ -286,7 +286,7 @@ func (k *storageKit) soon(what string, f func() error) {
 	k.Helper()
 	result := make(chan error, 1)
 	go func() { result <- f() }()
-	timer := time.NewTimer(k.patience)
+	timer := time.NewTimer(k.timeLimit)
 	defer timer.Stop()
 	select {
 	case err := <-result:
@@ -302,7 +302,7 @@ func (k *storageKit) soon(what string, f func() error) {
 // could show a state that never was.
 func (k *storageKit) copied(dir string) string {
 	k.Helper()
-	for began := time.Now(); time.Since(began) < k.patience; {
+	for began := time.Now(); time.Since(began) < k.timeLimit; {
 		to := k.TempDir()
 		before, err := listing(dir)
 		if err == nil {

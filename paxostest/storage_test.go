@@ -156,7 +156,7 @@ func TestStorageDirectoryIsCopied(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a", "b", "file"), []byte("text"), 0o600))
 	require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, "a", "link")))
-	to := (&storageKit{storageReporter: t, patience: 1 << 62}).copied(dir)
+	to := (&storageKit{storageReporter: t, timeLimit: 1 << 62}).copied(dir)
 	require.NotEqual(t, dir, to)
 	got, err := os.ReadFile(filepath.Join(to, "a", "b", "file"))
 	require.NoError(t, err)

@@ -25,21 +25,21 @@ func TestTransport(t *testing.T, join func(t *testing.T, ids ...paxos.ServerID) 
 	testTransport(t, 30*time.Second, join)
 }
 
-func testTransport(t *testing.T, patience time.Duration, join func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport) {
+func testTransport(t *testing.T, timeLimit time.Duration, join func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport) {
 	for _, rule := range slices.Concat(transportRules, drainRules) {
-		rule.run(t, patience, join)
+		rule.run(t, timeLimit, join)
 	}
 }
 
 // run checks the rule in a test of its own. That runs in a goroutine, as its cleanup is the user's code, and may hang.
-func (rule transportRule) run(t *testing.T, patience time.Duration, join func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport) {
+func (rule transportRule) run(t *testing.T, timeLimit time.Duration, join func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport) {
 	var wrong error // set before checked is closed
 	checked, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		t.Run(rule.name, func(t *testing.T) {
 			defer close(checked) // also when join skips or fails
-			k := &transportKit{join: func(ids ...paxos.ServerID) []paxos.Transport { return join(t, ids...) }, patience: patience}
+			k := &transportKit{join: func(ids ...paxos.ServerID) []paxos.Transport { return join(t, ids...) }, timeLimit: timeLimit}
 			if wrong = rule.check(k); wrong != nil {
 				t.Errorf("the rule: %s\nwhat is wrong: %v", rule.says, wrong)
 			}
@@ -50,12 +50,12 @@ func (rule transportRule) run(t *testing.T, patience time.Duration, join func(t 
 	case <-ended: // it was not chosen by -run
 		return
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(timeLimit)
 	defer timer.Stop()
 	select {
 	case <-ended:
 	case <-timer.C:
-		t.Fatalf("the t.Cleanup of join has not returned %v after the rule %q: a Close that hangs?\nwhat the rule said: %v", patience, rule.name, wrong)
+		t.Fatalf("the t.Cleanup of join has not returned %v after the rule %q: a Close that hangs?\nwhat the rule said: %v", timeLimit, rule.name, wrong)
 	}
 }
 

@@ -30,8 +30,8 @@ func (k *transportKit) drained(t paxos.Transport) (d drained, ok bool, err error
 	if err := k.returns("Wake", func() { d.Wake(d.wake) }); err != nil {
 		return d, true, err
 	}
-	if !d.signalled(k.patience) {
-		return d, true, fmt.Errorf("Wake gave no signal at first in %v", k.patience)
+	if !d.signalled(k.timeLimit) {
+		return d, true, fmt.Errorf("Wake gave no signal at first in %v", k.timeLimit)
 	}
 	return d, true, nil
 }
@@ -58,7 +58,7 @@ func (d drained) drain(into []paxos.Packet) (all []paxos.Packet, err error) {
 
 // deliver sends p from there, again and again, until it is drained after a signal. It returns what that Drain appended to into.
 func (d drained) deliver(from paxos.Transport, p paxos.Packet, into []paxos.Packet) ([]paxos.Packet, error) {
-	end := time.Now().Add(d.kit.patience)
+	end := time.Now().Add(d.kit.timeLimit)
 	for wait := resend; time.Now().Before(end); wait *= 2 {
 		from.Send(p)
 		for d.signalled(min(wait, time.Until(end))) {
@@ -73,7 +73,7 @@ func (d drained) deliver(from paxos.Transport, p paxos.Packet, into []paxos.Pack
 			}
 		}
 	}
-	return nil, fmt.Errorf("packet %d was sent again and again, and no signal led to it in %v", p.Seq, d.kit.patience)
+	return nil, fmt.Errorf("packet %d was sent again and again, and no signal led to it in %v", p.Seq, d.kit.timeLimit)
 }
 
 func ruleWake(k *transportKit) error {
@@ -119,8 +119,8 @@ func ruleDrainEnd(k *transportKit) error {
 	if closes, err := k.close(2, ends[1]); !closes || err != nil {
 		return err
 	}
-	if !d.signalled(k.patience) {
-		return fmt.Errorf("Close gave no signal in %v", k.patience)
+	if !d.signalled(k.timeLimit) {
+		return fmt.Errorf("Close gave no signal in %v", k.timeLimit)
 	}
 	if _, err := d.drain(nil); err == nil {
 		return fmt.Errorf("Drain after Close returned no error")

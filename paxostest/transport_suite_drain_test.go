@@ -61,9 +61,9 @@ func (e *drainEnd) Close() error {
 }
 
 // checkDrain checks a rule on ends with that sabotage.
-func checkDrain(rule transportRule, sabotage drainSabotage, patience time.Duration) error {
+func checkDrain(rule transportRule, sabotage drainSabotage, timeLimit time.Duration) error {
 	network := memory.NewNetwork()
-	return rule.check(&transportKit{patience: patience, join: func(ids ...paxos.ServerID) (ends []paxos.Transport) {
+	return rule.check(&transportKit{timeLimit: timeLimit, join: func(ids ...paxos.ServerID) (ends []paxos.Transport) {
 		for _, id := range ids {
 			ends = append(ends, &drainEnd{DrainTransport: network.Join(id).(paxos.DrainTransport), sabotage: sabotage})
 		}

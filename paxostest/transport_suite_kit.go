@@ -18,8 +18,8 @@ type transportRule struct {
 
 // A transportKit is what a rule works with.
 type transportKit struct {
-	join     func(ids ...paxos.ServerID) []paxos.Transport
-	patience time.Duration // how long something may take that has to happen
+	join      func(ids ...paxos.ServerID) []paxos.Transport
+	timeLimit time.Duration // how long something may take that has to happen
 }
 
 // errSilence says that nothing came in time.
@@ -47,7 +47,7 @@ const resend = 50 * time.Millisecond
 
 // until sends, again and again, until look is content with a packet that arrives, or says what is wrong with one.
 func (k *transportKit) until(send func(), at paxos.Transport, look func(paxos.Packet) (done bool, err error)) (paxos.Packet, error) {
-	end := time.Now().Add(k.patience)
+	end := time.Now().Add(k.timeLimit)
 	for wait := resend; ; wait *= 2 { // a large packet takes its time: to send it again at once would only queue it up
 		send()
 		var wrong error
@@ -61,7 +61,7 @@ func (k *transportKit) until(send func(), at paxos.Transport, look func(paxos.Pa
 		case !errors.Is(err, errSilence):
 			return p, err
 		case !time.Now().Before(end):
-			return p, fmt.Errorf("what was sent again and again did not arrive in %v", k.patience)
+			return p, fmt.Errorf("what was sent again and again did not arrive in %v", k.timeLimit)
 		}
 	}
 }
@@ -91,13 +91,13 @@ func (k *transportKit) returns(what string, f func()) error {
 		defer close(done)
 		f()
 	}()
-	timer := time.NewTimer(k.patience)
+	timer := time.NewTimer(k.timeLimit)
 	defer timer.Stop()
 	select {
 	case <-done:
 		return nil
 	case <-timer.C:
-		return fmt.Errorf("%s had not returned after %v", what, k.patience)
+		return fmt.Errorf("%s had not returned after %v", what, k.timeLimit)
 	}
 }
 

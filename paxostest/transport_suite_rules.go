@@ -201,7 +201,7 @@ func ruleReceivedIsMine(k *transportKit) error {
 	if err := samePacket(want, held); err != nil {
 		return fmt.Errorf("a packet changed before the next Receive: %w", err)
 	}
-	_, err = k.receive(ends[1], k.patience, func(p paxos.Packet) bool { return p.Seq > 2 })
+	_, err = k.receive(ends[1], k.timeLimit, func(p paxos.Packet) bool { return p.Seq > 2 })
 	if errors.Is(err, errSilence) {
 		return k.sends(ends[0], ends[1], numberedPacket(1, 2, 301, 1)) // all were lost, which is allowed
 	}
@@ -314,12 +314,12 @@ func ruleClosed(k *transportKit) error {
 	if err != nil {
 		return err
 	}
-	timer := time.NewTimer(k.patience)
+	timer := time.NewTimer(k.timeLimit)
 	defer timer.Stop()
 	select {
 	case <-errs:
 	case <-timer.C:
-		return fmt.Errorf("Receive had not returned %v after Close", k.patience)
+		return fmt.Errorf("Receive had not returned %v after Close", k.timeLimit)
 	}
 	return k.returns("Send, Receive or Close after Close", func() {
 		ends[1].Send(numberedPacket(2, 1, 1, 1))
@@ -392,7 +392,7 @@ func ruleConcurrent(k *transportKit) error {
 			})
 		}
 	}
-	end := time.Now().Add(k.patience)
+	end := time.Now().Add(k.timeLimit)
 	for missing.Load() > 0 {
 		p, err := k.receive(ends[2], time.Until(end), nil)
 		if err != nil {

@@ -321,7 +321,7 @@ func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 			n := c.broken
 			n.Network, n.ends, n.first = memory.NewNetwork(), map[paxos.ServerID]*brokenEnd{}, map[paxos.ServerID]*brokenEnd{}
 			i := slices.IndexFunc(transportRules, func(r transportRule) bool { return r.name == c.rule })
-			err := transportRules[i].check(&transportKit{join: n.join, patience: 500 * time.Millisecond})
+			err := transportRules[i].check(&transportKit{join: n.join, timeLimit: 500 * time.Millisecond})
 			assert.Error(t, err)
 			t.Log(err)
 			for _, e := range n.ends { // lets go whoever still waits
@@ -332,7 +332,7 @@ func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		for _, r := range transportRules {
 			n := &brokenNetwork{Network: memory.NewNetwork(), ends: map[paxos.ServerID]*brokenEnd{}, first: map[paxos.ServerID]*brokenEnd{}}
-			assert.NoError(t, r.check(&transportKit{join: n.join, patience: 30 * time.Second}), r.name)
+			assert.NoError(t, r.check(&transportKit{join: n.join, timeLimit: 30 * time.Second}), r.name)
 		}
 	})
 }

@@ -39,7 +39,7 @@ func (l *Log) breathe() error {
 
 // rest rests if it is time to, and for at least least.
 func (l *Log) rest(least time.Duration) {
-	if l.options.inline || l.quiet.Load() || l.rush {
+	if l.options.inline || l.resting.Load() || l.rush {
 		return
 	}
 	l.plan.Lock()

@@ -32,7 +32,7 @@ func TestWorkerRests(t *testing.T) {
 		l.waited, l.rush = false, true
 		require.Zero(t, rested(time.Hour), "there is too much garbage")
 		l.rush = false
-		l.quiet.Store(true)
+		l.resting.Store(true)
 		require.Zero(t, rested(time.Hour), "no Saves come")
 	})
 }

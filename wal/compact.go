@@ -28,9 +28,9 @@ const (
 	slack     = 64 << 20
 )
 
-// isDue reports whether compaction is due. quiet says that no Save comes.
-func (l *Log) isDue() (due, quiet bool) {
-	if l.options.eager || l.quiet.Load() {
+// isDue reports whether compaction is due. resting reports that no Save comes.
+func (l *Log) isDue() (due, resting bool) {
+	if l.options.eager || l.resting.Load() {
 		return true, true
 	}
 	return l.wasteful(1), false
@@ -51,15 +51,15 @@ func (l *Log) wasteful(times int64) bool {
 	return waste > times*(live+slack)
 }
 
-// compactAll compacts until it is no longer due, or gains nothing more. Then, if it is quiet, it writes the missing hints.
+// compactAll compacts until it is no longer due, or gains nothing more. Then, if it rests, the log writes the missing hints.
 func (l *Log) compactAll() error {
 	for {
-		due, quiet := l.isDue()
+		due, resting := l.isDue()
 		if !due {
 			return nil
 		}
 		run, first := l.worthwhile()
-		if len(run) == 0 && quiet {
+		if len(run) == 0 && resting {
 			return l.hintAll()
 		}
 		if len(run) == 0 {

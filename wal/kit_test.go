@@ -40,7 +40,7 @@ func openIn(t testing.TB, fs *disktest.FS) *Log {
 	return l
 }
 
-// sealNow has the log be sealed as if it had been quiet.
+// sealNow seals the log, as after a rest.
 func (l *Log) sealNow(t testing.TB) {
 	t.Helper()
 	l.writing.Lock()

@@ -109,14 +109,14 @@ type Log struct {
 	active   *segment
 	sequence uint64 // of the next batch
 	encoder  encoder
-	latest   proof     // of the last batch; its sequence is zero if no open segment has one
-	votes    votes     // in the active segment
-	marks    []vote    // of the records of a batch
-	name     []byte    // of a record, for the index
-	indexes  []uint64  // of the records of a batch
-	saved    time.Time // when the last Save ended
-	armed    bool      // the timer sealing is set
-	quiet    atomic.Bool
+	latest   proof       // of the last batch; its sequence is zero if no open segment has one
+	votes    votes       // in the active segment
+	marks    []vote      // of the records of a batch
+	name     []byte      // of a record, for the index
+	indexes  []uint64    // of the records of a batch
+	saved    time.Time   // when the last Save ended
+	armed    bool        // the timer sealing is set
+	resting  atomic.Bool // no Save came for restAfter, or since Open
 	sealing  *time.Timer
 	head     [pageSize]byte // of a seal
 

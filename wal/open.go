@@ -41,7 +41,7 @@ func Open(dir string, o Options) (*Log, error) {
 	}
 	l := newLog(files, o)
 	defer l.lines.Wait(linesGrace)
-	l.quiet.Store(true) // until the first Save
+	l.resting.Store(true) // until the first Save
 	if l.lock, err = l.lockDir(); err != nil {
 		files.Close()
 		return nil, err

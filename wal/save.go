@@ -35,7 +35,7 @@ func (l *Log) Save(b paxos.Batch) error {
 	}
 	if l.saved = time.Now(); !l.armed && !l.options.inline {
 		l.armed = true
-		l.quiet.Store(false)
+		l.resting.Store(false)
 		l.sealing.Reset(l.options.sealAfter)
 	}
 	return nil
@@ -314,7 +314,7 @@ func (l *Log) sealNext(p proof, rested bool) error {
 		return err
 	}
 	l.armed = false
-	l.quiet.Store(true)
+	l.resting.Store(true)
 	l.work()
 	return nil
 }

@@ -237,7 +237,7 @@ func TestEachSyncIsNeeded(t *testing.T) {
 	}
 }
 
-// After Close, or when the log was quiet, the seal is durable: damage to the last batch is told of after a loss of power, too.
+// After Close, or after a rest, the seal is durable: damage to the last batch is told of after a loss of power, too.
 func TestSealIsDurable(t *testing.T) {
 	for _, end := range []func(*Log){func(l *Log) { l.sealNow(t) }, func(l *Log) { require.NoError(t, l.Close()) }} {
 		fs := created(t)

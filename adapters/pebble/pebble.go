@@ -93,7 +93,7 @@ func Open(dir string, options *pebble.Options) (*Storage, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("pebble: open %s: %w", dir, errors.Join(err, s.letGo()))
+		return nil, fmt.Errorf("pebble: open %s: %w", dir, errors.Join(err, s.release()))
 	}
 	if err := guard(s.prepare); err != nil {
 		s.Close()
@@ -106,7 +106,7 @@ func Open(dir string, options *pebble.Options) (*Storage, error) {
 // it is removed.
 const lockName = "PAXOS_LOCK"
 
-// hold makes the directory if it is missing, locks it until letGo, and returns its path. The path is absolute and without symbolic links,
+// hold makes the directory if it is missing, locks it until release, and returns its path. The path is absolute and without symbolic links,
 // so pebble finds its files whatever the working directory becomes. On a file system that is not the machine's, hold does nothing.
 func (s *Storage) hold(dir string, files vfs.FS) (path string, err error) {
 	if files != nil && files != vfs.Default {
@@ -125,8 +125,8 @@ func (s *Storage) hold(dir string, files vfs.FS) (path string, err error) {
 	return d.Path(), d.Close()
 }
 
-// letGo releases what hold locked.
-func (s *Storage) letGo() error {
+// release releases what hold locked.
+func (s *Storage) release() error {
 	if s.lock == nil {
 		return nil
 	}
@@ -208,7 +208,7 @@ func (s *Storage) Close() error {
 		return nil
 	}
 	s.done = true
-	return errors.Join(guard(s.db.Close), s.letGo())
+	return errors.Join(guard(s.db.Close), s.release())
 }
 
 // guard runs f and returns a panic of pebble as an error.

@@ -30,8 +30,8 @@ type child struct {
 	wanted bool          // this process has ended it
 }
 
-// patience is how long a child may take to be up, or to end.
-const patience = 20 * time.Second
+// childTimeout is how long a child may take to be up, or to end.
+const childTimeout = 20 * time.Second
 
 // start starts the process, and returns when its API can be reached.
 func (c *child) start() error {
@@ -59,7 +59,7 @@ func (c *child) start() error {
 		return err
 	}
 	var s serving
-	late := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	late := time.AfterFunc(childTimeout, func() { cmd.Process.Kill() })
 	err = json.NewDecoder(stdout).Decode(&s)
 	late.Stop()
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *child) wait(cmd *exec.Cmd, ended chan struct{}) {
 	close(ended)
 }
 
-// signal has f do something to the process.
+// signal calls f with the process.
 func (c *child) signal(f func(*os.Process) error, from, to string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,7 +117,7 @@ func (c *child) kill() error {
 	return nil
 }
 
-// stop has the process end by itself, and kills it if it doesn't.
+// stop asks the process to end, and kills it if it does not.
 func (c *child) stop() error {
 	c.mu.Lock()
 	if c.cmd == nil {
@@ -131,7 +131,7 @@ func (c *child) stop() error {
 	if paused {
 		return c.kill()
 	}
-	late := time.NewTimer(patience)
+	late := time.NewTimer(childTimeout)
 	defer late.Stop()
 	select {
 	case <-ended:

@@ -29,7 +29,7 @@ const commandHelp = `Commands, one a line or separated by semicolons; words with
 type command struct {
 	text  string // as it was written
 	at    int    // which server is asked; 0: the first that is up
-	fails bool   // it has to fail
+	fails bool   // it must fail
 	words []string
 }
 

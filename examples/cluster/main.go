@@ -87,7 +87,7 @@ func run(ctx context.Context, in io.Reader, out io.Writer, args []string) error 
 			return runCall(ctx, out, args[1:])
 		}
 	}
-	return endsWithin(ctx, patience+stopGrace, "the cluster", func() error { return runLocal(ctx, in, out, args) })
+	return endsWithin(ctx, childTimeout+stopGrace, "the cluster", func() error { return runLocal(ctx, in, out, args) })
 }
 
 // stopGrace is how long what was told to end may take. It is less than the 5 s after which the least patient of supervisors kill.
@@ -113,7 +113,7 @@ func endsWithin(ctx context.Context, grace time.Duration, what string, f func() 
 	}
 }
 
-// parseFlags parses args, and has -h print the usage.
+// parseFlags parses args. -h prints the usage, and help is true then.
 func parseFlags(flags *flag.FlagSet, out io.Writer, args []string) (help bool, err error) {
 	flags.SetOutput(io.Discard)
 	switch err := flags.Parse(args); {

@@ -13,8 +13,8 @@ func openCerts(c config, logger *slog.Logger) (*certs.Files, error) {
 	return certs.Open(certs.Config{Cluster: c.Cluster, ID: c.ID, CA: c.CA, Cert: c.Cert, Key: c.Key, Logger: logger})
 }
 
-// rotate gives the transport the certificates anew, as soon as their files change, until ctx ends. A signal has it say what
-// it finds.
+// rotate gives the transport the certificates anew, as soon as their files change, until ctx ends. After a signal it logs the result in any
+// case.
 func rotate(ctx context.Context, files *certs.Files, t *tcp.Transport) {
 	hangups, stop := hangUps()
 	defer stop()

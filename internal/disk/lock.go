@@ -53,8 +53,8 @@ const (
 	maxLockText = 4096
 )
 
-// writeHolder has the lock file say that this process has the lock, or that none has. That is for people, and for the words of a
-// LockedError: where it can't be written, the lock holds all the same.
+// writeHolder writes into the lock file that this process has the lock, or that none has. It serves people and the text of a LockedError.
+// If it can't be written, the lock holds nevertheless.
 func writeHolder(f *os.File, held bool) {
 	text := lockFree + lockAdvice
 	if held {

@@ -78,7 +78,7 @@ func (l *Log) Lost(message, key string, n int) {
 	l.counts = append(l.counts, count{message, key, n})
 }
 
-// wake has a goroutine write what is added now, and reports whether one will: none does when the Log has ended. mu is held.
+// wake makes sure that a goroutine writes the lines, and reports whether one will. None does when the Log has ended. mu is held.
 func (l *Log) wake() bool {
 	if l.idle == nil {
 		if l.ending {
@@ -139,7 +139,7 @@ func (l *Log) hand(r slog.Record) {
 	}
 }
 
-// End has the Log end when the Logger has taken all lines and counts. Later ones are dropped. It may be called more than once.
+// End ends the Log when the Logger has taken all lines and counts. Later ones are dropped. It may be called more than once.
 func (l *Log) End() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -67,7 +67,7 @@ type FS struct {
 	FailOpen func(name string) error
 	// Limit is how many bytes the files have room for; 0: any number.
 	Limit int64
-	// Silent, if set, has a sync do nothing, though it says that it did.
+	// Silent, if set, reports for each sync whether it does nothing and returns nil.
 	Silent func(op Op) bool
 
 	mu     sync.Mutex
