@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadmeCodeCompiles holds that every Go block of the README stands to the letter in an example_test.go, of the root or of node,
-// where it is compiled and its output is checked.
+// TestReadmeCodeCompiles holds that every Go block of the README stands to the letter in an example_test.go of the root or of node. There
+// it is compiled, and its output is checked.
 func TestReadmeCodeCompiles(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A tool that rotates logs cuts files short while the log is open: no Save is acknowledged from then on, in the segment that is written to or in
-// the one that was prepared, and a seal and Close tell of it, too. Nothing of it depends on how much was written since.
+// A tool that rotates logs cuts files short while the log is open. No Save is acknowledged from then on, in the active segment or in the
+// prepared one. A seal and Close report it, too. Nothing of it depends on how much was written since.
 func TestSegmentCutShortWhileOpen(t *testing.T) {
 	for _, prepared := range []bool{false, true} {
 		for _, to := range []int64{0, 1, dataStart, 20_000} {

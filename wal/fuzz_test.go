@@ -24,8 +24,8 @@ func fuzzedFiles(s specimen) []string {
 	return append(names, filepath.Join(dir, rescueName))
 }
 
-// resum makes right the checksums in what a fuzzer made, which it would not hit upon: of a manifest, a hint, and the head and all batches of
-// a segment, which also get their place, and their marks the checksums of the votes.
+// resum corrects the checksums in bytes that a fuzzer made, since it would not find them: those of a manifest, a hint, and the head and all
+// batches of a segment. Batches also get their place, and marks the checksums of their votes.
 func resum(name string, b []byte, store uint64) {
 	le := binary.LittleEndian
 	switch filepath.Ext(name) {
@@ -134,8 +134,8 @@ func everything(t *testing.T, l *Log) map[string]paxos.Record {
 	return all
 }
 
-// Whatever stands in a file of a log, Open and what follows never panics, nor needs much more memory than there are bytes; and what it
-// shows is there at the next Open, too.
+// With any bytes in a file of a log, Open and later calls never panic, and need little more memory than there are bytes. All that they show
+// is there at the next Open, too.
 func FuzzOpenSegment(f *testing.F) {
 	s := newSpecimen(f, true)
 	open, _ := s.files.open()

@@ -19,8 +19,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-// goldenStore saves on a storage whose identity is fixed, so that every byte of it is: batches with each kind of entry that the version knows,
-// both seals, a copy made by compaction, a closed segment, hints of both, an active segment and one that is prepared.
+// goldenStore saves on a storage with a fixed identity, so that every byte of it is fixed. It has batches with each kind of entry that the
+// version knows, both seals, a copy made by compaction, a closed segment, and hints of both. It also has an active and a prepared segment.
 func goldenStore(t *testing.T, version int) (still, *model) {
 	fs := disktest.New()
 	m := newModel()

@@ -41,8 +41,8 @@ func markedFiles(t *testing.T) (files still, path string, of, mark spot, m *mode
 	return files, path, of, mark, m
 }
 
-// Damage to a mark, or to its vote, is told of with the file, the offset and the instance: by Load, by Verify, by an Open without the hint, and
-// by compaction, which removes nothing then.
+// Damage to a mark, or to its vote, is reported with the file, the offset and the instance. Load, Verify, an Open without the hint and
+// compaction report it. Compaction removes nothing then.
 func TestDamageToMark(t *testing.T) {
 	files, path, of, mark, m := markedFiles(t)
 	tell := func(err error, offset uint32) {
@@ -80,8 +80,8 @@ func TestDamageToMark(t *testing.T) {
 	}
 }
 
-// A mark that leads elsewhere than to its vote is told of, though all checksums are right: beyond the batches, into the middle of an entry, to itself,
-// to another instance, to another vote for the same one.
+// A mark that does not lead to its vote is reported, though all checksums are right. It leads beyond the batches, into the middle of an
+// entry, to itself, to another instance, or to another vote for the same one.
 func TestMarkLeadsAstray(t *testing.T) {
 	value, other := strings.Repeat("v", 100), strings.Repeat("o", 100)
 	var e encoder

@@ -42,8 +42,8 @@ func (o older) note(files still) {
 	}
 }
 
-// One older file among newer ones is refused, or changes nothing: whenever SEAL was just written, which it is when the log has rested and at Close,
-// each file is put back to each moment before. A segment that is written to is refused by its name.
+// One older file among newer ones is refused, or changes nothing. Each time SEAL was just written, after a rest and at Close, each file is
+// put back to each moment before. A segment that is written to is refused by its name.
 func TestOlderFileAmongNewer(t *testing.T) {
 	seeds := uint64(40)
 	if testing.Short() {
@@ -122,8 +122,8 @@ func writtenTo(files still) (path string) {
 	return path
 }
 
-// After Close, or a rest, the segment that was written to is refused if it is an older copy, or was cut back to any batch, or is all zeros
-// behind its header; also after a loss of power, in which SEAL is durable. The error names the file, and how far it must reach.
+// After Close, or a rest, the active segment is refused if it is an older copy, was cut back to any batch, or is all zeros behind its
+// header. The same holds after a loss of power, since SEAL is durable. The error names the file, and how far it must reach.
 func TestOlderSegmentIsRefused(t *testing.T) {
 	for _, end := range []string{"Close", "rest"} {
 		fs := created(t)

@@ -54,8 +54,8 @@ func (n *refusal) tryWrong(image *disktest.FS, name string, wrong []byte, now mo
 	return l.Close()
 }
 
-// A refused Open changes nothing on the disk, so that putting the right file back helps: at every moment of a history, each file is missing, cut
-// short or damaged, or the manifest is each of those before it. An older manifest must not have the copies of a compaction removed.
+// A refused Open changes nothing on the disk, so putting the right file back helps. At every moment of a history, each file is missing, cut
+// short or damaged, or the manifest is one of the earlier ones. An older manifest must not have the copies of a compaction removed.
 func TestRefusedOpenChangesNothing(t *testing.T) {
 	manifestPath := filepath.Join(dir, manifestName)
 	n, old := &refusal{}, &refusal{}

@@ -82,8 +82,8 @@ func (s *script) batch() (b paxos.Batch) {
 	return b
 }
 
-// decide returns a decision about an instance of which r is the record: mostly with the value that was voted for, and in the ballot of that,
-// so that it becomes a mark.
+// decide returns a decision about the instance of the record r. Mostly it has the value and the ballot of the vote, so that it becomes a
+// mark.
 func (s *script) decide(r paxos.Record) paxos.Record {
 	s.index += 1 + uint64(s.x.IntN(2))
 	decision := decided(r.Instance, s.index, s.value())

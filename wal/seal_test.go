@@ -12,8 +12,8 @@ import (
 	"github.com/singledecree/paxos/internal/disk/disktest"
 )
 
-// Under a load without a pause, too, no more than the last 65 batches are not proven to have been durable: damage to all that lies behind an
-// earlier batch is told of after any loss of power, and that costs no sync.
+// Under a load without a pause, too, all but the last 65 batches are proven to have been durable. Damage to everything behind an earlier
+// batch is reported after any loss of power. That costs no sync.
 func TestLoadIsSealed(t *testing.T) {
 	for n := 1; n <= 3*defaultEvery; n += 7 {
 		fs := created(t)

@@ -180,8 +180,8 @@ func (v *leaver) checkSecond(found *disktest.FS, now moment) error {
 	return nil
 }
 
-// Each sync of a file or a directory is left out in turn, wherever the program calls it: then there is a crash by which something is
-// lost, or the log can't be opened. Those without which nothing is lost have another reason, which is given.
+// Each sync of a file or a directory is left out in turn, wherever the program calls it. Then some crash loses something, or the log can't
+// be opened. Those without which nothing is lost have another reason, which is given.
 func TestEachSyncIsNeeded(t *testing.T) {
 	sites := []struct{ site, why string }{
 		{site: "batch"},

@@ -179,8 +179,8 @@ func measure(t testing.TB, c contestant, writers int) (rate float64, took []time
 	return float64(len(took)) / elapsed.Seconds(), took
 }
 
-// BenchmarkSave has 1, 16 and 256 writers save records of 16-byte names and 64-byte values, on each storage in turn, several
-// rounds, and prints the medians and what they are of the others.
+// BenchmarkSave measures 1, 16 and 256 writers, which save records of 16-byte names and 64-byte values. The storages take turns, for
+// several rounds. It prints the medians, and their ratios to the others.
 func BenchmarkSave(b *testing.B) {
 	for range b.N {
 		var table strings.Builder

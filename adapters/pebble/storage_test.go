@@ -229,8 +229,8 @@ func TestWhatIsReadAfterOpenIsSynced(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// Damage to the log is an error, but not in its last block of 32 KiB, where pebble takes it for a batch that was being written:
-// the package comment says so, and this test tells when it need not any more.
+// Damage to the log is an error, but not in its last block of 32 KiB. There pebble takes it for a batch that was being written, as the
+// package comment says. This test fails when that is no longer so.
 func TestDamagedLog(t *testing.T) {
 	const block = 32 << 10
 	dir, crashed := t.TempDir(), t.TempDir()

@@ -26,8 +26,8 @@ import (
 //
 // With timeout=2s, a call ends with an error after that time; else it ends when the client goes. A value that is not UTF-8 is in "base64"
 // in place of "value", in questions and answers. An error is {"error": "…"}; "unknown": true says of a propose that its value may be chosen
-// all the same. A malformed request is answered 400, and does nothing: a field or parameter is unknown or given twice, both values or none
-// are given, bytes are not UTF-8, or something follows the object.
+// all the same. A malformed request is answered 400, and does nothing. It has an unknown or repeated field or parameter, both values or
+// none, bytes that are not UTF-8, or something after the object.
 //
 // Anybody on the machine may call it. A browser must not, whatever page it shows: hence the content type of a propose is
 // application/json, and the Host that is asked for must be a loopback address.

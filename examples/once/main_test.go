@@ -19,8 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestAgreement runs the example with 3 and with 9 values: every server says what it proposed, and all of them learn one
-// and the same value, which is one of those.
+// TestAgreement runs the example with 3 and with 9 values. Every server names its proposal, and all of them learn the same one.
 func TestAgreement(t *testing.T) {
 	menu := strings.Fields("burger pizza kimbap soup rice salad ramen curry tofu")
 	for _, n := range []int{3, 9} {

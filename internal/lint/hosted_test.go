@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// yamlLine is a line of the small part of YAML that the files below .github keep to: an item of a list, a key with or without a
-// value, or both.
+// yamlLine matches a line of the part of YAML that the files below .github use. It is an item of a list, a key with or without a value, or
+// both.
 var yamlLine = regexp.MustCompile(`^(?:- )*(?:[A-Za-z][\w-]*:(?: (.*))?|(.+))$`)
 
 // checkYAML returns what is wrong with a file, as far as a check without a parser can tell. In particular, a value that has ": " or

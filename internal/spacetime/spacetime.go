@@ -8,10 +8,10 @@
 //	10–11    │                          ■ promised 1.1
 //	11–21    │◄───────── promise 1.1 ───●
 //
-// A run fixes only two orders: that of the events on one server, and that of the sending and the arrival of a message (Lamport, Time,
-// Clocks, and the Ordering of Events, 1978). Draw uses that freedom. A message is one level arrow, from its sending to its arrival, where
-// no server's order forbids it. Events of several servers at the same time share a row. A message that arrives late, or crosses another
-// one, is two half arrows with the same number.
+// A run fixes only two orders: that of the events on one server, and that of the sending and the arrival of a message. See Lamport, Time,
+// Clocks, and the Ordering of Events, 1978. Draw uses that freedom. A message is one level arrow, from its sending to its arrival, where no
+// server's order forbids it. Events of several servers at the same time share a row. A message that arrives late, or crosses another one,
+// is two half arrows with the same number.
 //
 // Layers: plan.go finds the rows, layout.go the places of the columns, draw.go the characters.
 package spacetime
