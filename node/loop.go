@@ -147,8 +147,8 @@ func (n *Node) comes() bool {
 }
 
 // turns takes a turn, and then more turns while inputs come and a Save is about to begin. An input that comes after the beginning of a Save
-// waits until that Save ends. turns yields to goroutines that are about to bring an input, but does not wait for them. So if nothing comes,
-// the Save is not delayed.
+// waits until that Save ends. So turns yields to goroutines that are about to bring an input, but does not wait for them. So if nothing
+// comes, the Save is not delayed.
 func (n *Node) turns() error {
 	const most = 5
 	n.replica.HoldSaves(!n.instant)

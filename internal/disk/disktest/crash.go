@@ -33,8 +33,8 @@ type History struct {
 	at  int
 }
 
-// NewHistory returns a history that begins with the present content of base, and with the durable part of it. ops are the next calls of
-// base, or of the file system of which base is a Snapshot.
+// NewHistory returns a history that begins with the present content of base, and with the durable part of it. The next calls of base, or of
+// the file system of which base is a Snapshot, are ops.
 func NewHistory(base *FS, ops []Op) *History { return &History{fs: base.Snapshot(), ops: ops} }
 
 // Next plays the next call; nil: there are no more.
