@@ -266,7 +266,7 @@ func TestListenerClosedByOthers(t *testing.T) {
 		defer b.Close()
 		b.listener.Close()
 		_, err := b.Receive(context.Background())
-		require.ErrorContains(t, err, "tcp: the listener was closed by somebody else")
+		require.ErrorContains(t, err, "tcp: the listener was closed, but not by Transport.Close")
 		assert.NotErrorIs(t, err, paxos.ErrClosed)
 	})
 }
