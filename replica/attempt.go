@@ -158,16 +158,11 @@ func (r *Replica) step(inst *instance, to *peer, m paxos.Message) {
 
 // hold releases m when the stage that it waits for is past.
 func (r *Replica) hold(inst *instance, to *peer, m paxos.Message, wait stage) {
-	s := &r.saves
 	switch {
 	case wait == saved:
 		r.release(reply{inst, to, m})
-	case len(s.waitRun)+len(s.waitNew) >= maxHeld:
+	case !r.saves.hold(inst, to, &m, wait):
 		r.counters.Dropped++
-	case wait == flushing:
-		s.waitRun = append(s.waitRun, reply{inst, to, m})
-	default:
-		s.waitNew = append(s.waitNew, reply{inst, to, m})
 	}
 }
 

@@ -85,10 +85,10 @@ func (r *Replica) Peek(instance string) (d paxos.Decision, ok, known bool) {
 // Mint fails if name has control characters, is not valid UTF-8 or makes the new name longer than [paxos.MaxName]. It also
 // fails until the first Save is done.
 func (r *Replica) Mint(name string) (string, error) {
-	if !r.saves.booted {
+	if !r.saves.isBooted() {
 		return "", unsent(opMint, name, errNotBooted)
 	}
-	minted, err := paxos.Minted(r.id, r.saves.state.Boot, r.mints+1, name)
+	minted, err := paxos.Minted(r.id, r.server.Boot, r.mints+1, name)
 	if err != nil {
 		return "", unsent(opMint, name, err)
 	}
@@ -207,8 +207,8 @@ func (r *Replica) Stop(now time.Duration, err error) {
 // first Limits.MaxBatch bytes. It is for a host that stops. The host saves it, and need not tell the Replica of the result. The batch is nil if there is
 // nothing to save, or if a Save is out.
 func (r *Replica) LastBatch() *paxos.Batch {
-	if s := &r.saves; s.booted {
-		s.urgent = true
+	if r.saves.isBooted() {
+		r.saves.want()
 		return r.beginSave()
 	}
 	return nil

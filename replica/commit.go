@@ -6,19 +6,9 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// lazySave is how long the record of a decision may wait for a Save that something else needs.
-const lazySave = 2 * time.Millisecond
-
-// maxUnsaved bounds the values from other servers that wait for a Save. The others go on without a slow disk, so without a
-// bound it would fill the memory.
-const maxUnsaved = 64 << 20
-
-// maxHeld bounds the replies that wait for Saves. Replies beyond it are lost, as they may be on any network.
-const maxHeld = 1 << 18
-
 // gatherNow puts inst into the next batch, and asks for a Save.
 func (r *Replica) gatherNow(inst *instance) {
-	r.saves.urgent = true
+	r.saves.want()
 	r.saves.add(inst)
 }
 
@@ -29,135 +19,47 @@ func (r *Replica) gatherLater(inst *instance) {
 	r.saveLater()
 }
 
-func (r *Replica) saveLater() {
-	if s := &r.saves; !s.lazy {
-		s.lazy, s.lazyAt = true, r.now+lazySave
-	}
-}
-
-// add puts inst into the next batch, once.
-func (s *saves) add(inst *instance) {
-	if !inst.gathered {
-		s.added++
-		inst.gathered = true
-		s.gather = append(s.gather, inst)
-	}
-}
-
-// count counts the value of inst, which is in the next batch and new.
-func (s *saves) count(inst *instance) {
-	s.unsaved += len(inst.acceptor.Value) - inst.unsaved
-	inst.unsaved = len(inst.acceptor.Value)
-}
-
-// full reports whether the disk is too far behind to take m. inst is the instance of m; nil: it is not in memory.
-//
-// A message that adds no value is taken, and so is one that a call waits for.
-func (s *saves) full(inst *instance, m *paxos.Message) bool {
-	if m.Kind != paxos.KindAccept && m.Kind != paxos.KindDecided || s.unsaved+s.arrived+len(m.Value) <= maxUnsaved {
-		return false
-	}
-	return inst == nil || inst.loading || inst.acceptor.Value != m.Value && !inst.chosen && inst.calls.len() == 0
-}
-
-// hurryAt returns when the lazy records need a Save of their own.
-func (s *saves) hurryAt() (time.Duration, bool) { return s.lazyAt, s.lazy && !s.urgent }
-
-func (s *saves) hurry(now time.Duration) {
-	if s.lazy && s.lazyAt <= now {
-		s.urgent = true
-	}
-}
+func (r *Replica) saveLater() { r.saves.wantLater(r.now) }
 
 // HoldSaves(true) keeps Take from beginning a Save. HoldSaves(false) ends that. It is for a host that is about to hand in
 // more inputs, which then share a Save. A new Replica holds none.
 func (r *Replica) HoldSaves(hold bool) { r.holdSaves = hold }
 
 // WantsSave reports whether something waits for a Save and none is out.
-func (r *Replica) WantsSave() bool {
-	s := &r.saves
-	return s.urgent && s.begun == s.ended
-}
+func (r *Replica) WantsSave() bool { return r.saves.wanted() }
 
 // SaveWait returns how long the Save that is out has taken so far; 0: no Save is out.
-func (r *Replica) SaveWait(now time.Duration) time.Duration {
-	if s := &r.saves; s.begun != s.ended {
-		return max(now, r.now) - s.begunAt
-	}
-	return 0
-}
+func (r *Replica) SaveWait(now time.Duration) time.Duration { return r.saves.out(max(now, r.now)) }
 
 // beginSave returns the next batch. It returns nil if one is out already, or if nothing needs one.
 func (r *Replica) beginSave() *paxos.Batch {
 	s := &r.saves
-	if r.holdSaves || !r.WantsSave() {
+	if r.holdSaves || !s.wanted() || !s.begin(r.now, r.serverChanged) {
 		return nil
 	}
-	if len(s.gather) == 0 && !s.stateChanged {
-		s.urgent = false // a Save that was out already held what was wanted
-		return nil
-	}
-	s.begun++
-	s.begunAt = r.now
 	r.counters.Saves++
-	n, size := 0, 0
-	for ; n < len(s.gather) && s.booted; n++ {
-		inst := s.gather[n]
-		size += len(inst.name) + len(inst.acceptor.Value) + 64
-		if size > r.limits.MaxBatch && n > 0 {
-			break
-		}
-		r.snapshot(inst)
+	for _, inst := range s.next(r.limits.MaxBatch) {
+		r.number(inst)
+		s.snapshot(inst)
 	}
-	s.running = append(s.running[:0], s.gather[:n]...)
-	s.taken += uint64(n)
-	rest := copy(s.gather, s.gather[n:])
-	clear(s.gather[rest:])
-	s.gather = s.gather[:rest]
-	s.splitReplies()
-	s.urgent, s.lazy = rest > 0, false
-	s.batch.Server = nil
-	if s.stateChanged {
-		s.stateSaved = s.state
-		s.batch.Server = &s.stateSaved
-		s.stateChanged = false
+	var server *paxos.ServerState
+	if r.serverChanged {
+		server, r.serverChanged = &r.server, false
 	}
-	r.counters.Records += uint64(len(s.batch.Records))
-	r.event(paxos.Event{Kind: paxos.EventSave, Save: s.begun})
-	return &s.batch
+	batch := s.close(server)
+	r.counters.Records += uint64(len(batch.Records))
+	r.event(paxos.Event{Kind: paxos.EventSave, Save: s.number()})
+	return batch
 }
 
-// snapshot appends the present record of inst. It gives the Index, so Indexes become durable in order.
-func (r *Replica) snapshot(inst *instance) {
-	s := &r.saves
+// number gives the Index to inst, if it is decided. The Save that begins holds inst, so Indexes become durable in order.
+func (r *Replica) number(inst *instance) {
 	if inst.chosen && inst.index == 0 {
-		s.state.Last++
-		s.stateChanged = true
-		inst.index = s.state.Last
+		r.server.Last++
+		r.serverChanged = true
+		inst.index = r.server.Last
 		r.table.recents.add(inst.index, inst.learnedFrom)
 	}
-	inst.acceptor.stage = inst.acceptor.stage.begin()
-	inst.gathered, inst.saving = false, true
-	s.batch.Records = append(s.batch.Records, paxos.Record{Instance: inst.name, Acceptor: inst.acceptor.Acceptor, Chosen: inst.chosen, Index: inst.index})
-}
-
-// splitReplies moves the replies that the new snapshot covers to those that wait for the running Save. It covers all of
-// them, unless the batch was too large to hold every change.
-func (s *saves) splitReplies() {
-	if len(s.gather) == 0 {
-		s.waitRun, s.waitNew = s.waitNew, s.waitRun[:0]
-		return
-	}
-	keep := s.waitNew[:0]
-	for _, h := range s.waitNew {
-		if h.from.gathered {
-			keep = append(keep, h)
-		} else {
-			s.waitRun = append(s.waitRun, h)
-		}
-	}
-	clear(s.waitNew[len(keep):])
-	s.waitNew = keep
 }
 
 // ballot returns a ballot that no attempt used before, above every one seen in inst. If ok is false, no round is usable now.
@@ -167,14 +69,14 @@ func (s *saves) splitReplies() {
 //   - No round is left at all: see endWithoutRounds.
 func (r *Replica) ballot(inst *instance) (b paxos.Ballot, ok bool) {
 	round, ok := r.rounds.next(inst)
-	if reserved := r.rounds.reserved(); r.saves.state.Rounds != reserved {
-		r.saves.state.Rounds, r.saves.stateChanged = reserved, true
+	if reserved := r.rounds.reserved(); r.server.Rounds != reserved {
+		r.server.Rounds, r.serverChanged = reserved, true
 	}
 	if ok {
 		return paxos.Ballot{Round: round, Server: r.id}, true
 	}
 	if round != 0 {
-		r.saves.urgent = true
+		r.saves.want()
 	}
 	return paxos.Ballot{}, false
 }
@@ -190,5 +92,5 @@ func (r *Replica) ownsRound(inst *instance) (o paxos.Owner, ok bool) {
 		return paxos.Owner{}, false
 	}
 	o, ok = paxos.OwnerOf(inst.name)
-	return o, ok && o.Server == r.id && (o.Boot == 0 || o.Boot == r.saves.state.Boot)
+	return o, ok && o.Server == r.id && (o.Boot == 0 || o.Boot == r.server.Boot)
 }

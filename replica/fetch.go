@@ -21,7 +21,7 @@ func (r *Replica) names(from *peer, m *paxos.Message) {
 	case !ok || store != from.store || after >= to:
 		r.counters.Dropped++
 		ok = false
-	case boot != r.saves.state.Boot:
+	case boot != r.server.Boot:
 		ok = false // an earlier process of this server asked for it, so it may leave out decisions that this process lacks
 	case after == 0 && q.to == 0 && (store != q.store || q.cursor > from.index):
 		q.store, q.cursor = store, 0 // the cursor is of another storage, or beyond all decisions
@@ -77,7 +77,7 @@ func (r *Replica) fetch(p *peer) {
 
 // roomToFetch reports whether there is room for decisions that are asked for. A decision that can't be saved soon would be
 // dropped.
-func (r *Replica) roomToFetch() bool { return r.saves.unsaved <= maxUnsaved/2 && r.roomForWork() }
+func (r *Replica) roomToFetch() bool { return r.saves.keepsUp() && r.roomForWork() }
 
 // fetchOne asks p for the decision of inst, which is loaded.
 func (r *Replica) fetchOne(inst *instance, p *peer) {
@@ -111,7 +111,7 @@ func (r *Replica) fetchMore() {
 func (r *Replica) pageDone(p *peer) {
 	q := &p.pull
 	q.cursor, q.active = q.to, false
-	q.added, r.pulls.unsaved = r.saves.added, true
+	q.added, r.pulls.unsaved = r.saves.mark(), true
 	r.storePulled()
 	r.endPage(p)
 	if r.behind(p) {
@@ -167,15 +167,15 @@ func (r *Replica) storePulled() {
 		q := &r.peers[i].pull
 		switch now := (pulled{q.store, q.cursor}); {
 		case now == q.stored:
-		case q.added > r.saves.kept:
+		case !r.saves.isKept(q.added):
 			r.pulls.unsaved = true
 		default:
 			q.stored, changed = now, true
 		}
 	}
 	if changed {
-		r.saves.state.Pulled = r.pulledText()
-		r.saves.stateChanged = true
+		r.server.Pulled = r.pulledText()
+		r.serverChanged = true
 		r.saveLater()
 	}
 }

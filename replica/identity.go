@@ -59,7 +59,7 @@ func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
 		r.dropped(nil, p, "it is for another server or from none of Members")
 		return nil, false
 	}
-	if p.ToStore != 0 && p.ToStore != r.saves.state.Store && !r.refusal(from, p) {
+	if p.ToStore != 0 && p.ToStore != r.server.Store && !r.refusal(from, p) {
 		return nil, false
 	}
 	if p.Members != r.fingerprint {
@@ -109,9 +109,10 @@ func (r *Replica) met(from *peer, p *paxos.Packet) bool {
 	case p.Store == from.store && from.storing == 0:
 		return true
 	case from.store == 0:
-		from.store, from.storing = p.Store, r.saves.begun+1 // the next Save holds it
-		r.saves.state = r.saves.state.WithStore(from.id, p.Store)
-		r.saves.stateChanged, r.saves.urgent = true, true
+		from.store, from.storing = p.Store, r.saves.number()+1 // the next Save holds it
+		r.server = r.server.WithStore(from.id, p.Store)
+		r.serverChanged = true
+		r.saves.want()
 		r.strange.peers++
 		r.holdPacket(from, p)
 	case p.Store == from.store:
@@ -133,7 +134,7 @@ func (r *Replica) met(from *peer, p *paxos.Packet) bool {
 // The packet proves that some server has met this ServerID on another storage. That alone is no reason to stop: this storage
 // may be the older one, and all other servers may know it.
 func (r *Replica) refusal(from *peer, p *paxos.Packet) bool {
-	why := fmt.Sprintf("server %d has met this server with another storage, Store %x, and this is Store %x", p.From, p.ToStore, r.saves.state.Store)
+	why := fmt.Sprintf("server %d has met this server with another storage, Store %x, and this is Store %x", p.From, p.ToStore, r.server.Store)
 	for i := range p.Messages {
 		m := &p.Messages[i]
 		if m.Kind != paxos.KindRefuse {
@@ -235,7 +236,7 @@ func (r *Replica) meantHere(words string) (why string, ok bool) {
 	rest, ok := strings.CutPrefix(words, refusesIdentity)
 	boot, rest, ok1 := strings.Cut(rest, " ")
 	nonce, why, ok2 := strings.Cut(rest, " ")
-	return why, ok && ok1 && ok2 && boot == strconv.FormatUint(r.saves.state.Boot, 10) && nonce == strconv.FormatUint(r.nonce, 10)
+	return why, ok && ok1 && ok2 && boot == strconv.FormatUint(r.server.Boot, 10) && nonce == strconv.FormatUint(r.nonce, 10)
 }
 
 // clip cuts words from a peer to what fits a log line, and keeps them on it.

@@ -395,7 +395,7 @@ type pull struct {
 	open     int         // how many of those are still not known
 
 	stored pulled // the pull's text in ServerState.Pulled, or about to be there
-	added  uint64 // saves.added at the end of the last page
+	added  uint64 // saves.mark at the end of the last page
 	ask    uint64 // the ListAsk to our own storage for that server; 0: none is out
 	from   uint64 // the page lists decisions after this Index
 	top    uint64 // the durable Index when the question was put: a page that is not full claims to list all up to here

@@ -141,14 +141,14 @@ func TestRecentNames(t *testing.T) {
 			p.run()
 		}
 		for id, r := range p.replicas {
-			for after := range r.saves.index {
+			for after := range r.index {
 				names := r.recentNames(after)
 				if names == nil {
 					forgotten++
 					continue
 				}
 				fromMemory++
-				require.Equal(t, p.decidedNames(id, after, int(r.saves.index-after)), names, "server %d after %d", id, after)
+				require.Equal(t, p.decidedNames(id, after, int(r.index-after)), names, "server %d after %d", id, after)
 			}
 		}
 	}

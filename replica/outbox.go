@@ -32,7 +32,7 @@ const maxWaiting = 4096
 
 // send puts m into the next packet to that peer.
 func (r *Replica) send(to *peer, m paxos.Message) {
-	if !r.saves.booted && len(to.out) >= maxWaiting {
+	if !r.saves.isBooted() && len(to.out) >= maxWaiting {
 		r.counters.Dropped++
 		return
 	}
@@ -126,7 +126,7 @@ func (r *Replica) HasNotices() bool {
 // is for a host that stops, or that has handed in many inputs and not called Take yet. The Messages of the packets, and those
 // that the last Take gave, are valid until the next Take.
 func (r *Replica) Flush(out *Output) {
-	if !r.saves.booted || r.stop != nil {
+	if !r.saves.isBooted() || r.stop != nil {
 		return
 	}
 	for i := range r.peers {
@@ -169,6 +169,6 @@ func (r *Replica) packet(to *peer, ms []paxos.Message) paxos.Packet {
 			r.event(paxos.Event{Kind: paxos.EventSend, Peer: to.id, Packet: to.seq, Message: m})
 		}
 	}
-	return paxos.Packet{From: r.id, To: to.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Nonce: r.nonce,
-		Members: r.fingerprint, Index: r.saves.index, Seq: to.seq, ToStore: to.store, Messages: ms}
+	return paxos.Packet{From: r.id, To: to.id, Store: r.server.Store, Boot: r.server.Boot, Nonce: r.nonce,
+		Members: r.fingerprint, Index: r.index, Seq: to.seq, ToStore: to.store, Messages: ms}
 }

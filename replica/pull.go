@@ -53,14 +53,14 @@ func (r *Replica) askNames(p *peer) {
 	if !q.active {
 		q.tries = 0
 	}
-	q.asked, q.own, q.turn = max(r.now, 1), r.saves.index, false
+	q.asked, q.own, q.turn = max(r.now, 1), r.index, false
 	r.pullAt(p, r.now+wait)
 	r.sendPull(p)
 }
 
 // sendPull sends a Pull that says where the cursor stands.
 func (r *Replica) sendPull(p *peer) {
-	r.send(p, paxos.Message{Kind: paxos.KindPull, Value: pullText(p.pull.store, p.pull.cursor, r.saves.state.Boot)})
+	r.send(p, paxos.Message{Kind: paxos.KindPull, Value: pullText(p.pull.store, p.pull.cursor, r.server.Boot)})
 	if r.unusual {
 		r.tellLimits(p, r.timing.Pull)
 	}
@@ -116,7 +116,7 @@ func (r *Replica) manyNames() uint64 {
 // no news did not answer, as when both began. It may have many by now, if many were decided here since: then it is asked
 // again.
 func (r *Replica) askSoon(p *peer) {
-	if q := &p.pull; q.asked == 0 || r.now-q.asked >= r.timing.Phase || r.saves.index-q.own >= r.manyNames() {
+	if q := &p.pull; q.asked == 0 || r.now-q.asked >= r.timing.Phase || r.index-q.own >= r.manyNames() {
 		q.tries, p.again = 0, false
 		r.askNames(p)
 	}
@@ -126,7 +126,7 @@ func (r *Replica) askSoon(p *peer) {
 // probably decided as many.
 func (r *Replica) decidedMany() {
 	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.heard && !p.pull.active && r.saves.index-p.pull.own >= r.manyNames() {
+		if p := &r.peers[i]; p.position >= 0 && p.heard && !p.pull.active && r.index-p.pull.own >= r.manyNames() {
 			r.askSoon(p) // nothing else may come that says how far it is
 		}
 	}
@@ -154,7 +154,7 @@ func (r *Replica) takeTurn(p *peer) {
 	}
 	p.pull.turn = false
 	r.pullNever(p)
-	r.send(p, paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.saves.state.Store, r.saves.index, p.boot, r.saves.index, nil)})
+	r.send(p, paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.server.Store, r.index, p.boot, r.index, nil)})
 }
 
 // pulledBy takes a Pull. It answers with a page of names, if there are decisions to name.
@@ -165,11 +165,11 @@ func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
 		return
 	}
 	q := &from.pull
-	if store != r.saves.state.Store || after > r.saves.index {
+	if store != r.server.Store || after > r.index {
 		after = 0 // it names another storage: begin at the first decision
 	}
 	switch {
-	case after < r.saves.index:
+	case after < r.index:
 		r.answerPull(from, after)
 	case !q.active && !r.behind(from):
 		r.signFrom(from)
@@ -184,7 +184,7 @@ func (r *Replica) answerPull(to *peer, after uint64) {
 	if q.ask != 0 {
 		return
 	}
-	q.from, q.top = after, r.saves.index
+	q.from, q.top = after, r.index
 	if names := r.recentNames(after); names != nil {
 		r.sendNames(to, names)
 		clear(names)
@@ -220,7 +220,7 @@ func (r *Replica) Listed(now time.Duration, id uint64, names []paxos.Named) bool
 func (r *Replica) recentNames(after uint64) []paxos.Named {
 	names := &r.pulls.recent
 	*names = (*names)[:0]
-	for index := after + 1; index <= r.saves.index && len(*names) < pullNames; index++ {
+	for index := after + 1; index <= r.index && len(*names) < pullNames; index++ {
 		m := r.table.recent(index)
 		if m == nil {
 			clear(*names)
@@ -256,7 +256,7 @@ func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
 		last = q.top
 	}
 	r.pulls.lines = lines
-	return namesPage(r.saves.state.Store, q.from, to.boot, last, lines)
+	return namesPage(r.server.Store, q.from, to.boot, last, lines)
 }
 
 // stopped reports whether the instance has stopped.

@@ -308,7 +308,7 @@ func TestReplicaPullsBeforeMemoryForgetsLargeValues(t *testing.T) {
 		p.pass(5 * time.Millisecond)
 		for _, pair := range [][2]paxos.ServerID{{1, 2}, {2, 3}, {3, 2}} {
 			from := p.replicas[pair[0]]
-			require.LessOrEqual(t, p.replicas[pair[1]].saves.index, from.byID[pair[1]].pull.cursor+uint64(max(from.table.decided.len, 64)),
+			require.LessOrEqual(t, p.replicas[pair[1]].index, from.byID[pair[1]].pull.cursor+uint64(max(from.table.decided.len, 64)),
 				"server %d has of %d, after %d decisions", pair[0], pair[1], i)
 		}
 	}
@@ -326,7 +326,7 @@ func TestReplicaPullsBeforeMemoryForgets(t *testing.T) {
 		p.pass(50 * time.Microsecond) // all of it takes half of Timing.Phase
 		for _, pair := range [][2]paxos.ServerID{{1, 2}, {2, 3}, {3, 2}} {
 			cursor := p.replicas[pair[0]].byID[pair[1]].pull.cursor
-			require.LessOrEqual(t, p.replicas[pair[1]].saves.index, cursor+uint64(p.limits.Cache), "server %d has of %d, after %d decisions", pair[0], pair[1], i)
+			require.LessOrEqual(t, p.replicas[pair[1]].index, cursor+uint64(p.limits.Cache), "server %d has of %d, after %d decisions", pair[0], pair[1], i)
 		}
 	}
 	assert.Less(t, p.count(paxos.KindPull)+p.count(paxos.KindNames), 2*6*2000/100, "not at each decision")

@@ -154,7 +154,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 		if inst.loading {
 			if len(inst.arrivals) < maxArrivals {
 				inst.arrivals = append(inst.arrivals, arrival{source{from, from.boot}, *m})
-				r.saves.arrived += len(m.Value)
+				r.saves.arrive(len(m.Value))
 			} else {
 				r.counters.Dropped++
 			}
@@ -277,7 +277,7 @@ func (r *Replica) storesSaved() {
 	}
 	for i := range r.peers {
 		p := &r.peers[i]
-		if p.storing == 0 || p.storing > r.saves.ended {
+		if p.storing == 0 || p.storing > r.saves.done() {
 			continue
 		}
 		p.storing = 0

@@ -56,11 +56,12 @@ func New(now time.Duration, c Config) (*Replica, error) {
 // begin raises Boot and reserves the first block of rounds. The first Save holds both, and nothing leaves before it is done.
 func (r *Replica) begin(s paxos.ServerState) {
 	r.rounds.begin(s.Rounds)
-	r.saves.index = s.Last
+	r.index = s.Last
 	s.Boot++
 	s.Rounds = r.rounds.reserved()
 	r.meet(&s)
-	r.saves.state, r.saves.stateChanged, r.saves.urgent = s, true, true
+	r.server, r.serverChanged = s, true
+	r.saves.want()
 	r.pullFrom(s)
 }
 
@@ -210,12 +211,12 @@ func (r *Replica) Take(out *Output) bool {
 		}
 		out.Save = r.beginSave()
 	}
-	out.Index = r.saves.index
+	out.Index = r.index
 	some := out.Save != nil
 	out.Done = append(out.Done, r.done...) // before the first Save each is an error
 	clear(r.done)
 	r.done = r.done[:0]
-	if r.saves.booted || r.stop != nil {
+	if r.saves.isBooted() || r.stop != nil {
 		out.Load = append(out.Load, r.loads...)
 		clear(r.loads)
 		out.List = append(out.List, r.pulls.lists...)
@@ -231,8 +232,8 @@ func (r *Replica) Take(out *Output) bool {
 		r.faults, r.events = r.faults[:0], r.events[:0]
 		some = true
 	}
-	if r.indexSaid != r.saves.index {
-		some, r.indexSaid = true, r.saves.index
+	if r.indexSaid != r.index {
+		some, r.indexSaid = true, r.index
 	}
 	if r.stop != nil && !r.stopSaid {
 		some, r.stopSaid = true, true
@@ -245,30 +246,20 @@ func (r *Replica) Take(out *Output) bool {
 func (r *Replica) Saved(now time.Duration) {
 	r.input(now)
 	s := &r.saves
-	if s.begun == s.ended {
+	if !s.end() {
 		panic("paxos: Saved without a Save")
 	}
-	s.ended++
-	s.kept = s.taken
-	clear(s.batch.Records) // an old record that the next batch does not write over would keep its values alive
-	s.batch.Records = s.batch.Records[:0]
 	if r.stop != nil {
 		return
 	}
-	r.event(paxos.Event{Kind: paxos.EventSaved, Save: s.ended})
-	for _, inst := range s.running {
-		inst.acceptor.stage = inst.acceptor.stage.end()
-	}
-	// The lists are taken off first: to release a reply can change instances and hold new replies.
-	replies, instances := s.waitRun, s.running
-	s.waitRun, s.running = nil, nil
-	if s.batch.Server != nil {
-		if !s.booted {
-			s.booted = true
+	r.event(paxos.Event{Kind: paxos.EventSaved, Save: s.done()})
+	replies, instances, server := s.take()
+	if server != nil {
+		if s.boot() {
 			r.beginWatch()
 		}
-		s.index = s.stateSaved.Last
-		r.reserved(s.stateSaved.Rounds)
+		r.index = server.Last
+		r.reserved(server.Rounds)
 	}
 	r.storePulled()
 	r.decidedMany()
@@ -276,15 +267,10 @@ func (r *Replica) Saved(now time.Duration) {
 		r.release(h)
 	}
 	for _, inst := range instances {
-		if inst.saving = false; !inst.gathered {
-			s.unsaved -= inst.unsaved
-			inst.unsaved = 0
-		}
+		s.saved(inst)
 		r.settle(inst)
 	}
-	clear(replies)
-	clear(instances)
-	s.waitRun, s.running = replies[:0], instances[:0]
+	s.reuse(replies, instances)
 	r.storesSaved()
 }
 
@@ -311,7 +297,7 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 	arrivals := inst.arrivals
 	inst.arrivals = nil
 	for _, a := range arrivals {
-		r.saves.arrived -= len(a.m.Value)
+		r.saves.arrive(-len(a.m.Value))
 		if a.boot != a.peer.boot {
 			r.counters.Dropped++ // its sender has started anew since, and may have forgotten the message
 			continue
@@ -335,8 +321,8 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 // Status returns the state of the server at that time.
 func (r *Replica) Status(now time.Duration) paxos.Status {
 	r.input(now)
-	s := paxos.Status{ID: r.id, Store: r.saves.state.Store, Boot: r.saves.state.Boot, Members: r.members.String(), Calls: len(r.calls),
-		Open: r.table.open + len(r.table.evicted), Index: r.saves.index, Counters: r.counters, Broken: slices.Clone(r.broken), Err: r.stop}
+	s := paxos.Status{ID: r.id, Store: r.server.Store, Boot: r.server.Boot, Members: r.members.String(), Calls: len(r.calls),
+		Open: r.table.open + len(r.table.evicted), Index: r.index, Counters: r.counters, Broken: slices.Clone(r.broken), Err: r.stop}
 	s.StorageWait = r.SaveWait(now)
 	s.NoQuorum = r.NoQuorum(now)
 	s.Instances = r.oldest(1000)
@@ -345,7 +331,7 @@ func (r *Replica) Status(now time.Duration) paxos.Status {
 }
 
 // Boot returns the number of this start of the server: ServerState.Boot, from the first Output on.
-func (r *Replica) Boot() uint64 { return r.saves.state.Boot }
+func (r *Replica) Boot() uint64 { return r.server.Boot }
 
 // Changes counts the changes that an operator is told of. These are each loss of the quorum and its end, and each change of
 // Refused or Limits of a [paxos.PeerStatus]. When it rises, a host looks at [Replica.NoQuorum] and [Replica.Peers].

@@ -38,24 +38,27 @@ type Replica struct {
 	stop         error // why the server must stop; nil: it need not
 	stopSaid     bool
 
-	peers     []peer // all other servers: acceptors by position, then learners
-	strange   strange
-	byID      map[paxos.ServerID]*peer
-	rounds    rounds
-	table     table
-	backlog   []string // undecided in the storage when this life began; they wait for room
-	timers    timers
-	pulls     pulls
-	inflight  inflight
-	takeovers int // attempts that run for no call of this server
-	hints     hints
-	quorums   quorumWatch
-	saves     saves
-	calls     map[CallID]calling
-	called    uint64 // calls so far
-	indexSaid uint64
-	rtt       time.Duration // how long the first phase of an attempt took lately
-	mints     uint64        // names minted in this life
+	peers         []peer // all other servers: acceptors by position, then learners
+	strange       strange
+	byID          map[paxos.ServerID]*peer
+	rounds        rounds
+	table         table
+	backlog       []string // undecided in the storage when this life began; they wait for room
+	timers        timers
+	pulls         pulls
+	inflight      inflight
+	takeovers     int // attempts that run for no call of this server
+	hints         hints
+	quorums       quorumWatch
+	saves         saves
+	server        paxos.ServerState // as of the latest change
+	serverChanged bool              // since the last Save began
+	index         uint64            // the highest Index whose record is durable
+	indexSaid     uint64
+	calls         map[CallID]calling
+	called        uint64        // calls so far
+	rtt           time.Duration // how long the first phase of an attempt took lately
+	mints         uint64        // names minted in this life
 
 	loads    []string
 	done     []Done
@@ -78,7 +81,7 @@ func (r *Replica) event(e paxos.Event) {
 	if !r.trace {
 		return
 	}
-	e.At, e.Server, e.Boot = r.now, r.id, r.saves.state.Boot
+	e.At, e.Server, e.Boot = r.now, r.id, r.server.Boot
 	r.events = append(r.events, e)
 }
 
@@ -131,30 +134,6 @@ const maxBroken = 16
 type calling struct {
 	*instance
 	seq uint64
-}
-
-// saves is the group commit of a server. One Save runs at a time. While it runs, the next batch gathers, so one Save serves
-// every instance that waits.
-type saves struct {
-	booted       bool              // the first Save is done
-	state        paxos.ServerState // as of the latest change
-	stateChanged bool              // since the last Save began
-	stateSaved   paxos.ServerState // the ServerState in the running Save, if there is one in it
-	begun, ended uint64            // one Save at most is out: begun - ended is 0 or 1
-	begunAt      time.Duration
-
-	urgent             bool          // something waits for the next Save
-	lazy               bool          // nothing waits, but a Save is due at lazyAt
-	lazyAt             time.Duration // see lazySave
-	added, taken, kept uint64        // instances that came into gather so far, left it, and are durable: first in, first out
-	gather             []*instance   // changed since their last snapshot, each once
-	unsaved            int           // bytes of the values in gather and running that are new to the storage
-	arrived            int           // bytes of the values in the arrivals of instances that are being loaded
-	running            []*instance   // in the snapshot of the Save that runs
-	waitRun            []reply       // replies that leave when the Save that runs is done
-	waitNew            []reply       // replies that leave when the next Save is
-	batch              paxos.Batch   // of the Save that runs
-	index              uint64        // the highest Index whose record is durable
 }
 
 // pulls holds the state that the pulls from all acceptors share.

@@ -1,0 +1,240 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// lazySave is how long the record of a decision may wait for a Save that something else needs.
+const lazySave = 2 * time.Millisecond
+
+// maxUnsaved bounds the values from other servers that wait for a Save. The others go on without a slow disk, so without a
+// bound it would fill the memory.
+const maxUnsaved = 64 << 20
+
+// maxHeld bounds the replies that wait for Saves. Replies beyond it are lost, as they may be on any network.
+const maxHeld = 1 << 18
+
+// saves is the group commit of a server. One Save runs at a time. While it runs, the next batch gathers, so one Save serves
+// every instance that waits.
+type saves struct {
+	booted       bool   // the first Save is done
+	begun, ended uint64 // one Save at most is out: begun - ended is 0 or 1
+	begunAt      time.Duration
+
+	urgent             bool              // something waits for the next Save
+	lazy               bool              // nothing waits, but a Save is due at lazyAt
+	lazyAt             time.Duration     // see lazySave
+	added, taken, kept uint64            // instances that came into gather so far, left it, and are durable: first in, first out
+	gather             []*instance       // changed since their last snapshot, each once
+	unsaved            int               // bytes of the values in gather and running that are new to the storage
+	arrived            int               // bytes of the values in the arrivals of instances that are being loaded
+	running            []*instance       // in the snapshot of the Save that runs
+	waitRun            []reply           // replies that leave when the Save that runs is done
+	waitNew            []reply           // replies that leave when the next Save is
+	batch              paxos.Batch       // of the Save that runs
+	server             paxos.ServerState // the ServerState in the running Save, if there is one in it
+}
+
+// isBooted reports whether the first Save is done.
+func (s *saves) isBooted() bool { return s.booted }
+
+// number is the number of the Save that began last. Saves count from 1.
+func (s *saves) number() uint64 { return s.begun }
+
+// done is the number of Saves that are done.
+func (s *saves) done() uint64 { return s.ended }
+
+// out returns how long the Save that is out has taken; 0: no Save is out.
+func (s *saves) out(now time.Duration) time.Duration {
+	if s.begun != s.ended {
+		return now - s.begunAt
+	}
+	return 0
+}
+
+// want asks for a Save: something waits for it.
+func (s *saves) want() { s.urgent = true }
+
+// wantLater asks for a Save that nothing waits for: see lazySave.
+func (s *saves) wantLater(now time.Duration) {
+	if !s.lazy {
+		s.lazy, s.lazyAt = true, now+lazySave
+	}
+}
+
+// wanted reports whether something waits for a Save and none is out.
+func (s *saves) wanted() bool {
+	return s.urgent && s.begun == s.ended
+}
+
+// add puts inst into the next batch, once.
+func (s *saves) add(inst *instance) {
+	if !inst.gathered {
+		s.added++
+		inst.gathered = true
+		s.gather = append(s.gather, inst)
+	}
+}
+
+// count counts the value of inst, which is in the next batch and new.
+func (s *saves) count(inst *instance) {
+	s.unsaved += len(inst.acceptor.Value) - inst.unsaved
+	inst.unsaved = len(inst.acceptor.Value)
+}
+
+// full reports whether the disk is too far behind to take m. inst is the instance of m; nil: it is not in memory.
+//
+// A message that adds no value is taken, and so is one that a call waits for.
+func (s *saves) full(inst *instance, m *paxos.Message) bool {
+	if m.Kind != paxos.KindAccept && m.Kind != paxos.KindDecided || s.unsaved+s.arrived+len(m.Value) <= maxUnsaved {
+		return false
+	}
+	return inst == nil || inst.loading || inst.acceptor.Value != m.Value && !inst.chosen && inst.calls.len() == 0
+}
+
+// hurryAt returns when the lazy records need a Save of their own.
+func (s *saves) hurryAt() (time.Duration, bool) { return s.lazyAt, s.lazy && !s.urgent }
+
+func (s *saves) hurry(now time.Duration) {
+	if s.lazy && s.lazyAt <= now {
+		s.urgent = true
+	}
+}
+
+// mark stands for all instances that are in a batch so far: see isKept.
+func (s *saves) mark() uint64 { return s.added }
+
+// isKept reports whether all instances are durable that were in a batch when mark returned that.
+func (s *saves) isKept(mark uint64) bool { return mark <= s.kept }
+
+// arrive counts so many bytes of values that came for instances that are being loaded. They go as a negative number.
+func (s *saves) arrive(bytes int) { s.arrived += bytes }
+
+// keepsUp reports whether the disk is not too far behind for decisions that are asked for.
+func (s *saves) keepsUp() bool { return s.unsaved <= maxUnsaved/2 }
+
+// hold keeps a reply until the stage after is past, which is not saved. It reports whether there was room for it.
+func (s *saves) hold(inst *instance, to *peer, m *paxos.Message, after stage) bool {
+	fits := len(s.waitRun)+len(s.waitNew) < maxHeld
+	switch {
+	case fits && after == flushing:
+		s.waitRun = append(s.waitRun, reply{inst, to, *m})
+	case fits:
+		s.waitNew = append(s.waitNew, reply{inst, to, *m})
+	}
+	return fits
+}
+
+// begin begins a Save, if there is anything to save. Next comes a snapshot of each instance of next, and then close.
+func (s *saves) begin(now time.Duration, serverChanged bool) bool {
+	if len(s.gather) == 0 && !serverChanged {
+		s.urgent = false // a Save that was out already held what was wanted
+		return false
+	}
+	s.begun++
+	s.begunAt = now
+	return true
+}
+
+// next takes the instances of the Save that begins out of those that have gathered. It takes so many bytes of them, or one
+// if that has more.
+func (s *saves) next(most int) []*instance {
+	n, size := 0, 0
+	for ; n < len(s.gather) && s.booted; n++ {
+		inst := s.gather[n]
+		size += len(inst.name) + len(inst.acceptor.Value) + 64
+		if size > most && n > 0 {
+			break
+		}
+	}
+	s.running = append(s.running[:0], s.gather[:n]...)
+	s.taken += uint64(n)
+	rest := copy(s.gather, s.gather[n:])
+	clear(s.gather[rest:])
+	s.gather = s.gather[:rest]
+	return s.running
+}
+
+// snapshot appends the present record of inst.
+func (s *saves) snapshot(inst *instance) {
+	inst.acceptor.stage = inst.acceptor.stage.begin()
+	inst.gathered, inst.saving = false, true
+	s.batch.Records = append(s.batch.Records, paxos.Record{Instance: inst.name, Acceptor: inst.acceptor.Acceptor, Chosen: inst.chosen, Index: inst.index})
+}
+
+// close returns the batch of the Save that began. A server that is not nil is in it, as it is now.
+func (s *saves) close(server *paxos.ServerState) *paxos.Batch {
+	s.splitReplies()
+	s.urgent, s.lazy = len(s.gather) > 0, false
+	s.batch.Server = nil
+	if server != nil {
+		s.server = *server
+		s.batch.Server = &s.server
+	}
+	return &s.batch
+}
+
+// splitReplies moves the replies that the new snapshot covers to those that wait for the running Save. It covers all of
+// them, unless the batch was too large to hold every change.
+func (s *saves) splitReplies() {
+	if len(s.gather) == 0 {
+		s.waitRun, s.waitNew = s.waitNew, s.waitRun[:0]
+		return
+	}
+	keep := s.waitNew[:0]
+	for _, h := range s.waitNew {
+		if h.from.gathered {
+			keep = append(keep, h)
+		} else {
+			s.waitRun = append(s.waitRun, h)
+		}
+	}
+	clear(s.waitNew[len(keep):])
+	s.waitNew = keep
+}
+
+// end is called when the Save that is out is durable. It reports whether one was out.
+func (s *saves) end() bool {
+	if s.begun == s.ended {
+		return false
+	}
+	s.ended++
+	s.kept = s.taken
+	clear(s.batch.Records) // an old record that the next batch does not write over would keep its values alive
+	s.batch.Records = s.batch.Records[:0]
+	return true
+}
+
+// take returns what the Save that ended held, and the replies that waited for it. The lists are taken off first: to release
+// a reply can change instances and hold new replies. The caller gives them back: see reuse. server is nil if none was in it.
+func (s *saves) take() (replies []reply, instances []*instance, server *paxos.ServerState) {
+	for _, inst := range s.running {
+		inst.acceptor.stage = inst.acceptor.stage.end()
+	}
+	replies, instances = s.waitRun, s.running
+	s.waitRun, s.running = nil, nil
+	return replies, instances, s.batch.Server
+}
+
+// boot notes that the first Save is done, and reports whether it was not noted before.
+func (s *saves) boot() (first bool) {
+	first, s.booted = !s.booted, true
+	return first
+}
+
+// saved is called when inst, as the Save that ended held it, is durable.
+func (s *saves) saved(inst *instance) {
+	if inst.saving = false; !inst.gathered {
+		s.unsaved -= inst.unsaved
+		inst.unsaved = 0
+	}
+}
+
+// reuse takes the lists of take back.
+func (s *saves) reuse(replies []reply, instances []*instance) {
+	clear(replies)
+	clear(instances)
+	s.waitRun, s.running = replies[:0], instances[:0]
+}
