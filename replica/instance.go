@@ -325,12 +325,7 @@ type reply struct {
 type peer struct {
 	id       paxos.ServerID
 	position int // among the acceptors; -1: it does not vote
-	seq      uint64
-	out      []paxos.Message // messages for the next packet
-	sent     []paxos.Message // messages of the last Output
-	outBytes int
-	long     int // how many of out are long
-	news     int // how many of out are Chosen
+	outbox   outbox
 
 	pull           pull
 	again          bool           // a packet was the first one for a while: see notice
@@ -354,9 +349,6 @@ type peer struct {
 	limitsTold bool          // its process was told of ours
 	limitsAt   time.Duration // when its process was last told
 }
-
-// mayDelay reports whether the messages for that peer may wait: they are few, and each only tells of a decision.
-func (p *peer) mayDelay(most int) bool { return p.news == len(p.out) && p.outBytes < most/2 }
 
 // takesValue reports whether the peer takes a value of so many bytes, as far as it has said.
 func (p *peer) takesValue(bytes int) bool { return p.takes.value == 0 || bytes <= p.takes.value }

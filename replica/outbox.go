@@ -7,136 +7,60 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// addPeers fills in r.peers: the other acceptors by position, then the other learners.
-func (r *Replica) addPeers() {
-	m := r.members
-	r.peers = make([]peer, 0, len(m.Acceptors)+len(m.Learners))
-	for i, id := range m.Acceptors {
-		if id != r.id {
-			r.peers = append(r.peers, peer{id: id, position: i})
-		}
+// An outbox holds the messages for one peer until they leave, and numbers its packets.
+type outbox struct {
+	seq   uint64          // of the last packet
+	out   []paxos.Message // messages for the next packet
+	sent  []paxos.Message // messages of the last Output
+	bytes int             // of out
+	long  int             // how many of out are long
+	news  int             // how many of out are Chosen
+}
+
+// add adds a message.
+func (o *outbox) add(m *paxos.Message) {
+	o.out = append(o.out, *m)
+	size := sizeOf(m)
+	o.bytes += size
+	if size > longMessage {
+		o.long++
 	}
-	for _, id := range m.Learners {
-		if id != r.id {
-			r.peers = append(r.peers, peer{id: id, position: -1})
-		}
-	}
-	for i := range r.peers {
-		r.byID[r.peers[i].id] = &r.peers[i]
-		r.peers[i].maxPacket = r.limits.MaxPacket
+	if m.Kind == paxos.KindChosen {
+		o.news++
 	}
 }
 
-// maxWaiting bounds the messages for one peer that wait for this server's first Save.
-const maxWaiting = 4096
+// len is the number of messages that wait.
+func (o *outbox) len() int { return len(o.out) }
 
-// send puts m into the next packet to that peer.
-func (r *Replica) send(to *peer, m paxos.Message) {
-	if !r.saves.isBooted() && len(to.out) >= maxWaiting {
-		r.counters.Dropped++
-		return
+// mayDelay reports whether the messages may wait: they are few, and each only tells of a decision. most is the largest
+// packet.
+func (o *outbox) mayDelay(most int) bool { return o.news == len(o.out) && o.bytes < most/2 }
+
+// take takes all messages out, the long ones last. They are valid until the next take. If split is true, one packet of at
+// most so many bytes does not hold them: see fitting.
+func (o *outbox) take(most int) (ms []paxos.Message, split bool) {
+	clear(o.sent)
+	o.out, o.sent = o.sent[:0], o.out
+	if o.long > 0 {
+		slices.SortStableFunc(o.sent, func(a, b paxos.Message) int { return cmp.Compare(ownPacket(&a), ownPacket(&b)) })
 	}
-	to.out = append(to.out, m)
-	size := sizeOf(&m)
-	to.outBytes += size
-	if size > longMessage {
-		to.long++
-	}
-	if m.Kind == paxos.KindChosen {
-		to.news++
-	}
-	r.counters.Sent[m.Kind]++
+	split = o.long > 0 || o.bytes > most
+	o.bytes, o.long, o.news = 0, 0, 0
+	return o.sent, split
+}
+
+// leave makes the messages that were taken valid for ever.
+func (o *outbox) leave() { o.sent = nil }
+
+// number returns the Seq of the next packet.
+func (o *outbox) number() uint64 {
+	o.seq++
+	return o.seq
 }
 
 // sizeOf is about how many bytes m takes on the wire.
 func sizeOf(m *paxos.Message) int { return len(m.Instance) + len(m.Value) + 64 }
-
-// toAcceptors sends m to every other acceptor but those in except. It leaves out those that have said that the value of m is
-// too large. They get a Prepare all the same, without its value, as that is only a hint.
-func (r *Replica) toAcceptors(m paxos.Message, except paxos.Set) {
-	for i := range r.peers {
-		switch to := &r.peers[i]; {
-		case to.position < 0 || except.Has(to.position):
-		case to.takesValue(len(m.Value)):
-			r.send(to, m)
-		case m.Kind == paxos.KindPrepare:
-			bare := m
-			bare.Value = ""
-			r.send(to, bare)
-		}
-	}
-}
-
-// tellChosen tells an acceptor that what it has accepted in b, or above, was chosen.
-func (r *Replica) tellChosen(to *peer, name string, b paxos.Ballot) {
-	r.send(to, paxos.Message{Kind: paxos.KindChosen, Instance: name, Ballot: b})
-}
-
-// answerDecided answers a question about a decided instance with the decision. It answers nothing else: two servers that
-// know must not answer each other.
-func (r *Replica) answerDecided(d paxos.Decision, from *peer, question paxos.Kind) {
-	switch question {
-	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
-		r.send(from, paxos.Message{Kind: paxos.KindDecided, Instance: d.Instance, Ballot: d.Ballot, Value: d.Value})
-	}
-}
-
-// takePackets appends a packet for each peer that has messages waiting, or several packets where one would be too large. It
-// leaves notices that are delayed: see DelayNotices.
-func (r *Replica) takePackets(out *Output) {
-	for i := range r.peers {
-		p := &r.peers[i]
-		if len(p.out) == 0 || r.delayNotices && p.mayDelay(p.maxPacket) {
-			continue
-		}
-		clear(p.sent)
-		p.out, p.sent = p.sent[:0], p.out
-		rest := p.sent
-		if p.long > 0 {
-			slices.SortStableFunc(rest, func(a, b paxos.Message) int { return cmp.Compare(ownPacket(&a), ownPacket(&b)) })
-		}
-		if p.long > 0 || p.outBytes > p.maxPacket {
-			for n := fitting(rest, p.maxPacket); n < len(rest); n = fitting(rest, p.maxPacket) {
-				out.Send = append(out.Send, r.packet(p, rest[:n:n]))
-				rest = rest[n:]
-			}
-		}
-		p.outBytes, p.long, p.news = 0, 0, 0
-		out.Send = append(out.Send, r.packet(p, rest))
-	}
-}
-
-// DelayNotices(true) delays a packet that only tells a peer of decisions, until other messages for that peer leave with it.
-// So fewer packets leave. DelayNotices(false) ends the delay. A new Replica delays none.
-//
-// It is for a host that looks at [Replica.HasNotices], and ends the delay soon.
-func (r *Replica) DelayNotices(delay bool) { r.delayNotices = delay }
-
-// HasNotices reports whether the last Take has delayed anything: see [Replica.DelayNotices].
-func (r *Replica) HasNotices() bool {
-	for i := range r.peers {
-		if len(r.peers[i].out) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// Flush appends to out.Send the packets of the next Output, and those that are delayed. It changes nothing else in out. It
-// is for a host that stops, or that has handed in many inputs and not called Take yet. The Messages of the packets, and those
-// that the last Take gave, are valid until the next Take.
-func (r *Replica) Flush(out *Output) {
-	if !r.saves.isBooted() || r.stop != nil {
-		return
-	}
-	for i := range r.peers {
-		r.peers[i].sent = nil // the packets of the last Take or Flush stay valid
-	}
-	delay := r.delayNotices
-	r.delayNotices = false
-	r.takePackets(out)
-	r.delayNotices = delay
-}
 
 // ownPacket is 1 for a message that has a packet of its own, after all messages for which it is 0.
 func ownPacket(m *paxos.Message) int {
@@ -159,16 +83,4 @@ func fitting(ms []paxos.Message, most int) int {
 		}
 	}
 	return len(ms)
-}
-
-func (r *Replica) packet(to *peer, ms []paxos.Message) paxos.Packet {
-	to.seq++
-	r.counters.Packets++
-	if r.trace {
-		for _, m := range ms {
-			r.event(paxos.Event{Kind: paxos.EventSend, Peer: to.id, Packet: to.seq, Message: m})
-		}
-	}
-	return paxos.Packet{From: r.id, To: to.id, Store: r.server.Store, Boot: r.server.Boot, Nonce: r.nonce,
-		Members: r.fingerprint, Index: r.index, Seq: to.seq, ToStore: to.store, Messages: ms}
 }

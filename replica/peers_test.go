@@ -328,7 +328,7 @@ func TestReplicaLongMessagesTravelAlone(t *testing.T) {
 		packets = append(packets, fmt.Sprint(packet.To, ": ", strings.Join(names, " ")))
 	}
 	assert.Equal(t, []string{"2: 0 2 3 6", "2: 1", "2: 4", "2: 5", "3: 0 2 3 6", "3: 1", "3: 4", "3: 5"}, packets)
-	assert.Zero(t, r.peers[0].long)
+	assert.Zero(t, r.peers[0].outbox.long)
 }
 
 // What waits for the first Save is bounded.
@@ -344,7 +344,7 @@ func TestReplicaMessagesBeforeTheFirstSaveAreBounded(t *testing.T) {
 		p.replicas[1].Receive(p.now, packet)
 		p.now += time.Second // another Refuse
 	}
-	assert.Len(t, p.replicas[1].peers[0].out, maxWaiting)
+	assert.Len(t, p.replicas[1].peers[0].outbox.out, maxWaiting)
 	assert.Len(t, p.ends(1), maxWaiting-1, "and a Pull")
 }
 

@@ -45,7 +45,6 @@ var notCovered = map[string]string{
 	"replica/replica.go: l.trim()":                                                                                    "it takes 2,000 instances that are open",
 	"replica/replica.go: return nil, fmt.Errorf(\"paxos: %w\", err)":                                                  "there is no wrong configuration in the swarm",
 	"replica/replica.go: return 0, false":                                                                             "it stops with its host",
-	"replica/instance.go: { return p.news == len(p.out) && p.outBytes < most/2 }":                                     "a Node alone has its Replica be patient",
 	"replica/state.go: e.At, e.Server, e.Boot = r.now, r.id, r.server.Boot":                                           "the swarm traces nothing",
 	"replica/ending.go: r.event(paxos.Event{Kind: paxos.EventLearned, Message: paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v}})":         "the same",
 	"replica/ending.go: r.event(paxos.Event{Kind: paxos.EventDone, Call: uint64(id), Message: paxos.Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})": "the same",

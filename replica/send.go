@@ -1,0 +1,129 @@
+package replica
+
+import "github.com/singledecree/paxos"
+
+// addPeers fills in r.peers: the other acceptors by position, then the other learners.
+func (r *Replica) addPeers() {
+	m := r.members
+	r.peers = make([]peer, 0, len(m.Acceptors)+len(m.Learners))
+	for i, id := range m.Acceptors {
+		if id != r.id {
+			r.peers = append(r.peers, peer{id: id, position: i})
+		}
+	}
+	for _, id := range m.Learners {
+		if id != r.id {
+			r.peers = append(r.peers, peer{id: id, position: -1})
+		}
+	}
+	for i := range r.peers {
+		r.byID[r.peers[i].id] = &r.peers[i]
+		r.peers[i].maxPacket = r.limits.MaxPacket
+	}
+}
+
+// maxWaiting bounds the messages for one peer that wait for this server's first Save.
+const maxWaiting = 4096
+
+// send puts m into the next packet to that peer.
+func (r *Replica) send(to *peer, m paxos.Message) {
+	if !r.saves.isBooted() && to.outbox.len() >= maxWaiting {
+		r.counters.Dropped++
+		return
+	}
+	to.outbox.add(&m)
+	r.counters.Sent[m.Kind]++
+}
+
+// toAcceptors sends m to every other acceptor but those in except. It leaves out those that have said that the value of m is
+// too large. They get a Prepare all the same, without its value, as that is only a hint.
+func (r *Replica) toAcceptors(m paxos.Message, except paxos.Set) {
+	for i := range r.peers {
+		switch to := &r.peers[i]; {
+		case to.position < 0 || except.Has(to.position):
+		case to.takesValue(len(m.Value)):
+			r.send(to, m)
+		case m.Kind == paxos.KindPrepare:
+			bare := m
+			bare.Value = ""
+			r.send(to, bare)
+		}
+	}
+}
+
+// tellChosen tells an acceptor that what it has accepted in b, or above, was chosen.
+func (r *Replica) tellChosen(to *peer, name string, b paxos.Ballot) {
+	r.send(to, paxos.Message{Kind: paxos.KindChosen, Instance: name, Ballot: b})
+}
+
+// answerDecided answers a question about a decided instance with the decision. It answers nothing else: two servers that
+// know must not answer each other.
+func (r *Replica) answerDecided(d paxos.Decision, from *peer, question paxos.Kind) {
+	switch question {
+	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
+		r.send(from, paxos.Message{Kind: paxos.KindDecided, Instance: d.Instance, Ballot: d.Ballot, Value: d.Value})
+	}
+}
+
+// takePackets appends a packet for each peer that has messages waiting, or several packets where one would be too large. It
+// leaves notices that are delayed: see DelayNotices.
+func (r *Replica) takePackets(out *Output) {
+	for i := range r.peers {
+		p := &r.peers[i]
+		if p.outbox.len() == 0 || r.delayNotices && p.outbox.mayDelay(p.maxPacket) {
+			continue
+		}
+		rest, split := p.outbox.take(p.maxPacket)
+		if split {
+			for n := fitting(rest, p.maxPacket); n < len(rest); n = fitting(rest, p.maxPacket) {
+				out.Send = append(out.Send, r.packet(p, rest[:n:n]))
+				rest = rest[n:]
+			}
+		}
+		out.Send = append(out.Send, r.packet(p, rest))
+	}
+}
+
+// DelayNotices(true) delays a packet that only tells a peer of decisions, until other messages for that peer leave with it.
+// So fewer packets leave. DelayNotices(false) ends the delay. A new Replica delays none.
+//
+// It is for a host that looks at [Replica.HasNotices], and ends the delay soon.
+func (r *Replica) DelayNotices(delay bool) { r.delayNotices = delay }
+
+// HasNotices reports whether the last Take has delayed anything: see [Replica.DelayNotices].
+func (r *Replica) HasNotices() bool {
+	for i := range r.peers {
+		if r.peers[i].outbox.len() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Flush appends to out.Send the packets of the next Output, and those that are delayed. It changes nothing else in out. It
+// is for a host that stops, or that has handed in many inputs and not called Take yet. The Messages of the packets, and those
+// that the last Take gave, are valid until the next Take.
+func (r *Replica) Flush(out *Output) {
+	if !r.saves.isBooted() || r.stop != nil {
+		return
+	}
+	for i := range r.peers {
+		r.peers[i].outbox.leave() // the packets of the last Take or Flush stay valid
+	}
+	delay := r.delayNotices
+	r.delayNotices = false
+	r.takePackets(out)
+	r.delayNotices = delay
+}
+
+func (r *Replica) packet(to *peer, ms []paxos.Message) paxos.Packet {
+	seq := to.outbox.number()
+	r.counters.Packets++
+	if r.trace {
+		for _, m := range ms {
+			r.event(paxos.Event{Kind: paxos.EventSend, Peer: to.id, Packet: seq, Message: m})
+		}
+	}
+	return paxos.Packet{From: r.id, To: to.id, Store: r.server.Store, Boot: r.server.Boot, Nonce: r.nonce,
+		Members: r.fingerprint, Index: r.index, Seq: seq, ToStore: to.store, Messages: ms}
+}
