@@ -3,6 +3,7 @@ package paxostest
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -95,12 +96,9 @@ func checkReadersBesideSave(k *storageKit) {
 // follow reads decisions until done is closed, and then the rest. They must be those of the names n1, n2 and so on up to last.
 func (s *testedStorage) follow(done chan struct{}, last uint64) error {
 	round, index := uint64(0), uint64(0)
-	for stop := false; ; {
-		select {
-		case <-done:
-			stop = true
-		default:
-		}
+	for {
+		stop := isClosed(done)
+		runtime.Gosched() // a Save that has waited for the disk goes on soon
 		r, err := s.Load("open")
 		if err != nil || r.Acceptor.Promised.Round < round {
 			return fmt.Errorf("Load(\"open\") = %s, %v, after round %d was loaded", describe(r), err, round)
@@ -171,6 +169,7 @@ func checkConcurrentCalls(k *storageKit) {
 			var err error
 			for n := i; err == nil && (n == i || !isClosed(done)); n++ {
 				err = calls[i%len(calls)](n % 100)
+				runtime.Gosched() // a Save that has waited for the disk goes on after at most one call of each reader
 			}
 			failed <- err
 		})

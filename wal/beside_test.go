@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,6 +71,7 @@ func TestReadersBesideEverything(t *testing.T) {
 		x := rand.New(rand.NewPCG(uint64(r), 15))
 		wait.Go(func() {
 			for !stop(readBeside(l, x, &saved, &decisions)) {
+				runtime.Gosched() // a Save that has waited for the disk goes on after at most one call of each reader
 			}
 		})
 	}

@@ -94,7 +94,7 @@ func (s still) with(name string, content []byte) still {
 func (s still) moving() *disktest.FS {
 	fs := disktest.New()
 	for name, content := range s {
-		fs.Put(name, slices.Clone(content))
+		fs.Put(name, content)
 	}
 	return fs
 }

@@ -12,11 +12,17 @@ import (
 // root is the folder of the repository.
 const root = "../.."
 
+// loaded has each Package that a test has loaded, by folder. No test runs in parallel, and none changes a Package.
+var loaded = map[string]*Package{}
+
 func load(t *testing.T, folder string) *Package {
 	t.Helper()
-	p, err := Load(folder)
-	require.NoError(t, err)
-	return p
+	if loaded[folder] == nil {
+		p, err := Load(folder)
+		require.NoError(t, err)
+		loaded[folder] = p
+	}
+	return loaded[folder]
 }
 
 // pairs returns "FROM TO NAME" of each arrow.

@@ -7,15 +7,19 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
+// theTree is the tree of the repository. It is read once, and no test changes it.
+var theTree = sync.OnceValues(func() (*Tree, error) { return Read(root) })
+
 func readTree(t *testing.T) *Tree {
 	t.Helper()
-	tree, err := Read(root)
+	tree, err := theTree()
 	require.NoError(t, err)
 	require.Greater(t, len(tree.files), 200, "the repository is found")
 	return tree

@@ -67,8 +67,7 @@ func (h *History) Play(op Op) {
 		h.named(op.Name)
 	case OpWrite:
 		file := f.files[op.file]
-		file.data = overwrite(file.data, op.At, op.Data)
-		file.dirty = append(file.dirty, op)
+		file.put(op)
 	case OpSync:
 		if !op.lost {
 			f.files[op.file].sync()
@@ -123,58 +122,55 @@ func (f *FS) Crash(loss Loss, x *rand.Rand) *FS {
 			delete(names, op.Name)
 		}
 	}
-	contents := map[*file][]byte{} // a file has the same under all its names
+	contents := map[*file]content{} // a file has the same under all its names
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		file := names[name]
 		if _, ok := contents[file]; !ok {
 			contents[file] = file.crash(loss, x)
 		}
-		g.Put(name, append([]byte{}, contents[file]...))
+		g.put(name, contents[file])
 	}
 	return g
 }
 
 // crash returns what of the file is there after the loss of power.
-func (f *file) crash(loss Loss, x *rand.Rand) []byte {
-	data := append([]byte{}, f.stable...)
+func (f *file) crash(loss Loss, x *rand.Rand) content {
+	data := f.stable.share()
 	for _, op := range f.dirty {
 		switch {
 		case op.lost || loss == LoseAll:
 		case loss == LoseNothing:
-			data = overwrite(data, op.At, op.Data)
+			data.write(op.At, op.Data)
 		case loss == LoseToZeros:
-			if need := int(op.At) + len(op.Data); need > len(data) {
-				data = append(data, make([]byte, need-len(data))...)
-			}
+			data.grow(int(op.At) + len(op.Data))
 		case loss == LoseSome:
 			if x.IntN(2) == 0 {
-				data = overwrite(data, op.At, op.Data)
+				data.write(op.At, op.Data)
 			}
 		default:
-			data = tear(data, op, loss, x)
+			data.tear(op, loss, x)
 		}
 	}
 	return data
 }
 
 // tear writes some sectors of a write.
-func tear(data []byte, op Op, loss Loss, x *rand.Rand) []byte {
+func (c *content) tear(op Op, loss Loss, x *rand.Rand) {
 	for from := 0; from < len(op.Data); {
 		at := op.At + int64(from)
 		part := op.Data[from:min(len(op.Data), from+sector-int(at%sector))]
 		from += len(part)
 		switch fate := x.IntN(5); {
 		case fate < 2:
-			data = overwrite(data, at, part)
+			c.write(at, part)
 		case fate == 4 && loss == LoseToDirt:
 			dirt := make([]byte, len(part))
 			for i := range dirt {
 				dirt[i] = byte(x.Uint32())
 			}
-			data = overwrite(data, at, dirt)
+			c.write(at, dirt)
 		}
 	}
-	return data
 }
 
 // Kill returns the file system that the next process finds if this one is killed now, without a loss of power. Everything written is there.
@@ -187,7 +183,7 @@ func (f *FS) Snapshot() *FS {
 	defer f.mu.Unlock()
 	g := New()
 	for _, old := range f.files {
-		g.files = append(g.files, &file{number: old.number, data: slices.Clone(old.data), dirty: slices.Clone(old.dirty), stable: slices.Clone(old.stable)})
+		g.files = append(g.files, &file{number: old.number, data: old.data.share(), dirty: slices.Clone(old.dirty), stable: old.stable.share()})
 	}
 	for name, old := range f.names {
 		g.names[name] = g.files[old.number]

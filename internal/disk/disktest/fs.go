@@ -3,13 +3,11 @@
 package disktest
 
 import (
-	"errors"
 	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 
 	"github.com/singledecree/paxos/internal/disk"
 )
@@ -46,15 +44,6 @@ type Op struct {
 
 	file int // number of the file
 	lost bool
-}
-
-// A file is one file, whatever its names.
-type file struct {
-	number int
-	data   []byte // as readers see it
-	dirty  []Op   // writes since the last sync; Op.lost: the storage has dropped the page, and no sync will write it
-	stable []byte // bytes that survive any crash
-	failed error  // of a start or an await, which no sync has told yet
 }
 
 // An FS is a file system with one level of directories. Its zero value is not usable: see New.
@@ -116,16 +105,20 @@ func (f *FS) Content(name string) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if file := f.names[name]; file != nil {
-		return slices.Clone(file.data)
+		return append([]byte{}, file.data.bytes...)
 	}
 	return nil
 }
 
-// Put makes a file with that content, durably, or replaces what one holds.
+// Put makes a file with that content, durably, or replaces what one holds. The file system reads content from now on, and never writes it.
 func (f *FS) Put(name string, content []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	file := &file{number: len(f.files), data: content, stable: slices.Clone(content)}
+	f.put(name, sharedContent(content))
+}
+
+func (f *FS) put(name string, c content) {
+	file := &file{number: len(f.files), data: c, stable: c}
 	f.files = append(f.files, file)
 	f.names[name], f.stable[name] = file, file
 }
@@ -311,179 +304,5 @@ func (h *held) Close() error {
 	if n := h.fs.locked[h.name]; h.life == h.fs.life && n != 0 {
 		h.fs.locked[h.name] = max(n-1, 0)
 	}
-	return nil
-}
-
-// A handle is an open file.
-type handle struct {
-	fs    *FS
-	file  *file
-	name  string
-	write bool
-	life  int
-
-	closed bool
-}
-
-var errKilled = errors.New("the process was killed")
-
-// alive returns why the handle can't be used.
-func (h *handle) alive() error {
-	switch {
-	case h.life != h.fs.life:
-		return errKilled
-	case h.closed:
-		return fs.ErrClosed
-	}
-	return nil
-}
-
-func (h *handle) ReadAt(b []byte, at int64) (int, error) {
-	h.fs.mu.Lock()
-	defer h.fs.mu.Unlock()
-	if err := h.alive(); err != nil {
-		return 0, err
-	}
-	if at >= int64(len(h.file.data)) {
-		return 0, io.EOF
-	}
-	n := copy(b, h.file.data[at:])
-	if n < len(b) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (h *handle) WriteAt(b []byte, at int64) (int, error) {
-	h.fs.mu.Lock()
-	defer h.fs.mu.Unlock()
-	if err := h.alive(); err != nil {
-		return 0, err
-	}
-	if !h.write {
-		return 0, fs.ErrPermission
-	}
-	op := Op{Kind: OpWrite, Name: h.name, At: at, Data: slices.Clone(b), file: h.file.number}
-	if err := h.room(at + int64(len(b))); err != nil {
-		return 0, err
-	}
-	if err := h.fs.note(op); err != nil {
-		op.Data = op.Data[:len(b)/2]
-		h.fs.ops = append(h.fs.ops, op)
-		h.put(op)
-		return len(op.Data), &fs.PathError{Op: "write", Path: h.name, Err: err}
-	}
-	h.put(op)
-	return len(b), nil
-}
-
-// room returns an error if a file can't grow to that size.
-func (h *handle) room(size int64) error {
-	grows := size - int64(len(h.file.data))
-	if h.fs.Limit == 0 || grows <= 0 {
-		return nil
-	}
-	for _, f := range h.fs.names {
-		grows += int64(len(f.data))
-	}
-	if grows > h.fs.Limit {
-		return &fs.PathError{Op: "write", Path: h.name, Err: syscall.ENOSPC}
-	}
-	return nil
-}
-
-func (h *handle) put(op Op) {
-	h.file.data = overwrite(h.file.data, op.At, op.Data)
-	h.file.dirty = append(h.file.dirty, op)
-}
-
-// overwrite returns data with b at that offset.
-func overwrite(data []byte, at int64, b []byte) []byte {
-	if need := int(at) + len(b); need > len(data) {
-		data = append(data, make([]byte, need-len(data))...)
-	}
-	copy(data[at:], b)
-	return data
-}
-
-func (h *handle) Sync() error {
-	h.fs.mu.Lock()
-	defer h.fs.mu.Unlock()
-	op := Op{Kind: OpSync, Name: h.name, file: h.file.number}
-	err := h.flush(op)
-	if err == nil {
-		err = h.file.failed
-	}
-	if h.file.failed = nil; err != nil {
-		return err
-	}
-	if h.fs.Silent != nil && h.fs.Silent(op) {
-		h.fs.ops[len(h.fs.ops)-1].lost = true
-		return nil
-	}
-	h.file.sync()
-	return nil
-}
-
-// Start makes nothing durable. If it is to fail, what is dirty is dropped, and the next Sync says so, once.
-func (h *handle) Start(at, n int64) {
-	h.advise(Op{Kind: OpStart, Name: h.name, At: at, file: h.file.number})
-}
-
-// Await is as Start.
-func (h *handle) Await(at, n int64) {
-	h.advise(Op{Kind: OpAwait, Name: h.name, At: at, file: h.file.number})
-}
-
-func (h *handle) advise(op Op) {
-	h.fs.mu.Lock()
-	defer h.fs.mu.Unlock()
-	if err := h.flush(op); err != nil && h.file.failed == nil {
-		h.file.failed = err
-	}
-}
-
-// flush notes op. If it is to fail, what is dirty is dropped.
-func (h *handle) flush(op Op) error {
-	if err := h.alive(); err != nil {
-		return err
-	}
-	err := h.fs.note(op)
-	if err == nil {
-		return nil
-	}
-	for i := range h.file.dirty {
-		h.file.dirty[i].lost = true
-	}
-	return &fs.PathError{Op: op.Kind.String(), Path: h.name, Err: err}
-}
-
-// sync makes durable what is dirty and was not dropped.
-func (f *file) sync() {
-	kept := f.dirty[:0]
-	for _, op := range f.dirty {
-		if op.lost {
-			kept = append(kept, op)
-		} else {
-			f.stable = overwrite(f.stable, op.At, op.Data)
-		}
-	}
-	f.dirty = kept
-}
-
-func (h *handle) Size() (int64, error) {
-	h.fs.mu.Lock()
-	defer h.fs.mu.Unlock()
-	return int64(len(h.file.data)), nil
-}
-
-// Close closes the file.
-func (h *handle) Close() error {
-	h.fs.mu.Lock()
-	defer h.fs.mu.Unlock()
-	if !h.closed && h.life == h.fs.life {
-		h.fs.opened--
-	}
-	h.closed = true
 	return nil
 }
