@@ -251,6 +251,12 @@ var (
 	_ func(*paxos.Proposer) paxos.Ballot                                = (*paxos.Proposer).Highest
 	_ func(paxos.Learner) (paxos.Ballot, paxos.Value)                   = paxos.Learner.Highest
 	_ func(paxos.Learner) bool                                          = paxos.Learner.IsZero
+	_ func(uint64) paxos.Ballot                                         = paxos.Base
+	_ func(paxos.Ballot) uint64                                         = paxos.Ballot.Configuration
+	_ func(paxos.Acceptor, paxos.Acceptor, uint64) paxos.Acceptor       = paxos.Acceptor.Import
+	_ func(paxos.Acceptor) paxos.Acceptor                               = paxos.Acceptor.Forget
+	_ func(*paxos.Floor, string, paxos.Acceptor) paxos.Acceptor         = (*paxos.Floor).Raise
+	_ func(string) paxos.NameRange                                      = paxos.Prefix
 	_                                                                   = paxos.Owner{Server: paxos.ServerID(0), Boot: uint64(0)}
 )
 

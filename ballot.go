@@ -3,6 +3,7 @@ package paxos
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -13,9 +14,8 @@ import (
 type ServerID uint64
 
 // MaxRound is the highest round of a [Ballot] that servers use and accept from each other. A message with a higher round
-// is dropped before any role sees it. Rounds from c<<48 on are reserved for configuration c: a later version that changes
-// the members can then order ballots by configuration first.
-const MaxRound = 1<<48 - 1
+// is dropped before any role sees it. It is the last round of configuration 0: see [Ballot.Configuration].
+const MaxRound = 1<<configurationShift - 1
 
 // A Ballot numbers one attempt to get a value chosen. It is the "proposal number" of Paxos Made Simple, and the "ballot" of
 // Lamport's specification. It is the pair of a round and the server that tries (S6), so two servers never share a ballot.
@@ -40,6 +40,30 @@ func (b Ballot) Compare(c Ballot) int {
 func (b Ballot) Less(c Ballot) bool {
 	return b.Round < c.Round || b.Round == c.Round && b.Server < c.Server
 }
+
+// configurationShift says where in a round the number of its configuration begins.
+const configurationShift = 48
+
+// Configuration returns the number of the configuration to which b belongs. Ballots are ordered by configuration first, so
+// every ballot of a configuration is above all ballots of those before it. Else a change of members could choose two values.
+//
+// Configuration c has the rounds from c<<48 on. Its base, [Base], is below all of its attempts.
+func (b Ballot) Configuration() uint64 { return b.Round >> configurationShift }
+
+// Base returns the base of configuration c. It is below every attempt of c, and above all ballots of the configurations
+// before. No attempt has it, because its Server is 0, and no acceptor votes in it. It says that an acceptor has taken over a
+// value from the configuration before: see [Acceptor.Import]. The base of configuration 0 is the zero Ballot.
+func Base(c uint64) Ballot { return Ballot{Round: c << configurationShift} }
+
+// isBase reports whether b is the base of a configuration, or the zero Ballot.
+func (b Ballot) isBase() bool { return b == Base(b.Configuration()) }
+
+// forgottenBallot is the greatest Ballot of all. No attempt has it.
+func forgottenBallot() Ballot { return Ballot{Round: math.MaxUint64, Server: math.MaxUint64} }
+
+// IsForgotten reports whether b is the greatest Ballot of all. An acceptor that has promised it has forgotten the instance. It
+// answers every Prepare and Accept with a Nack, for ever, and that Nack is neither a promise nor a vote.
+func (b Ballot) IsForgotten() bool { return b == forgottenBallot() }
 
 // IsZero reports whether b is the zero Ballot, which means "none".
 func (b Ballot) IsZero() bool { return b == Ballot{} }

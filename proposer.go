@@ -85,12 +85,15 @@ func (p Proposer) Step(acceptor int, m Message) (next Proposer, out Message, err
 // acceptors, then it sends an accept request to each of those acceptors for a proposal numbered n with a value v, where v
 // is the value of the highest-numbered proposal among the responses, or is any value if the responses reported no
 // proposals." (2.2; S8, S14, S15)
+//
+// Two promises may report different values for the base of a configuration, which is no ballot of an attempt: see
+// [Acceptor.Import]. Nothing was chosen below that base then, and each of the values is safe.
 func (p Proposer) promise(acceptor int, m Message) (Proposer, Message, error) {
 	if !m.Accepted.IsZero() && !m.Accepted.Less(m.Ballot) {
 		return p, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Ballot,
 			Reason: "a promise reports a vote in ballot " + m.Accepted.String() + ", which is not below its own"}
 	}
-	if !m.Accepted.IsZero() && m.Accepted == p.highest && m.Value != p.value {
+	if m.Accepted == p.highest && m.Value != p.value && !m.Accepted.isBase() {
 		return p, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Accepted, Values: [2]Value{p.value, m.Value},
 			Reason: "two acceptors voted for different values in one ballot"}
 	}

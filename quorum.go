@@ -286,3 +286,56 @@ func QuorumNeeds(q Quorum, phase2 bool) string {
 	}
 	return q.String() + " needs " + strconv.Itoa(n1)
 }
+
+// Joint returns the quorum of an attempt in a configuration that is not complete yet. The configuration before it has the quorum
+// before. The positions are those of the acceptors of both configurations, in the order of their ServerIDs. inBefore and inAfter
+// say which of them are in each. complete are those of inAfter that were known to be complete before the Prepare left: see
+// [Acceptor.Import].
+//
+// A phase-1 quorum is one of the new configuration that also has a phase-1 quorum of the configuration before, or a complete
+// acceptor. A phase-2 quorum is one of the new configuration: nobody else is asked for a vote.
+//
+// It fails if the sets do not fit the quorums.
+func Joint(before Quorum, inBefore Set, after Quorum, inAfter Set, complete Set) (Quorum, error) {
+	q := joint{before, after, inBefore, inAfter, complete}
+	switch {
+	case inBefore|inAfter != All(q.Size()):
+		return nil, fmt.Errorf("paxos: joint quorum: positions %v and %v leave gaps", inBefore, inAfter)
+	case inBefore.Len() != before.Size():
+		return nil, fmt.Errorf("paxos: joint quorum: %v has %d positions, %v needs %d", inBefore, inBefore.Len(), before, before.Size())
+	case inAfter.Len() != after.Size():
+		return nil, fmt.Errorf("paxos: joint quorum: %v has %d positions, %v needs %d", inAfter, inAfter.Len(), after, after.Size())
+	case complete&^inAfter != 0:
+		return nil, fmt.Errorf("paxos: joint quorum: complete %v are not all in %v", complete, inAfter)
+	}
+	return q, nil
+}
+
+type joint struct {
+	before, after               Quorum
+	inBefore, inAfter, complete Set
+}
+
+func (q joint) Size() int { return bits.Len64(uint64(q.inBefore | q.inAfter)) }
+
+func (q joint) Phase1(s Set) bool {
+	return q.after.Phase1(s.within(q.inAfter)) && (q.before.Phase1(s.within(q.inBefore)) || s&q.complete != 0)
+}
+
+func (q joint) Phase2(s Set) bool { return q.after.Phase2(s.within(q.inAfter)) }
+
+func (q joint) String() string {
+	return fmt.Sprintf("joint(%v %v,%v %v,%v)", q.before, q.inBefore, q.after, q.inAfter, q.complete)
+}
+
+// within returns the members of s that are in place, each by its position among the members of place.
+func (s Set) within(place Set) (t Set) {
+	for n := 0; place != 0; n++ {
+		lowest := place & -place
+		if s&lowest != 0 {
+			t |= 1 << n
+		}
+		place &^= lowest
+	}
+	return t
+}

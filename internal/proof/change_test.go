@@ -1,0 +1,218 @@
+package proof_test
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/explore"
+)
+
+// The explorer takes one instance through every order in which the members can change, and in which it can be forgotten. By hand:
+//
+//	go test ./internal/proof -run TestChange -v                   seconds, part of go test ./...
+//	go test ./internal/proof -run TestChange -v -explore=ci       minutes, 1 GiB
+//	go test ./internal/proof -run TestChange -v -explore=long     an hour, 8 GiB
+//
+// With -short, or with -race, only the smallest spaces are explored.
+var changeProfile = flag.String("explore", "small", "which state spaces of a change of members to explore: small, ci or long")
+
+// How large a space is: the profile that it belongs to.
+const (
+	changeTiny = iota
+	changeSmall
+	changeCI
+	changeLong
+)
+
+func changeFits(t *testing.T, size int) {
+	t.Helper()
+	profile := slices.Index([]string{changeSmall: "small", changeCI: "ci", changeLong: "long"}, *changeProfile)
+	require.Positive(t, profile, "-explore=%s: want small, ci or long", *changeProfile)
+	if testing.Short() || explore.Race {
+		profile = changeTiny
+	}
+	if size > profile {
+		t.Skip("too large for this profile: see -explore")
+	}
+}
+
+func exploreChange(t *testing.T, c changeConfig, most uint64) (*changeModel, explore.Result) {
+	t.Helper()
+	began := time.Now()
+	m := newChangeModel(c)
+	r, err := explore.Run(explore.Space{Initial: m.initial(), Model: func() explore.Model { return newChangeModel(c) }, Most: most})
+	require.NoError(t, err)
+	t.Logf("%d distinct, %d generated, depth %d in %v", r.Distinct, r.Generated, r.Depth, time.Since(began).Round(time.Millisecond))
+	return m, r
+}
+
+// way tells the steps of a violation.
+func (m *changeModel) way(v *explore.Violation) string {
+	var b strings.Builder
+	for i, step := range v.Steps[1:] {
+		fmt.Fprintf(&b, "%2d %s\n", i+1, m.text(step.Action))
+	}
+	return b.String() + v.Err.Error()
+}
+
+// majority, or phase 1 of one and phase 2 of another number of acceptors.
+func membersOf(t *testing.T, acceptors uint64, phase1, phase2 int) changeMembers {
+	n := within(acceptors, acceptors).Len()
+	q, err := paxos.Flexible(n, phase1, phase2)
+	require.NoError(t, err)
+	return changeMembers{acceptors, q}
+}
+
+// The changes: acceptors are bits, from the right.
+func changes(t *testing.T) map[string][]changeMembers {
+	of := func(acceptors uint64, phase1, phase2 int) changeMembers {
+		return membersOf(t, acceptors, phase1, phase2)
+	}
+	return map[string][]changeMembers{
+		"three, never changed":               {of(0b111, 2, 2)},
+		"one by one":                         {of(0b01, 1, 1), of(0b10, 1, 1)},
+		"one by one by one":                  {of(0b001, 1, 1), of(0b010, 1, 1), of(0b100, 1, 1)},
+		"three, one replaced":                {of(0b0111, 2, 2), of(0b1110, 2, 2)},
+		"three, all replaced":                {of(0b000111, 2, 2), of(0b111000, 2, 2)},
+		"three to four":                      {of(0b0111, 2, 2), of(0b1111, 3, 3)},
+		"four to three":                      {of(0b1111, 3, 3), of(0b0111, 2, 2)},
+		"three to one of them":               {of(0b111, 2, 2), of(0b001, 1, 1)},
+		"three to one to one":                {of(0b00111, 2, 2), of(0b01000, 1, 1), of(0b10000, 1, 1)},
+		"two, read one, to two, write one":   {of(0b0011, 1, 2), of(0b1100, 2, 1)},
+		"two, one replaced twice, write one": {of(0b0011, 2, 1), of(0b0110, 2, 1), of(0b1100, 2, 1)},
+		"two, one replaced twice, read one":  {of(0b0011, 1, 2), of(0b0110, 1, 2), of(0b1100, 1, 2)},
+	}
+}
+
+// TestChangeSpaces explores complete spaces. The counts are those of the model by which the protocol was worked out: the roles that
+// ship do the same, no more and no less.
+func TestChangeSpaces(t *testing.T) {
+	all := changes(t)
+	for _, space := range []struct {
+		change  string
+		ballots []int
+		forget  bool
+		reader  int
+		crash   bool
+		size    int
+		want    counts
+		seen    uint64
+	}{
+		{change: "one by one", ballots: []int{2, 2}, size: changeTiny, want: counts{4_026, 13_291, 18}, seen: seenFirst | seenLast | seenBoth},
+		{change: "one by one", ballots: []int{2, 2}, forget: true, size: changeTiny, want: counts{14_760, 57_063, 19}, seen: seenBoth | seenForgotten},
+		{change: "one by one by one", ballots: []int{1, 1, 1}, size: changeTiny, want: counts{2_704, 9_634, 21}, seen: seenBoth},
+		{change: "one by one by one", ballots: []int{1, 1, 1}, forget: true, size: changeTiny, want: counts{18_376, 87_219, 22}, seen: seenBoth | seenForgotten},
+		{change: "three, never changed", ballots: []int{3}, forget: true, size: changeTiny, want: counts{13_336, 61_996, 22}, seen: seenFirst | seenForgotten},
+		{change: "three to one of them", ballots: []int{2, 1}, size: changeTiny, want: counts{53_058, 282_948, 25}, seen: seenBoth},
+		{change: "two, read one, to two, write one", ballots: []int{1, 1}, forget: true, size: changeTiny, want: counts{52_918, 400_985, 21}, seen: seenBoth | seenForgotten},
+		{change: "two, read one, to two, write one", ballots: []int{1, 1}, reader: 1, size: changeTiny, want: counts{26_601, 167_540, 22}, seen: seenBoth | seenRead},
+		{change: "two, read one, to two, write one", ballots: []int{1, 1}, reader: 2, size: changeTiny, want: counts{70_164, 512_066, 22}, seen: seenBoth | seenRead},
+		{change: "three to one to one", ballots: []int{1, 1, 1}, size: changeSmall, want: counts{101_642, 536_817, 31}, seen: seenBoth},
+		{change: "three, one replaced", ballots: []int{1, 1}, size: changeCI, want: counts{763_078, 8_855_915, 27}, seen: seenBoth},
+		{change: "three, all replaced", ballots: []int{1, 1}, size: changeCI, want: counts{191_451, 2_193_591, 29}, seen: seenBoth},
+		{change: "two, one replaced twice, write one", ballots: []int{1, 1, 1}, size: changeCI, want: counts{distinct: 707_478}, seen: seenBoth},
+		{change: "two, one replaced twice, read one", ballots: []int{1, 1, 1}, size: changeCI, want: counts{distinct: 1_389_329}, seen: seenBoth},
+		{change: "two, read one, to two, write one", ballots: []int{2, 2}, size: changeCI, want: counts{1_568_640, 11_548_693, 29}, seen: seenBoth},
+		{change: "three, one replaced", ballots: []int{1, 1}, crash: true, size: changeCI, want: counts{1_091_236, 11_167_076, 27}, seen: seenBoth},
+		{change: "four to three", ballots: []int{1, 1}, size: changeLong, want: counts{2_986_197, 42_739_328, 33}, seen: seenBoth},
+		{change: "three to four", ballots: []int{1, 1}, size: changeLong, want: counts{3_910_685, 60_089_906, 31}, seen: seenBoth},
+		{change: "three, one replaced", ballots: []int{1, 1}, forget: true, size: changeLong, want: counts{7_130_885, 92_799_109, 28}, seen: seenBoth | seenForgotten},
+		{change: "three, one replaced", ballots: []int{1, 1}, reader: 1, size: changeLong, want: counts{distinct: 7_548_689}, seen: seenBoth | seenRead},
+		{change: "three, one replaced", ballots: []int{1, 1}, reader: 2, size: changeLong, want: counts{distinct: 10_721_440}, seen: seenBoth | seenRead},
+		{change: "three, one replaced", ballots: []int{2, 1}, size: changeLong, want: counts{16_399_847, 194_188_369, 33}, seen: seenBoth},
+		{change: "three, one replaced", ballots: []int{1, 2}, size: changeLong, want: counts{34_386_222, 434_199_941, 33}, seen: seenBoth},
+	} {
+		t.Run(fmt.Sprintf("%s %v forget=%v reader=%d crash=%v", space.change, space.ballots, space.forget, space.reader, space.crash), func(t *testing.T) {
+			changeFits(t, space.size)
+			c := changeConfig{members: all[space.change], ballots: space.ballots, forget: space.forget, reader: space.reader, crash: space.crash}
+			m, r := exploreChange(t, c, 4*space.want.distinct)
+			if r.Violation != nil {
+				t.Fatalf("after %d steps:\n%s", len(r.Violation.Steps)-1, m.way(r.Violation))
+			}
+			assert.Equal(t, space.seen, r.Seen&space.seen, "nothing is shown by a space in which this never happens")
+			got := counts{r.Distinct, r.Generated, r.Depth}
+			if space.want.generated == 0 {
+				got.generated, got.depth = 0, 0
+			}
+			assert.Equal(t, space.want, got)
+		})
+	}
+}
+
+// counts are how large a space is, as TLC counts. Generated and depth may be left out.
+type counts struct {
+	distinct, generated uint64
+	depth               int
+}
+
+// TestChangeRulesLeftOut leaves out the rules of the host, one at a time, and finds the shortest way to where that ends. It shows
+// that the spaces above are large enough to see such a mistake. The steps are those of the model by which the protocol was worked
+// out. The mutants leave out the rules of the roles.
+func TestChangeRulesLeftOut(t *testing.T) {
+	all := changes(t)
+	for _, left := range []struct {
+		name    string
+		change  string
+		ballots []int
+		forget  bool
+		reader  int
+		wrong   changeRules
+		size    int
+		steps   int
+		err     error
+	}{
+		{name: "the next change before this one is complete", change: "one by one by one", ballots: []int{1, 1, 1}, wrong: changeRules{nextBeforeComplete: true},
+			size: changeTiny, steps: 10, err: errTwoValues},
+		{name: "the next change before this one is complete, from three", change: "three to one to one", ballots: []int{1, 1, 1}, wrong: changeRules{nextBeforeComplete: true},
+			size: changeTiny, steps: 12, err: errTwoValues},
+		{name: "the next change when a phase-1 quorum is complete", change: "two, one replaced twice, read one", ballots: []int{1, 1, 1}, wrong: changeRules{nextAfterPhase1: true},
+			size: changeCI, steps: 14, err: errTwoValues},
+		{name: "import from an acceptor that still votes", change: "three, one replaced", ballots: []int{1, 1}, wrong: changeRules{importUnsealed: true},
+			size: changeCI, steps: 15, err: errTwoValues},
+		{name: "an acceptor that stays imports nothing", change: "three, one replaced", ballots: []int{1, 1}, wrong: changeRules{stayerNeedsNoImport: true},
+			size: changeCI, steps: 13, err: errTwoValues},
+		{name: "complete after its promise", change: "three, one replaced", ballots: []int{1, 1}, wrong: changeRules{completeAfterPromise: true},
+			size: changeCI, steps: 16, err: errTwoValues},
+		{name: "an import counts as a vote", change: "three, one replaced", ballots: []int{1, 1}, wrong: changeRules{importIsVote: true},
+			size: changeCI, steps: 14, err: errTwoValues},
+		{name: "a lost disk under its old name", change: "three, one replaced", ballots: []int{1, 1}, wrong: changeRules{wiped: true},
+			size: changeCI, steps: 13, err: errTwoValues},
+		{name: "old votes by the new quorum", change: "three to one of them", ballots: []int{2, 1}, wrong: changeRules{oldVotesByNew: true},
+			size: changeTiny, steps: 8, err: errTwoValues},
+		{name: "a read with a phase-1 quorum", change: "two, read one, to two, write one", ballots: []int{1, 1}, reader: 1, wrong: changeRules{readPhase1: true},
+			size: changeTiny, steps: 9, err: errStaleRead},
+		{name: "a read of a configuration that is over", change: "three, one replaced", ballots: []int{1, 1}, reader: 1, wrong: changeRules{sealedReads: true},
+			size: changeCI, steps: 11, err: errStaleRead},
+		{name: "a read of the new configuration alone", change: "three, one replaced", ballots: []int{1, 1}, reader: 2, wrong: changeRules{readNewOnly: true},
+			size: changeCI, steps: 10, err: errStaleRead},
+		{name: "nothing left of what is forgotten", change: "three, never changed", ballots: []int{3}, forget: true, wrong: changeRules{forgetNoTombstone: true},
+			size: changeTiny, steps: 11, err: errTwoValues},
+		{name: "nothing left of what is decided and forgotten", change: "three, never changed", ballots: []int{3}, forget: true, wrong: changeRules{forgetDecided: true},
+			size: changeTiny, steps: 11, err: errTwoValues},
+		{name: "only the promise left of what is forgotten", change: "three, never changed", ballots: []int{3}, forget: true, wrong: changeRules{forgetLowBound: true},
+			size: changeTiny, steps: 11, err: errTwoValues},
+		{name: "forgotten counts as an empty promise", change: "three, never changed", ballots: []int{3}, forget: true, wrong: changeRules{forgottenIsEmpty: true},
+			size: changeTiny, steps: 11, err: errTwoValues},
+		{name: "votes for what is forgotten", change: "three, never changed", ballots: []int{3}, forget: true, wrong: changeRules{forgottenAccepts: true},
+			size: changeTiny, steps: 11, err: errTwoValues},
+		{name: "an import takes no notice of forgetting", change: "three, one replaced", ballots: []int{1, 1}, forget: true, wrong: changeRules{importForgetsTheForgotten: true},
+			size: changeLong, steps: 17, err: errTwoValues},
+	} {
+		t.Run(left.name, func(t *testing.T) {
+			changeFits(t, left.size)
+			m, r := exploreChange(t, changeConfig{members: all[left.change], ballots: left.ballots, forget: left.forget, reader: left.reader, wrong: left.wrong}, 0)
+			require.NotNil(t, r.Violation, "nothing is wrong without this rule")
+			t.Logf("\n%s", m.way(r.Violation))
+			require.ErrorIs(t, r.Violation.Err, left.err)
+			assert.Len(t, r.Violation.Steps, left.steps+1)
+		})
+	}
+}
