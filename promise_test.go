@@ -162,7 +162,7 @@ func TestFloorHoldsSoManyRanges(t *testing.T) {
 	assert.True(t, ok)
 }
 
-// What is promised is the highest of the record, the seal and the ranges.
+// The promise is the highest of the record, the seal and the ranges.
 func TestFloorRaises(t *testing.T) {
 	var f Floor
 	a := Acceptor{Promised: Ballot{7, 1}, Accepted: Ballot{5, 1}, Value: "v"}

@@ -288,9 +288,9 @@ func QuorumNeeds(q Quorum, phase2 bool) string {
 }
 
 // Joint returns the quorum of an attempt in a configuration that is not complete yet. The configuration before it has the quorum
-// before. The positions are those of the acceptors of both configurations, in the order of their ServerIDs. inBefore and inAfter
-// say which of them are in each. complete are those of inAfter that were known to be complete before the Prepare left: see
-// [Acceptor.Import].
+// before. The positions are those of the acceptors of both configurations, in the order of their ServerIDs. The sets
+// inBefore and inAfter say which of them are in each. The set complete has those of inAfter that were known to be complete
+// before the Prepare left: see [Acceptor.Import].
 //
 // A phase-1 quorum is one of the new configuration that also has a phase-1 quorum of the configuration before, or a complete
 // acceptor. A phase-2 quorum is one of the new configuration: nobody else is asked for a vote.
