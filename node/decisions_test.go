@@ -339,7 +339,7 @@ func TestNodeGroupCommitOfAnAcceptor(t *testing.T) {
 		for _, call := range calls {
 			require.NoError(t, (<-call).err)
 		}
-		assert.LessOrEqual(t, c.store(2).count("save"), 4)
+		assert.LessOrEqual(t, c.store(2).count("save"), 10, "one for each call and phase would be 200")
 	})
 }
 

@@ -36,7 +36,7 @@ func usage(u ...x509.ExtKeyUsage) func(*x509.Certificate) {
 }
 
 func expired(c *x509.Certificate)     { c.NotAfter = time.Now().Add(-time.Minute) }
-func notYetValid(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }
+func notYetValid(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }
 
 func selfSigned(cluster string, id paxos.ServerID) tls.Certificate {
 	own := newAuthority()
