@@ -152,11 +152,12 @@ func (n *changeStep) importFrom(t *changeState, i, k int) {
 	if y.acceptor.Promised.IsForgotten() {
 		y.forgot = 1
 	}
-	if n.wrong.importIsVote && y.acceptor.Accepted != before.Accepted {
-		for b, ballot := range n.all {
-			if ballot == y.acceptor.Accepted {
-				t.votes[b] |= 1 << i
-			}
+	if y.acceptor.Accepted == before.Accepted {
+		return
+	}
+	for b, ballot := range n.all { // a State shows it as a vote, if it is of this configuration
+		if ballot == y.acceptor.Accepted && (ballot.Configuration() == y.level || n.wrong.importIsVote) {
+			t.votes[b] |= 1 << i
 		}
 	}
 }
