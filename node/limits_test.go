@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"errors"
+
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/node"
 )
@@ -96,5 +98,125 @@ func TestNodeSaysThatLimitsDiffer(t *testing.T) {
 				assert.Equal(t, times, strings.Count(logs[id].String(), words), "%d: %s\n%s", id, words, logs[id].String())
 			}
 		}
+	})
+}
+
+func TestNodeNames(t *testing.T) {
+	onBothPaths(t, 3, func(t *testing.T, c *testCluster) {
+		for _, name := range []string{"a", strings.Repeat("b", 255), "a$", paxos.Owned(1, "a"), paxos.Owned(77, "a"), "$2.1.1/", "küche 寿司", " ", "\u00a0", strings.Repeat("é", 127)} {
+			propose(t, c.nodes[1], name, "burger")
+			c.agreed(name)
+		}
+		bad := map[string]string{
+			"":                            "name is empty",
+			strings.Repeat("b", 256):      "name has 256 bytes, at most 255 are allowed: too large",
+			strings.Repeat("é", 128):      "name has 256 bytes, at most 255 are allowed: too large",
+			"a\x00b":                      "has a control character",
+			"a\nb":                        "has a control character",
+			"a\u0085b":                    "has a control character",
+			"\x7f":                        "has a control character",
+			"\xff":                        "is not valid UTF-8",
+			"a\xed\xa0\x80":               "is not valid UTF-8",
+			"$":                           "begins with $, which is reserved",
+			"$ready":                      "begins with $, which is reserved",
+			"$1.1/a":                      "begins with $, which is reserved",
+			paxos.Owned(0, "a"):           "begins with $, which is reserved",
+			paxos.Owned(1, ""):            "begins with $, which is reserved",
+			paxos.Owned(1, "a\n"):         "has a control character",
+			strings.Repeat("\xff", 1<<20): "at most 255 are allowed",
+		}
+		for name, want := range bad {
+			for op, err := range allCalls(soon(t), c.nodes[1], name) {
+				if op == "ready" {
+					continue
+				}
+				e := opError(t, err)
+				assert.Equal(t, op, e.Op)
+				assert.Contains(t, err.Error(), want)
+				assert.LessOrEqual(t, len(err.Error()), 2000)
+				assert.False(t, e.Unknown())
+				assert.Equal(t, len(name) > 255, errors.Is(err, paxos.ErrTooLarge))
+				assert.ErrorIs(t, err, paxos.ErrName)
+			}
+		}
+		assert.Zero(t, c.nodes[1].Status().Open, "they hold no memory")
+	})
+}
+
+func TestNodeValueLimits(t *testing.T) {
+	onBothPaths(t, 3, func(t *testing.T, c *testCluster) {
+		large := paxos.Value(strings.Repeat("x", 1<<20))
+		assert.Equal(t, large, propose(t, c.nodes[1], "lunch", large).Value)
+		assert.Equal(t, large, c.agreed("lunch"))
+		_, err := c.nodes[1].Propose(soon(t), "dinner", large+"x")
+		assert.EqualError(t, err, `paxos: propose "dinner": value has 1048577 bytes, at most 1048576 are allowed: too large`)
+		require.ErrorIs(t, err, paxos.ErrTooLarge)
+		assert.False(t, paxos.Unknown(err))
+	})
+}
+
+func TestNodeBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, membersOf(3))
+		c.config = func(cfg *node.Config) { cfg.Limits = paxos.Limits{MaxCalls: 3, MaxOpen: 2} }
+		n := c.start(1)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		calls := []<-chan outcome{proposing(ctx, n, "a", ""), waiting(ctx, n, "b")}
+		pending(t, calls[0])
+		_, err := n.Propose(soon(t), "c", "")
+		require.ErrorContains(t, err, `paxos: propose "c": 2 instances are open`)
+		require.ErrorIs(t, err, paxos.ErrBusy)
+		calls = append(calls, waiting(ctx, n, "b"))
+		pending(t, calls[2])
+		_, err = n.Wait(soon(t), "a")
+		assert.EqualError(t, err, `paxos: wait "a": 3 calls wait: too many calls or instances are open`)
+		require.ErrorIs(t, err, paxos.ErrBusy)
+		assert.False(t, paxos.Unknown(err))
+		cancel()
+		for _, call := range calls {
+			require.ErrorIs(t, (<-call).err, context.Canceled)
+		}
+		c.start(2)
+		time.Sleep(time.Minute) // the work for them is at rest
+		propose(t, n, "c", "")
+	})
+}
+
+// The calls that the loop has not begun are bounded, too.
+func TestNodeBusyWhileTheLoopIsHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, membersOf(3))
+		c.config = func(cfg *node.Config) { cfg.Limits.MaxCalls = 2 }
+		c.startAll()
+		release := holdLoop(c)
+		first := proposing(context.Background(), c.nodes[1], "a", "")
+		pending(t, first)
+		second := proposing(context.Background(), c.nodes[1], "b", "")
+		pending(t, second)
+		_, err := c.nodes[1].Propose(soon(t), "c", "")
+		require.ErrorIs(t, err, paxos.ErrBusy)
+		release()
+		require.NoError(t, (<-first).err)
+		got := <-second // together with the one that holdLoop makes, they were three
+		require.ErrorIs(t, got.err, paxos.ErrBusy)
+	})
+}
+
+func TestNodeOutOfRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, membersOf(3))
+		n := c.start(1)
+		c.net.join(2).Send(paxos.Packet{From: 2, To: 1, Store: 1, Boot: 1, Members: c.members.Fingerprint(), Seq: 1, Messages: []paxos.Message{
+			{Kind: paxos.KindPrepare, Instance: "lunch", Ballot: paxos.Ballot{Round: paxos.MaxRound, Server: 2}},
+			{Kind: paxos.KindPrepare, Instance: "dinner", Ballot: paxos.Ballot{Round: paxos.MaxRound + 1, Server: 2}},
+		}})
+		time.Sleep(time.Second)
+		_, err := n.Propose(context.Background(), "lunch", "burger")
+		require.ErrorIs(t, err, paxos.ErrRounds)
+		assert.False(t, paxos.Unknown(err))
+		c.start(3)
+		propose(t, n, "dinner", "soup") // a message beyond MaxRound was dropped
+		assert.Equal(t, uint64(1), n.Status().Counters.Dropped)
 	})
 }

@@ -358,3 +358,77 @@ func TestNodeReadsThatHangAfterALargeValue(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+func TestNodePeek(t *testing.T) {
+	onBothPaths(t, 3, func(t *testing.T, c *testCluster) {
+		peek := func(name string) (paxos.Decision, bool) {
+			t.Helper()
+			d, ok, err := c.nodes[1].Peek(context.Background(), name)
+			require.NoError(t, err)
+			return d, ok
+		}
+		d, ok := peek("lunch")
+		assert.False(t, ok)
+		assert.Zero(t, d)
+		want := propose(t, c.nodes[1], "lunch", "burger")
+		d, ok = peek("lunch")
+		assert.True(t, ok)
+		assert.Equal(t, want, d)
+	})
+}
+
+func TestNodePeekInTheStorageOnly(t *testing.T) {
+	for _, path := range []string{"direct", "general"} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newTestCluster(t, membersOf(3))
+			if path == "direct" {
+				c = newDirectCluster(t, membersOf(3))
+			}
+			c.config = func(cfg *node.Config) { cfg.Limits.Cache = 1 }
+			c.startAll()
+			var want []paxos.Decision
+			for i := range 10 {
+				want = append(want, propose(t, c.nodes[1], fmt.Sprint(i), "burger"))
+			}
+			time.Sleep(time.Second)
+			assert.Zero(t, c.nodes[1].Status().Open)
+			for _, w := range want { // nine of them have left memory
+				d, ok, err := c.nodes[1].Peek(context.Background(), w.Instance)
+				require.NoError(t, err)
+				assert.True(t, ok)
+				assert.Equal(t, w, d)
+				assert.Equal(t, w.Value, propose(t, c.nodes[2], w.Instance, "pizza").Value)
+			}
+			c.nodes[1].Close()
+			n := c.start(1) // and after a restart all of them have
+			for _, w := range want {
+				d, ok, err := n.Peek(context.Background(), w.Instance)
+				require.NoError(t, err)
+				assert.True(t, ok)
+				assert.Equal(t, w, d)
+			}
+		})
+	}
+}
+
+// An accepted value is not chosen, so Peek does not show it (P22).
+func TestNodePeekShowsNoVotes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := started(t, 3)
+		c.net.lose(paxos.KindAccepted)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := c.nodes[1].Propose(ctx, "lunch", "burger")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		rec, err := c.storage[2].Load("lunch")
+		require.NoError(t, err)
+		require.Equal(t, paxos.Value("burger"), rec.Acceptor.Value, "server 2 has voted")
+		for range 2 {
+			_, ok, err := c.nodes[2].Peek(context.Background(), "lunch")
+			require.NoError(t, err)
+			assert.False(t, ok)
+			c.nodes[2].Close()
+			c.start(2)
+		}
+	})
+}
