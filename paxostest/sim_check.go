@@ -13,7 +13,7 @@ import (
 //
 //	I1  At most one value of an instance is ever chosen, over the history of all votes cast.
 //	I2  What is asked for, voted for and chosen was proposed by some call.
-//	I3  On a disk, promises never go down, nor does any number of the ServerState.
+//	I3  On a disk, promises and the ballots of votes never go down, nor does any number of the ServerState.
 //	I4  On a disk, no vote is above the promise.
 //	I5  No reply but a Nack leaves before the disk implies what it asserts. A decision implies everything. And no ballot
 //	    is used above the rounds that the disk has reserved.
@@ -175,7 +175,10 @@ func (c *checker) saved(s *server, b paxos.Batch) error {
 			return fmt.Errorf("I3 is broken: the state of server %d goes from %+v to %+v", s.id, old, next)
 		}
 	}
-	for _, rec := range b.Records {
+	for i, rec := range b.Records {
+		if slices.ContainsFunc(b.Records[:i], func(r paxos.Record) bool { return r.Instance == rec.Instance }) {
+			return c.history(rec.Instance).broken("I3", "server %d saves it twice in one Batch", s.id)
+		}
 		if err := c.savedRecord(s, s.disk.records[rec.Instance], rec); err != nil {
 			return err
 		}
@@ -192,6 +195,8 @@ func (c *checker) savedRecord(s *server, old, next paxos.Record) error {
 	switch {
 	case a.Promised.Less(old.Acceptor.Promised):
 		return h.broken("I3", "server %d promised %s, and saves %s", s.id, old.Acceptor.Promised, a.Promised)
+	case !next.Chosen && a.Accepted.Less(old.Acceptor.Accepted):
+		return h.broken("I3", "server %d voted in %s, and saves %s", s.id, old.Acceptor.Accepted, a.Accepted)
 	case a.Promised.Less(a.Accepted):
 		return h.broken("I4", "server %d voted in %s, and has promised %s", s.id, a.Accepted, a.Promised)
 	case old.Chosen && (!next.Chosen || next.Index != old.Index || a.Value != old.Acceptor.Value):

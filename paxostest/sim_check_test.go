@@ -110,6 +110,15 @@ func TestCheckerFindsWhatIsBroken(t *testing.T) {
 			require.NoError(t, b.save(1, paxos.Acceptor{Promised: b22}))
 			return b.save(1, paxos.Acceptor{Promised: b11})
 		}},
+		{"a vote goes back", "I3", func(t *testing.T, b *bench) error {
+			b.decide(t)
+			require.NoError(t, b.save(3, voted(b22, "burger")))
+			return b.save(3, paxos.Acceptor{Promised: b22, Accepted: b11, Value: "burger"})
+		}},
+		{"a record twice in one Batch", "I3", func(t *testing.T, b *bench) error {
+			rec := paxos.Record{Instance: "x", Acceptor: paxos.Acceptor{Promised: b11}}
+			return b.saved(b.servers[0], paxos.Batch{Records: []paxos.Record{rec, rec}})
+		}},
 		{"Rounds go down", "I3", func(t *testing.T, b *bench) error {
 			state := b.servers[0].disk.state
 			state.Rounds--
