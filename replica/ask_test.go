@@ -229,7 +229,7 @@ func TestReplicaReadyAsksUntilAQuorumAnswers(t *testing.T) {
 	})
 }
 
-// DESIGN 4.10: a Query is answered with what was promised and accepted, and changes nothing.
+// docs/design.md#4.10: a Query is answered with what was promised and accepted, and changes nothing.
 func TestReplicaQueryChangesNothing(t *testing.T) {
 	p := newSolo(t, 3)
 	p.hear(1, 2, msg(t, `accept 5.2 "v" @lunch`))

@@ -13,7 +13,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// DESIGN 4.7 (S6): the Prepare carries the value as a hint, up to MaxHint, and never an empty one.
+// docs/design.md#4.7 (S6): the Prepare carries the value as a hint, up to MaxHint, and never an empty one.
 func TestReplicaHint(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
@@ -88,7 +88,7 @@ func TestReplicaLoserGetsTheWinnersValue(t *testing.T) {
 	})
 }
 
-// P16, DESIGN 4.6: the empty value is a value, and survives a restart of everybody.
+// P16, docs/design.md#4.6: the empty value is a value, and survives a restart of everybody.
 func TestReplicaEmptyValueIsDecided(t *testing.T) {
 	p := newPumpOf(t, 3)
 	p.propose(1, 1, "lunch", "")
@@ -110,7 +110,7 @@ func TestReplicaEmptyValueIsDecided(t *testing.T) {
 	assert.Equal(t, paxos.Value(""), p.value(4))
 }
 
-// DESIGN 4.5: full jitter within a bound that doubles, up to MaxBackoff.
+// docs/design.md#4.5: full jitter within a bound that doubles, up to MaxBackoff.
 func TestReplicaBackoff(t *testing.T) {
 	least, most := map[int]float64{}, map[int]float64{}
 	for seed := range uint64(100) {
@@ -147,7 +147,7 @@ func TestReplicaBackoff(t *testing.T) {
 	}
 }
 
-// DESIGN 4.5: an attempt that can no longer reach a quorum is given up at once; at the timeout, if anyone refused.
+// docs/design.md#4.5: an attempt that can no longer reach a quorum is given up at once; at the timeout, if anyone refused.
 func TestReplicaGivesUpEarly(t *testing.T) {
 	nack := func(p *pump, from paxos.ServerID, ballot string) {
 		p.hear(1, from, msg(t, "nack "+ballot+" above 9.5 @lunch"))
@@ -221,7 +221,7 @@ func TestReplicaCountsNothingOfAnOlderBallot(t *testing.T) {
 	assert.Empty(t, p.faults)
 }
 
-// DESIGN 4.5: at the phase timeout Prepare or Accept goes again to the silent, and only to them, after waits that double.
+// docs/design.md#4.5: at the phase timeout Prepare or Accept goes again to the silent, and only to them, after waits that double.
 func TestReplicaResendsToTheSilent(t *testing.T) {
 	p := newSolo(t, 5)
 	p.propose(1, 1, "lunch", "v")
@@ -360,7 +360,7 @@ func TestReplicaAbandonedAttemptStops(t *testing.T) {
 	}
 }
 
-// DESIGN 4.9: it tells the acceptors Chosen, and the learners Decided, once each.
+// docs/design.md#4.9: it tells the acceptors Chosen, and the learners Decided, once each.
 func TestReplicaTellsOthers(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = []paxos.ServerID{8, 9}

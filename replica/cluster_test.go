@@ -19,7 +19,7 @@ import (
 // from one seed; then faults stop, and every call that still has a caller ends (I10), every server that is asked gives the
 // same answer, and the ledger has checked every save and every message. One seed again:
 //
-//	go test -run 'TestReplicaRandomClusters/seed=17$' .
+//	go test -run 'TestReplicaRandomClusters/seed=17$' ./replica
 func TestReplicaRandomClusters(t *testing.T) {
 	var total paxos.Counters
 	crashes, lost := 0, 0

@@ -24,7 +24,7 @@ func (p *pump) ends(id paxos.ServerID) []string {
 	return p.during(func() { p.endSave(id); p.run() })
 }
 
-// DESIGN 4.2: a reply leaves after a save whose snapshot was taken at or after its Step, and after all earlier ones.
+// docs/design.md#4.2: a reply leaves after a save whose snapshot was taken at or after its Step, and after all earlier ones.
 func TestReplicaReplyWaitsForTheRightSave(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -76,7 +76,7 @@ func TestReplicaReplyWaitsForTheRightSave(t *testing.T) {
 	}
 }
 
-// DESIGN 4.1: the own promise and the own acceptance count only when saved.
+// docs/design.md#4.1: the own promise and the own acceptance count only when saved.
 func TestReplicaOwnAnswersCountWhenSaved(t *testing.T) {
 	t.Run("one acceptor", func(t *testing.T) { // P24
 		p := newHeld(t, 1)
@@ -135,7 +135,7 @@ func TestReplicaOwnAnswersCountWhenSaved(t *testing.T) {
 	})
 }
 
-// DESIGN 4.2, 5: never two Saves at once; while one runs the next gathers; several states of one instance are saved as the
+// docs/design.md#4.2, docs/design.md#5: never two Saves at once; while one runs the next gathers; several states of one instance are saved as the
 // last one.
 func TestReplicaGroupCommit(t *testing.T) {
 	p := newHeld(t, 3)
@@ -246,7 +246,7 @@ func TestReplicaCrashAtEverySave(t *testing.T) {
 	}
 }
 
-// DESIGN 4.9: an Index is shown only when its record is saved. The record of a decision waits for no caller: it rides along,
+// docs/design.md#4.9: an Index is shown only when its record is saved. The record of a decision waits for no caller: it rides along,
 // or has a Save of its own soon.
 func TestReplicaDecisionsAreSavedLazilyAndShownWhenSaved(t *testing.T) {
 	p := newHeld(t, 3)

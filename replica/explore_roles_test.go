@@ -315,7 +315,7 @@ var exOlder = exRules{begin: stage.begin, end: stage.end, step: func(s acceptorS
 
 // TestExploreRulesLeftOut leaves out one rule at a time of those that decide when a reply may leave, and finds how
 // that ends: with two decisions. It shows that the spaces above are large enough to see such a mistake in the code
-// that ships. The steps are those of the shortest way; FAULTS.md, like TLC, counts the initial state too.
+// that ships. The steps are those of the shortest way; docs/design.md#7.5, like TLC, counts the initial state too.
 func TestExploreRulesLeftOut(t *testing.T) {
 	replyFirst, duplicate, next := exShipping, exShipping, exShipping
 	replyFirst.step = func(s acceptorState, m paxos.Message) (acceptorState, paxos.Message, stage, error) {

@@ -175,7 +175,7 @@ func checkDecided(t require.TestingT, d *memos, most int) {
 	require.True(t, bytes <= maxCacheBytes || n == 1)
 }
 
-// DESIGN 5: decided instances cost no memory; a bounded cache serves late questions, Storage.Load the rest.
+// docs/design.md#5: decided instances cost no memory; a bounded cache serves late questions, Storage.Load the rest.
 func TestReplicaDecidedInstancesLeaveMemory(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.limits = paxos.Limits{Cache: 10}
@@ -217,7 +217,7 @@ func TestReplicaDecidedInstancesLeaveMemory(t *testing.T) {
 	checkTables(t, p.replicas[3])
 }
 
-// DESIGN 4.2: an instance with unsaved state does not leave memory, however little room there is.
+// docs/design.md#4.2: an instance with unsaved state does not leave memory, however little room there is.
 func TestReplicaUnsavedInstanceIsNotEvicted(t *testing.T) {
 	t.Run("undecided", func(t *testing.T) {
 		p := newPump(t, membersOf(3))

@@ -18,7 +18,7 @@ const (
 	mintedBy1 = "$1.1.1/lunch"
 )
 
-// DESIGN 4.14: one round trip: n-1 Accepts, n-1 Accepteds, n-1 Chosens, and nothing else.
+// docs/design.md#4.14: one round trip: n-1 Accepts, n-1 Accepteds, n-1 Chosens, and nothing else.
 func TestReplicaOwnedTakesOneRoundTrip(t *testing.T) {
 	for _, name := range []string{ownedName, mintedBy1} {
 		for _, n := range []int{1, 2, 3, 5} {
@@ -53,7 +53,7 @@ func quoteName(name string) string {
 	return m[strings.LastIndex(m, "@")+1:]
 }
 
-// DESIGN 4.14: under a name that Owned made the Accept leaves when the own vote is saved; under a minted one at once. The own
+// docs/design.md#4.14: under a name that Owned made the Accept leaves when the own vote is saved; under a minted one at once. The own
 // vote counts when it is saved.
 func TestReplicaOwnedAcceptAndTheOwnSave(t *testing.T) {
 	for name, atOnce := range map[string]bool{ownedName: false, mintedBy1: true} {
@@ -82,7 +82,7 @@ func TestReplicaOwnedAcceptAndTheOwnSave(t *testing.T) {
 	})
 }
 
-// DESIGN 4.14: who may not use round 0, or may no more, begins with a Prepare, and the instance is like any other.
+// docs/design.md#4.14: who may not use round 0, or may no more, begins with a Prepare, and the instance is like any other.
 func TestReplicaClassicInOwned(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = []paxos.ServerID{8}
@@ -132,7 +132,7 @@ func TestReplicaClassicInOwned(t *testing.T) {
 	}
 }
 
-// DESIGN 4.14: minted round 0 is used in that boot only: the start after it finds no vote, and one may be out.
+// docs/design.md#4.14: minted round 0 is used in that boot only: the start after it finds no vote, and one may be out.
 func TestReplicaMintedAfterARestart(t *testing.T) {
 	p := newPumpOf(t, 3)
 	p.hold = func(id paxos.ServerID) bool { return id == 1 }

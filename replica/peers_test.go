@@ -12,7 +12,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// DESIGN 4.13: who disagrees on cluster, acceptors or quorum is refused, both sides' Status says so in words, and nobody
+// docs/design.md#4.13: who disagrees on cluster, acceptors or quorum is refused, both sides' Status says so in words, and nobody
 // stops.
 func TestReplicaOtherMembersAreRefused(t *testing.T) {
 	flexible, err := paxos.Flexible(3, 3, 1)
@@ -95,7 +95,7 @@ func changed(p *pump, f func(*paxos.Packet)) paxos.Packet {
 	return packet
 }
 
-// DESIGN 4.11: what a peer remembers of another's storage, start and process, and what it does when that changes.
+// docs/design.md#4.11: what a peer remembers of another's storage, start and process, and what it does when that changes.
 func TestReplicaIdentity(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -159,7 +159,7 @@ func TestReplicaIdentity(t *testing.T) {
 	}
 }
 
-// DESIGN 4.11: a directory copied while the server runs: the process that comes second is told and stops, and only it.
+// docs/design.md#4.11: a directory copied while the server runs: the process that comes second is told and stops, and only it.
 func TestReplicaSecondProcessStops(t *testing.T) {
 	p := newPumpOf(t, 3)
 	p.propose(3, 1, "first", "v") // everybody has heard of server 3
@@ -348,7 +348,7 @@ func TestReplicaMessagesBeforeTheFirstSaveAreBounded(t *testing.T) {
 	assert.Len(t, p.ends(1), maxWaiting-1, "and a Pull")
 }
 
-// FAULTS 5, "Members changed between two starts", DESIGN 4.11.
+// The members were changed between two starts: docs/design.md#4.11.
 func TestReplicaStateOfAnotherServerIsRefused(t *testing.T) {
 	good := func() Config {
 		m := membersOf(3)

@@ -14,7 +14,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// What DESIGN 4.9 asks of catching up.
+// Catching up, as docs/design.md#4.9 has it.
 
 // pulling returns a solo server 1 of 3 that shows its pulls, and is silent for as long as nothing comes.
 func pulling(t *testing.T, pulled string) *pump {

@@ -342,9 +342,9 @@ func kinds(ks ...paxos.Kind) func(paxos.Packet, paxos.Message) bool {
 	return func(p paxos.Packet, m paxos.Message) bool { return slices.Contains(ks, m.Kind) }
 }
 
-// A ledger holds the stable storages of a cluster and what its servers said, and checks what FAULTS asks for after every
+// A ledger holds the stable storages of a cluster and what its servers said, and checks the invariants after every
 // step: I1 agreement over saved votes, I3 and I4 of what is saved, I5 no reply before its save, I6 one value a ballot, I8 a
-// decision has a quorum of votes, and that no ballot is used twice or before it is reserved (DESIGN 4.1).
+// decision has a quorum of votes, and that no ballot is used twice or before it is reserved (docs/design.md#4.1).
 type ledger struct {
 	t       require.TestingT
 	members paxos.Members

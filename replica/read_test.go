@@ -10,7 +10,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// What DESIGN 4.10 asks of Read.
+// Read, as docs/design.md#4.10 has it.
 
 // read begins a Read, and returns what left.
 func (p *pump) read(id paxos.ServerID, call CallID, instance string) []string {

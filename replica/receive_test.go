@@ -12,7 +12,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// What can't be a message of the protocol is dropped and counted before any role sees it. DESIGN 3: a round above MaxRound;
+// What can't be a message of the protocol is dropped and counted before any role sees it. docs/design.md#3: a round above MaxRound;
 // 4.1: a ballot is its server's own; who does not vote neither promises nor accepts; unknown kinds are ignored.
 func TestReplicaDropsInvalidMessages(t *testing.T) {
 	const over = paxos.MaxRound + 1
@@ -124,7 +124,7 @@ func TestReplicaCountsOnlyAcceptors(t *testing.T) {
 	assert.Equal(t, paxos.Value("v"), p.value(1))
 }
 
-// DESIGN 4.9: a server that knows the decision answers Prepare, Accept and Query with Decided, and nothing else; two that
+// docs/design.md#4.9: a server that knows the decision answers Prepare, Accept and Query with Decided, and nothing else; two that
 // know do not answer each other.
 func TestReplicaDecidedInstanceAnswers(t *testing.T) {
 	for _, where := range []string{"in memory", "in the storage"} {
@@ -153,7 +153,7 @@ func TestReplicaDecidedInstanceAnswers(t *testing.T) {
 	}
 }
 
-// DESIGN 4.9: Chosen: "what you accepted in Ballot, or above, is chosen"; who accepted nothing there asks.
+// docs/design.md#4.9: Chosen: "what you accepted in Ballot, or above, is chosen"; who accepted nothing there asks.
 func TestReplicaChosen(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -206,7 +206,7 @@ func TestReplicaChosen(t *testing.T) {
 	})
 }
 
-// DESIGN 4.2: an unknown instance is loaded before its first Step. What comes meanwhile waits, bounded, in order.
+// docs/design.md#4.2: an unknown instance is loaded before its first Step. What comes meanwhile waits, bounded, in order.
 func TestReplicaUnknownInstanceIsLoadedFirst(t *testing.T) {
 	p := newSolo(t, 3)
 	p.records[1]["lunch"] = paxos.Record{Instance: "lunch", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 3}, Accepted: paxos.Ballot{Round: 4, Server: 3}, Value: "v"}}
@@ -236,8 +236,8 @@ func TestReplicaUnknownInstanceIsLoadedFirst(t *testing.T) {
 	assert.Len(t, p.sent[n:], 4+61+1)
 }
 
-// FAULTS: a contradiction that proves that some server broke the protocol: the instance stops, its calls end, nothing is
-// papered over; other instances go on. Every place that can meet one.
+// A contradiction proves that some server broke the protocol. The instance stops, its calls end, and other instances go on. The
+// cases are all places that can meet one.
 func TestReplicaSafetyErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -13,7 +13,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// DESIGN 3: the first Output is the Save that raises Boot and Rounds, and nothing else leaves before its Saved.
+// docs/design.md#3: the first Output is the Save that raises Boot and Rounds, and nothing else leaves before its Saved.
 func TestReplicaNothingLeavesBeforeTheFirstSave(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.forged = true
@@ -77,7 +77,7 @@ func TestPaper25ProposerNeverReusesANumber(t *testing.T) {
 	assert.Contains(t, p.sent, fmt.Sprintf(`1 -> 2: prepare %d.1 "pizza" @lunch`, roundBlock+1))
 }
 
-// DESIGN 4.1: over attempts, instances and restarts.
+// docs/design.md#4.1: over attempts, instances and restarts.
 func TestReplicaRoundsRise(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.forged = true
@@ -113,7 +113,7 @@ func TestReplicaRoundsRise(t *testing.T) {
 	assert.GreaterOrEqual(t, p.state[1].Rounds, last)
 }
 
-// DESIGN 4.1: a round above the saved Rounds is not used before the Batch that raises it is saved.
+// docs/design.md#4.1: a round above the saved Rounds is not used before the Batch that raises it is saved.
 func TestReplicaRoundIsNotUsedBeforeItIsReserved(t *testing.T) {
 	t.Run("a block is used up", func(t *testing.T) {
 		p := newSolo(t, 3)
@@ -154,7 +154,7 @@ func TestReplicaRoundIsNotUsedBeforeItIsReserved(t *testing.T) {
 	})
 }
 
-// DESIGN 4.1, PITFALLS P5: Rounds as stored before this start were perhaps all used.
+// docs/design.md#4.1, P5: Rounds as stored before this start were perhaps all used.
 func TestReplicaStoredRoundsAreHonoured(t *testing.T) {
 	for _, stored := range []uint64{0, 1, 70, 1 << 40} {
 		p := newPump(t, membersOf(3))
@@ -167,7 +167,7 @@ func TestReplicaStoredRoundsAreHonoured(t *testing.T) {
 	}
 }
 
-// DESIGN 4.1: past MaxRound: ErrRounds. The server votes and tells decisions all the same.
+// docs/design.md#4.1: past MaxRound: ErrRounds. The server votes and tells decisions all the same.
 func TestReplicaErrRounds(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -237,7 +237,7 @@ func TestReplicaLateNackNeverLowersTheNextRound(t *testing.T) {
 	}
 }
 
-// DESIGN 4.1: servers that do not vote reserve, too.
+// docs/design.md#4.1: servers that do not vote reserve, too.
 func TestReplicaLearnerReservesRounds(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = []paxos.ServerID{7}

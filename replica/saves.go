@@ -198,7 +198,7 @@ func (s *saves) splitReplies() {
 // end is called when the Save that is out is durable. It reports whether one was out.
 func (s *saves) end() bool {
 	if s.begun == s.ended {
-		return false
+		return false // there was none
 	}
 	s.ended++
 	s.kept = s.taken

@@ -41,12 +41,7 @@ func (s acceptorState) step(m paxos.Message) (next acceptorState, reply paxos.Me
 }
 
 // begin is the stage after a Save has begun. The snapshot of that Save holds the present state.
-func (s stage) begin() stage {
-	if s == dirty {
-		return flushing
-	}
-	return s
-}
+func (s stage) begin() stage { return min(s, flushing) }
 
 // end is the stage after the Save that began last is durable. A change since then is still dirty.
 func (s stage) end() stage {

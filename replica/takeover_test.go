@@ -13,7 +13,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// What DESIGN 4.8 asks of taking over.
+// Taking over, as docs/design.md#4.8 has it.
 
 // firstAfter lets time go by until server 1 says something, and returns the first of it, and when it came.
 func (p *pump) firstAfter(most time.Duration) (string, time.Duration) {

@@ -56,6 +56,8 @@ var notCovered = map[string]string{
 	"replica/replica.go: return false":                                                       "a host answers what was asked",
 	"replica/replica.go: return true":                                                        "it stops with its host",
 	"proposer.go: { return p.highest }":                                                      "it takes servers with other limits",
+	"replica/commit.go: { return r.saves.wanted() }":                                         "a Node asks that, and no host of the swarm does",
+	"replica/saves.go: return false // there was none":                                       "no host of the swarm does that",
 	"replica/commit.go: { r.holdSaves = hold }":                                              "a Node holds Saves, and no host of the swarm does",
 	"replica/replica.go: { return r.server.Boot }":                                           "the swarm knows which start it is",
 	"replica/replica.go: { return r.refusals + r.quorums.changed() }":                        "the swarm logs nothing",

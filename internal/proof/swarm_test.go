@@ -26,8 +26,8 @@ var (
 	swarmSeed  = flag.String("swarm.seed", "", "run this seed alone, and tell all of it")
 )
 
-// TestSwarm runs clusters in which one seed each decides what goes wrong, then heals them, and demands what FAULTS says: no
-// invariant is ever broken, and when the faults have ended all is decided and known everywhere within a bound.
+// TestSwarm runs clusters in which one seed each decides what goes wrong, and then heals them. No
+// invariant is ever broken. When the faults have ended, all is decided and known everywhere within a bound.
 func TestSwarm(t *testing.T) {
 	if *swarmSeed != "" {
 		tellSeed(t, *swarmSeed)
