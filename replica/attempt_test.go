@@ -50,7 +50,7 @@ func TestReplicaHint(t *testing.T) {
 	})
 }
 
-// S15, 2.2: who loses gets the winner's value, and it is no error.
+// S15, 2.2: a loser gets the winner's value, and that is no error.
 func TestReplicaLoserGetsTheWinnersValue(t *testing.T) {
 	t.Run("after the decision", func(t *testing.T) {
 		p := newPumpOf(t, 3)
@@ -408,7 +408,7 @@ func TestReplicaQuorums(t *testing.T) {
 }
 
 // A long Accept may be overtaken by what is short. So a decision on a long value is told to those whose votes have come, and to the
-// others when theirs do: who has no vote would ask for the value that is on its way.
+// others when theirs do. An acceptor without a vote would ask for the value that is on its way.
 func TestReplicaLongDecisionIsToldToWhoHasVoted(t *testing.T) {
 	for _, c := range []struct {
 		size int

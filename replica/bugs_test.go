@@ -125,7 +125,7 @@ func TestReplicaCallAfterStopEnds(t *testing.T) {
 	}
 }
 
-// What a stopped server was about to do, it does not do: the end of a Save would send its Accept, with a value whose call
+// A stopped server does nothing more: the end of a Save would send its Accept, with a value whose call
 // has ended.
 func TestReplicaSendsNothingAfterStop(t *testing.T) {
 	p := newSolo(t, 3)
@@ -268,7 +268,7 @@ func TestReplicaWaitCallsDoNotStarveEachOther(t *testing.T) {
 	assert.Contains(t, p.done, CallID(1), "2 and 3 have voted for v, and say so again and again")
 }
 
-// What is decided is not open: an idle server is not busy, however small MaxOpen is.
+// A decided instance is not open: an idle server is not busy, however small MaxOpen is.
 func TestReplicaDecidedInstanceLeavesRoom(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.limits = paxos.Limits{MaxOpen: 1}

@@ -123,7 +123,7 @@ func TestReplicaUnknownOfCallsThatShareAnAttempt(t *testing.T) {
 	assert.False(t, cancel(7))
 }
 
-// What is wrong with a call is said at once, and nothing is sent.
+// A wrong call fails at once, and nothing is sent.
 func TestReplicaRefusesCalls(t *testing.T) {
 	for _, tt := range []struct {
 		name, instance string
@@ -314,7 +314,7 @@ func TestReplicaLearnerProposesAndDoesNotVote(t *testing.T) {
 	assert.NotContains(t, p.done, CallID(3), "servers 1 and 8 are no majority of 3 acceptors")
 }
 
-// Trace events join: what is received was sent, in that packet; what is saved began; what ended had begun.
+// Trace events join. A received message was sent in that packet. A Save that ended had begun, and so had a call.
 func TestReplicaEvents(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = []paxos.ServerID{8}
@@ -401,7 +401,7 @@ func TestReplicaCounters(t *testing.T) {
 	assert.Equal(t, uint64(4), p.replicas[1].Status(p.now).Counters.Attempts)
 }
 
-// Unknown is about the value: what an earlier ballot handed out stays handed out, also for a call that comes later.
+// Unknown is about the value. A value that an earlier ballot handed out stays handed out, also for a call that comes later.
 func TestReplicaUnknownOverBallots(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.forged, p.limits = true, paxos.Limits{MaxHint: 1}

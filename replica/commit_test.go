@@ -28,7 +28,7 @@ func (p *pump) ends(id paxos.ServerID) []string {
 func TestReplicaReplyWaitsForTheRightSave(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		// steps are messages from server 2, "end" for the end of the Save that runs, and what leaves then.
+		// steps are messages from server 2, "end" for the end of the Save that runs, and the messages that leave then.
 		steps []string
 	}{
 		{"a promise", []string{"prepare 1.2 @x", "end", "= promise 1.2 @x"}},
@@ -194,7 +194,7 @@ func TestReplicaBatchesAreSplit(t *testing.T) {
 	assert.Len(t, p.sent, 1+5+2)
 }
 
-// What changes again while half of a batch is saved waits for the Save that holds the change.
+// A record that changes again while half of a batch is saved waits for the Save that holds the change.
 func TestReplicaSplitBatchHoldsTheLastState(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.limits, p.forged = paxos.Limits{MaxBatch: 4 << 10}, true
@@ -217,7 +217,7 @@ func TestReplicaSplitBatchHoldsTheLastState(t *testing.T) {
 	assert.Nil(t, p.held[1])
 }
 
-// A crash at any moment: what had left rests on what was saved, and what was not saved had not left.
+// A crash at any moment: every reply that had left rests on a saved record, and no other reply had left.
 func TestReplicaCrashAtEverySave(t *testing.T) {
 	for crashAt := 1; crashAt <= 9; crashAt++ {
 		for id := paxos.ServerID(1); id <= 3; id++ {

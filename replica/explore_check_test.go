@@ -8,7 +8,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// What a state can be an example of. A space in which none was seen would prove nothing.
+// A state can be an example of these. A space in which none was seen would prove nothing.
 const (
 	exSeenChosen    uint64 = 1 << iota // the first value is chosen; one bit up: the second
 	exSeenOther                        // the second value is chosen
@@ -180,8 +180,8 @@ type exTally struct {
 	err      string
 }
 
-// tally counts votes, with the quorum alone, and then lets learners hear them in every order. What learners say must be
-// what was counted, neither more nor less.
+// tally counts votes, with the quorum alone, and then lets learners hear them in every order. Learners must say the
+// same as the count, neither more nor less.
 func (m *exModel) tally(votes uint64) *exTally {
 	if t, ok := m.tallies[votes]; ok {
 		return t

@@ -95,7 +95,7 @@ func (m *exModel) Next(state []uint64, emit func(action uint64, next []uint64)) 
 }
 
 // startable reports whether the Prepare of ballot b can go out: Phase1a. In the paper it always can. A server with a
-// life of its own goes up only; when it starts again, what it had begun is dead.
+// life of its own goes up only; when it starts again, all that it had begun is dead.
 func (m *exModel) startable(b int) bool {
 	if m.paper {
 		return true
@@ -185,7 +185,7 @@ func (m *exModel) received(i, k int, step exStep) error {
 	return err
 }
 
-// heard returns server i after a step of its acceptor, and what the reply waits for.
+// heard returns server i after a step of its acceptor, and the Save for which the reply waits.
 func (m *exModel) heard(i int, step exStep) (s exServer, wait stage, err error) {
 	s, wait = m.servers[i], saved
 	s.role = step.next
@@ -274,8 +274,8 @@ func (m *exModel) end(i int) (exServer, error) {
 	return s, err
 }
 
-// crash loses all that is not on stable storage, the replies that wait among it, and the proposers; what was sent
-// before may still arrive. The server starts again at once: while it is down, nothing happens to it.
+// crash loses all that is not on stable storage, the replies that wait among it, and the proposers. Messages that were
+// sent before may still arrive. The server starts again at once: while it is down, nothing happens to it.
 func (m *exModel) crash(i, survived, durable int) {
 	s := m.servers[i]
 	next := exServer{role: m.restarted[durable], durable: durable, votes: s.votes | m.voted(durable), sent: s.sent}

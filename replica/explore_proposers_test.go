@@ -12,7 +12,7 @@ import (
 // exMost is the most acceptors in a space.
 const exMost = 5
 
-// An exHeard is a set of replies for each acceptor: what a proposer may have heard. Bits are indexes into
+// An exHeard is a set of replies for each acceptor, which a proposer may have heard. Bits are indexes into
 // exRoles.replies.
 type exHeard [exMost]uint64
 
@@ -25,7 +25,7 @@ type exProposer struct {
 	nodes  []paxos.Proposer
 	asks   []int          // by node: index of the value that it asks for; -1: it asks for nothing yet
 	chosen []bool         // by node: it believes that the value is chosen
-	moves  []exHeard      // by node: what takes it elsewhere
+	moves  []exHeard      // by node: the replies that take it elsewhere
 	edges  []map[int]int  // by node: where acceptor*64+reply takes it; -1: an error
 	errs   map[int]string // by node*1024+acceptor*64+reply
 	// relevant is everything that moves some node. The Proposer ignores all else.
@@ -85,7 +85,7 @@ func (p *exProposer) asked(r *exRoles, n paxos.Proposer) int {
 	return slices.Index(r.values, n.Accept().Value)
 }
 
-// step is Proposer.Step, and what must hold in each: the Accept comes out once, is of this ballot, and never changes.
+// step is Proposer.Step, and the rule of each step: the Accept comes out once, is of this ballot, and never changes.
 func (p *exProposer) step(r *exRoles, n paxos.Proposer, acceptor, reply int) (paxos.Proposer, string) {
 	next, out, err := n.Step(acceptor, r.replies[reply].Message)
 	before, after := n.Accept(), next.Accept()
@@ -189,7 +189,7 @@ func exShown(r *exRoles, b paxos.Ballot, quorums []paxos.Set, heard exHeard) (sh
 }
 
 // exQuorums lists the phase-1 quorums of q: all, or only the smallest, those that are none without any one member.
-// TLC's model lists the smallest, and they decide how many successors it counts. What the Proposer may do, all decide:
+// TLC's model lists the smallest, and they decide how many successors it counts. All of them decide the steps of the Proposer:
 // when acceptors are not equal, it can have heard one that the quorum would not have needed.
 func exQuorums(q paxos.Quorum, smallest bool) (quorums []paxos.Set) {
 	for s := paxos.Set(0); s <= paxos.All(q.Size()); s++ {
@@ -214,7 +214,7 @@ const (
 	exMinted         // by Mint, in the owner's first life
 )
 
-// An exOwnership is the part of an exConfig that is about owned instances. What a Replica does in round 0 (ownsRound and
+// An exOwnership is the part of an exConfig that is about owned instances. The rules of a Replica for round 0 (ownsRound and
 // beginOwned) is in this file, rule by rule; the roles are those that ship.
 type exOwnership struct {
 	zero      exZero

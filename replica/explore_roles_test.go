@@ -12,9 +12,9 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// What the explorer knows of the roles is here: tables of every step that they can take, each made by calling the code
+// The tables of the roles: every step that they can take, each made by calling the code
 // that ships, once for every state and every message, before the space is explored. Nothing in them is worked out by
-// other means, so a change of acceptor.go or replica_stage.go changes the tables.
+// other means, so a change of acceptor.go or stage.go changes the tables.
 
 // An exReply is something that an acceptor said. Nacks are left out: they assert nothing and no proposer gains by one.
 type exReply struct {
@@ -22,8 +22,8 @@ type exReply struct {
 	value int // index of the value in the Promise, or of the one that an Accepted voted for; -1: it has none
 }
 
-// An exStep is what an acceptor may do with a message: where it goes, what it says (-1: nothing, or a Nack), and, if
-// its storage is asynchronous, what the reply waits for.
+// An exStep is a step of an acceptor with a message: the next state, the reply (-1: none, or a Nack), and, if its storage is
+// asynchronous, the Save for which the reply waits.
 type exStep struct {
 	next, reply int
 	wait        stage
@@ -34,7 +34,7 @@ type exStep struct {
 type exRoles struct {
 	values    []paxos.Value
 	ballots   []paxos.Ballot
-	messages  [][]paxos.Message // what acceptors are sent, in all its forms: Prepares by ballot, then Accepts by ballot and value
+	messages  [][]paxos.Message // the requests to acceptors, in all their forms: Prepares by ballot, then Accepts by ballot and value
 	acceptors []paxos.Acceptor
 	saves     []acceptorState
 	replies   []exReply
@@ -335,7 +335,7 @@ func TestExploreRulesLeftOut(t *testing.T) {
 		name  string
 		how   exConfig
 		steps int    // until two values are chosen
-		first string // what is noticed before that, if every invariant is checked
+		first string // the rule that is broken before that, if every invariant is checked
 	}{
 		{"reply before save", exConfig{rules: replyFirst}, 13, "I5: "},
 		{"reply to a duplicate while the save is pending", exConfig{rules: duplicate}, 15, "I5: "},

@@ -367,7 +367,7 @@ func TestExploreOwnedRulesLeftOut(t *testing.T) {
 		owner exOwnership
 		how   exConfig
 		steps int    // until two values are chosen; 0: they never are
-		first string // what is noticed before that, if every invariant is checked
+		first string // the rule that is broken before that, if every invariant is checked
 	}{
 		{"acceptors take round 0 from anyone", exOwnership{zero: exOwned, strangers: 1, anyone: true}, exConfig{owners: []int{0, 1}}, 5, "I1: "},
 		{"acceptors take round 0 from anyone, minted", exOwnership{zero: exMinted, strangers: 1, anyone: true}, exConfig{owners: []int{0, 1}}, 5, "I1: "},

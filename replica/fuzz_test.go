@@ -101,8 +101,8 @@ type typer struct {
 	lives   uint64
 	calls   map[CallID]bool        // begun; true: ended
 	own     map[CallID]paxos.Value // of calls whose values no other has
-	left    map[paxos.Value]bool   // what was proposed and has left, as a hint or to be voted for
-	unsent  map[paxos.Value]bool   // what has not, as its caller was told
+	left    map[paxos.Value]bool   // proposed values that have left, as hints or to be voted for
+	unsent  map[paxos.Value]bool   // values that have not left, as their callers were told
 	index   map[paxos.ServerID]uint64
 	last    CallID
 	ballots []paxos.Ballot // used by the server, to answer them

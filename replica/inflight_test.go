@@ -59,7 +59,7 @@ func TestReplicaLongValuesWaitInLine(t *testing.T) {
 	assert.Zero(t, p.replicas[1].counters.Resends)
 }
 
-// Who leaves the air in another way makes room, too; and who leaves the line takes none.
+// An attempt that leaves in another way makes room, too. One that leaves the line takes none.
 func TestReplicaLongValuesMakeRoom(t *testing.T) {
 	const more = 4
 	fill := func(t *testing.T) *pump {
@@ -78,7 +78,7 @@ func TestReplicaLongValuesMakeRoom(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		does    func(t *testing.T, p *pump)
-		flies   string // who is under way instead
+		flies   string // the attempt in flight instead
 		waiting int
 	}{
 		{"another value is decided", func(t *testing.T, p *pump) { p.hear(1, 2, msg(t, `decided 9.2 "v" @job/00`)) }, "job/08", 3},
@@ -141,7 +141,7 @@ func stuck(t *testing.T, limits paxos.Limits) *pump {
 	return p
 }
 
-// Who is in line and is cancelled, or decided by others, leaves it, and memory, although the line stands still.
+// An attempt in line that is cancelled, or decided by others, leaves the line and memory, although the line stands still.
 func TestReplicaLongValuesLeaveTheLine(t *testing.T) {
 	p := stuck(t, paxos.Limits{MaxOpen: 50})
 	for i := range 100 {

@@ -208,7 +208,7 @@ func TestReplicaHintFitsItsReceiver(t *testing.T) {
 	assert.Equal(t, long(101), p.value(1))
 }
 
-// What a Limits says is checked: nobody makes a server say nothing.
+// The numbers of a Limits message are checked: no peer can silence a server with it.
 func TestReplicaBadLimits(t *testing.T) {
 	p := newSolo(t, 3)
 	for _, bad := range []paxos.Value{"", "1", "x 1", "1 x", "0 1", "1 0", "-1 5", "99999999999999999999 1", paxos.Value(strings.Repeat("1", 1<<20))} {
@@ -248,7 +248,7 @@ func TestReplicaTakesOverNoLargeHint(t *testing.T) {
 	assert.NotEmpty(t, p.sent[n:], "it asks the others")
 }
 
-// What is decided and too large for this server is an error of its calls there, as nobody is silent.
+// A decision that is too large for this server is an error of its calls there, as nobody is silent.
 func TestReplicaDecisionIsTooLarge(t *testing.T) {
 	p := newLimited(t, paxos.Limits{}, paxos.Limits{MaxValue: 100}, paxos.Limits{})
 	p.propose(1, 1, "lunch", long(101))
@@ -268,7 +268,7 @@ func TestReplicaDecisionIsTooLarge(t *testing.T) {
 	assert.Empty(t, p.replicas[2].calls)
 }
 
-// What is taken over and too large for the others is left alone for a while, again and again: else there would be no room to take
+// A takeover of a value that is too large for the others is left alone for a while, again and again: else there would be no room to take
 // over anything else.
 func TestReplicaTakeoversThatAreTooLargeLeaveRoom(t *testing.T) {
 	p := newPump(t, membersOf(3))

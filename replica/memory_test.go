@@ -234,7 +234,7 @@ func TestReplicaUnsavedInstanceIsNotEvicted(t *testing.T) {
 		checkTables(t, p.replicas[1])
 		assert.NotContains(t, p.replicas[1].table.byName, "a", "it has nothing to lose any more")
 		assert.Contains(t, p.replicas[1].table.evicted, "a")
-		p.hear(1, 2, msg(t, "prepare 5.2 @d")) // whose Save is the next but one
+		p.hear(1, 2, msg(t, "prepare 5.2 @d")) // its Save is the next but one
 		assert.Contains(t, p.replicas[1].table.byName, "b")
 		assert.Contains(t, p.replicas[1].table.byName, "c")
 		assert.Equal(t, []string{"1 -> 2: accepted 5.2 @b", "1 -> 2: promise 5.2 @c"}, p.ends(1))
@@ -341,7 +341,7 @@ func TestReplicaMemoryIsUsedAgainClean(t *testing.T) {
 	checkTables(t, p.replicas[1])
 }
 
-// What the storage holds undecided is opened at the start, as far as there is room: half of MaxOpen at a time, or 256.
+// Undecided instances of the storage are opened at the start, as far as there is room: half of MaxOpen at a time, or 256.
 func TestReplicaOpenAtStart(t *testing.T) {
 	const names = 400
 	for _, room := range []int{3, 600, 1000} {
@@ -386,7 +386,7 @@ func TestReplicaCacheIsBoundedInBytes(t *testing.T) {
 	assert.Equal(t, v, p.value(1000), "what has left memory is in the storage")
 }
 
-// What a Replica hands out it does not keep alive: the values of a burst, in slices that are used again, would else stay until the next
+// A Replica does not keep alive the values that it hands out. Those of a burst, in slices that are used again, would stay until the next
 // burst that is as long.
 func TestReplicaKeepsNoValuesForTheHost(t *testing.T) {
 	p := newPump(t, membersOf(1))
@@ -449,7 +449,7 @@ func TestReplicaPromisesAreNotUnsaved(t *testing.T) {
 	checkTables(t, r)
 }
 
-// While a disk hangs, what others send it gathers in bounded memory, votes and decisions alike; and all of it is taken later.
+// While a disk hangs, messages of others gather in bounded memory, votes and decisions alike. All of them are taken later.
 func TestReplicaUnsavedIsBounded(t *testing.T) {
 	p := newHeld(t, 3)
 	r := p.replicas[1]
@@ -480,7 +480,7 @@ func TestReplicaUnsavedIsBounded(t *testing.T) {
 	}
 	assert.Equal(t, uint64(40), r.counters.Dropped)
 	for i := range 10 {
-		ask(i) // what is taken already is no more
+		ask(i) // a message that was taken adds nothing
 	}
 	assert.Equal(t, uint64(40), r.counters.Dropped)
 	ends()

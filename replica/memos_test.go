@@ -12,7 +12,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A ring that grows, forgets, has gaps, and whose numbers begin anew finds the last so many memos, and no other.
+// A ring finds the last so many memos, and no other. It grows, forgets and has gaps, and its numbers begin anew.
 func TestMemos(t *testing.T) {
 	for _, most := range []int{1, 2, 15, 16, 17, 100, 1000} {
 		d := memos{next: memoNumbers - 200}
@@ -90,7 +90,7 @@ func TestReplicaLateAnswers(t *testing.T) {
 	assert.True(t, known && !ok)
 }
 
-// Who has promised to a ballot that another's decision overtakes is told of the decision at once: it waits for a proposer that does nothing
+// A server that has promised to a ballot is told at once when another's decision comes first: it waits for a proposer that does nothing
 // more.
 func TestReplicaDecidedTellsWhoHasPromised(t *testing.T) {
 	p := newSolo(t, 5)
@@ -117,7 +117,7 @@ func TestRecents(t *testing.T) {
 	}
 }
 
-// What a page holds is the same from memory as from the storage, wherever it begins; and where memory has forgotten, or does not know yet,
+// A page holds the same from memory as from the storage, wherever it begins; and where memory has forgotten, or does not know yet,
 // it says so.
 func TestRecentNames(t *testing.T) {
 	seed := rand.Uint64()
@@ -156,7 +156,7 @@ func TestRecentNames(t *testing.T) {
 	require.Greater(t, forgotten, 1000)
 }
 
-// An instance that has stopped is in no page, and what memory knows of its neighbours does not hide that.
+// An instance that has stopped is in no page, and the memos of its neighbours do not hide that.
 func TestRecentNamesOfStopped(t *testing.T) {
 	p := pulling(t, "")
 	for i, name := range []string{"a", "b", "c"} {

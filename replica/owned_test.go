@@ -82,7 +82,7 @@ func TestReplicaOwnedAcceptAndTheOwnSave(t *testing.T) {
 	})
 }
 
-// docs/design.md#4.14: who may not use round 0, or may no more, begins with a Prepare, and the instance is like any other.
+// docs/design.md#4.14: a server that may not use round 0, or not any more, begins with a Prepare. The instance is like any other.
 func TestReplicaClassicInOwned(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = []paxos.ServerID{8}
@@ -326,7 +326,7 @@ func TestReplicaOwnedGivesWay(t *testing.T) {
 	})
 }
 
-// S12: what a dead owner began, another finishes.
+// S12: another server finishes the instance of a dead owner.
 func TestReplicaOwnerDies(t *testing.T) {
 	for _, name := range []string{ownedName, mintedBy1} {
 		p := newPumpOf(t, 3)
@@ -431,7 +431,7 @@ func TestReplicaOwnedErrors(t *testing.T) {
 	assert.False(t, p.failed(1).Unknown(), "its record was still being loaded")
 }
 
-// Who only mints knows how long a round trip takes, as everybody does.
+// A server that only mints knows how long a round trip takes, as all do.
 func TestReplicaOwnedMeasuresTheRoundTrip(t *testing.T) {
 	p := newPumpOf(t, 3)
 	before := p.replicas[1].rtt

@@ -12,7 +12,7 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// docs/design.md#4.13: who disagrees on cluster, acceptors or quorum is refused, both sides' Status says so in words, and nobody
+// docs/design.md#4.13: a server that disagrees on cluster, acceptors or quorum is refused, both sides' Status says so in words, and nobody
 // stops.
 func TestReplicaOtherMembersAreRefused(t *testing.T) {
 	flexible, err := paxos.Flexible(3, 3, 1)
@@ -95,12 +95,12 @@ func changed(p *pump, f func(*paxos.Packet)) paxos.Packet {
 	return packet
 }
 
-// docs/design.md#4.11: what a peer remembers of another's storage, start and process, and what it does when that changes.
+// docs/design.md#4.11: a peer remembers the storage, start and process of another, and notices each change.
 func TestReplicaIdentity(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		packets []func(*paxos.Packet)
-		last    string // what comes of the last one: "taken", "dropped" or the words of a refusal
+		last    string // the result of the last one: "taken", "dropped" or the words of a refusal
 	}{
 		{"the same process", []func(*paxos.Packet){func(*paxos.Packet) {}, func(*paxos.Packet) {}}, "taken"},
 		{"a later start", []func(*paxos.Packet){func(*paxos.Packet) {}, func(p *paxos.Packet) { p.Boot, p.Nonce, p.Seq = 6, 77, 1 }}, "taken"},
@@ -331,7 +331,7 @@ func TestReplicaLongMessagesTravelAlone(t *testing.T) {
 	assert.Zero(t, r.peers[0].outbox.long)
 }
 
-// What waits for the first Save is bounded.
+// The messages that wait for the first Save are bounded.
 func TestReplicaMessagesBeforeTheFirstSaveAreBounded(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.forged = true

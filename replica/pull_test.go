@@ -245,7 +245,7 @@ func TestReplicaReadyCatchesUp(t *testing.T) {
 	assert.Contains(t, p.done, CallID(1), "what came later does not matter")
 }
 
-// Whose vote brought about a decision here need not know of it: the page for that server has it, too.
+// A server with a vote for a decision need not know of the decision: the page for that server has it, too.
 func TestReplicaTellsVotersWhatTheyChose(t *testing.T) {
 	p := pulling(t, "")
 	p.replicas[1].Read(p.now, 1, "a")
@@ -428,7 +428,7 @@ func listing(t *testing.T) *pump {
 	return p
 }
 
-// What a server told, and has forgotten since, is on the page for its next start: also if the message waited, while its instance was
+// A decision that a server told, and has forgotten since, is on the page for its next start: also if the message waited, while its instance was
 // loaded, until that start was heard of.
 func TestReplicaListsWhatAnEarlierLifeTold(t *testing.T) {
 	p := pulling(t, "")

@@ -39,7 +39,7 @@ type pump struct {
 	batches  []paxos.Batch  // every one that began, with Records of its own
 	slow     bool           // Loads wait in loads for the test
 	loads    []string       // asked for by anybody
-	late     paxos.ServerID // whose pages of decisions are read at once, and wait in pages for the test
+	late     paxos.ServerID // the pages of decisions of this server are read at once, and wait in pages for the test
 	pages    []page
 	seqs     uint64 // of hear
 }
@@ -106,7 +106,7 @@ func (p *pump) idle(id paxos.ServerID) bool {
 	return !alarm && !lazy
 }
 
-// start starts a server on what its storage holds; what ran before is gone.
+// start starts a server on its storage. A Replica that ran before is gone.
 func (p *pump) start(id paxos.ServerID) {
 	p.lives++
 	delete(p.held, id)
@@ -353,9 +353,9 @@ type ledger struct {
 	values  map[ballotOf]paxos.Value // asked for
 	votes   map[ballotOf]paxos.Set   // saved, or told to others
 	chosen  map[string]paxos.Value   // by a quorum of votes
-	used    map[ballotOf]ballotOf    // what for: which instance, or "?" and the instance for a question, in which Boot. The key has no instance but in round 0
-	index   map[[2]uint64]string     // what a server's Index means
-	forged  bool                     // messages were made up: what is chosen is not known
+	used    map[ballotOf]ballotOf    // the use of each: its instance, or "?" and the instance for a question, and the Boot. The key has no instance but in round 0
+	index   map[[2]uint64]string     // the instance of each Index of a server
+	forged  bool                     // messages were made up, and the chosen values are not known
 }
 
 // ballotOf is a ballot of an instance.

@@ -72,8 +72,8 @@ func TestReplicaReadNothing(t *testing.T) {
 	})
 }
 
-// An answer counts only for the question it answers, which was asked after the call began: what an acceptor said earlier it
-// may have said before something was chosen.
+// An answer counts only for the question it answers, which was asked after the call began. An earlier answer of an acceptor
+// may be older than the choice.
 func TestReplicaReadAsksAnew(t *testing.T) {
 	p := newSolo(t, 3)
 	p.read(1, 1, "job")
@@ -88,7 +88,7 @@ func TestReplicaReadAsksAnew(t *testing.T) {
 	assert.False(t, p.done[1].OK)
 }
 
-// Asked again, a question is another: what half of a quorum said to the first and half to the second proves nothing.
+// A question that is asked again is another one. Half of a quorum for the first and half for the second prove nothing.
 func TestReplicaReadMixesNoQuestions(t *testing.T) {
 	p := newSolo(t, 5)
 	p.read(1, 1, "job")

@@ -12,8 +12,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// What can't be a message of the protocol is dropped and counted before any role sees it. docs/design.md#3: a round above MaxRound;
-// 4.1: a ballot is its server's own; who does not vote neither promises nor accepts; unknown kinds are ignored.
+// A message that the protocol can't have is dropped and counted before any role sees it. docs/design.md#3: a round above MaxRound;
+// 4.1: a ballot is its server's own; a server without a vote neither promises nor accepts; unknown kinds are ignored.
 func TestReplicaDropsInvalidMessages(t *testing.T) {
 	const over = paxos.MaxRound + 1
 	own, of2 := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 1, Server: 2}
@@ -99,7 +99,7 @@ func TestReplicaDropsInvalidNames(t *testing.T) {
 	}
 }
 
-// Who does not vote is not counted, whatever it says; nor is one acceptor counted twice.
+// A server without a vote is not counted, whatever it says. No acceptor is counted twice.
 func TestReplicaCountsOnlyAcceptors(t *testing.T) {
 	m := membersOf(5)
 	m.Learners = []paxos.ServerID{8, 9}
@@ -153,12 +153,12 @@ func TestReplicaDecidedInstanceAnswers(t *testing.T) {
 	}
 }
 
-// docs/design.md#4.9: Chosen: "what you accepted in Ballot, or above, is chosen"; who accepted nothing there asks.
+// docs/design.md#4.9: Chosen: "the value that you accepted in Ballot, or above, is chosen". An acceptor that accepted nothing there asks.
 func TestReplicaChosen(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		before string // what the server has done
-		want   string // what it says then, empty if it knows
+		before string // the state of the server
+		want   string // its answer then; empty if it knows
 	}{
 		{"it voted in that ballot", `accept 5.2 "v" @lunch`, ""},
 		{"it voted in a higher one", `accept 7.3 "v" @lunch`, ""},
@@ -206,7 +206,7 @@ func TestReplicaChosen(t *testing.T) {
 	})
 }
 
-// docs/design.md#4.2: an unknown instance is loaded before its first Step. What comes meanwhile waits, bounded, in order.
+// docs/design.md#4.2: an unknown instance is loaded before its first Step. Messages that come meanwhile wait in order, up to a bound.
 func TestReplicaUnknownInstanceIsLoadedFirst(t *testing.T) {
 	p := newSolo(t, 3)
 	p.records[1]["lunch"] = paxos.Record{Instance: "lunch", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 3}, Accepted: paxos.Ballot{Round: 4, Server: 3}, Value: "v"}}

@@ -24,7 +24,7 @@ func tightPump(t *testing.T, limits paxos.Limits, ids ...paxos.ServerID) *pump {
 	return p
 }
 
-// What left memory for want of room is finished all the same, when its silence ends: with what was voted for, and with what the last
+// An instance that left memory for want of room is finished all the same, when its silence ends: with what was voted for, and with what the last
 // proposer wanted, which is stored nowhere.
 func TestReplicaEvictedIsTakenOver(t *testing.T) {
 	const names = 100
@@ -89,7 +89,7 @@ func TestReplicaEvictedSilenceGoesOn(t *testing.T) {
 	checkTables(t, r)
 }
 
-// What is remembered of instances that left memory is bounded, too, and what can't be remembered is counted.
+// The memory of instances that left memory is bounded, too. Instances without a place in it are counted.
 func TestReplicaEvictedIsBounded(t *testing.T) {
 	p := tightPump(t, paxos.Limits{MaxOpen: 1}, 1)
 	r := p.replicas[1]
@@ -102,7 +102,7 @@ func TestReplicaEvictedIsBounded(t *testing.T) {
 	checkTables(t, r)
 }
 
-// Without a quorum nothing that is taken over ends. There are only so many, and what calls want has its room.
+// Without a quorum nothing that is taken over ends. There are only so many, and the instances of calls have their room.
 func TestReplicaTakeoversLeaveRoom(t *testing.T) {
 	p := tightPump(t, paxos.Limits{MaxOpen: 1}, 1)
 	r := p.replicas[1]
@@ -158,7 +158,7 @@ func TestReplicaBacklogLeavesRoom(t *testing.T) {
 	}
 }
 
-// While the disk is slow, what others ask about fills its room and no other's; and what calls brought to the disk has a limit of its own.
+// While the disk is slow, what others ask about fills its room and no other's; and instances that calls brought to the disk have a limit of their own.
 func TestReplicaWorkIsBounded(t *testing.T) {
 	p := tightPump(t, paxos.Limits{MaxOpen: 2}, 1, 2, 3)
 	p.hold = func(id paxos.ServerID) bool { return id == 1 }
@@ -188,7 +188,7 @@ func TestReplicaWorkIsBounded(t *testing.T) {
 	assert.Equal(t, []string{"1 -> 2: promise 5.2 @job/1030"}, p.hear(1, 2, msg(t, "prepare 5.2 @job/1030")))
 }
 
-// What a call has left under way is no reason to refuse the next one.
+// An instance that an ended call has left unfinished is no reason to refuse the next call.
 func TestReplicaCancelledCallsLeaveRoom(t *testing.T) {
 	p := tightPump(t, paxos.Limits{MaxOpen: 1}, 1)
 	for id := CallID(1); id <= 100; id++ {
@@ -309,7 +309,7 @@ func TestReplicaAloneIsQuietWithoutRoom(t *testing.T) {
 	}
 }
 
-// What was decided and comes back because two values were makes room for itself like any other.
+// An instance that comes back because two values were decided makes room for itself like any other.
 func TestReplicaStoppedMakesRoom(t *testing.T) {
 	p := tightPump(t, paxos.Limits{MaxOpen: 1}, 1)
 	p.hear(1, 2, msg(t, `decided 1.2 "v" @job`))

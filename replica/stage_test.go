@@ -15,7 +15,7 @@ import (
 // crash. It is the smallest host that uses save as a Replica does.
 type savingServer struct {
 	acceptorState
-	disk   paxos.Acceptor            // what a crash leaves
+	disk   paxos.Acceptor            // the state after a crash
 	flight *paxos.Acceptor           // the snapshot of the Save that runs; nil: none
 	held   map[stage][]paxos.Message // replies that wait
 	sent   []paxos.Message           // replies that left, ever
@@ -36,7 +36,7 @@ func (s *savingServer) receive(m paxos.Message) (reply paxos.Message, wait stage
 	return reply, wait, err
 }
 
-// beginSave starts a Save if none runs: what gathered is in its snapshot, and waits for it from now on.
+// beginSave starts a Save if none runs. The replies that gathered wait for it from now on.
 func (s *savingServer) beginSave() {
 	if s.flight != nil {
 		return
@@ -201,7 +201,7 @@ func TestSaveP20EveryMessageInEveryState(t *testing.T) {
 	assert.Positive(t, changed)
 }
 
-// FuzzSave runs messages, Saves and crashes in any order. What left must be on disk, over any crash; nothing waits for
+// FuzzSave runs messages, Saves and crashes in any order. A reply that left must be on disk, over any crash. Nothing waits for
 // more than it needs: a second, deliberately dumb model numbers the changes of the state, and compares.
 func FuzzSave(f *testing.F) {
 	const begin, end, crash, torn = 0x80, 0x81, 0x82, 0x83
@@ -268,7 +268,7 @@ func ballot(round uint64, server paxos.ServerID) paxos.Ballot {
 	return paxos.Ballot{Round: round, Server: server}
 }
 
-// everyRoleMessage yields every combination of small fields: what a broken peer might send, and everything a sound one does.
+// everyRoleMessage yields every combination of small fields: all messages of a sound peer, and those of a broken one.
 func everyRoleMessage(ballots []paxos.Ballot, values ...paxos.Value) iter.Seq[paxos.Message] {
 	return func(yield func(paxos.Message) bool) {
 		for _, k := range roleKinds {

@@ -229,7 +229,7 @@ func TestReplicaTakesNoAnswersToTheLostOne(t *testing.T) {
 	}
 }
 
-// Not even the sender is met by a packet for another storage, and none of what it carries is taken: what it asks, tells or lists.
+// Not even the sender is met by a packet for another storage, and nothing in it is taken, be it a question, a decision or a list.
 func TestReplicaTakesNothingMeantForAnotherStorage(t *testing.T) {
 	p := strangers(t, 3)
 	p.trace = true
@@ -306,7 +306,7 @@ func TestReplicaNamesWhomItMeans(t *testing.T) {
 	assert.Equal(t, [4]uint64{2: 77}, named)
 }
 
-// What is held of servers that are not stored yet is bounded: by packets, and by bytes.
+// Packets of servers that are not stored yet are bounded, in number and in bytes.
 func TestReplicaHoldsLittleOfStrangers(t *testing.T) {
 	p := strangers(t, 3)
 	p.limits = paxos.Limits{MaxPacket: 64 << 10}
@@ -360,7 +360,7 @@ func TestReplicaMeetsWhomItPulledFrom(t *testing.T) {
 	assert.Contains(t, p.hear(1, 3, msg(t, "prepare 5.3 @a"))[0], "3 was met with another storage, Store 1c2, and this is Store 67")
 }
 
-// Who is not, or no longer, a member stays in Peers, and learners are stored as acceptors are.
+// A server that is no member, or not any more, stays in Peers. Learners are stored as acceptors are.
 func TestReplicaStoresLearners(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = []paxos.ServerID{9}

@@ -86,7 +86,7 @@ func TestReplicaTakeoverAdopts(t *testing.T) {
 	assert.Equal(t, uint64(1), p.replicas[1].counters.Takeovers)
 }
 
-// Who knows no value asks once, and then leaves the instance alone, until somebody begins a ballot (S13).
+// A server that knows no value asks once, and then leaves the instance alone, until somebody begins a ballot (S13).
 func TestReplicaAlone(t *testing.T) {
 	p := newSolo(t, 3)
 	p.hear(1, 2, msg(t, "prepare 3.2 @job"))
@@ -132,7 +132,7 @@ func TestReplicaTakeoverGivesWay(t *testing.T) {
 	assert.Greater(t, after, 2*time.Second)
 }
 
-// What the storage held undecided is taken over after a restart, as far as there is a value; a mere promise is asked about.
+// Undecided instances of the storage are taken over after a restart if there is a value. A mere promise is asked about.
 func TestReplicaTakesOverAfterARestart(t *testing.T) {
 	p := newSolo(t, 3)
 	p.hear(1, 2, msg(t, `accept 3.2 "burger" @voted`))
@@ -187,7 +187,7 @@ func TestReplicaHintsAreBounded(t *testing.T) {
 	assert.Equal(t, maxHints-2*largest+5, r.hints.bytes)
 }
 
-// Who has no vote takes nothing over; a decided instance, or none, needs nobody.
+// A server without a vote takes nothing over. A decided instance, or none, needs nobody.
 func TestReplicaNothingToTakeOver(t *testing.T) {
 	t.Run("a learner", func(t *testing.T) {
 		m := membersOf(3)
@@ -331,7 +331,7 @@ func TestReplicaPausedServerHearsAQuorum(t *testing.T) {
 	}
 }
 
-// What calls have lost, an answer brings back; to hear the others is enough when nothing is asked any more. The other way, one-sided
+// An answer ends the loss of a quorum that calls have noticed; to hear the others is enough when nothing is asked any more. The other way, one-sided
 // deafness of the others would be told as a loss and its end, again and again.
 func TestReplicaHearingIsNoAnswer(t *testing.T) {
 	p := newSolo(t, 3)

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a decision costs three servers with their storages in memory, without Node and network, does not depend on the machine. If
-// it changes, this tells, without a clock: who makes it cheaper writes the new figures here.
+// The cost of a decision for three servers with storages in memory, without Node and network, does not depend on the machine.
+// This test tells of a change without a clock. A change that makes it cheaper writes the new figures here.
 func TestReplicaCosts(t *testing.T) {
 	const (
 		allocations = 1.139 // of a decision, on all three: the name, and now and then a table that grows, or a page of names

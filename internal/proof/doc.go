@@ -1,4 +1,4 @@
-// Package proof holds the tests that are about the whole: what servers do together, whatever goes wrong, and what a decision costs. It has no
+// Package proof holds the tests of the whole: servers together, under every fault, and the cost of a decision. It has no
 // code but tests.
 //
 //   - The swarm: clusters in which one seed decides what goes wrong. TestSwarm, TestSwarmCoverage; testdata/swarm-seeds.txt.

@@ -77,7 +77,7 @@ func TestNodesAreLinearizable(t *testing.T) {
 	}
 }
 
-// A storm is a cluster, its callers, and what happens to it.
+// A storm is a cluster, its callers and its faults.
 type storm struct {
 	*rand.Rand
 	t       *testing.T
@@ -142,7 +142,7 @@ func (s *storm) run(r *register.Recorder) {
 	weather.Wait()
 	s.network.Heal()
 	s.network.Change(paxostest.NetworkConfig{Delay: time.Millisecond})
-	time.Sleep(time.Minute) // what a call left behind is finished by the others
+	time.Sleep(time.Minute) // the others finish instances that ended calls left
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for i := range instances {

@@ -15,7 +15,7 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// What a living cluster must reach, in virtual time: a Sim's.
+// The goals of a living cluster, in the virtual time of a Sim.
 
 const (
 	defaultSilence = time.Second
@@ -65,7 +65,7 @@ func TestTakeoverTakesNoLonger(t *testing.T) {
 		w.Crash(proposer)
 		w.Clear()
 		crashed := w.Now()
-		w.RunFor(11 * time.Millisecond) // what was on its way arrives
+		w.RunFor(11 * time.Millisecond) // messages on their way arrive
 		k := 0
 		for k < len(ring) {
 			_, knows := w.Learned(ring[k], "lunch") // it has nothing to finish, and does not know that others have
@@ -282,7 +282,7 @@ func TestCatchUpFetchesWhatIsMissing(t *testing.T) {
 	assert.Zero(t, fetched(), "nothing is new")
 }
 
-// What a dying proposer told to one server alone reaches everyone, also those that never heard of the instance.
+// A decision that a dying proposer told to one server alone reaches everyone, also those that never heard of the instance.
 func TestOneServerWasTold(t *testing.T) {
 	w := newWorld(t, paxostest.SimConfig{Servers: 5, Learners: 2, Timing: paxos.Timing{Pull: defaultPull}})
 	for _, deaf := range []paxos.ServerID{4, 5, 6, 7} {

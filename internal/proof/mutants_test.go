@@ -24,7 +24,7 @@ var mutantsSwarm = flag.Bool("mutants.swarm", false, "with -mutants: demand that
 // repository is the way from this package to the root.
 const repository = "../.."
 
-// A mutant is one sabotage: lines of one file, and what to put in their place.
+// A mutant is one sabotage: lines of one file, and other lines in their place.
 type mutant struct {
 	name, file, run string
 	flags           []string

@@ -11,7 +11,7 @@ import (
 	"github.com/singledecree/paxos/paxostest"
 )
 
-// An uncontended decision, by how its instance is named: what it sends, and how long it takes where a message takes 10 ms and a
+// An uncontended decision, by how its instance is named: its messages, and its time where a message takes 10 ms and a
 // Save 1 ms. That is one round trip with a Save at its end where the name was minted, the owner's own Save before that where it
 // was made by Owned, and two round trips with a Save each everywhere else.
 func TestOwnedDecisionsTakeOneRoundTrip(t *testing.T) {

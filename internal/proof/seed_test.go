@@ -96,7 +96,7 @@ func TestS02ServersWithAndWithoutVote(t *testing.T) {
 	assert.False(t, dinner.Ended)
 }
 
-// S3: every node has stable storage. What it promised and voted for survives a crash; what was not saved was never said. A
+// S3: every node has stable storage. Its promises and votes survive a crash. It says nothing that is not saved. A
 // server whose storage is empty does not start: it would have forgotten its promises.
 func TestS03PromisesAndVotesSurvive(t *testing.T) {
 	w := newWorld(t, paxostest.SimConfig{})

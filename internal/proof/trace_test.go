@@ -17,7 +17,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden traces")
 
 // TestTrace plays the scripts of testdata/trace and compares all that happens with what the files say. With -update the
-// files are rewritten; what a script expects must hold all the same.
+// files are rewritten; the expectations of a script must hold all the same.
 func TestTrace(t *testing.T) { playAll(t, "testdata/trace") }
 
 // TestRegress does so with testdata/regress: a file, or several, for each of the bugs of other implementations that a
