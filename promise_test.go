@@ -242,3 +242,23 @@ func TestJointQuorumRefuses(t *testing.T) {
 		assert.ErrorContains(t, err, want)
 	}
 }
+
+// Two acceptors may have imported different values for the base of a configuration. Nothing was chosen below it then, and the
+// attempt asks for one of the values. In any other ballot two values prove that a server broke the protocol.
+func TestPromisesOfABaseMayDiffer(t *testing.T) {
+	b := Ballot{Base(1).Round + 5, 1}
+	of := func(accepted Ballot, v Value) Message {
+		return Message{Kind: KindPromise, Ballot: b, Accepted: accepted, Value: v}
+	}
+	for _, accepted := range []Ballot{Base(1), {Base(1).Round + 1, 2}} {
+		p, _, err := NewProposer(b, "own", Majority(3)).Step(0, of(accepted, "x"))
+		require.NoError(t, err)
+		_, accept, err := p.Step(1, of(accepted, "y"))
+		if accepted == Base(1) {
+			require.NoError(t, err)
+			assert.Equal(t, Value("x"), accept.Value)
+		} else {
+			assert.ErrorAs(t, err, new(*SafetyError))
+		}
+	}
+}
