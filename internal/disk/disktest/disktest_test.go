@@ -67,6 +67,33 @@ func TestSyncedStays(t *testing.T) {
 	require.Equal(t, "first", string(f.Crash(LoseAll, nil).Content("d/a")), "and makes nothing durable")
 }
 
+// A crash image, a snapshot and a Put share bytes with what they come from. A write to one of them changes no other, and no part of
+// the file itself that is durable.
+func TestSharedBytesAreWrittenByOne(t *testing.T) {
+	source := New()
+	a := create(t, source, "d/a")
+	write(t, a, 0, "first")
+	require.NoError(t, a.Sync())
+	require.NoError(t, source.SyncDir("d"))
+	write(t, a, 0, "dirty")
+	put := New()
+	put.Put("d/a", []byte("dirty"))
+	for what, f := range map[string]*FS{"nothing lost": source.Crash(LoseNothing, nil), "put": put} {
+		b, err := f.Open("d/a", true)
+		require.NoError(t, err)
+		write(t, b, 1, "IRT")
+		require.Equal(t, "dIRTy", string(f.Content("d/a")), what)
+		require.Equal(t, "dirty", string(f.Crash(LoseAll, nil).Content("d/a")), "%s: the write is not synced", what)
+		second := f.Snapshot()
+		write(t, b, 0, "D")
+		require.Equal(t, "dIRTy", string(second.Content("d/a")), what)
+		require.NoError(t, b.Close())
+	}
+	require.Equal(t, "dirty", string(source.Content("d/a")))
+	require.Equal(t, "first", string(source.Crash(LoseAll, nil).Content("d/a")))
+	require.NoError(t, a.Close())
+}
+
 // Names can come back, and changes of names get lost one by one, until the directory is synced.
 func TestNamesAreLost(t *testing.T) {
 	f := New()

@@ -33,8 +33,6 @@ type content struct {
 	shared bool
 }
 
-func sharedContent(b []byte) content { return content{b, true} }
-
 // share returns what another file can have as its content, too.
 func (c *content) share() content {
 	c.shared = true

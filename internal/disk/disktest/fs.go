@@ -110,15 +110,16 @@ func (f *FS) Content(name string) []byte {
 	return nil
 }
 
-// Put makes a file with that content, durably, or replaces what one holds. The file system reads content from now on, and never writes it.
-func (f *FS) Put(name string, content []byte) {
+// Put makes a file with that content, durably, or replaces what one holds. The file system reads b from now on, and never writes it.
+func (f *FS) Put(name string, b []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.put(name, sharedContent(content))
+	f.put(name, content{bytes: b})
 }
 
+// put makes a file with that content, durably. The two contents of the file share its bytes, until one is written.
 func (f *FS) put(name string, c content) {
-	file := &file{number: len(f.files), data: c, stable: c}
+	file := &file{number: len(f.files), data: c.share(), stable: c.share()}
 	f.files = append(f.files, file)
 	f.names[name], f.stable[name] = file, file
 }
