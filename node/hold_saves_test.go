@@ -52,7 +52,7 @@ func bootedNode(t *testing.T) *Node {
 }
 
 // A Save waits for what is about to come, a few times, so that it serves all of it; but not for ever.
-func TestNodeGathersBeforeASave(t *testing.T) {
+func TestNodeHoldsSavesForWhatComes(t *testing.T) {
 	for _, tt := range []struct{ comes, saved int }{{1, 1}, {2, 2}, {4, 4}, {5, 5}, {100, 5}} {
 		t.Run(fmt.Sprint(tt.comes), func(t *testing.T) {
 			n := bootedNode(t)
