@@ -121,13 +121,13 @@ func (c *dragonboatCluster) findLeader() bool {
 }
 
 func (c *dragonboatCluster) propose(ctx context.Context, _ int, name, value string) error {
-	patience := 10 * time.Second
+	timeout := 10 * time.Second
 	if c.gap {
-		if patience = time.Second; !c.findLeader() {
+		if timeout = time.Second; !c.findLeader() {
 			return errNoLeader
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	host := c.hosts[c.leader.Load()]
 	for {

@@ -132,11 +132,11 @@ func (c *etcdCluster) leader() int {
 }
 
 func (c *etcdCluster) propose(ctx context.Context, caller int, name, value string) error {
-	patience := 10 * time.Second
+	timeout := 10 * time.Second
 	if c.gap {
-		patience = time.Second // calls that the dead leader was given are lost; only this ends them
+		timeout = time.Second // calls that the dead leader was given are lost; only this ends them
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := c.clients[caller%len(c.clients)].Txn(ctx).
 		If(clientv3.Compare(clientv3.CreateRevision(name), "=", 0)).

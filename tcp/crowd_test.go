@@ -99,7 +99,7 @@ func bareTLS(t *testing.T, size int, says []byte) uint64 {
 			if err != nil {
 				return
 			}
-			conn.SetDeadline(time.Now().Add(patience))
+			conn.SetDeadline(time.Now().Add(timeout))
 			all.Go(func() {
 				defer conn.Close()
 				begun <- struct{}{}

@@ -174,7 +174,7 @@ func TestWhoIsTakenForThePeer(t *testing.T) {
 					return
 				}
 				defer conn.Close()
-				conn.SetDeadline(time.Now().Add(patience))
+				conn.SetDeadline(time.Now().Add(timeout))
 				if c.plain {
 					conn.Write([]byte(magic))
 					io.ReadFull(conn, make([]byte, 5))

@@ -26,8 +26,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// patience is how long a test waits for what has to happen.
-const patience = 20 * time.Second
+// timeout is how long a test waits for what has to happen.
+const timeout = 20 * time.Second
 
 // An authority signs certificates.
 type authority struct {
@@ -141,10 +141,10 @@ func packetOf(from, to paxos.ServerID, seq uint64) paxos.Packet {
 		Messages: []paxos.Message{{Kind: paxos.KindAccept, Instance: "lunch", Ballot: paxos.Ballot{Round: 1, Server: from}, Value: "burger"}}}
 }
 
-// receiveSoon receives within the patience.
+// receiveSoon receives within the timeout.
 func receiveSoon(t testing.TB, tr *Transport) paxos.Packet {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	p, err := tr.Receive(ctx)
 	require.NoError(t, err)
@@ -154,7 +154,7 @@ func receiveSoon(t testing.TB, tr *Transport) paxos.Packet {
 // arrives sends a packet until it arrives.
 func arrives(t testing.TB, from, to *Transport, seq uint64) {
 	t.Helper()
-	end := time.Now().Add(patience)
+	end := time.Now().Add(timeout)
 	for time.Now().Before(end) {
 		from.Send(packetOf(from.config.ID, to.config.ID, seq))
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -192,7 +192,7 @@ func nothing(t testing.TB, tr *Transport, harmless ...func(paxos.Packet) bool) {
 // eventually waits until f holds.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	require.Eventually(t, f, patience, 2*time.Millisecond, what)
+	require.Eventually(t, f, timeout, 2*time.Millisecond, what)
 }
 
 // A logBook keeps what was logged.
@@ -239,7 +239,7 @@ func (l *logBook) says(t testing.TB, words ...string) {
 }
 
 func waitFor(f func() bool) bool {
-	end := time.Now().Add(patience)
+	end := time.Now().Add(timeout)
 	for !f() {
 		if time.Now().After(end) {
 			return false
@@ -266,7 +266,7 @@ func dialBy(t testing.TB, tr *Transport, c *tls.Config) *client {
 	if c != nil {
 		conn = tls.Client(raw, c)
 	}
-	raw.SetDeadline(time.Now().Add(patience))
+	raw.SetDeadline(time.Now().Add(timeout))
 	return &client{t, conn, &reader{wire: &wire{raw: raw, conn: conn, dead: make(chan struct{})}, maxBody: 1 << 20}}
 }
 
@@ -297,9 +297,9 @@ func (c *client) welcome(h hello) hello {
 func (c *client) ended() {
 	c.t.Helper()
 	_, err := io.Copy(io.Discard, c.conn)
-	var timeout net.Error
-	if errors.As(err, &timeout) {
-		require.False(c.t, timeout.Timeout(), "the connection was not closed")
+	var late net.Error
+	if errors.As(err, &late) {
+		require.False(c.t, late.Timeout(), "the connection was not closed")
 	}
 }
 

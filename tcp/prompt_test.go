@@ -168,7 +168,7 @@ func TestWireKeepsWhatIsLeft(t *testing.T) {
 			other, err := l.Accept()
 			require.NoError(t, err)
 			defer other.Close()
-			w := newWire(raw, patience)
+			w := newWire(raw, timeout)
 			defer w.fail(errClosed)
 			var from io.Reader = other
 			if secure {
@@ -212,7 +212,7 @@ func TestNoWriteNowDuringAnother(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	w := newWire(a, patience)
+	w := newWire(a, timeout)
 	assert.False(t, w.beginNow(), "a connection that is no socket can't be written to without waiting")
 	assert.True(t, w.writing.TryLock(), "and nothing is held then")
 }
