@@ -67,7 +67,7 @@ type Sim struct {
 	copies  []time.Duration
 	hash    uint64 // of all that left servers
 
-	arriving []flight // those of the packet that a Replica was just given, for logEvents to match with its events
+	arriving []letter // those of the packet that a Replica was just given, for logEvents to match with its events
 	late     bool
 }
 
@@ -128,7 +128,7 @@ func NewSim(c SimConfig) *Sim {
 	for _, s := range w.servers {
 		s.saveTime = c.SaveTime
 	}
-	w.log, w.network.flights, w.steps = w.log[:0], nil, 0
+	w.log, w.network.letters, w.steps = w.log[:0], nil, 0
 	return w
 }
 

@@ -78,7 +78,7 @@ func (w *Sim) learnedAndReturned(i int) (text string, ok bool) {
 
 // event returns an entry of the log as events of the diagram.
 func (w *Sim) event(e Entry, named bool) []spacetime.Event {
-	d := spacetime.Event{Kind: spacetime.Note, At: e.At, Lane: int(e.Server) - 1, Message: e.Flight, Late: e.Late}
+	d := spacetime.Event{Kind: spacetime.Note, At: e.At, Lane: int(e.Server) - 1, Message: e.MessageID, Late: e.Late}
 	m := e.Message
 	if !named {
 		m.Instance = ""

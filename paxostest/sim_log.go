@@ -26,11 +26,11 @@ const (
 // An Entry of the log is an event of a server, or a note of the world.
 type Entry struct {
 	paxos.Event
-	Flight  int  // connects the sending of a message with its arrivals and losses; 0: none
-	Late    bool // an arrival that is later than usual, or not the first one
-	Text    string
-	State   *paxos.ServerState // of a Save; nil: it did not change
-	Records []paxos.Record     // of a Save
+	MessageID int  // the same at the sending of a message, its arrivals and its losses; 0: none
+	Late      bool // an arrival that is later than usual, or not the first one
+	Text      string
+	State     *paxos.ServerState // of a Save; nil: it did not change
+	Records   []paxos.Record     // of a Save
 }
 
 // Log returns all entries, in order. The slice belongs to the Sim.
@@ -87,17 +87,17 @@ func (w *Sim) note(e Entry) {
 	w.log = append(w.log, e)
 }
 
-// logEvents appends the events of the Output of s, and lets the checker look at each. The flights are the messages that leave with this
+// logEvents appends the events of the Output of s, and lets the checker look at each. The letters are the messages that leave with this
 // Output, in the order of its EventSends.
-func (w *Sim) logEvents(s *server, flights []flight) {
+func (w *Sim) logEvents(s *server, letters []letter) {
 	for _, event := range s.out.Events {
 		e := Entry{Event: event}
 		switch e.Kind {
 		case paxos.EventSend:
-			e.Flight, flights = flights[0].id, flights[1:]
+			e.MessageID, letters = letters[0].id, letters[1:]
 		case paxos.EventReceive, paxos.EventDrop:
 			if len(w.arriving) > 0 {
-				e.Flight, e.Late, w.arriving = w.arriving[0].id, w.late, w.arriving[1:]
+				e.MessageID, e.Late, w.arriving = w.arriving[0].id, w.late, w.arriving[1:]
 			}
 		case paxos.EventSave:
 			e.Records = append(e.Records, s.out.Save.Records...)
@@ -115,8 +115,8 @@ func (w *Sim) logEvents(s *server, flights []flight) {
 			w.failf("server %d found a broken protocol: %w", s.id, fault)
 		}
 	}
-	if len(flights) != 0 {
-		w.failf("server %d sent %d messages without an event", s.id, len(flights))
+	if len(letters) != 0 {
+		w.failf("server %d sent %d messages without an event", s.id, len(letters))
 	}
 }
 

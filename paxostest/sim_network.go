@@ -82,8 +82,8 @@ func (r *rule) hits(from, to paxos.ServerID, msg paxos.Message) bool {
 	return r.Nth == 0 || r.Nth == r.seen
 }
 
-// A flight is one message on its way, in a packet of its own.
-type flight struct {
+// A letter is one message on its way, in a packet of its own.
+type letter struct {
 	id     int // from 1, in the order in which they left
 	packet paxos.Packet
 }
@@ -92,8 +92,8 @@ type flight struct {
 type network struct {
 	rules   []*rule
 	cut     map[[2]paxos.ServerID]bool // from, to
-	flights []flight                   // all that ever left
-	held    []flight
+	letters []letter                   // all that ever left
+	held    []letter
 	forged  bool // something was injected: a SafetyError is then no bug of a server
 }
 
@@ -145,17 +145,17 @@ func (w *Sim) Heal() { w.network.cut = nil }
 // Release releases the held messages that match: they arrive after the usual time. If there are none, it is an error.
 func (w *Sim) Release(m Match) {
 	kept, nth, released := w.network.held[:0], 0, 0
-	for _, f := range w.network.held {
-		fits := m.fits(f.packet.From, f.packet.To, f.packet.Messages[0])
+	for _, l := range w.network.held {
+		fits := m.fits(l.packet.From, l.packet.To, l.packet.Messages[0])
 		if fits {
 			nth++
 		}
 		if !fits || m.Nth != 0 && m.Nth != nth {
-			kept = append(kept, f)
+			kept = append(kept, l)
 			continue
 		}
 		released++
-		w.travel(f.packet, []flight{f}, w.config.Delay, true)
+		w.travel(l.packet, []letter{l}, w.config.Delay, true)
 	}
 	w.network.held = kept
 	if released == 0 {
@@ -166,13 +166,13 @@ func (w *Sim) Release(m Match) {
 // Replay sends copies of all messages that match and were sent before: very late duplicates.
 func (w *Sim) Replay(m Match) {
 	nth, replayed := 0, 0
-	for _, f := range w.network.flights {
-		if !m.fits(f.packet.From, f.packet.To, f.packet.Messages[0]) {
+	for _, l := range w.network.letters {
+		if !m.fits(l.packet.From, l.packet.To, l.packet.Messages[0]) {
 			continue
 		}
 		if nth++; m.Nth == 0 || m.Nth == nth {
 			replayed++
-			w.travel(f.packet, []flight{f}, w.config.Delay, true)
+			w.travel(l.packet, []letter{l}, w.config.Delay, true)
 		}
 	}
 	if replayed == 0 {
@@ -194,29 +194,29 @@ func (w *Sim) InjectPacket(p paxos.Packet) {
 		w.network.forged = true
 		w.check.forged(p.Messages[0])
 	}
-	f := w.flight(p, p.Messages[0])
-	w.note(Entry{Event: paxos.Event{Kind: Forged, Server: p.From, Peer: p.To, Message: p.Messages[0]}, Flight: f.id})
-	w.travel(p, []flight{f}, w.config.Delay, false)
+	l := w.letter(p, p.Messages[0])
+	w.note(Entry{Event: paxos.Event{Kind: Forged, Server: p.From, Peer: p.To, Message: p.Messages[0]}, MessageID: l.id})
+	w.travel(p, []letter{l}, w.config.Delay, false)
 }
 
-func (w *Sim) flight(p paxos.Packet, m paxos.Message) flight {
+func (w *Sim) letter(p paxos.Packet, m paxos.Message) letter {
 	p.Messages = []paxos.Message{m}
-	f := flight{len(w.network.flights) + 1, p}
-	w.network.flights = append(w.network.flights, f)
-	return f
+	l := letter{len(w.network.letters) + 1, p}
+	w.network.letters = append(w.network.letters, l)
+	return l
 }
 
-// leave makes flights of packets that are about to leave. Their messages are copied: the Replica reuses the slices.
-func (w *Sim) leave(packets []paxos.Packet) (fs []flight) {
+// leave makes letters of packets that are about to leave. Their messages are copied: the Replica reuses the slices.
+func (w *Sim) leave(packets []paxos.Packet) (ls []letter) {
 	if w.config.noLog && w.fates != nil {
 		return nil
 	}
 	for _, p := range packets {
 		for _, m := range p.Messages {
-			fs = append(fs, w.flight(p, m))
+			ls = append(ls, w.letter(p, m))
 		}
 	}
-	return fs
+	return ls
 }
 
 // checkPackets lets the checker look at the packets that leave a server.
@@ -243,87 +243,87 @@ func (w *Sim) sum(p *paxos.Packet) {
 }
 
 // send gives the messages that leave a server their fates.
-func (w *Sim) send(packets []paxos.Packet, fs []flight) {
+func (w *Sim) send(packets []paxos.Packet, ls []letter) {
 	if w.fates == nil {
-		w.dispatch(fs)
+		w.dispatch(ls)
 		return
 	}
 	for i := range packets {
-		n := min(len(packets[i].Messages), len(fs))
-		w.post(&packets[i], fs[:n])
-		fs = fs[n:]
+		n := min(len(packets[i].Messages), len(ls))
+		w.post(&packets[i], ls[:n])
+		ls = ls[n:]
 	}
 }
 
-// dispatch gives flights that just left their fates. Those of one packet that nobody interferes with arrive as one packet.
-func (w *Sim) dispatch(fs []flight) {
-	for len(fs) > 0 {
+// dispatch gives letters that just left their fates. Those of one packet that nobody interferes with arrive as one packet.
+func (w *Sim) dispatch(ls []letter) {
+	for len(ls) > 0 {
 		n := 1
-		for n < len(fs) && fs[n].packet.To == fs[0].packet.To && fs[n].packet.Seq == fs[0].packet.Seq {
+		for n < len(ls) && ls[n].packet.To == ls[0].packet.To && ls[n].packet.Seq == ls[0].packet.Seq {
 			n++
 		}
-		w.dispatchPacket(fs[:n])
-		fs = fs[n:]
+		w.dispatchPacket(ls[:n])
+		ls = ls[n:]
 	}
 }
 
-func (w *Sim) dispatchPacket(fs []flight) {
-	head := fs[0].packet
+func (w *Sim) dispatchPacket(ls []letter) {
+	head := ls[0].packet
 	link := [2]paxos.ServerID{head.From, head.To}
 	if w.network.cut[link] {
-		for _, f := range fs {
-			w.lost(f, "the link is cut")
+		for _, l := range ls {
+			w.lost(l, "the link is cut")
 		}
 		return
 	}
-	var together []flight
-	for _, f := range fs {
-		r := w.network.decide(f)
+	var together []letter
+	for _, l := range ls {
+		r := w.network.decide(l)
 		switch {
 		case r == nil || r.fate == fateArrive:
-			together = append(together, f)
+			together = append(together, l)
 		case r.fate == fateLose:
-			w.lost(f, "")
+			w.lost(l, "")
 		case r.fate == fateHold:
-			w.network.held = append(w.network.held, f)
-			w.noteFlight(Held, f, "")
+			w.network.held = append(w.network.held, l)
+			w.noteLetter(Held, l, "")
 		case r.fate == fateDelay:
-			w.travel(f.packet, []flight{f}, w.config.Delay+r.d, true)
+			w.travel(l.packet, []letter{l}, w.config.Delay+r.d, true)
 		case r.fate == fateRepeat:
-			w.travel(f.packet, []flight{f}, w.config.Delay, false)
-			w.travel(f.packet, []flight{f}, w.config.Delay+r.d, true)
+			w.travel(l.packet, []letter{l}, w.config.Delay, false)
+			w.travel(l.packet, []letter{l}, w.config.Delay+r.d, true)
 		}
 	}
 	if len(together) > 0 {
 		p := head
 		p.Messages = nil
-		for _, f := range together {
-			p.Messages = append(p.Messages, f.packet.Messages[0])
+		for _, l := range together {
+			p.Messages = append(p.Messages, l.packet.Messages[0])
 		}
 		w.travel(p, together, w.config.Delay, false)
 	}
 }
 
-// decide returns the rule for a flight, or nil.
-func (n *network) decide(f flight) (decides *rule) {
+// decide returns the rule for a letter, or nil.
+func (n *network) decide(l letter) (decides *rule) {
 	for _, r := range n.rules {
-		if r.hits(f.packet.From, f.packet.To, f.packet.Messages[0]) && decides == nil {
+		if r.hits(l.packet.From, l.packet.To, l.packet.Messages[0]) && decides == nil {
 			decides = r
 		}
 	}
 	return decides
 }
 
-// travel has p, which is made of those flights, arrive after d.
-func (w *Sim) travel(p paxos.Packet, fs []flight, d time.Duration, late bool) {
-	c := &parcel{packet: p, flights: slices.Clone(fs), due: w.now + d, late: late, copies: 1}
+// travel has p, which is made of those letters, arrive after d.
+func (w *Sim) travel(p paxos.Packet, ls []letter, d time.Duration, late bool) {
+	c := &parcel{packet: p, letters: slices.Clone(ls), due: w.now + d, late: late, copies: 1}
 	w.plan(event{at: c.due, what: eventArrival, parcel: c})
 }
 
 // A parcel is a packet on its way, or several copies of it.
 type parcel struct {
 	packet   paxos.Packet
-	flights  []flight // that it is made of; none if there is no log
+	letters  []letter // that it is made of; none if there is no log
 	messages []paxos.Message
 	due      time.Duration
 	late     bool
@@ -336,8 +336,8 @@ func (w *Sim) arrive(c *parcel) {
 	s := w.server(c.packet.To)
 	switch {
 	case s.replica == nil:
-		for _, f := range c.flights {
-			w.lost(f, "the server is down")
+		for _, l := range c.letters {
+			w.lost(l, "the server is down")
 		}
 	case s.paused:
 		c.copies++
@@ -359,7 +359,7 @@ func (w *Sim) take(s *server, c *parcel) {
 	for i := range p.Messages {
 		w.check.arrived(s, p, &p.Messages[i])
 	}
-	w.arriving, w.late = append(w.arriving[:0], c.flights...), c.late || w.now > c.due // it waited while the server was paused
+	w.arriving, w.late = append(w.arriving[:0], c.letters...), c.late || w.now > c.due // it waited while the server was paused
 	s.replica.Receive(w.now, *p)
 	w.recycle(c)
 	w.drain(s)
@@ -367,7 +367,7 @@ func (w *Sim) take(s *server, c *parcel) {
 
 // recycle takes back a parcel whose copies have all arrived.
 func (w *Sim) recycle(c *parcel) {
-	if c.copies == 0 && c.flights == nil {
+	if c.copies == 0 && c.letters == nil {
 		clear(c.messages)
 		c.messages = c.messages[:0]
 		w.parcels = append(w.parcels, c)
@@ -375,11 +375,11 @@ func (w *Sim) recycle(c *parcel) {
 }
 
 // post sends a packet whole, to the fate that w.fates gives it. Its messages are copied: the Replica reuses the slices.
-func (w *Sim) post(p *paxos.Packet, fs []flight) {
+func (w *Sim) post(p *paxos.Packet, ls []letter) {
 	w.copies = w.fates.fate(w, p, w.copies[:0])
 	if len(w.copies) == 0 {
-		for _, f := range fs {
-			w.lost(f, "")
+		for _, l := range ls {
+			w.lost(l, "")
 		}
 		return
 	}
@@ -391,7 +391,7 @@ func (w *Sim) post(p *paxos.Packet, fs []flight) {
 	}
 	c.messages = append(c.messages, p.Messages...)
 	c.packet, c.copies, c.due = *p, len(w.copies), w.now+slices.Max(w.copies)
-	c.flights = slices.Clone(fs)
+	c.letters = slices.Clone(ls)
 	c.packet.Messages = c.messages
 	for _, d := range w.copies {
 		w.plan(event{at: w.now + d, what: eventArrival, parcel: c})
@@ -414,9 +414,9 @@ func (onTime) fate(w *Sim, _ *paxos.Packet, copies []time.Duration) []time.Durat
 	return append(copies, w.config.Delay)
 }
 
-func (w *Sim) lost(f flight, why string) { w.noteFlight(Lost, f, why) }
+func (w *Sim) lost(l letter, why string) { w.noteLetter(Lost, l, why) }
 
-func (w *Sim) noteFlight(kind paxos.EventKind, f flight, text string) {
-	event := paxos.Event{Kind: kind, Server: f.packet.From, Peer: f.packet.To, Message: f.packet.Messages[0]}
-	w.note(Entry{Event: event, Flight: f.id, Text: text})
+func (w *Sim) noteLetter(kind paxos.EventKind, l letter, text string) {
+	event := paxos.Event{Kind: kind, Server: l.packet.From, Peer: l.packet.To, Message: l.packet.Messages[0]}
+	w.note(Entry{Event: event, MessageID: l.id, Text: text})
 }
