@@ -76,92 +76,115 @@ func addRandomRuns(f *testing.F) {
 	}
 }
 
+// An acceptorStep is one message to an acceptor in one state, with the next state and the reply that must follow.
+type acceptorStep struct {
+	name  string
+	from  Acceptor
+	m     Message
+	want  Acceptor
+	reply Message
+}
+
+func prepareOf(round uint64, server ServerID) Message {
+	return Message{Kind: KindPrepare, Instance: "i", Ballot: Ballot{round, server}, Value: "hint"}
+}
+
+func acceptOf(round uint64, server ServerID, v Value) Message {
+	return Message{Kind: KindAccept, Instance: "i", Ballot: Ballot{round, server}, Value: v}
+}
+
+func ownedAccept(instance string, round uint64, server ServerID) Message {
+	return Message{Kind: KindAccept, Instance: instance, Ballot: Ballot{round, server}, Value: "a"}
+}
+
+func replyTo(m Message, k Kind) Message {
+	return Message{Kind: k, Instance: m.Instance, Ballot: m.Ballot}
+}
+
+func nackTo(m Message, promised Ballot) Message {
+	return Message{Kind: KindNack, Instance: m.Instance, Ballot: m.Ballot, Promised: promised}
+}
+
+var (
+	votedIn21  = Acceptor{Promised: Ballot{2, 1}, Accepted: Ballot{2, 1}, Value: "a"}
+	raisedTo32 = Acceptor{Promised: Ballot{3, 2}, Accepted: Ballot{2, 1}, Value: "a"} // and promised a higher ballot since
+	reportOf21 = Message{Kind: KindPromise, Instance: "i", Ballot: Ballot{3, 2}, Accepted: Ballot{2, 1}, Value: "a"}
+)
+
+var stepsOfPrepare = []acceptorStep{
+	{"first prepare", Acceptor{}, prepareOf(1, 1), Acceptor{Promised: Ballot{1, 1}}, replyTo(prepareOf(1, 1), KindPromise)},
+	{"same prepare again", Acceptor{Promised: Ballot{1, 1}}, prepareOf(1, 1),
+		Acceptor{Promised: Ballot{1, 1}}, replyTo(prepareOf(1, 1), KindPromise)},
+	{"higher prepare", Acceptor{Promised: Ballot{1, 1}}, prepareOf(2, 1),
+		Acceptor{Promised: Ballot{2, 1}}, replyTo(prepareOf(2, 1), KindPromise)},
+	{"lower prepare", Acceptor{Promised: Ballot{2, 1}}, prepareOf(1, 9),
+		Acceptor{Promised: Ballot{2, 1}}, nackTo(prepareOf(1, 9), Ballot{2, 1})},
+	{"P9: a promise reports the vote", votedIn21, prepareOf(3, 2), raisedTo32, reportOf21},
+	{"the report is the same the second time", raisedTo32, prepareOf(3, 2), raisedTo32, reportOf21},
+	{"prepare of the ballot it voted in", votedIn21, prepareOf(2, 1), votedIn21, replyTo(prepareOf(2, 1), KindAccepted)},
+	{"prepare of the ballot it voted in, after a higher promise", raisedTo32, prepareOf(2, 1),
+		raisedTo32, nackTo(prepareOf(2, 1), Ballot{3, 2})},
+	{"P29: of two servers in a round the higher wins", Acceptor{Promised: Ballot{1, 1}}, prepareOf(1, 2),
+		Acceptor{Promised: Ballot{1, 2}}, replyTo(prepareOf(1, 2), KindPromise)},
+	{"P29: and the lower is refused", Acceptor{Promised: Ballot{1, 2}}, prepareOf(1, 1),
+		Acceptor{Promised: Ballot{1, 2}}, nackTo(prepareOf(1, 1), Ballot{1, 2})},
+}
+
+var stepsOfAccept = []acceptorStep{
+	{"accept as promised", Acceptor{Promised: Ballot{2, 1}}, acceptOf(2, 1, "a"),
+		votedIn21, replyTo(acceptOf(2, 1, "a"), KindAccepted)},
+	{"P20: accept without a prepare", Acceptor{}, acceptOf(2, 1, "a"), votedIn21, replyTo(acceptOf(2, 1, "a"), KindAccepted)},
+	{"P1: accept raises the promise", Acceptor{Promised: Ballot{1, 1}}, acceptOf(2, 1, "a"),
+		votedIn21, replyTo(acceptOf(2, 1, "a"), KindAccepted)},
+	{"P20: the same accept again", votedIn21, acceptOf(2, 1, "a"), votedIn21, replyTo(acceptOf(2, 1, "a"), KindAccepted)},
+	{"a vote moves to a higher ballot", votedIn21, acceptOf(4, 1, "b"),
+		Acceptor{Ballot{4, 1}, Ballot{4, 1}, "b"}, replyTo(acceptOf(4, 1, "b"), KindAccepted)},
+	{"accept below the promise", Acceptor{Promised: Ballot{2, 1}}, acceptOf(1, 9, "a"),
+		Acceptor{Promised: Ballot{2, 1}}, nackTo(acceptOf(1, 9, "a"), Ballot{2, 1})},
+	{"the accept it voted for, after a higher promise", raisedTo32, acceptOf(2, 1, "a"),
+		raisedTo32, nackTo(acceptOf(2, 1, "a"), Ballot{3, 2})},
+	{"P16: the empty value is a vote", Acceptor{}, acceptOf(2, 1, ""),
+		Acceptor{Promised: Ballot{2, 1}, Accepted: Ballot{2, 1}}, replyTo(acceptOf(2, 1, ""), KindAccepted)},
+	{"P16: and is reported as one", Acceptor{Promised: Ballot{2, 1}, Accepted: Ballot{2, 1}}, prepareOf(3, 2),
+		Acceptor{Promised: Ballot{3, 2}, Accepted: Ballot{2, 1}},
+		Message{Kind: KindPromise, Instance: "i", Ballot: Ballot{3, 2}, Accepted: Ballot{2, 1}}},
+}
+
+// Round 0 is for Accepts of the owner.
+var stepsOfRound0 = []acceptorStep{
+	{"prepare of round 0", Acceptor{}, prepareOf(0, 1), Acceptor{}, nackTo(prepareOf(0, 1), Ballot{})},
+	{"accept of round 0", Acceptor{}, acceptOf(0, 1, "a"), Acceptor{}, nackTo(acceptOf(0, 1, "a"), Ballot{})},
+	{"accept of round 0, of the owner", Acceptor{}, ownedAccept("$1/i", 0, 1), Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"},
+		replyTo(ownedAccept("$1/i", 0, 1), KindAccepted)},
+	{"accept of round 0, of who minted it", Acceptor{}, ownedAccept("$1.5.7/i", 0, 1), Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"},
+		replyTo(ownedAccept("$1.5.7/i", 0, 1), KindAccepted)},
+	{"the same again", Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"}, ownedAccept("$1/i", 0, 1), Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"},
+		replyTo(ownedAccept("$1/i", 0, 1), KindAccepted)},
+	{"accept of round 0, of a stranger", Acceptor{}, ownedAccept("$1/i", 0, 2), Acceptor{}, nackTo(ownedAccept("$1/i", 0, 2), Ballot{})},
+	{"accept of round 0, of a stranger to a minted name", Acceptor{}, ownedAccept("$1.5.7/i", 0, 5), Acceptor{},
+		nackTo(ownedAccept("$1.5.7/i", 0, 5), Ballot{})},
+	{"accept of round 0, after a promise", Acceptor{Promised: Ballot{1, 1}}, ownedAccept("$1/i", 0, 1), Acceptor{Promised: Ballot{1, 1}},
+		nackTo(ownedAccept("$1/i", 0, 1), Ballot{1, 1})},
+	{"prepare of round 0, of the owner", Acceptor{}, Message{Kind: KindPrepare, Instance: "$1/i", Ballot: Ballot{0, 1}}, Acceptor{},
+		Message{Kind: KindNack, Instance: "$1/i", Ballot: Ballot{0, 1}}},
+	{"prepare of round 0, after its vote", Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"}, Message{Kind: KindPrepare, Instance: "$1/i", Ballot: Ballot{0, 1}},
+		Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"}, Message{Kind: KindNack, Instance: "$1/i", Ballot: Ballot{0, 1}, Promised: Ballot{0, 1}}},
+	{"a vote in round 0 is reported", Acceptor{Ballot{0, 1}, Ballot{0, 1}, ""}, prepareOf(1, 2), Acceptor{Ballot{1, 2}, Ballot{0, 1}, ""},
+		Message{Kind: KindPromise, Instance: "i", Ballot: Ballot{1, 2}, Accepted: Ballot{0, 1}}},
+	{"the owner has other rounds, too", Acceptor{Ballot{0, 1}, Ballot{0, 1}, "b"}, ownedAccept("$1/i", 2, 1), votedIn21,
+		replyTo(ownedAccept("$1/i", 2, 1), KindAccepted)},
+}
+
+var stepsWithoutReply = []acceptorStep{
+	{"prepare of no server", Acceptor{}, prepareOf(1, 0), Acceptor{}, Message{}},
+	{"accept of no server", Acceptor{}, acceptOf(1, 0, "a"), Acceptor{}, Message{}},
+	{"P20: a refusal is no business of an acceptor",
+		votedIn21, Message{Kind: KindNack, Ballot: Ballot{2, 1}, Promised: Ballot{9, 9}}, votedIn21, Message{}},
+	{"an unknown kind", votedIn21, Message{Kind: 200, Ballot: Ballot{9, 9}, Value: "x"}, votedIn21, Message{}},
+}
+
 func TestAcceptorStep(t *testing.T) {
-	prepare := func(round uint64, server ServerID) Message {
-		return Message{Kind: KindPrepare, Instance: "i", Ballot: Ballot{round, server}, Value: "hint"}
-	}
-	accept := func(round uint64, server ServerID, v Value) Message {
-		return Message{Kind: KindAccept, Instance: "i", Ballot: Ballot{round, server}, Value: v}
-	}
-	ownedAccept := func(instance string, round uint64, server ServerID) Message {
-		return Message{Kind: KindAccept, Instance: instance, Ballot: Ballot{round, server}, Value: "a"}
-	}
-	reply := func(k Kind, of Message) Message { return Message{Kind: k, Instance: of.Instance, Ballot: of.Ballot} }
-	nack := func(of Message, promised Ballot) Message {
-		return Message{Kind: KindNack, Instance: of.Instance, Ballot: of.Ballot, Promised: promised}
-	}
-	voted := Acceptor{Promised: Ballot{2, 1}, Accepted: Ballot{2, 1}, Value: "a"}
-	raised := Acceptor{Promised: Ballot{3, 2}, Accepted: Ballot{2, 1}, Value: "a"}
-	report := Message{Kind: KindPromise, Instance: "i", Ballot: Ballot{3, 2}, Accepted: Ballot{2, 1}, Value: "a"}
-
-	for _, c := range []struct {
-		name  string
-		from  Acceptor
-		m     Message
-		want  Acceptor
-		reply Message
-	}{
-		{"first prepare", Acceptor{}, prepare(1, 1), Acceptor{Promised: Ballot{1, 1}}, reply(KindPromise, prepare(1, 1))},
-		{"same prepare again", Acceptor{Promised: Ballot{1, 1}}, prepare(1, 1),
-			Acceptor{Promised: Ballot{1, 1}}, reply(KindPromise, prepare(1, 1))},
-		{"higher prepare", Acceptor{Promised: Ballot{1, 1}}, prepare(2, 1),
-			Acceptor{Promised: Ballot{2, 1}}, reply(KindPromise, prepare(2, 1))},
-		{"lower prepare", Acceptor{Promised: Ballot{2, 1}}, prepare(1, 9),
-			Acceptor{Promised: Ballot{2, 1}}, nack(prepare(1, 9), Ballot{2, 1})},
-		{"P9: a promise reports the vote", voted, prepare(3, 2), raised, report},
-		{"the report is the same the second time", raised, prepare(3, 2), raised, report},
-		{"prepare of the ballot it voted in", voted, prepare(2, 1), voted, reply(KindAccepted, prepare(2, 1))},
-		{"prepare of the ballot it voted in, after a higher promise", raised, prepare(2, 1),
-			raised, nack(prepare(2, 1), Ballot{3, 2})},
-		{"P29: of two servers in a round the higher wins", Acceptor{Promised: Ballot{1, 1}}, prepare(1, 2),
-			Acceptor{Promised: Ballot{1, 2}}, reply(KindPromise, prepare(1, 2))},
-		{"P29: and the lower is refused", Acceptor{Promised: Ballot{1, 2}}, prepare(1, 1),
-			Acceptor{Promised: Ballot{1, 2}}, nack(prepare(1, 1), Ballot{1, 2})},
-		{"prepare of round 0", Acceptor{}, prepare(0, 1), Acceptor{}, nack(prepare(0, 1), Ballot{})},
-		{"prepare of no server", Acceptor{}, prepare(1, 0), Acceptor{}, Message{}},
-
-		{"accept as promised", Acceptor{Promised: Ballot{2, 1}}, accept(2, 1, "a"),
-			voted, reply(KindAccepted, accept(2, 1, "a"))},
-		{"P20: accept without a prepare", Acceptor{}, accept(2, 1, "a"), voted, reply(KindAccepted, accept(2, 1, "a"))},
-		{"P1: accept raises the promise", Acceptor{Promised: Ballot{1, 1}}, accept(2, 1, "a"),
-			voted, reply(KindAccepted, accept(2, 1, "a"))},
-		{"P20: the same accept again", voted, accept(2, 1, "a"), voted, reply(KindAccepted, accept(2, 1, "a"))},
-		{"a vote moves to a higher ballot", voted, accept(4, 1, "b"),
-			Acceptor{Ballot{4, 1}, Ballot{4, 1}, "b"}, reply(KindAccepted, accept(4, 1, "b"))},
-		{"accept below the promise", Acceptor{Promised: Ballot{2, 1}}, accept(1, 9, "a"),
-			Acceptor{Promised: Ballot{2, 1}}, nack(accept(1, 9, "a"), Ballot{2, 1})},
-		{"the accept it voted for, after a higher promise", raised, accept(2, 1, "a"),
-			raised, nack(accept(2, 1, "a"), Ballot{3, 2})},
-		{"P16: the empty value is a vote", Acceptor{}, accept(2, 1, ""),
-			Acceptor{Promised: Ballot{2, 1}, Accepted: Ballot{2, 1}}, reply(KindAccepted, accept(2, 1, ""))},
-		{"P16: and is reported as one", Acceptor{Promised: Ballot{2, 1}, Accepted: Ballot{2, 1}}, prepare(3, 2),
-			Acceptor{Promised: Ballot{3, 2}, Accepted: Ballot{2, 1}},
-			Message{Kind: KindPromise, Instance: "i", Ballot: Ballot{3, 2}, Accepted: Ballot{2, 1}}},
-		{"accept of round 0", Acceptor{}, accept(0, 1, "a"), Acceptor{}, nack(accept(0, 1, "a"), Ballot{})},
-		{"accept of round 0, of the owner", Acceptor{}, ownedAccept("$1/i", 0, 1), Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"},
-			reply(KindAccepted, ownedAccept("$1/i", 0, 1))},
-		{"accept of round 0, of who minted it", Acceptor{}, ownedAccept("$1.5.7/i", 0, 1), Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"},
-			reply(KindAccepted, ownedAccept("$1.5.7/i", 0, 1))},
-		{"the same again", Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"}, ownedAccept("$1/i", 0, 1), Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"},
-			reply(KindAccepted, ownedAccept("$1/i", 0, 1))},
-		{"accept of round 0, of a stranger", Acceptor{}, ownedAccept("$1/i", 0, 2), Acceptor{}, nack(ownedAccept("$1/i", 0, 2), Ballot{})},
-		{"accept of round 0, of a stranger to a minted name", Acceptor{}, ownedAccept("$1.5.7/i", 0, 5), Acceptor{},
-			nack(ownedAccept("$1.5.7/i", 0, 5), Ballot{})},
-		{"accept of round 0, after a promise", Acceptor{Promised: Ballot{1, 1}}, ownedAccept("$1/i", 0, 1), Acceptor{Promised: Ballot{1, 1}},
-			nack(ownedAccept("$1/i", 0, 1), Ballot{1, 1})},
-		{"prepare of round 0, of the owner", Acceptor{}, Message{Kind: KindPrepare, Instance: "$1/i", Ballot: Ballot{0, 1}}, Acceptor{},
-			Message{Kind: KindNack, Instance: "$1/i", Ballot: Ballot{0, 1}}},
-		{"prepare of round 0, after its vote", Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"}, Message{Kind: KindPrepare, Instance: "$1/i", Ballot: Ballot{0, 1}},
-			Acceptor{Ballot{0, 1}, Ballot{0, 1}, "a"}, Message{Kind: KindNack, Instance: "$1/i", Ballot: Ballot{0, 1}, Promised: Ballot{0, 1}}},
-		{"a vote in round 0 is reported", Acceptor{Ballot{0, 1}, Ballot{0, 1}, ""}, prepare(1, 2), Acceptor{Ballot{1, 2}, Ballot{0, 1}, ""},
-			Message{Kind: KindPromise, Instance: "i", Ballot: Ballot{1, 2}, Accepted: Ballot{0, 1}}},
-		{"the owner has other rounds, too", Acceptor{Ballot{0, 1}, Ballot{0, 1}, "b"}, ownedAccept("$1/i", 2, 1), voted,
-			reply(KindAccepted, ownedAccept("$1/i", 2, 1))},
-		{"accept of no server", Acceptor{}, accept(1, 0, "a"), Acceptor{}, Message{}},
-		{"P20: a refusal is no business of an acceptor",
-			voted, Message{Kind: KindNack, Ballot: Ballot{2, 1}, Promised: Ballot{9, 9}}, voted, Message{}},
-		{"an unknown kind", voted, Message{Kind: 200, Ballot: Ballot{9, 9}, Value: "x"}, voted, Message{}},
-	} {
+	for _, c := range slices.Concat(stepsOfPrepare, stepsOfAccept, stepsOfRound0, stepsWithoutReply) {
 		t.Run(c.name, func(t *testing.T) {
 			next, reply, err := c.from.Step(c.m)
 			require.NoError(t, err)
