@@ -11,50 +11,65 @@ import (
 	"github.com/singledecree/paxos"
 )
 
+// kept is the state that the storage of TestMemoryStorageRefuses has saved.
+var kept = paxos.ServerState{Cluster: "c", ID: 1, Store: 5, Members: "1 majority(1)", Boot: 3, Rounds: 100, Last: 9}
+
+// keptWith returns a changed copy of kept.
+func keptWith(change func(*paxos.ServerState)) *paxos.ServerState {
+	next := kept
+	change(&next)
+	return &next
+}
+
+var (
+	lowVote = paxos.Record{Instance: "e", Acceptor: paxos.Acceptor{Promised: bal(8, 1), Accepted: bal(4, 1), Value: "v"}}
+	below   = paxos.Record{Instance: "n", Acceptor: paxos.Acceptor{Promised: bal(1, 1), Accepted: bal(2, 1)}}
+)
+
+// A refusal is a bad part of a Batch, and the words of its error.
+type refusal struct {
+	name  string
+	state *paxos.ServerState // nil: a good one
+	bad   []paxos.Record
+	want  string
+}
+
+var refusedStates = []refusal{
+	{name: "Boot down", state: keptWith(func(s *paxos.ServerState) { s.Boot = 2 }), want: "ServerState.Boot: 2 after 3"},
+	{name: "Rounds down", state: keptWith(func(s *paxos.ServerState) { s.Rounds = 99 }), want: "ServerState.Rounds: 99 after 100"},
+	{name: "Last down", state: keptWith(func(s *paxos.ServerState) { s.Last = 0 }), want: "ServerState.Last: 0 after 9"},
+	{name: "another cluster", state: keptWith(func(s *paxos.ServerState) { s.Cluster = "d" }), want: `ServerState.Cluster: "d" after "c"`},
+	{name: "another server", state: keptWith(func(s *paxos.ServerState) { s.ID = 2 }), want: "ServerState.ID: 2 after 1"},
+	{name: "another store", state: keptWith(func(s *paxos.ServerState) { s.Store = 6 }), want: "ServerState.Store: 6 after 5"},
+}
+
+var refusedRecords = []refusal{
+	{name: "no name", bad: []paxos.Record{promised("", 1)}, want: `Record "": Instance: it is empty`},
+	{name: "a new name twice", bad: []paxos.Record{promised("n", 1), promised("n", 2)}, want: `Record "n": Instance: it is in the Batch twice`},
+	{name: "an old name twice", bad: []paxos.Record{promised("a", 6), promised("a", 7)}, want: `Record "a": Instance: it is in the Batch twice`},
+	{name: "chosen without Index", bad: []paxos.Record{decided("n", 1, "v", 0)}, want: `Record "n": Index: 0, but`},
+	{name: "Index, but not chosen", bad: []paxos.Record{{Instance: "n", Index: 12}}, want: `Record "n": Index: 12, but`},
+	{name: "Accepted above Promised", bad: []paxos.Record{below}, want: `Record "n": Promised: 1.1, below Accepted, 2.1`},
+	{name: "promise down", bad: []paxos.Record{promised("a", 4)}, want: `Record "a": Promised: 4.1 after 5.1`},
+	{name: "vote taken back", bad: []paxos.Record{promised("b", 6)}, want: `Record "b": Accepted: - after 5.1`},
+	{name: "vote down", bad: []paxos.Record{lowVote}, want: `Record "e": Accepted: 4.1 after 5.1`},
+	{name: "another value in one ballot", bad: []paxos.Record{voted("b", 5, "w")}, want: `Record "b": Value: "w" after "v", both accepted in 5.1`},
+	{name: "another value chosen in its ballot", bad: []paxos.Record{decided("b", 5, "w", 12)}, want: `Record "b": Value: "w" after "v"`},
+	{name: "a decision changed", bad: []paxos.Record{decided("c", 6, "w", 3)}, want: `Record "c": Value: "w" after "v", which was chosen`},
+	{name: "a decision undone", bad: []paxos.Record{voted("c", 6, "v")}, want: `Record "c": Chosen: false after true`},
+	{name: "Index of another, new name", bad: []paxos.Record{decided("n", 1, "v", 3)}, want: `Record "n": Index: 3 is that of "c"`},
+	{name: "Index of another, old name", bad: []paxos.Record{decided("a", 5, "v", 9)}, want: `Record "a": Index: 9 is that of "d"`},
+	{name: "Index of another decision", bad: []paxos.Record{decided("c", 5, "v", 9)}, want: `Record "c": Index: 9 is that of "d"`},
+	{name: "Index above Last", bad: []paxos.Record{decided("n", 1, "v", 21)}, want: `Record "n": Index: 21, above ServerState.Last, 20`},
+	{name: "Index twice in the Batch", bad: []paxos.Record{decided("n", 1, "v", 12), decided("m", 1, "v", 12)}, want: `Record "m": Index: 12 is that of "n"`},
+}
+
 func TestMemoryStorageRefuses(t *testing.T) {
-	state := paxos.ServerState{Cluster: "c", ID: 1, Store: 5, Members: "1 majority(1)", Boot: 3, Rounds: 100, Last: 9}
-	before := paxos.Batch{Server: &state, Records: []paxos.Record{
+	before := paxos.Batch{Server: &kept, Records: []paxos.Record{
 		promised("a", 5), voted("b", 5, "v"), decided("c", 5, "v", 3), decided("d", 5, "w", 9), voted("z", 1, "v"),
 		{Instance: "e", Acceptor: paxos.Acceptor{Promised: bal(8, 1), Accepted: bal(5, 1), Value: "v"}},
 	}}
-	with := func(change func(*paxos.ServerState)) *paxos.ServerState {
-		next := state
-		change(&next)
-		return &next
-	}
-	lowVote := paxos.Record{Instance: "e", Acceptor: paxos.Acceptor{Promised: bal(8, 1), Accepted: bal(4, 1), Value: "v"}}
-	below := paxos.Record{Instance: "n", Acceptor: paxos.Acceptor{Promised: bal(1, 1), Accepted: bal(2, 1)}}
-	for _, tt := range []struct {
-		name  string
-		state *paxos.ServerState
-		bad   []paxos.Record
-		want  string
-	}{
-		{"Boot down", with(func(s *paxos.ServerState) { s.Boot = 2 }), nil, "ServerState.Boot: 2 after 3"},
-		{"Rounds down", with(func(s *paxos.ServerState) { s.Rounds = 99 }), nil, "ServerState.Rounds: 99 after 100"},
-		{"Last down", with(func(s *paxos.ServerState) { s.Last = 0 }), nil, "ServerState.Last: 0 after 9"},
-		{"another cluster", with(func(s *paxos.ServerState) { s.Cluster = "d" }), nil, `ServerState.Cluster: "d" after "c"`},
-		{"another server", with(func(s *paxos.ServerState) { s.ID = 2 }), nil, "ServerState.ID: 2 after 1"},
-		{"another store", with(func(s *paxos.ServerState) { s.Store = 6 }), nil, "ServerState.Store: 6 after 5"},
-		{"no name", nil, []paxos.Record{promised("", 1)}, `Record "": Instance: it is empty`},
-		{"a new name twice", nil, []paxos.Record{promised("n", 1), promised("n", 2)}, `Record "n": Instance: it is in the Batch twice`},
-		{"an old name twice", nil, []paxos.Record{promised("a", 6), promised("a", 7)}, `Record "a": Instance: it is in the Batch twice`},
-		{"chosen without Index", nil, []paxos.Record{decided("n", 1, "v", 0)}, `Record "n": Index: 0, but`},
-		{"Index, but not chosen", nil, []paxos.Record{{Instance: "n", Index: 12}}, `Record "n": Index: 12, but`},
-		{"Accepted above Promised", nil, []paxos.Record{below}, `Record "n": Promised: 1.1, below Accepted, 2.1`},
-		{"promise down", nil, []paxos.Record{promised("a", 4)}, `Record "a": Promised: 4.1 after 5.1`},
-		{"vote taken back", nil, []paxos.Record{promised("b", 6)}, `Record "b": Accepted: - after 5.1`},
-		{"vote down", nil, []paxos.Record{lowVote}, `Record "e": Accepted: 4.1 after 5.1`},
-		{"another value in one ballot", nil, []paxos.Record{voted("b", 5, "w")}, `Record "b": Value: "w" after "v", both accepted in 5.1`},
-		{"another value chosen in its ballot", nil, []paxos.Record{decided("b", 5, "w", 12)}, `Record "b": Value: "w" after "v"`},
-		{"a decision changed", nil, []paxos.Record{decided("c", 6, "w", 3)}, `Record "c": Value: "w" after "v", which was chosen`},
-		{"a decision undone", nil, []paxos.Record{voted("c", 6, "v")}, `Record "c": Chosen: false after true`},
-		{"Index of another, new name", nil, []paxos.Record{decided("n", 1, "v", 3)}, `Record "n": Index: 3 is that of "c"`},
-		{"Index of another, old name", nil, []paxos.Record{decided("a", 5, "v", 9)}, `Record "a": Index: 9 is that of "d"`},
-		{"Index of another decision", nil, []paxos.Record{decided("c", 5, "v", 9)}, `Record "c": Index: 9 is that of "d"`},
-		{"Index above Last", nil, []paxos.Record{decided("n", 1, "v", 21)}, `Record "n": Index: 21, above ServerState.Last, 20`},
-		{"Index twice in the Batch", nil, []paxos.Record{decided("n", 1, "v", 12), decided("m", 1, "v", 12)}, `Record "m": Index: 12 is that of "n"`},
-	} {
+	for _, tt := range slices.Concat(refusedStates, refusedRecords) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := savedIn(t, before)
 			want := imageOf(t, s)
@@ -62,7 +77,7 @@ func TestMemoryStorageRefuses(t *testing.T) {
 			// The good parts of the Batch must not be seen, either: it adds, replaces, decides, moves and drops.
 			server := tt.state
 			if server == nil {
-				server = with(func(s *paxos.ServerState) { s.Boot, s.Last = 4, 20 })
+				server = keptWith(func(s *paxos.ServerState) { s.Boot, s.Last = 4, 20 })
 			}
 			good := []paxos.Record{promised("g", 1), voted("h", 1, "v"), decided("i", 1, "v", 20), decided("j", 1, "v", 1),
 				voted("z", 2, "w"), decided("d", 5, "w", 10)}
