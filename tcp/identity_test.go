@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"strings"
@@ -45,20 +46,22 @@ func selfSigned(cluster string, id paxos.ServerID) tls.Certificate {
 	return c
 }
 
-// The table has clients of server 1 of cluster "prod", whose other members are 2 and 3. A client that is not let in tries to send a packet
-// anyway, as server 2 if nothing else is said.
-func TestWhoIsLetIn(t *testing.T) {
-	a, other := theAuthority(), newAuthority()
+// A visitor is a client that dials server 1 of cluster "prod", whose other members are 2 and 3, says hello, and sends a packet even if it
+// was not let in: as server 2, if hello and packet change nothing.
+type visitor struct {
+	cert   *tls.Certificate
+	hello  func(*hello)
+	packet func(*paxos.Packet)
+	change func(*tls.Config)
+	plain  bool
+	want   Reason // empty: it is let in
+	says   string
+}
+
+// visitorsByCertificate differ in their certificate and its authority. Three of them are let in.
+func visitorsByCertificate(a, other *authority) map[string]visitor {
 	good := a.issue("prod", 2)
-	for name, c := range map[string]struct {
-		cert   *tls.Certificate
-		hello  func(*hello)
-		packet func(*paxos.Packet)
-		change func(*tls.Config)
-		plain  bool
-		want   Reason // empty: it is let in
-		says   string
-	}{
+	return map[string]visitor{
 		"right":                         {cert: &good},
 		"right, by DNS name":            {cert: with(a.issue("prod", 2, dns("2.prod.paxos")))},
 		"right, among other names":      {cert: with(a.issue("prod", 2, dns("two.example", "2.prod.paxos"), uri("https://example/")))},
@@ -75,10 +78,17 @@ func TestWhoIsLetIn(t *testing.T) {
 		"of a longer number":            {cert: with(a.issue("prod", 2, uri("paxos:prod/22"))), want: ReasonIdentity, says: "paxos:prod/22"},
 		"of a name with another scheme": {cert: with(a.issue("prod", 2, uri("https:prod/2"))), want: ReasonIdentity, says: "https:prod/2"},
 		"of a deeper name":              {cert: with(a.issue("prod", 2, uri("paxos:x/prod/2"))), want: ReasonIdentity, says: "paxos:x/prod/2"},
-		"TLS 1.2":                       {cert: &good, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, want: ReasonTLS, says: "versions"},
-		"plain TCP":                     {plain: true, want: ReasonTLS, says: "does not look like a TLS handshake"},
-		"says another cluster":          {cert: &good, hello: func(h *hello) { h.cluster = "test" }, want: ReasonCluster, says: `server 2 is of cluster "test", server 1 is of cluster "prod"`},
-		"wants another server":          {cert: &good, hello: func(h *hello) { h.to = 3 }, want: ReasonTo, says: "server 2 has dialed server 3, but this is server 1"},
+	}
+}
+
+// visitorsByWords have a certificate of the right authority, or none because they are plain TCP. Their TLS version, hello or packet is wrong.
+func visitorsByWords(a *authority) map[string]visitor {
+	good := a.issue("prod", 2)
+	return map[string]visitor{
+		"TLS 1.2":              {cert: &good, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, want: ReasonTLS, says: "versions"},
+		"plain TCP":            {plain: true, want: ReasonTLS, says: "does not look like a TLS handshake"},
+		"says another cluster": {cert: &good, hello: func(h *hello) { h.cluster = "test" }, want: ReasonCluster, says: `server 2 is of cluster "test", server 1 is of cluster "prod"`},
+		"wants another server": {cert: &good, hello: func(h *hello) { h.to = 3 }, want: ReasonTo, says: "server 2 has dialed server 3, but this is server 1"},
 		"a stranger": {cert: with(a.issue("prod", 9)), hello: func(h *hello) { h.from = 9 }, packet: func(p *paxos.Packet) { p.From = 9 },
 			want: ReasonStranger, says: "server 9 is not one of the other members: acceptors [1 2 3], learners []"},
 		"this very server": {cert: with(a.issue("prod", 1)), hello: func(h *hello) { h.from = 1 }, packet: func(p *paxos.Packet) { p.From = 1 },
@@ -87,56 +97,76 @@ func TestWhoIsLetIn(t *testing.T) {
 		"a packet as from another":     {cert: &good, packet: func(p *paxos.Packet) { p.From = 3 }, want: ReasonSpoofed, says: "server 2 sent a packet from server 3 to server 1"},
 		"a packet as for another":      {cert: &good, packet: func(p *paxos.Packet) { p.To = 3 }, want: ReasonSpoofed, says: "server 2 sent a packet from server 2 to server 3"},
 		"a packet as from this server": {cert: &good, packet: func(p *paxos.Packet) { p.From = 1 }, want: ReasonSpoofed, says: "server 2 sent a packet from server 1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			book := &logBook{}
-			config := secureConfig(1, 3)
-			config.Logger = book.logger()
-			tr := start(t, config)
-			h, p := helloOf(2, 1, 7), packetOf(2, 1, 1)
-			if c.hello != nil {
-				c.hello(&h)
-			}
-			if c.packet != nil {
-				c.packet(&p)
-			}
-			dialer := &tls.Config{InsecureSkipVerify: true}
-			if c.cert != nil {
-				// Whatever authorities the listener asks for: an attacker shows what it has.
-				dialer.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.cert, nil }
-			}
-			if c.change != nil {
-				c.change(dialer)
-			}
-			if c.plain {
-				dialer = nil
-			}
-			conn := dialBy(t, tr, dialer)
-			conn.send(appendHello([]byte(magic), h))
-			conn.send(sealed(appendPacket(nil, &p)))
-			if c.want == "" {
-				assert.Equal(t, uint64(1), receiveSoon(t, tr).Seq)
-				return
-			}
-			eventually(t, "it is refused", func() bool {
-				nothing(t, tr) // while that waits, what has arrived is looked at
-				return tr.Stats().Refused[c.want] == 1
-			})
-			if c.want == ReasonSpoofed { // it was welcome first, and is told why it is not any more
-				require.NoError(t, conn.r.magic())
-				for _, k := range []kind{kindWelcome, kindRefuse} {
-					f, err := conn.r.next()
-					require.NoError(t, err)
-					require.Equal(t, k, f.kind)
-					assert.True(t, k == kindWelcome || strings.Contains(string(f.body), c.says))
-				}
-			}
-			conn.ended()
-			nothing(t, tr)
-			assert.Len(t, tr.Stats().Refused, 1)
-			eventually(t, "its place is free", func() bool { return !tr.Stats().Peers[0].In })
-			book.says(t, c.says)
-		})
+	}
+}
+
+func TestWhoIsLetIn(t *testing.T) {
+	a, other := theAuthority(), newAuthority()
+	all := visitorsByCertificate(a, other)
+	maps.Copy(all, visitorsByWords(a))
+	for name, v := range all {
+		t.Run(name, v.visit)
+	}
+}
+
+// visit dials a Transport of its own, and checks what becomes of the visitor there.
+func (v visitor) visit(t *testing.T) {
+	book := &logBook{}
+	config := secureConfig(1, 3)
+	config.Logger = book.logger()
+	tr := start(t, config)
+	conn := dialBy(t, tr, v.dialer())
+	h, p := helloOf(2, 1, 7), packetOf(2, 1, 1)
+	if v.hello != nil {
+		v.hello(&h)
+	}
+	if v.packet != nil {
+		v.packet(&p)
+	}
+	conn.send(appendHello([]byte(magic), h))
+	conn.send(sealed(appendPacket(nil, &p)))
+	if v.want == "" {
+		assert.Equal(t, uint64(1), receiveSoon(t, tr).Seq)
+		return
+	}
+	eventually(t, "it is refused", func() bool {
+		nothing(t, tr) // while that waits, what has arrived is looked at
+		return tr.Stats().Refused[v.want] == 1
+	})
+	if v.want == ReasonSpoofed {
+		v.welcomeThenRefused(t, conn)
+	}
+	conn.ended()
+	nothing(t, tr)
+	assert.Len(t, tr.Stats().Refused, 1)
+	eventually(t, "its place is free", func() bool { return !tr.Stats().Peers[0].In })
+	book.says(t, v.says)
+}
+
+// dialer returns the TLS configuration of the visitor; nil: plain TCP.
+func (v visitor) dialer() *tls.Config {
+	if v.plain {
+		return nil
+	}
+	c := &tls.Config{InsecureSkipVerify: true}
+	if v.cert != nil {
+		// Whatever authorities the listener asks for: an attacker shows what it has.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return v.cert, nil }
+	}
+	if v.change != nil {
+		v.change(c)
+	}
+	return c
+}
+
+// welcomeThenRefused reads both answers to a visitor that was welcome until it sent its packet.
+func (v visitor) welcomeThenRefused(t *testing.T, conn *client) {
+	require.NoError(t, conn.r.magic())
+	for _, k := range []kind{kindWelcome, kindRefuse} {
+		f, err := conn.r.next()
+		require.NoError(t, err)
+		require.Equal(t, k, f.kind)
+		assert.True(t, k == kindWelcome || strings.Contains(string(f.body), v.says))
 	}
 }
 
