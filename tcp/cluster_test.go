@@ -129,39 +129,19 @@ func TestClusterDecides(t *testing.T) {
 		s.run(t)
 	}
 
-	var mu sync.Mutex
-	decided := map[string]paxos.Value{}
-	learn := func(d paxos.Decision) {
-		mu.Lock()
-		defer mu.Unlock()
-		if before, ok := decided[d.Instance]; ok {
-			assert.Equal(t, before, d.Value, d.Instance)
-		}
-		decided[d.Instance] = d.Value
-	}
+	decided := decisions{}
 	var all sync.WaitGroup
 	half := make(chan struct{}) // closed when one caller is in the middle
 	for _, s := range servers {
 		for c := range callers {
 			all.Go(func() {
+				value := paxos.Value(fmt.Sprintf("server %d, caller %d", s.id, c))
 				for i := range instances {
 					if s.id == 1 && c == 0 && i == instances/2 {
 						close(half)
 					}
-					name := fmt.Sprintf("job %d", i)
-					for ctx.Err() == nil {
-						d, err := s.now().Propose(ctx, name, paxos.Value(fmt.Sprintf("server %d, caller %d", s.id, c)))
-						if err == nil {
-							learn(d)
-							break
-						}
-						if !assert.Equal(t, paxos.ServerID(3), s.id, "only the server that is stopped fails: %v", err) {
-							return
-						}
-						select {
-						case <-time.After(5 * time.Millisecond): // until it is up again
-						case <-ctx.Done():
-						}
+					if !s.proposesUntilDecided(t, ctx, &decided, fmt.Sprintf("job %d", i), value) {
+						return
 					}
 				}
 			})
@@ -173,20 +153,64 @@ func TestClusterDecides(t *testing.T) {
 	servers[2].run(t)
 	all.Wait()
 	require.NoError(t, ctx.Err())
-	require.Len(t, decided, instances)
+	require.Len(t, decided.values, instances)
 	for _, s := range servers {
-		for name, v := range decided {
+		for name, v := range decided.values {
 			d, err := s.now().Wait(ctx, name)
 			require.NoError(t, err)
 			assert.Equal(t, v, d.Value)
 		}
 	}
 	for _, s := range servers {
-		stats := s.net.Stats()
-		for reason := range stats.Refused {
-			assert.Contains(t, []tcp.Reason{tcp.ReasonTLS, tcp.ReasonMalformed}, reason, "but for handshakes that the stop cut off")
-		}
-		assert.Zero(t, stats.BadFrames+stats.DroppedOldest+stats.DroppedTooLarge+stats.DroppedUnreachable)
+		s.refusedNothingElse(t)
 		s.stop(t)
 	}
+}
+
+// decisions are what callers were told. The zero decisions is ready for use, by several goroutines.
+type decisions struct {
+	mu     sync.Mutex
+	values map[string]paxos.Value
+}
+
+// learn checks d against what others were told of its instance.
+func (l *decisions) learn(t *testing.T, d paxos.Decision) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if before, ok := l.values[d.Instance]; ok {
+		assert.Equal(t, before, d.Value, d.Instance)
+	}
+	if l.values == nil {
+		l.values = map[string]paxos.Value{}
+	}
+	l.values[d.Instance] = d.Value
+}
+
+// proposesUntilDecided proposes v, again and again while server 3 is stopped. It reports whether the caller can go on: false after an
+// error of another server.
+func (s *server) proposesUntilDecided(t *testing.T, ctx context.Context, decided *decisions, name string, v paxos.Value) bool {
+	for ctx.Err() == nil {
+		d, err := s.now().Propose(ctx, name, v)
+		if err == nil {
+			decided.learn(t, d)
+			return true
+		}
+		if !assert.Equal(t, paxos.ServerID(3), s.id, "only the server that is stopped fails: %v", err) {
+			return false
+		}
+		select {
+		case <-time.After(5 * time.Millisecond): // until it is up again
+		case <-ctx.Done():
+		}
+	}
+	return true
+}
+
+// refusedNothingElse holds that the Transport of s lost nothing, and refused only handshakes that the stop cut off.
+func (s *server) refusedNothingElse(t *testing.T) {
+	stats := s.net.Stats()
+	for reason := range stats.Refused {
+		assert.Contains(t, []tcp.Reason{tcp.ReasonTLS, tcp.ReasonMalformed}, reason, "but for handshakes that the stop cut off")
+	}
+	assert.Zero(t, stats.BadFrames+stats.DroppedOldest+stats.DroppedTooLarge+stats.DroppedUnreachable)
 }

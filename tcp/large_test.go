@@ -65,42 +65,16 @@ func TestLargeValuesTakeBoundedMemory(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("it writes about 1 GB")
 	}
-	const (
-		callers = 256
-		peers   = 2
-		largest = mebibyte + 64<<10 // of a frame
-	)
-	limits := paxos.Limits{MaxOpen: 8, Cache: 4, MaxPacket: mebibyte, MaxBatch: mebibyte}
-	lines := tcp.Limits{MaxFrame: largest, QueueBytes: 8 * mebibyte}
-	options := wal.Options{SegmentSize: 4 * mebibyte}
-
-	// The most memory of one server, idle and at work.
-	cache := limits.Cache * mebibyte
-	connections := peers * 3 * largest                        // of each two are read into, and one is written
-	storage := 2*limits.MaxBatch + 2*int(options.SegmentSize) // the batch that was saved, and segments that are compacted
-	idle := cache + connections + storage + peers*2*mebibyte  // and what was sent and received last
-	open := (3*limits.MaxOpen + 128) * mebibyte               // instances that are not decided, or not saved
-	inbox := 2 * (64*mebibyte + largest)                      // received packets, and those that the Node looks at
-	queues := peers * 3 * lines.QueueBytes                    // packets to send
-	answers := 2 * 16 * mebibyte                              // decisions that are read for servers that catch up
-	most := idle + open + inbox + queues + answers
-
+	const callers = 256
+	w := largeWorkload{
+		limits:  paxos.Limits{MaxOpen: 8, Cache: 4, MaxPacket: mebibyte, MaxBatch: mebibyte},
+		lines:   tcp.Limits{MaxFrame: mebibyte + 64<<10, QueueBytes: 8 * mebibyte},
+		options: wal.Options{SegmentSize: 4 * mebibyte},
+	}
+	idle, open, most := w.bounds()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	dir, addrs, m := t.TempDir(), map[paxos.ServerID]string{}, threeAcceptors()
-	var servers []*server
-	var disks []*hangingLog
-	for _, id := range m.Acceptors {
-		path := filepath.Join(dir, fmt.Sprint(id))
-		require.NoError(t, wal.Create(path, id, m))
-		log, err := wal.Open(path, options)
-		require.NoError(t, err)
-		disks = append(disks, &hangingLog{Log: log})
-		s := &server{id: id, members: m, storage: disks[id-1], addrs: addrs, limits: limits, lines: lines,
-			timing: paxos.Timing{Pull: 200 * time.Millisecond}}
-		s.listen(t)
-		servers = append(servers, s)
-	}
+	servers, disks := w.servers(t)
 	runAll(t, ctx, servers)
 
 	h := newHeap()
@@ -138,6 +112,45 @@ func TestLargeValuesTakeBoundedMemory(t *testing.T) {
 		s.stop(t)
 		require.NoError(t, disks[i].Close())
 	}
+}
+
+// A largeWorkload is the limits of three servers whose values have 1 MiB.
+type largeWorkload struct {
+	limits  paxos.Limits
+	lines   tcp.Limits
+	options wal.Options
+}
+
+// bounds returns the most memory of one server that follows from the limits: when it is idle, by open instances alone, and at work.
+func (w largeWorkload) bounds() (idle, open, most int) {
+	const peers = 2
+	frame := w.lines.MaxFrame
+	cache := w.limits.Cache * mebibyte
+	connections := peers * 3 * frame                              // of each two are read into, and one is written
+	storage := 2*w.limits.MaxBatch + 2*int(w.options.SegmentSize) // the batch that was saved, and segments that are compacted
+	idle = cache + connections + storage + peers*2*mebibyte       // and what was sent and received last
+	open = (3*w.limits.MaxOpen + 128) * mebibyte                  // instances that are not decided, or not saved
+	inbox := 2 * (64*mebibyte + frame)                            // received packets, and those that the Node looks at
+	queues := peers * 3 * w.lines.QueueBytes                      // packets to send
+	answers := 2 * 16 * mebibyte                                  // decisions that are read for servers that catch up
+	return idle, open, idle + open + inbox + queues + answers
+}
+
+// servers returns three servers that listen, each on a log whose disk can hang.
+func (w largeWorkload) servers(t *testing.T) (servers []*server, disks []*hangingLog) {
+	dir, addrs, m := t.TempDir(), map[paxos.ServerID]string{}, threeAcceptors()
+	for _, id := range m.Acceptors {
+		path := filepath.Join(dir, fmt.Sprint(id))
+		require.NoError(t, wal.Create(path, id, m))
+		log, err := wal.Open(path, w.options)
+		require.NoError(t, err)
+		disks = append(disks, &hangingLog{Log: log})
+		s := &server{id: id, members: m, storage: disks[id-1], addrs: addrs, limits: w.limits, lines: w.lines,
+			timing: paxos.Timing{Pull: 200 * time.Millisecond}}
+		s.listen(t)
+		servers = append(servers, s)
+	}
+	return servers, disks
 }
 
 // filler is what large values end with.
