@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/disk/disktest"
 )
 
 // fuzzedFiles are the files that FuzzOpenSegment replaces.
@@ -134,6 +135,21 @@ func everything(t *testing.T, l *Log) map[string]paxos.Record {
 	return all
 }
 
+// oddEntries are entries for hints. No log writes most of them.
+var oddEntries = [][]byte{
+	{kindServer, 0, 3, 1, 2, 3}, // shorter than the head of an entry
+	{kindDrop, 0, 0},            // empty
+	{kindRecord, 0, 8, 5, 1, 'a', kindRecord, 0, 8, 5, 1, 'b'}, // two with one Index
+	{kindRecord, 0, 8, 0, 0},                                   // no name
+	{kindRecord, 0xff, 0xff, 0xff, 0x7f, 8, 0, 1, 'a'},         // beyond the segment
+	{kindRecord, 0, 0xff, 0xff, 0xff, 0x07, 0, 1, 'a'},         // 16 MiB
+	{kindMark, 64, 8, 5, 1, 'a', 32, 16},                       // a mark
+	{kindMark, 64, 8, 0, 1, 'a', 32, 16},                       // not decided
+	{kindMark, 64, 8, 5, 1, 'a', 0xff, 0xff, 0x03, 16},         // its vote before the segment
+	{kindMark, 64, 8, 5, 1, 'a', 8, 16},                        // in it
+	{kindMark, 64, 8, 5, 1, 'a', 32},                           // cut short
+}
+
 // With any bytes in a file of a log, Open and later calls never panic, and need little more memory than there are bytes. All that they show
 // is there at the next Open, too.
 func FuzzOpenSegment(f *testing.F) {
@@ -146,19 +162,7 @@ func FuzzOpenSegment(f *testing.F) {
 		f.Add(byte(i), true, s.files[name])
 		f.Add(byte(i), true, slices.Clone(s.files[s.path][s.began:s.end]))
 	}
-	for _, entry := range [][]byte{
-		{kindServer, 0, 3, 1, 2, 3}, // shorter than the head of an entry
-		{kindDrop, 0, 0},            // empty
-		{kindRecord, 0, 8, 5, 1, 'a', kindRecord, 0, 8, 5, 1, 'b'}, // two with one Index
-		{kindRecord, 0, 8, 0, 0},                                   // no name
-		{kindRecord, 0xff, 0xff, 0xff, 0x7f, 8, 0, 1, 'a'},         // beyond the segment
-		{kindRecord, 0, 0xff, 0xff, 0xff, 0x07, 0, 1, 'a'},         // 16 MiB
-		{kindMark, 64, 8, 5, 1, 'a', 32, 16},                       // a mark
-		{kindMark, 64, 8, 0, 1, 'a', 32, 16},                       // not decided
-		{kindMark, 64, 8, 5, 1, 'a', 0xff, 0xff, 0x03, 16},         // its vote before the segment
-		{kindMark, 64, 8, 5, 1, 'a', 8, 16},                        // in it
-		{kindMark, 64, 8, 5, 1, 'a', 32},                           // cut short
-	} {
+	for _, entry := range oddEntries {
 		for i, name := range names {
 			if filepath.Ext(name) == ".hint" {
 				f.Add(byte(i), true, slices.Concat(s.files[name][:hintHead], entry, []byte{0, 0, 0, 0}))
@@ -176,36 +180,50 @@ func FuzzOpenSegment(f *testing.F) {
 		}
 		files := s.files.with(name, content)
 		before := allocated()
-		still, err := files.open()
-		var seen map[string]paxos.Record
-		if err == nil {
-			seen = everything(t, still)
-			still.Verify()
-			require.NoError(t, still.Close())
-		}
+		seen := readOnly(t, files)
 		require.Less(t, allocated()-before, uint64(64<<20+64*len(content)))
 		fs := files.moving()
-		l, err := Open(dir, small(fs))
-		if err != nil {
-			return
-		}
-		shown := everything(t, l)
-		if seen != nil {
-			require.Equal(t, seen, shown, "as it was opened ReadOnly")
-		}
-		if l.alive() == nil {
-			if err := l.Save(batchOf(voted("fuzz", 1<<40, "v"))); err == nil {
-				shown["fuzz"] = voted("fuzz", 1<<40, "v")
+		if shown := savedInto(t, fs, seen); shown != nil {
+			again, err := Open(dir, small(fs))
+			if err != nil {
+				var damaged *CorruptionError
+				require.True(t, errors.As(err, &damaged), "%v", err)
+				return
 			}
+			require.Equal(t, shown, everything(t, again))
+			again.Close()
 		}
-		l.Close()
-		again, err := Open(dir, small(fs))
-		if err != nil {
-			var damaged *CorruptionError
-			require.True(t, errors.As(err, &damaged), "%v", err)
-			return
-		}
-		require.Equal(t, shown, everything(t, again))
-		again.Close()
 	})
+}
+
+// readOnly returns all that the files say to a log that is opened ReadOnly; nil if that fails.
+func readOnly(t *testing.T, files still) map[string]paxos.Record {
+	still, err := files.open()
+	if err != nil {
+		return nil
+	}
+	seen := everything(t, still)
+	still.Verify()
+	require.NoError(t, still.Close())
+	return seen
+}
+
+// savedInto opens the log on fs, checks that it says what was seen of it, unless that is nil, saves one record more, and closes it. It
+// returns all that the log says then; nil if it does not open.
+func savedInto(t *testing.T, fs *disktest.FS, seen map[string]paxos.Record) map[string]paxos.Record {
+	l, err := Open(dir, small(fs))
+	if err != nil {
+		return nil
+	}
+	shown := everything(t, l)
+	if seen != nil {
+		require.Equal(t, seen, shown, "as it was opened ReadOnly")
+	}
+	if l.alive() == nil {
+		if err := l.Save(batchOf(voted("fuzz", 1<<40, "v"))); err == nil {
+			shown["fuzz"] = voted("fuzz", 1<<40, "v")
+		}
+	}
+	l.Close()
+	return shown
 }
