@@ -42,98 +42,101 @@ func (s *story) save(from, to, lane int, text string) {
 	s.add(to, Event{Kind: End, Lane: lane, Text: "saved"})
 }
 
-// TestGolden draws small stories and compares with testdata: each file shows one thing.
+// drawings are small stories, each of which shows one thing.
+var drawings = []struct {
+	name  string // of its file in testdata
+	lanes int
+	width int
+	tell  func(s *story)
+}{
+	{name: "one-message", lanes: 2, width: 80, tell: func(s *story) {
+		s.note(0, 0, "hello")
+		s.send(0, 0, 1, 1, "prepare 1.1")
+		s.arrive(10, 1)
+	}},
+	{name: "to-all-and-back", lanes: 3, width: 80, tell: func(s *story) {
+		s.send(0, 1, 0, 1, "prepare 1.2")
+		s.send(0, 1, 2, 2, "prepare 1.2")
+		s.arrive(10, 1)
+		s.arrive(10, 2)
+		s.save(10, 12, 0, "promised 1.2")
+		s.save(10, 12, 2, "promised 1.2")
+		s.send(12, 0, 1, 3, "promise 1.2")
+		s.send(12, 2, 1, 4, "promise 1.2")
+		s.arrive(22, 3)
+		s.arrive(22, 4)
+	}},
+	{name: "lost", lanes: 4, width: 100, tell: func(s *story) {
+		s.send(0, 0, 1, 1, "accept 1.1")
+		s.lose(0, 1)
+		s.send(0, 0, 2, 2, "accept 1.1")
+		s.send(0, 0, 3, 3, "accept 1.1")
+		s.lose(0, 3)
+		s.arrive(10, 2)
+	}},
+	{name: "down", lanes: 3, width: 80, tell: func(s *story) {
+		s.add(5, Event{Kind: Crash, Lane: 1, Text: "crashes"})
+		s.send(0, 0, 1, 1, "accept 1.1")
+		s.send(0, 0, 2, 2, "accept 1.1")
+		s.lose(10, 1)
+		s.arrive(10, 2)
+		s.add(20, Event{Kind: Restart, Lane: 1, Text: "starts again"})
+		s.send(21, 1, 0, 3, "query 2.2")
+		s.arrive(31, 3)
+	}},
+	{name: "crossing", lanes: 2, width: 80, tell: func(s *story) {
+		s.note(0, 0, "propose")
+		s.note(0, 1, "propose")
+		s.send(0, 0, 1, 1, "prepare 1.1")
+		s.send(0, 1, 0, 2, "prepare 1.2")
+		s.arrive(10, 1)
+		s.arrive(10, 2)
+		s.note(11, 0, "refuses")
+		s.note(11, 1, "refuses")
+	}},
+	{name: "late-and-twice", lanes: 3, width: 90, tell: func(s *story) {
+		s.send(0, 0, 1, 1, "accept 1.1")
+		s.send(0, 0, 2, 2, "accept 1.1")
+		s.arrive(10, 1)
+		s.send(12, 1, 2, 3, "prepare 2.2")
+		s.arrive(22, 3)
+		s.add(40, Event{Kind: Arrive, Message: 2, Late: true})
+		s.add(50, Event{Kind: Arrive, Message: 1, Late: true})
+	}},
+	{name: "on-its-way", lanes: 2, width: 80, tell: func(s *story) { s.send(0, 1, 0, 1, "accept 1.1") }},
+	{name: "slow-save", lanes: 2, width: 80, tell: func(s *story) {
+		s.send(0, 0, 1, 1, "prepare 1.1")
+		s.arrive(10, 1)
+		s.add(10, Event{Kind: Begin, Lane: 1, Text: "promised 1.1"})
+		s.send(10, 0, 1, 2, "prepare 1.1")
+		s.arrive(20, 2)
+		s.add(60, Event{Kind: End, Lane: 1, Text: "saved"})
+		s.send(60, 1, 0, 3, "promise 1.1")
+		s.arrive(70, 3)
+	}},
+	{name: "pause", lanes: 2, width: 80, tell: func(s *story) {
+		s.add(0, Event{Kind: Pause, Lane: 1, Text: "pauses"})
+		s.send(0, 0, 1, 1, "prepare 1.1")
+		s.note(3, 0, "waits")
+		s.add(50, Event{Kind: Resume, Lane: 1, Text: "resumes"})
+		s.add(50, Event{Kind: Arrive, Message: 1, Late: true})
+	}},
+	{name: "narrow", lanes: 3, width: 50, tell: func(s *story) {
+		s.note(0, 0, `learns "burger", and returns it to the caller`)
+		s.note(0, 2, `proposes "pizza", then waits`)
+		s.send(1, 0, 1, 1, `promise 2.2 (1.1 "burger")`)
+		s.arrive(11, 1)
+		s.send(12, 2, 0, 2, `promise 2.2 (1.1 "burger")`)
+		s.arrive(22, 2)
+	}},
+}
+
+// TestGolden draws the stories and compares with testdata.
 func TestGolden(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		lanes int
-		width int
-		story func(s *story)
-	}{
-		{"one-message", 2, 80, func(s *story) {
-			s.note(0, 0, "hello")
-			s.send(0, 0, 1, 1, "prepare 1.1")
-			s.arrive(10, 1)
-		}},
-		{"to-all-and-back", 3, 80, func(s *story) {
-			s.send(0, 1, 0, 1, "prepare 1.2")
-			s.send(0, 1, 2, 2, "prepare 1.2")
-			s.arrive(10, 1)
-			s.arrive(10, 2)
-			s.save(10, 12, 0, "promised 1.2")
-			s.save(10, 12, 2, "promised 1.2")
-			s.send(12, 0, 1, 3, "promise 1.2")
-			s.send(12, 2, 1, 4, "promise 1.2")
-			s.arrive(22, 3)
-			s.arrive(22, 4)
-		}},
-		{"lost", 4, 100, func(s *story) {
-			s.send(0, 0, 1, 1, "accept 1.1")
-			s.lose(0, 1)
-			s.send(0, 0, 2, 2, "accept 1.1")
-			s.send(0, 0, 3, 3, "accept 1.1")
-			s.lose(0, 3)
-			s.arrive(10, 2)
-		}},
-		{"down", 3, 80, func(s *story) {
-			s.add(5, Event{Kind: Crash, Lane: 1, Text: "crashes"})
-			s.send(0, 0, 1, 1, "accept 1.1")
-			s.send(0, 0, 2, 2, "accept 1.1")
-			s.lose(10, 1)
-			s.arrive(10, 2)
-			s.add(20, Event{Kind: Restart, Lane: 1, Text: "starts again"})
-			s.send(21, 1, 0, 3, "query 2.2")
-			s.arrive(31, 3)
-		}},
-		{"crossing", 2, 80, func(s *story) {
-			s.note(0, 0, "propose")
-			s.note(0, 1, "propose")
-			s.send(0, 0, 1, 1, "prepare 1.1")
-			s.send(0, 1, 0, 2, "prepare 1.2")
-			s.arrive(10, 1)
-			s.arrive(10, 2)
-			s.note(11, 0, "refuses")
-			s.note(11, 1, "refuses")
-		}},
-		{"late-and-twice", 3, 90, func(s *story) {
-			s.send(0, 0, 1, 1, "accept 1.1")
-			s.send(0, 0, 2, 2, "accept 1.1")
-			s.arrive(10, 1)
-			s.send(12, 1, 2, 3, "prepare 2.2")
-			s.arrive(22, 3)
-			s.add(40, Event{Kind: Arrive, Message: 2, Late: true})
-			s.add(50, Event{Kind: Arrive, Message: 1, Late: true})
-		}},
-		{"on-its-way", 2, 80, func(s *story) { s.send(0, 1, 0, 1, "accept 1.1") }},
-		{"slow-save", 2, 80, func(s *story) {
-			s.send(0, 0, 1, 1, "prepare 1.1")
-			s.arrive(10, 1)
-			s.add(10, Event{Kind: Begin, Lane: 1, Text: "promised 1.1"})
-			s.send(10, 0, 1, 2, "prepare 1.1")
-			s.arrive(20, 2)
-			s.add(60, Event{Kind: End, Lane: 1, Text: "saved"})
-			s.send(60, 1, 0, 3, "promise 1.1")
-			s.arrive(70, 3)
-		}},
-		{"pause", 2, 80, func(s *story) {
-			s.add(0, Event{Kind: Pause, Lane: 1, Text: "pauses"})
-			s.send(0, 0, 1, 1, "prepare 1.1")
-			s.note(3, 0, "waits")
-			s.add(50, Event{Kind: Resume, Lane: 1, Text: "resumes"})
-			s.add(50, Event{Kind: Arrive, Message: 1, Late: true})
-		}},
-		{"narrow", 3, 50, func(s *story) {
-			s.note(0, 0, `learns "burger", and returns it to the caller`)
-			s.note(0, 2, `proposes "pizza", then waits`)
-			s.send(1, 0, 1, 1, `promise 2.2 (1.1 "burger")`)
-			s.arrive(11, 1)
-			s.send(12, 2, 0, 2, `promise 2.2 (1.1 "burger")`)
-			s.arrive(22, 2)
-		}},
-	} {
+	for _, test := range drawings {
 		t.Run(test.name, func(t *testing.T) {
 			var s story
-			test.story(&s)
+			test.tell(&s)
 			names := []string{"server 1", "server 2", "server 3", "server 4"}[:test.lanes]
 			got := Draw(names, s.events, test.width)
 			for _, line := range strings.Split(got, "\n") {
