@@ -50,9 +50,7 @@ func joinNetworks(t *testing.T, open func() func(paxos.ServerID) paxos.Transport
 // A brokenNetwork is a MemoryNetwork whose ends break one rule.
 type brokenNetwork struct {
 	*memory.Network
-	send    func(e *brokenEnd, p paxos.Packet)
-	receive func(e *brokenEnd, ctx context.Context) (paxos.Packet, error)
-	close   func(e *brokenEnd) error
+	sabotage transportSabotage
 
 	mu    sync.Mutex
 	ends  map[paxos.ServerID]*brokenEnd
@@ -70,6 +68,23 @@ type brokenEnd struct {
 	closed  chan struct{}
 }
 
+func newBrokenNetwork(s transportSabotage) *brokenNetwork {
+	return &brokenNetwork{Network: memory.NewNetwork(), sabotage: s, ends: map[paxos.ServerID]*brokenEnd{}, first: map[paxos.ServerID]*brokenEnd{}}
+}
+
+// end returns the last end that joined as that server; nil: there is none.
+func (n *brokenNetwork) end(id paxos.ServerID) *brokenEnd {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ends[id]
+}
+
+func (n *brokenNetwork) inFirstLife(id paxos.ServerID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ends[id] == n.first[id]
+}
+
 func (n *brokenNetwork) join(ids ...paxos.ServerID) (ends []paxos.Transport) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -85,16 +100,16 @@ func (n *brokenNetwork) join(ids ...paxos.ServerID) (ends []paxos.Transport) {
 }
 
 func (e *brokenEnd) Send(p paxos.Packet) {
-	if e.network.send != nil {
-		e.network.send(e, p)
+	if e.network.sabotage.send != nil {
+		e.network.sabotage.send(e, p)
 		return
 	}
 	e.Transport.Send(p)
 }
 
 func (e *brokenEnd) Receive(ctx context.Context) (paxos.Packet, error) {
-	if e.network.receive != nil {
-		return e.network.receive(e, ctx)
+	if e.network.sabotage.receive != nil {
+		return e.network.sabotage.receive(e, ctx)
 	}
 	return e.receive(ctx)
 }
@@ -114,8 +129,8 @@ func (e *brokenEnd) receive(ctx context.Context) (paxos.Packet, error) {
 }
 
 func (e *brokenEnd) Close() error {
-	if e.network.close != nil {
-		return e.network.close(e)
+	if e.network.sabotage.close != nil {
+		return e.network.sabotage.close(e)
 	}
 	e.once.Do(func() { close(e.closed) })
 	return nil
@@ -135,6 +150,15 @@ func altered(change func(p *paxos.Packet)) func(*brokenEnd, paxos.Packet) {
 		p.Messages = slices.Clone(p.Messages)
 		change(&p)
 		e.Transport.Send(p)
+	}
+}
+
+// sendIf sends only packets for which ok is true.
+func sendIf(ok func(e *brokenEnd, p paxos.Packet) bool) func(*brokenEnd, paxos.Packet) {
+	return func(e *brokenEnd, p paxos.Packet) {
+		if ok(e, p) {
+			e.Transport.Send(p)
+		}
 	}
 }
 
@@ -160,8 +184,7 @@ const hangingClose = "PAXOSTEST_HANGING_CLOSE"
 // A Transport whose Close hangs, also in the cleanup of the suite's user, is told, and the suite ends.
 func TestTransportSuiteOfAHangingClose(t *testing.T) {
 	if os.Getenv(hangingClose) != "" {
-		n := &brokenNetwork{Network: memory.NewNetwork(), ends: map[paxos.ServerID]*brokenEnd{}, first: map[paxos.ServerID]*brokenEnd{},
-			close: func(*brokenEnd) error { select {} }}
+		n := newBrokenNetwork(transportSabotage{close: func(*brokenEnd) error { select {} }})
 		testTransport(t, time.Second, func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport {
 			ends := n.join(ids...)
 			t.Cleanup(func() { ends[0].(io.Closer).Close() })
@@ -180,52 +203,52 @@ func TestTransportSuiteOfAHangingClose(t *testing.T) {
 	assert.NotContains(t, string(out), "panic: test timed out")
 }
 
-// Each rule of the suite finds a Transport that breaks it, and one that is sound passes all.
-func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
+// A transportSabotage is a Transport that breaks one rule of the suite. A method that is nil is sound.
+type transportSabotage struct {
+	rule, how string
+	send      func(e *brokenEnd, p paxos.Packet)
+	receive   func(e *brokenEnd, ctx context.Context) (paxos.Packet, error)
+	close     func(e *brokenEnd) error
+}
+
+// lossOrChange breaks rules on what arrives.
+var lossOrChange = []transportSabotage{
+	{rule: "delivers", how: "nothing leaves server 3", send: sendIf(func(e *brokenEnd, _ paxos.Packet) bool { return e.id != 3 })},
+	{rule: "every field arrives intact", how: "Index is lost", send: altered(func(p *paxos.Packet) { p.Index = 0 })},
+	{rule: "every field arrives intact", how: "ToStore is lost", send: altered(func(p *paxos.Packet) { p.ToStore = 0 })},
+	{rule: "every field arrives intact", how: "names become valid UTF-8", send: altered(func(p *paxos.Packet) {
+		for i := range p.Messages {
+			p.Messages[i].Instance = string([]rune(p.Messages[i].Instance))
+		}
+	})},
+	{rule: "every field arrives intact", how: "the last message is cut off", send: altered(func(p *paxos.Packet) {
+		p.Messages = p.Messages[:max(0, len(p.Messages)-1)]
+	})},
+	{rule: "an empty packet arrives", how: "nothing to say, nothing said",
+		send: sendIf(func(_ *brokenEnd, p paxos.Packet) bool { return len(p.Messages) > 0 })},
+	{rule: "the largest value arrives", how: "64 KiB at most", send: sendIf(func(_ *brokenEnd, p paxos.Packet) bool { return bytesOf(p) <= 64<<10 })},
+	{rule: "a packet of 4 MiB arrives", how: "2 MiB at most", send: sendIf(func(_ *brokenEnd, p paxos.Packet) bool { return bytesOf(p) <= 2<<20 })},
+	{rule: "many messages arrive in a packet", how: "4,096 at most", send: altered(func(p *paxos.Packet) {
+		p.Messages = p.Messages[:min(len(p.Messages), 4096)]
+	})},
+	{rule: "From is who sent it", how: "as the packet says", receive: func(e *brokenEnd, ctx context.Context) (paxos.Packet, error) {
+		p, err := e.receive(ctx)
+		p.From = paxos.ServerID(p.Store) // see send
+		return p, err
+	}, send: altered(func(p *paxos.Packet) { p.Store = uint64(p.From) })},
+	{rule: "an unknown receiver is silence", how: "sent to everybody", send: func(e *brokenEnd, p paxos.Packet) {
+		if e.network.end(p.To) == nil {
+			p.To = 2
+		}
+		e.Transport.Send(p)
+	}},
+}
+
+// sharedSlices breaks rules on who owns the Messages of a Packet.
+func sharedSlices() []transportSabotage {
 	var shared []paxos.Message
-	for _, c := range []struct {
-		rule, how string
-		broken    *brokenNetwork
-	}{
-		{"delivers", "nothing leaves server 3", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
-			if e.id != 3 {
-				e.Transport.Send(p)
-			}
-		}}},
-		{"every field arrives intact", "Index is lost", &brokenNetwork{send: altered(func(p *paxos.Packet) { p.Index = 0 })}},
-		{"every field arrives intact", "ToStore is lost", &brokenNetwork{send: altered(func(p *paxos.Packet) { p.ToStore = 0 })}},
-		{"every field arrives intact", "names become valid UTF-8", &brokenNetwork{send: altered(func(p *paxos.Packet) {
-			for i := range p.Messages {
-				p.Messages[i].Instance = string([]rune(p.Messages[i].Instance))
-			}
-		})}},
-		{"every field arrives intact", "the last message is cut off", &brokenNetwork{send: altered(func(p *paxos.Packet) {
-			p.Messages = p.Messages[:max(0, len(p.Messages)-1)]
-		})}},
-		{"an empty packet arrives", "nothing to say, nothing said", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
-			if len(p.Messages) > 0 {
-				e.Transport.Send(p)
-			}
-		}}},
-		{"the largest value arrives", "64 KiB at most", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
-			if bytesOf(p) <= 64<<10 {
-				e.Transport.Send(p)
-			}
-		}}},
-		{"a packet of 4 MiB arrives", "2 MiB at most", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
-			if bytesOf(p) <= 2<<20 {
-				e.Transport.Send(p)
-			}
-		}}},
-		{"many messages arrive in a packet", "4,096 at most", &brokenNetwork{send: altered(func(p *paxos.Packet) {
-			p.Messages = p.Messages[:min(len(p.Messages), 4096)]
-		})}},
-		{"From is who sent it", "as the packet says", &brokenNetwork{receive: func(e *brokenEnd, ctx context.Context) (paxos.Packet, error) {
-			p, err := e.receive(ctx)
-			p.From = paxos.ServerID(p.Store) // see send
-			return p, err
-		}, send: altered(func(p *paxos.Packet) { p.Store = uint64(p.From) })}},
-		{"Send keeps no slice", "sent one packet late", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
+	return []transportSabotage{
+		{rule: "Send keeps no slice", how: "sent one packet late", send: func(e *brokenEnd, p paxos.Packet) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.kept = append(e.kept, p)
@@ -233,23 +256,22 @@ func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 				e.Transport.Send(e.kept[0])
 				e.kept = e.kept[1:]
 			}
-		}}},
-		{"a received packet is the caller's", "one array for all that is received", &brokenNetwork{receive: func(e *brokenEnd, ctx context.Context) (paxos.Packet, error) {
-			p, err := e.receive(ctx)
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			e.last = p
-			return p, err
-		}, send: func(e *brokenEnd, p paxos.Packet) {
-			e.network.mu.Lock()
-			to := e.network.ends[p.To]
-			e.network.mu.Unlock()
-			to.mu.Lock()
-			copy(to.last.Messages, p.Messages)
-			to.mu.Unlock()
-			e.Transport.Send(p)
-		}}},
-		{"a received packet is the caller's", "two receivers, one array", &brokenNetwork{send: altered(func(p *paxos.Packet) {
+		}},
+		{rule: "a received packet is the caller's", how: "one array for all that is received",
+			receive: func(e *brokenEnd, ctx context.Context) (paxos.Packet, error) {
+				p, err := e.receive(ctx)
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				e.last = p
+				return p, err
+			}, send: func(e *brokenEnd, p paxos.Packet) {
+				to := e.network.end(p.To)
+				to.mu.Lock()
+				copy(to.last.Messages, p.Messages)
+				to.mu.Unlock()
+				e.Transport.Send(p)
+			}},
+		{rule: "a received packet is the caller's", how: "two receivers, one array", send: altered(func(p *paxos.Packet) {
 			if len(shared) == 0 {
 				shared = slices.Clone(p.Messages)
 			}
@@ -260,52 +282,8 @@ func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 				p.Messages = shared
 			}
 			return p, err
-		}}},
-		{"Send does not wait for a peer that does not read", "it does", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			if e.kept = append(e.kept, paxos.Packet{}); p.To == 2 && len(e.kept) > 500 {
-				<-e.closed
-			}
-		}}},
-		{"a peer that does not read harms no other", "one queue for all", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			if e.kept = append(e.kept, p); len(e.kept) < 500 {
-				e.Transport.Send(p)
-			}
-		}}},
-		{"an unknown receiver is silence", "sent to everybody", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
-			e.network.mu.Lock()
-			_, known := e.network.ends[p.To]
-			e.network.mu.Unlock()
-			if !known {
-				p.To = 2
-			}
-			e.Transport.Send(p)
-		}}},
-		{"Receive ends with its context", "it does not", &brokenNetwork{receive: func(e *brokenEnd, ctx context.Context) (paxos.Packet, error) {
-			return e.receive(context.WithoutCancel(ctx))
-		}}},
-		{"Receive ends with its context", "without an error", &brokenNetwork{receive: func(e *brokenEnd, ctx context.Context) (paxos.Packet, error) {
-			p, _ := e.receive(ctx)
-			return p, nil
-		}}},
-		{"Receive ends with Close", "it does not", &brokenNetwork{receive: func(e *brokenEnd, ctx context.Context) (paxos.Packet, error) {
-			return e.Transport.Receive(ctx)
-		}}},
-		{"Receive ends with Close", "Close fails", &brokenNetwork{close: func(*brokenEnd) error { return errors.New("it fails") }}},
-		{"Receive ends with Close", "Close hangs", &brokenNetwork{close: func(e *brokenEnd) error { <-e.closed; return nil }}},
-		{"a restarted server is reached", "Close hangs", &brokenNetwork{close: func(e *brokenEnd) error { <-e.closed; return nil }}},
-		{"a restarted server is reached", "others keep to its first life", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
-			e.network.mu.Lock()
-			again := e.network.ends[p.To] != e.network.first[p.To]
-			e.network.mu.Unlock()
-			if !again {
-				e.Transport.Send(p)
-			}
-		}}},
-		{"Send is safe for concurrent use", "packets get each other's messages", &brokenNetwork{send: func(e *brokenEnd, p paxos.Packet) {
+		}},
+		{rule: "Send is safe for concurrent use", how: "packets get each other's messages", send: func(e *brokenEnd, p paxos.Packet) {
 			e.mu.Lock()
 			mixed := p
 			mixed.Messages = slices.Clone(p.Messages)
@@ -315,11 +293,49 @@ func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 			e.last = paxos.Packet{Seq: p.Seq, Messages: slices.Clone(p.Messages)}
 			e.mu.Unlock()
 			e.Transport.Send(mixed)
-		}}},
-	} {
+		}},
+	}
+}
+
+// waits breaks rules on peers that do not read, and on how Receive and Close end.
+var waits = []transportSabotage{
+	{rule: "Send does not wait for a peer that does not read", how: "it does", send: func(e *brokenEnd, p paxos.Packet) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.kept = append(e.kept, paxos.Packet{}); p.To == 2 && len(e.kept) > 500 {
+			<-e.closed
+		}
+	}},
+	{rule: "a peer that does not read harms no other", how: "one queue for all", send: func(e *brokenEnd, p paxos.Packet) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.kept = append(e.kept, p); len(e.kept) < 500 {
+			e.Transport.Send(p)
+		}
+	}},
+	{rule: "Receive ends with its context", how: "it does not", receive: func(e *brokenEnd, ctx context.Context) (paxos.Packet, error) {
+		return e.receive(context.WithoutCancel(ctx))
+	}},
+	{rule: "Receive ends with its context", how: "without an error", receive: func(e *brokenEnd, ctx context.Context) (paxos.Packet, error) {
+		p, _ := e.receive(ctx)
+		return p, nil
+	}},
+	{rule: "Receive ends with Close", how: "it does not", receive: func(e *brokenEnd, ctx context.Context) (paxos.Packet, error) {
+		return e.Transport.Receive(ctx)
+	}},
+	{rule: "Receive ends with Close", how: "Close fails", close: func(*brokenEnd) error { return errors.New("it fails") }},
+	{rule: "Receive ends with Close", how: "Close hangs", close: func(e *brokenEnd) error { <-e.closed; return nil }},
+	{rule: "a restarted server is reached", how: "Close hangs", close: func(e *brokenEnd) error { <-e.closed; return nil }},
+	{rule: "a restarted server is reached", how: "others keep to its first life", send: sendIf(func(e *brokenEnd, p paxos.Packet) bool {
+		return e.network.inFirstLife(p.To)
+	})},
+}
+
+// Each rule of the suite finds a Transport that breaks it, and one that is sound passes all.
+func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
+	for _, c := range slices.Concat(lossOrChange, sharedSlices(), waits) {
 		t.Run(c.rule+"/"+c.how, func(t *testing.T) {
-			n := c.broken
-			n.Network, n.ends, n.first = memory.NewNetwork(), map[paxos.ServerID]*brokenEnd{}, map[paxos.ServerID]*brokenEnd{}
+			n := newBrokenNetwork(c)
 			i := slices.IndexFunc(transportRules, func(r transportRule) bool { return r.name == c.rule })
 			err := transportRules[i].check(&transportKit{join: n.join, timeLimit: 500 * time.Millisecond})
 			assert.Error(t, err)
@@ -331,7 +347,7 @@ func TestTransportSuiteFindsWhatIsBroken(t *testing.T) {
 	}
 	t.Run("none", func(t *testing.T) {
 		for _, r := range transportRules {
-			n := &brokenNetwork{Network: memory.NewNetwork(), ends: map[paxos.ServerID]*brokenEnd{}, first: map[paxos.ServerID]*brokenEnd{}}
+			n := newBrokenNetwork(transportSabotage{})
 			assert.NoError(t, r.check(&transportKit{join: n.join, timeLimit: 30 * time.Second}), r.name)
 		}
 	})
