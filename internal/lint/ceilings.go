@@ -64,17 +64,31 @@ func (c Ceilings) Above(all []Count) (above []Count) {
 	return above
 }
 
-// Lower returns the lowest ceilings: each is its count, and that of AnyPlace is 0 but for [Files]. None rises. lowered says in words
-// which lines fall.
+// Needless returns the exceptions that no limit needs any more: their place is gone, or within the limit.
+func (c Ceilings) Needless(all []Count) (lines []string) {
+	lower, _ := c.Lower(all)
+	for key := range c {
+		if _, needed := lower[key]; !needed && slices.Contains(limited, key[0]) {
+			lines = append(lines, key[0]+" "+key[1])
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// Lower returns the lowest ceilings: each is its count. That of AnyPlace is 0, but a limit stays, without the exceptions that need none.
+// No ceiling rises. lowered says in words which lines fall.
 func (c Ceilings) Lower(all []Count) (lower Ceilings, lowered []string) {
 	lower = Ceilings{}
-	anyFolder := c.of(Files, AnyPlace)
-	if anyFolder > 0 {
-		lower[[2]string{Files, AnyPlace}] = anyFolder
+	limit := map[string]int{}
+	for _, counter := range limited {
+		if n := c.of(counter, AnyPlace); n > 0 {
+			lower[[2]string{counter, AnyPlace}], limit[counter] = n, n
+		}
 	}
 	for _, count := range all {
 		n := min(count.N, c.of(count.Counter, count.Place))
-		if n > 0 && (count.Counter != Files || n > anyFolder) {
+		if n > limit[count.Counter] {
 			lower[[2]string{count.Counter, count.Place}] = n
 		}
 	}
@@ -91,7 +105,7 @@ func (c Ceilings) Lower(all []Count) (lower Ceilings, lowered []string) {
 func (c Ceilings) Text() string {
 	var lines []string
 	for key, n := range c {
-		lines = append(lines, fmt.Sprintf("%-14s %-40s %d\n", key[0], key[1], n))
+		lines = append(lines, fmt.Sprintf("%-14s %-61s %d\n", key[0], key[1], n))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")

@@ -6,23 +6,21 @@ import (
 	"strings"
 )
 
-// The counters, each of a folder or of a page.
+// The counters. Each has a folder or a page as its place, but for FileLines and FunctionLines.
 const (
 	Files         = "files"          // files of any kind in a folder
-	LongFiles     = "long-files"     // Go files over maxLines lines
-	LongFunctions = "long-functions" // functions over maxBody lines
+	FileLines     = "file-lines"     // of a Go file
+	FunctionLines = "function-lines" // of a function in a Go file, from func to the closing brace: "a/b.go:F", or "a/b.go:T.M"
 	Clauses       = "clauses"        // in comments and pages: see Openings
 	LongSentences = "long-sentences" // in comments of exported names, and in pages: over maxWords words
 	BackArrows    = "arrows-back"    // between the files of a package, against the order that Order finds
 	Circle        = "circle"         // files of the largest circle of a package
 )
 
-const (
-	maxLines = 450 // of a file
-	maxBody  = 70  // lines of a function, from func to the closing brace
-)
+// limited are the counters of which every place has one limit, that of [AnyPlace]. Other lines of ceilings.txt are its exceptions.
+var limited = []string{Files, FileLines, FunctionLines}
 
-// A Count is one counter of one place: a folder, or a page. The lines of What name each thing that was counted.
+// A Count is one counter of one place. The lines of What name each thing that was counted.
 type Count struct {
 	Counter, Place string
 	N              int
@@ -93,15 +91,15 @@ func (c counts) list() (all []Count) {
 }
 
 func (t *Tree) countSizes(c counts, f goFile) {
-	if f.lines > maxLines {
-		c.add(LongFiles, f.folder(), 1, "%s: %d lines", f.path, f.lines)
-	}
+	c.add(FileLines, f.path, f.lines, "")
 	for _, decl := range f.ast.Decls {
 		if function, ok := decl.(*ast.FuncDecl); ok {
 			from, to := t.fset.Position(function.Pos()), t.fset.Position(function.End())
-			if n := to.Line - from.Line + 1; n > maxBody {
-				c.add(LongFunctions, f.folder(), 1, "%s:%d: %s has %d lines", f.path, from.Line, function.Name.Name, n)
+			name := function.Name.Name // all init of a file count together
+			if function.Recv != nil {
+				name = receiver(function) + "." + name
 			}
+			c.add(FunctionLines, f.path+":"+name, to.Line-from.Line+1, "%s:%d", f.path, from.Line)
 		}
 	}
 }

@@ -2,8 +2,8 @@
 // library and the go command.
 //
 // [Arrows] lists which file of a package uses which, and [Back] those uses that run against a given order. [Tree.Links]
-// lists links and citations that lead nowhere. [Tree.Counts] counts what may become less but not more: long files and
-// functions, long sentences, clauses that open with "who" or "what". The file ceilings.txt has the bound of each count.
+// lists links and citations that lead nowhere. [Tree.Counts] counts what may become less but not more: lines of files
+// and functions, long sentences, clauses that open with "who" or "what". The file ceilings.txt has the bound of each count.
 package lint
 
 import (
