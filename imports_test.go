@@ -1,7 +1,6 @@
 package paxos
 
 import (
-	"bytes"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -30,16 +29,15 @@ var pureFiles = []string{"ballot.go", "promise.go", "owned.go", "message.go", "m
 
 // A sourceFile is one Go file of the repository. Its path is relative and has slashes.
 type sourceFile struct {
-	path  string
-	ast   *ast.File
-	fset  *token.FileSet
-	lines int
+	path string
+	ast  *ast.File
+	fset *token.FileSet
 }
 
 func parseSource(name string, src []byte) (sourceFile, error) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, name, src, parser.ParseComments|parser.SkipObjectResolution)
-	return sourceFile{name, file, fset, bytes.Count(src, []byte("\n"))}, err
+	return sourceFile{name, file, fset}, err
 }
 
 // repositorySource parses every Go file of this module.
@@ -167,14 +165,13 @@ var (
 		"paxostest and examples import the core, never the reverse; a test of wal or tcp may use paxostest", checkDirection}
 	internalServesTests = sourceRule{"internal serves tests, and storages",
 		"the core ships what it needs; use internal/explore, internal/register, and internal from the root, in _test.go files only", checkInternal}
-	shortFiles = sourceRule{"files are shorter than 600 lines", "split it by subject", checkLength}
-	noSleep    = sourceRule{"tests do not sleep",
+	noSleep = sourceRule{"tests do not sleep",
 		"wait for what happens instead, or run in a testing/synctest bubble", checkSleep}
 	comments = sourceRule{"every exported name of the root has a comment",
 		"say what it is, units, default, limits, who owns what, which errors when", checkComments}
 
 	sourceRules = []sourceRule{pureImports, pureStatements, replicaIsPure, standardLibrary, direction, internalServesTests,
-		shortFiles, noSleep, comments}
+		noSleep, comments}
 )
 
 func checkPureImports(f sourceFile) []string {
@@ -274,13 +271,6 @@ func checkInternal(f sourceFile) []string {
 	})
 }
 
-func checkLength(f sourceFile) []string {
-	if f.lines < 600 {
-		return nil
-	}
-	return []string{fmt.Sprintf("%s has %d lines", f.path, f.lines)}
-}
-
 func checkSleep(f sourceFile) (wrong []string) {
 	bubble := func(p string) bool { return p == "testing/synctest" }
 	if !f.isTest() || len(f.importing(bubble)) > 0 {
@@ -360,79 +350,81 @@ func TestSource(t *testing.T) {
 	}
 }
 
+const (
+	importsExplore = `import "` + modulePath + `/internal/explore"`
+	importsKit     = `import "` + modulePath + `/paxostest"`
+	importsExample = `import "` + modulePath + `/examples/lunch"`
+)
+
+// samples are code that breaks a rule, and code that does not.
+var samples = []struct {
+	rule sourceRule
+	path string
+	body string
+	want string // empty: nothing is wrong
+}{
+	{pureImports, "acceptor.go", `import "time"`, "acceptor.go imports time"},
+	{pureImports, "message_text.go", `import slog "log/slog"`, "message_text.go imports log/slog"},
+	{pureImports, "replica/stage.go", `import _ "math/rand/v2"`, "replica/stage.go imports math/rand/v2"},
+	{pureImports, "quorum.go", `import "sync/atomic"`, "quorum.go imports sync/atomic"},
+	{pureImports, "learner.go", `import . "crypto/rand"`, "learner.go imports crypto/rand"},
+	{pureImports, "quorum.go", `import ("fmt"; "math/bits")`, ""},
+	{pureImports, "node.go", `import ("context"; "time"; "os")`, ""},
+	{pureImports, "wal/save.go", `import "os"`, ""},
+	{pureStatements, "acceptor.go", `func f() { go f() }`, "acceptor.go:2:12 has a go statement"},
+	{pureStatements, "learner.go", `type l struct { c chan int }`, "has a channel type"},
+	{pureStatements, "replica/stage.go", `func f(c c) { c <- 1 }`, "has a send"},
+	{pureStatements, "replica/stage.go", `func f(c c) { <-c }`, "has a receive"},
+	{pureStatements, "proposer.go", `func f() { select {} }`, "has a select"},
+	{pureStatements, "proposer.go", `func f() int { return -1 }`, ""},
+	{pureStatements, "node.go", `func f(c chan int) { go f(c); c <- 1 }`, ""},
+	{replicaIsPure, "replica/commit.go", `func f() { go f() }`, "replica/commit.go:2:12 has a go statement"},
+	{replicaIsPure, "replica/replica.go", `import "log/slog"`, "replica/replica.go imports log/slog"},
+	{replicaIsPure, "replica/replica.go", `import "crypto/rand"`, "replica/replica.go imports crypto/rand"},
+	{replicaIsPure, "replica/replica.go", `import "hash/maphash"`, "replica/replica.go imports hash/maphash"},
+	{replicaIsPure, "replica/memos.go", `import "hash/maphash"`, ""},
+	{replicaIsPure, "replica/replica.go", `import "time"; var t = time.Now()`, "time.Now at replica/replica.go:2"},
+	{replicaIsPure, "replica/replica.go", `import clock "time"; var t = clock.NewTimer(1)`, "time.NewTimer at replica/replica.go:2"},
+	{replicaIsPure, "replica/replica.go", `import "math/rand/v2"; var n = rand.IntN(7)`, "the global rand.IntN at replica/replica.go:2"},
+	{replicaIsPure, "replica/replica.go", `import "math/rand/v2"; var r *rand.Rand = rand.New(rand.NewPCG(1, 2))`, ""},
+	{replicaIsPure, "replica/replica.go", `import "time"; const d = time.Second`, ""},
+	{replicaIsPure, "replica/replica_test.go", `import "time"; var t = time.Now()`, ""},
+	{standardLibrary, "node.go", `import "github.com/google/btree"`, "node.go imports github.com/google/btree"},
+	{standardLibrary, "wal/log.go", `import "golang.org/x/sys/unix"`, "wal/log.go imports golang.org/x/sys/unix"},
+	{standardLibrary, "node.go", `import "` + modulePath + `/wal"`, "node.go imports " + modulePath + "/wal"},
+	{standardLibrary, "wal/log.go", `import "` + modulePath + `"`, ""},
+	{standardLibrary, "node.go", `import ("log/slog"; "crypto/rand")`, ""},
+	{standardLibrary, "node_test.go", `import "go.uber.org/goleak"`, ""},
+	{direction, "tcp/tcp.go", importsKit, "tcp/tcp.go imports " + modulePath + "/paxostest"},
+	{direction, "node.go", importsKit, "node.go imports"},
+	{direction, "node_test.go", importsExample, "node_test.go imports"},
+	{direction, "wal/wal_test.go", importsKit, ""},
+	{direction, "examples/lunch/main.go", importsKit, ""},
+	{internalServesTests, "node.go", importsExplore, "node.go imports " + modulePath + "/internal/explore"},
+	{internalServesTests, "node.go", `import "` + modulePath + `/internal/disk"`, "node.go imports"},
+	{internalServesTests, "paxostest/sim.go", importsExplore, "paxostest/sim.go imports"},
+	{internalServesTests, "examples/cluster/api.go", `import "` + modulePath + `/internal/register"`, "examples/cluster/api.go imports"},
+	{internalServesTests, "wal/log.go", `import "` + modulePath + `/internal/disk"`, ""},
+	{internalServesTests, "explore_test.go", importsExplore, ""},
+	{noSleep, "wal/wal_test.go", `import "time"; func f() { time.Sleep(1) }`, "time.Sleep at wal/wal_test.go:2"},
+	{noSleep, "node_test.go", `import ("testing/synctest"; "time"); func f() { synctest.Wait(); time.Sleep(1) }`, ""},
+	{noSleep, "node.go", `import "time"; func f() { time.Sleep(1) }`, ""},
+	{comments, "node.go", `func F() {}`, "node.go:2:6: F has no comment"},
+	{comments, "node.go", `type T int`, "T has no comment"},
+	{comments, "node.go", "// The types.\ntype (\n\tT int\n)", "T has no comment"},
+	{comments, "node.go", "// A T is one.\ntype T[E any] int\n\nfunc (t *T[E]) M() {}", "M has no comment"},
+	{comments, "node.go", `var V, w = 1, 2`, "V has no comment"},
+	{comments, "node.go",
+		"// A T is one.\ntype T int\n\n// F does it.\nfunc F() {}\n\n// The kinds.\nconst (\n\tA = 1\n)\n\nvar (\n\tB = 2 // two\n)", ""},
+	{comments, "node.go", `func f() {}; type t int; func (t) M() {}; const c = 1`, ""},
+	{comments, "node_test.go", `func F() {}`, ""},
+	{comments, "wal/log.go", `func F() {}`, ""},
+}
+
 // The rules themselves: each is shown code that breaks it and code that does not.
 func TestSourceRulesSeeBadCode(t *testing.T) {
-	const (
-		internal = `import "` + modulePath + `/internal/explore"`
-		kit      = `import "` + modulePath + `/paxostest"`
-		examples = `import "` + modulePath + `/examples/lunch"`
-	)
 	shown := map[string][2]int{} // how much bad and good code each rule was shown
-	for _, c := range []struct {
-		rule sourceRule
-		path string
-		body string
-		want string // empty: nothing is wrong
-	}{
-		{pureImports, "acceptor.go", `import "time"`, "acceptor.go imports time"},
-		{pureImports, "message_text.go", `import slog "log/slog"`, "message_text.go imports log/slog"},
-		{pureImports, "replica/stage.go", `import _ "math/rand/v2"`, "replica/stage.go imports math/rand/v2"},
-		{pureImports, "quorum.go", `import "sync/atomic"`, "quorum.go imports sync/atomic"},
-		{pureImports, "learner.go", `import . "crypto/rand"`, "learner.go imports crypto/rand"},
-		{pureImports, "quorum.go", `import ("fmt"; "math/bits")`, ""},
-		{pureImports, "node.go", `import ("context"; "time"; "os")`, ""},
-		{pureImports, "wal/save.go", `import "os"`, ""},
-		{pureStatements, "acceptor.go", `func f() { go f() }`, "acceptor.go:2:12 has a go statement"},
-		{pureStatements, "learner.go", `type l struct { c chan int }`, "has a channel type"},
-		{pureStatements, "replica/stage.go", `func f(c c) { c <- 1 }`, "has a send"},
-		{pureStatements, "replica/stage.go", `func f(c c) { <-c }`, "has a receive"},
-		{pureStatements, "proposer.go", `func f() { select {} }`, "has a select"},
-		{pureStatements, "proposer.go", `func f() int { return -1 }`, ""},
-		{pureStatements, "node.go", `func f(c chan int) { go f(c); c <- 1 }`, ""},
-		{replicaIsPure, "replica/commit.go", `func f() { go f() }`, "replica/commit.go:2:12 has a go statement"},
-		{replicaIsPure, "replica/replica.go", `import "log/slog"`, "replica/replica.go imports log/slog"},
-		{replicaIsPure, "replica/replica.go", `import "crypto/rand"`, "replica/replica.go imports crypto/rand"},
-		{replicaIsPure, "replica/replica.go", `import "hash/maphash"`, "replica/replica.go imports hash/maphash"},
-		{replicaIsPure, "replica/memos.go", `import "hash/maphash"`, ""},
-		{replicaIsPure, "replica/replica.go", `import "time"; var t = time.Now()`, "time.Now at replica/replica.go:2"},
-		{replicaIsPure, "replica/replica.go", `import clock "time"; var t = clock.NewTimer(1)`, "time.NewTimer at replica/replica.go:2"},
-		{replicaIsPure, "replica/replica.go", `import "math/rand/v2"; var n = rand.IntN(7)`, "the global rand.IntN at replica/replica.go:2"},
-		{replicaIsPure, "replica/replica.go", `import "math/rand/v2"; var r *rand.Rand = rand.New(rand.NewPCG(1, 2))`, ""},
-		{replicaIsPure, "replica/replica.go", `import "time"; const d = time.Second`, ""},
-		{replicaIsPure, "replica/replica_test.go", `import "time"; var t = time.Now()`, ""},
-		{standardLibrary, "node.go", `import "github.com/google/btree"`, "node.go imports github.com/google/btree"},
-		{standardLibrary, "wal/log.go", `import "golang.org/x/sys/unix"`, "wal/log.go imports golang.org/x/sys/unix"},
-		{standardLibrary, "node.go", `import "` + modulePath + `/wal"`, "node.go imports " + modulePath + "/wal"},
-		{standardLibrary, "wal/log.go", `import "` + modulePath + `"`, ""},
-		{standardLibrary, "node.go", `import ("log/slog"; "crypto/rand")`, ""},
-		{standardLibrary, "node_test.go", `import "go.uber.org/goleak"`, ""},
-		{direction, "tcp/tcp.go", kit, "tcp/tcp.go imports " + modulePath + "/paxostest"},
-		{direction, "node.go", kit, "node.go imports"},
-		{direction, "node_test.go", examples, "node_test.go imports"},
-		{direction, "wal/wal_test.go", kit, ""},
-		{direction, "examples/lunch/main.go", kit, ""},
-		{internalServesTests, "node.go", internal, "node.go imports " + modulePath + "/internal/explore"},
-		{internalServesTests, "node.go", `import "` + modulePath + `/internal/disk"`, "node.go imports"},
-		{internalServesTests, "paxostest/sim.go", internal, "paxostest/sim.go imports"},
-		{internalServesTests, "examples/cluster/api.go", `import "` + modulePath + `/internal/register"`, "examples/cluster/api.go imports"},
-		{internalServesTests, "wal/log.go", `import "` + modulePath + `/internal/disk"`, ""},
-		{internalServesTests, "explore_test.go", internal, ""},
-		{shortFiles, "node.go", strings.Repeat("\n", 598), "node.go has 600 lines"},
-		{shortFiles, "node.go", strings.Repeat("\n", 597), ""},
-		{noSleep, "wal/wal_test.go", `import "time"; func f() { time.Sleep(1) }`, "time.Sleep at wal/wal_test.go:2"},
-		{noSleep, "node_test.go", `import ("testing/synctest"; "time"); func f() { synctest.Wait(); time.Sleep(1) }`, ""},
-		{noSleep, "node.go", `import "time"; func f() { time.Sleep(1) }`, ""},
-		{comments, "node.go", `func F() {}`, "node.go:2:6: F has no comment"},
-		{comments, "node.go", `type T int`, "T has no comment"},
-		{comments, "node.go", "// The types.\ntype (\n\tT int\n)", "T has no comment"},
-		{comments, "node.go", "// A T is one.\ntype T[E any] int\n\nfunc (t *T[E]) M() {}", "M has no comment"},
-		{comments, "node.go", `var V, w = 1, 2`, "V has no comment"},
-		{comments, "node.go",
-			"// A T is one.\ntype T int\n\n// F does it.\nfunc F() {}\n\n// The kinds.\nconst (\n\tA = 1\n)\n\nvar (\n\tB = 2 // two\n)", ""},
-		{comments, "node.go", `func f() {}; type t int; func (t) M() {}; const c = 1`, ""},
-		{comments, "node_test.go", `func F() {}`, ""},
-		{comments, "wal/log.go", `func F() {}`, ""},
-	} {
+	for _, c := range samples {
 		f, err := parseSource(c.path, []byte("package p\n"+c.body+"\n"))
 		require.NoError(t, err, c.body)
 		wrong := strings.Join(c.rule.check(f), "\n")
