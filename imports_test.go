@@ -167,11 +167,8 @@ var (
 		"the core ships what it needs; use internal/explore, internal/register, and internal from the root, in _test.go files only", checkInternal}
 	noSleep = sourceRule{"tests do not sleep",
 		"wait for what happens instead, or run in a testing/synctest bubble", checkSleep}
-	comments = sourceRule{"every exported name of the root has a comment",
-		"say what it is, units, default, limits, who owns what, which errors when", checkComments}
 
-	sourceRules = []sourceRule{pureImports, pureStatements, replicaIsPure, standardLibrary, direction, internalServesTests,
-		noSleep, comments}
+	sourceRules = []sourceRule{pureImports, pureStatements, replicaIsPure, standardLibrary, direction, internalServesTests, noSleep}
 )
 
 func checkPureImports(f sourceFile) []string {
@@ -284,59 +281,6 @@ func checkSleep(f sourceFile) (wrong []string) {
 	return wrong
 }
 
-func checkComments(f sourceFile) (wrong []string) {
-	if f.layer() == nil || f.isTest() {
-		return nil
-	}
-	need := func(name *ast.Ident, docs ...*ast.CommentGroup) {
-		if name.IsExported() && !slices.ContainsFunc(docs, func(d *ast.CommentGroup) bool { return d.Text() != "" }) {
-			wrong = append(wrong, fmt.Sprintf("%s: %s has no comment", f.fset.Position(name.Pos()), name.Name))
-		}
-	}
-	for _, decl := range f.ast.Decls {
-		switch decl := decl.(type) {
-		case *ast.FuncDecl:
-			if decl.Recv == nil || ast.IsExported(receiverName(decl)) {
-				need(decl.Name, decl.Doc)
-			}
-		case *ast.GenDecl:
-			for _, spec := range decl.Specs {
-				switch spec := spec.(type) {
-				case *ast.TypeSpec:
-					if decl.Lparen.IsValid() {
-						need(spec.Name, spec.Doc)
-					} else {
-						need(spec.Name, decl.Doc)
-					}
-				case *ast.ValueSpec:
-					for _, name := range spec.Names {
-						need(name, decl.Doc, spec.Doc, spec.Comment)
-					}
-				}
-			}
-		}
-	}
-	return wrong
-}
-
-// receiverName returns the name of a method's type; empty if decl is a function.
-func receiverName(decl *ast.FuncDecl) string {
-	if decl.Recv == nil {
-		return ""
-	}
-	t := decl.Recv.List[0].Type
-	if star, ok := t.(*ast.StarExpr); ok {
-		t = star.X
-	}
-	if generic, ok := t.(*ast.IndexExpr); ok {
-		t = generic.X
-	}
-	if name, ok := t.(*ast.Ident); ok {
-		return name.Name
-	}
-	return ""
-}
-
 func TestSource(t *testing.T) {
 	files := repositorySource(t)
 	for _, r := range sourceRules {
@@ -409,16 +353,6 @@ var samples = []struct {
 	{noSleep, "wal/wal_test.go", `import "time"; func f() { time.Sleep(1) }`, "time.Sleep at wal/wal_test.go:2"},
 	{noSleep, "node_test.go", `import ("testing/synctest"; "time"); func f() { synctest.Wait(); time.Sleep(1) }`, ""},
 	{noSleep, "node.go", `import "time"; func f() { time.Sleep(1) }`, ""},
-	{comments, "node.go", `func F() {}`, "node.go:2:6: F has no comment"},
-	{comments, "node.go", `type T int`, "T has no comment"},
-	{comments, "node.go", "// The types.\ntype (\n\tT int\n)", "T has no comment"},
-	{comments, "node.go", "// A T is one.\ntype T[E any] int\n\nfunc (t *T[E]) M() {}", "M has no comment"},
-	{comments, "node.go", `var V, w = 1, 2`, "V has no comment"},
-	{comments, "node.go",
-		"// A T is one.\ntype T int\n\n// F does it.\nfunc F() {}\n\n// The kinds.\nconst (\n\tA = 1\n)\n\nvar (\n\tB = 2 // two\n)", ""},
-	{comments, "node.go", `func f() {}; type t int; func (t) M() {}; const c = 1`, ""},
-	{comments, "node_test.go", `func F() {}`, ""},
-	{comments, "wal/log.go", `func F() {}`, ""},
 }
 
 // The rules themselves: each is shown code that breaks it and code that does not.

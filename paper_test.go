@@ -317,6 +317,24 @@ func repositoryFunctions(t *testing.T) (tests, functions map[string]bool) {
 	return tests, functions
 }
 
+// receiverName returns the name of a method's type; empty if decl is a function.
+func receiverName(decl *ast.FuncDecl) string {
+	if decl.Recv == nil {
+		return ""
+	}
+	t := decl.Recv.List[0].Type
+	if star, ok := t.(*ast.StarExpr); ok {
+		t = star.X
+	}
+	if generic, ok := t.(*ast.IndexExpr); ok {
+		t = generic.X
+	}
+	if name, ok := t.(*ast.Ident); ok {
+		return name.Name
+	}
+	return ""
+}
+
 // TestGuaranteesAreHeld: each line of docs/guarantees.md names tests, and there are such tests.
 func TestGuaranteesAreHeld(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("docs", "guarantees.md"))

@@ -26,6 +26,7 @@ type Arrow struct {
 	At       token.Position
 }
 
+// String says the Arrow in words, with its first use.
 func (a Arrow) String() string {
 	return fmt.Sprintf("%s uses %s of %s (%s:%d)", a.From, a.Name, a.To, a.From, a.At.Line)
 }

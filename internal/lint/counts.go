@@ -12,6 +12,7 @@ const (
 	FileLines     = "file-lines"     // of a Go file
 	FunctionLines = "function-lines" // of a function in a Go file, from func to the closing brace: "a/b.go:F", or "a/b.go:T.M"
 	Clauses       = "clauses"        // in comments and pages: see Openings
+	Undocumented  = "undocumented"   // exported names without a comment
 	LongSentences = "long-sentences" // in comments of exported names, and in pages: over maxWords words
 	BackArrows    = "arrows-back"    // between the files of a package, against the order that Order finds
 	Circle        = "circle"         // files of the largest circle of a package
@@ -49,6 +50,7 @@ func (t *Tree) Counts() []Count {
 	}
 	for _, f := range t.files {
 		t.countSizes(c, f)
+		t.countUndocumented(c, f)
 		countLanguage(c, f)
 	}
 	for _, p := range t.pages {
@@ -101,6 +103,13 @@ func (t *Tree) countSizes(c counts, f goFile) {
 			}
 			c.add(FunctionLines, f.path+":"+name, to.Line-from.Line+1, "%s:%d", f.path, from.Line)
 		}
+	}
+}
+
+func (t *Tree) countUndocumented(c counts, f goFile) {
+	for _, name := range f.undocumented() {
+		at := t.fset.Position(name.Pos())
+		c.add(Undocumented, f.folder(), 1, "%s:%d: %s", f.path, at.Line, name.Name)
 	}
 }
 

@@ -89,6 +89,31 @@ func TestOpenings(t *testing.T) {
 	}
 }
 
+func TestUndocumented(t *testing.T) {
+	for _, c := range []struct {
+		path, code string
+		want       string // empty: nothing is undocumented
+	}{
+		{"a.go", `func F() {}`, "a.go:3: F"},
+		{"a.go", `type T int`, "a.go:3: T"},
+		{"a.go", "// The types.\ntype (\n\tT int\n)", "a.go:5: T"},
+		{"a.go", "// A T is one.\ntype T[E any] int\n\nfunc (t *T[E]) M() {}", "a.go:6: M"},
+		{"a.go", `var V, w = 1, 2`, "a.go:3: V"},
+		{"a.go", "// A T is one.\ntype T int\n\n// F does it.\nfunc F() {}\n\n// The kinds.\nconst (\n\tA = 1\n)\n\nvar (\n\tB = 2 // two\n)", ""},
+		{"a.go", `func f() {}; type t int; func (t) M() {}; const c = 1`, ""},
+		{"a_test.go", `func F() {}`, ""},
+	} {
+		tree := plant(t, map[string]string{c.path: "package a\n\n" + c.code + "\n"})
+		got := ""
+		for _, count := range tree.Counts() {
+			if count.Counter == Undocumented {
+				got = strings.Join(count.What, ", ")
+			}
+		}
+		assert.Equal(t, c.want, got, c.code)
+	}
+}
+
 // TestCountsOfATree shows each counter things that it counts, and things that it does not.
 func TestCountsOfATree(t *testing.T) {
 	const manyLines = 500

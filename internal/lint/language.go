@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -156,6 +157,43 @@ func documentSpec(decl *ast.GenDecl, spec ast.Spec, first bool, document func(..
 	if first && decl.Tok != token.IMPORT {
 		document(decl.Doc)
 	}
+}
+
+// undocumented returns the exported names of a file that have no comment. For a type in a group, the comment of the group is not enough. A
+// test documents nothing.
+func (f goFile) undocumented() (names []*ast.Ident) {
+	if f.isTest() {
+		return nil
+	}
+	need := func(name *ast.Ident, comments ...*ast.CommentGroup) {
+		if name.IsExported() && !slices.ContainsFunc(comments, func(c *ast.CommentGroup) bool { return c.Text() != "" }) {
+			names = append(names, name)
+		}
+	}
+	for _, decl := range f.ast.Decls {
+		switch decl := decl.(type) {
+		case *ast.FuncDecl:
+			if decl.Recv == nil || ast.IsExported(receiver(decl)) {
+				need(decl.Name, decl.Doc)
+			}
+		case *ast.GenDecl:
+			for _, spec := range decl.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					if decl.Lparen.IsValid() {
+						need(spec.Name, spec.Doc)
+					} else {
+						need(spec.Name, decl.Doc)
+					}
+				case *ast.ValueSpec:
+					for _, name := range spec.Names {
+						need(name, decl.Doc, spec.Doc, spec.Comment)
+					}
+				}
+			}
+		}
+	}
+	return names
 }
 
 // receiver returns the name of a method's type.
