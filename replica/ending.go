@@ -55,7 +55,7 @@ func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Val
 	inst.acceptor = acceptorState{a, dirty}
 	inst.chosen = true
 	if from != nil {
-		inst.learnedFrom = source{from, from.boot}
+		inst.learnedFrom = source{from, from.identity.boot()}
 	}
 	r.table.open--
 	r.counters.Decided++

@@ -13,17 +13,17 @@ func (r *Replica) names(from *peer, m *paxos.Message) {
 	r.pulls.parsed = names[:0]
 	q := &from.pull
 	switch {
-	case ok && store == from.store && after == to && len(names) == 0:
+	case ok && store == from.identity.store() && after == to && len(names) == 0:
 		if !q.active && !r.behind(from) {
 			r.signFrom(from) // a sign: it names no decisions
 		}
 		return
-	case !ok || store != from.store || after >= to:
+	case !ok || store != from.identity.store() || after >= to:
 		r.counters.Dropped++
 		ok = false
 	case boot != r.server.Boot:
 		ok = false // an earlier process of this server asked for it, so it may leave out decisions that this process lacks
-	case after == 0 && q.to == 0 && (store != q.store || q.cursor > from.index):
+	case after == 0 && q.to == 0 && (store != q.store || q.cursor > from.identity.index()):
 		q.store, q.cursor = store, 0 // the cursor is of another storage, or beyond all decisions
 	case store != q.store || after != q.cursor || q.open > 0 || len(q.names) > 0:
 		ok = false // it comes late, or twice

@@ -1,170 +1,142 @@
 package replica
 
 import (
-	"errors"
-	"fmt"
 	"slices"
-	"strconv"
-	"strings"
+	"time"
 
 	"github.com/singledecree/paxos"
 )
 
-// A ServerID is one storage for all time. A server whose storage was lost, or made anew, has forgotten its promises and
-// votes. It must never be taken for the server that gave them. So the Store of each other server is stored here, in
-// ServerState.Peers, when that server is met. Any other Store is refused from then on, over all restarts.
-//
-//	first packet of a Store                 held here, and not used yet
-//	  ── Save: "2/9f03" joins Peers ──►
-//	Saved                                   the held packets are taken, and all that follow
-//	another Store, whenever                 refused in words; the process that said so stops
-//	a packet for another Store of ours      dropped: see refusal
-//
-// No packet is used before its Store is durable. Suppose a server counted a promise, and crashed before the Save. It would
-// not know then whose promise that was, and could believe a new storage that says something else.
+// maxStrange bounds the packets that are held of each server whose Store is not durable here yet. Packets beyond it are
+// lost, as they may be on any network. The bytes of all together are bounded by Limits.MaxPacket, plus one packet.
+const maxStrange = 1024
 
-// Bounds of the packets that are held of servers that are not stored yet. Packets beyond them are lost, as they may be on
-// any network.
-const maxStrange = 1024 // packets of each server; the bytes of all together are bounded by Limits.MaxPacket, plus one packet
+// An identity says which server a peer is: its storage, for ever, and its latest process. It tells a packet of that process
+// from a packet of an earlier process, of a copy, and of a storage that went back in time.
+type identity struct {
+	known  uint64         // its Store; 0: it was not met yet
+	saving uint64         // the Save that makes the Store durable here; 0: it is
+	held   []paxos.Packet // its packets that came before that
 
-// How the words of a Refuse begin, and how Status shows them.
+	heard   bool          // a packet was taken in this life of ours
+	heardAt time.Duration // when the latest one was
+	newest  bool          // that one was later than all before it
+
+	life, nonce uint64 // of the latest process that was heard, its Boot and its Nonce
+	seq, last   uint64 // of the newest packet of it, the Seq and the Index
+}
+
+// begin sets the Store that is stored here; 0: none is.
+func (k *identity) begin(store uint64) { k.known = store }
+
+// store returns the Store; 0: it was not met yet.
+func (k *identity) store() uint64 { return k.known }
+
+// isStored reports whether the Store is that one, and durable here.
+func (k *identity) isStored(store uint64) bool { return store == k.known && k.saving == 0 }
+
+// boot returns the Boot of the latest process that was heard.
+func (k *identity) boot() uint64 { return k.life }
+
+// index returns the Index of the newest packet taken.
+func (k *identity) index() uint64 { return k.last }
+
+// isHeard reports whether a packet was taken in this life of ours.
+func (k *identity) isHeard() bool { return k.heard }
+
+// isHeardAfter reports whether a packet was taken after that time.
+func (k *identity) isHeardAfter(at time.Duration) bool { return k.heard && k.heardAt > at }
+
+// lastHeard returns when the latest packet was taken.
+func (k *identity) lastHeard() time.Duration { return k.heardAt }
+
+// silence returns how long ago the latest packet was taken; -1: none was.
+func (k *identity) silence(now time.Duration) time.Duration {
+	if !k.heard {
+		return -1
+	}
+	return now - k.heardAt
+}
+
+// isNewest reports whether the latest packet taken was later than all before it. Otherwise it may be a packet that the
+// network repeated.
+func (k *identity) isNewest() bool { return k.newest }
+
+// A hearing says what hear found.
+type hearing uint8
+
 const (
-	refusesMembers  = "members: "  // cluster, acceptors or quorum differ
-	refusesIdentity = "identity: " // the Boot and the Nonce of the refused process follow, then the reason
-	refusesUs       = "it refuses this server: "
+	hearsProcess     hearing = iota // the packet is taken; its process was heard before
+	hearsNewProcess                 // the packet is taken, and is the first of its process
+	hearsEarlierLife                // not taken: its sender has started anew since
+	hearsCopy                       // not taken: two processes run in one life
+	hearsPast                       // not taken: the storage has lost decisions that it had
 )
 
-// meet notes the Stores of the peers that s names. An earlier version stored no Peers; the pulls in its state name Stores,
-// too.
-func (r *Replica) meet(s *paxos.ServerState) {
-	stores, _ := s.Stores() // they were checked
-	pulls, _ := parsePulled(s.Pulled)
-	for i := range r.peers {
-		p := &r.peers[i]
-		if p.store = stores[p.id]; p.store == 0 && pulls[p.id].store != 0 {
-			p.store = pulls[p.id].store
-			*s = s.WithStore(p.id, p.store)
-		}
+// hear takes p, whose Store is the one known, if its process may follow those heard before.
+func (k *identity) hear(p *paxos.Packet, now time.Duration) hearing {
+	found := hearsProcess
+	if !k.heard || p.Boot > k.life {
+		found = hearsNewProcess
 	}
-}
-
-// check reports whether the packet may be taken. It must be for this server on this storage, and from a member that agrees
-// on the members. The sender's identity and disk must be those heard before.
-//
-// check detects what it can: a storage that forgot, a copied directory and a second process. It can't prevent them.
-func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
-	from = r.byID[p.From]
-	if from == nil || p.To != r.id {
-		r.counters.Strangers++
-		r.dropped(nil, p, "it is for another server or from none of Members")
-		return nil, false
+	if !k.heard {
+		k.heard, k.life, k.nonce = true, p.Boot, p.Nonce
 	}
-	if p.ToStore != 0 && p.ToStore != r.server.Store && !r.refusal(from, p) {
-		return nil, false
-	}
-	if p.Members != r.fingerprint {
-		r.refuseMembers(from, p)
-		return nil, false
-	}
-	if !r.met(from, p) {
-		return nil, false
-	}
-	first := !from.heard || p.Boot > from.boot
-	again := !from.heard || r.now-from.heardAt >= r.timing.Pull || p.Boot > from.boot
-	if !from.heard {
-		from.heard, from.boot, from.nonce = true, p.Boot, p.Nonce
-		from.pull.goal = p.Index
-	}
-	newer := p.Boot > from.boot || p.Boot == from.boot && p.Seq > from.lastSeq
+	newest := p.Boot > k.life || p.Boot == k.life && p.Seq > k.seq
 	switch {
-	case p.Boot < from.boot:
-		r.dropped(from, p, "it is of an earlier life of its sender")
-	case p.Boot == from.boot && p.Nonce != from.nonce:
-		r.refuse(from, p, fmt.Sprintf("two processes run as server %d on copies of one storage", p.From))
-	case newer && p.Index < from.index:
-		r.refuse(from, p, fmt.Sprintf("the storage of server %d went back in time, from decision %d to %d", p.From, from.index, p.Index))
-	default:
-		if newer {
-			from.pull.turn = from.pull.turn && p.Boot == from.boot // the Pull with which a start begins is not out of turn
-			from.boot, from.nonce, from.lastSeq, from.index = p.Boot, p.Nonce, p.Seq, p.Index
-		}
-		from.heardAt, from.newer = r.now, newer
-		if from.position >= 0 {
-			r.quorums.heardNow(r.now)
-		}
-		from.again = from.again || again
-		r.refusing(from, "")
-		r.exchangeLimits(from, first)
-		return from, true
+	case p.Boot < k.life:
+		return hearsEarlierLife
+	case p.Boot == k.life && p.Nonce != k.nonce:
+		return hearsCopy
+	case newest && p.Index < k.last:
+		return hearsPast
+	case newest:
+		k.life, k.nonce, k.seq, k.last = p.Boot, p.Nonce, p.Seq, p.Index
 	}
-	return nil, false
+	k.heardAt, k.newest = now, newest
+	return found
 }
 
-// met reports whether the packet is of the Store that is stored here for that peer. If none is stored yet, this Store is,
-// and the packet is held until it is durable. Any other Store is refused.
-func (r *Replica) met(from *peer, p *paxos.Packet) bool {
-	switch {
-	case p.Store == 0:
-		r.dropped(from, p, "it names no storage")
-	case p.Store == from.store && from.storing == 0:
-		return true
-	case from.store == 0:
-		from.store, from.storing = p.Store, r.saves.number()+1 // the next Save holds it
-		r.server = r.server.WithStore(from.id, p.Store)
-		r.serverChanged = true
-		r.saves.want()
-		r.strange.peers++
-		r.holdPacket(from, p)
-	case p.Store == from.store:
-		r.holdPacket(from, p)
-	default:
-		r.refuse(from, p, fmt.Sprintf("server %d was met with another storage, Store %x, and this is Store %x: its disk was lost, or made anew, "+
-			"and its ServerID is finished", p.From, from.store, p.Store))
-	}
-	return false
+// strange counts the packets that are held of peers whose Stores are not durable here yet.
+type strange struct {
+	peers int // how many they are
+	bytes int // of the packets that are held of them
 }
 
-// refusal takes a packet that is meant for another storage of this server. That storage was lost, for instance, and this one
-// was made anew under its ServerID. Boot and rounds began anew with it. So an answer to a question of the lost storage looks
-// like an answer to a question of this one.
-//
-// Nothing of the packet is used, but for a Refuse that names this very process. Nothing else would tell the process to stop.
-// p holds only the Refuse then.
-//
-// The packet proves that some server has met this ServerID on another storage. That alone is no reason to stop: this storage
-// may be the older one, and all other servers may know it.
-func (r *Replica) refusal(from *peer, p *paxos.Packet) bool {
-	why := fmt.Sprintf("server %d has met this server with another storage, Store %x, and this is Store %x", p.From, p.ToStore, r.server.Store)
-	for i := range p.Messages {
-		m := &p.Messages[i]
-		if m.Kind != paxos.KindRefuse {
-			continue
-		}
-		if _, ok := r.meantHere(string(m.Value)); !ok {
-			continue
-		}
-		if rest := *p; len(p.Messages) > 1 {
-			rest.Messages = slices.Delete(slices.Clone(p.Messages), i, i+1)
-			r.dropped(from, &rest, why)
-		}
-		p.Messages = p.Messages[i : i+1]
-		return true
-	}
-	r.refusing(from, why)
-	r.dropped(from, p, why)
-	return false
+// meet sets the Store of k, which was not met yet. The Save with that number makes it durable.
+func (s *strange) meet(k *identity, store, save uint64) {
+	k.known, k.saving = store, save
+	s.peers++
 }
 
-// holdPacket keeps p until its Store is durable.
-func (r *Replica) holdPacket(from *peer, p *paxos.Packet) {
-	if len(from.held) >= maxStrange || r.strange.bytes > r.limits.MaxPacket {
-		r.dropped(from, p, "its sender's storage is not stored here yet, and there is no room for what it says")
-		return
+// hold keeps p until the Store of k is durable. It reports whether there was room. most bounds the bytes of all.
+func (s *strange) hold(k *identity, p *paxos.Packet, most int) bool {
+	if len(k.held) >= maxStrange || s.bytes > most {
+		return false
 	}
-	r.strange.bytes += sizeOfPacket(p)
+	s.bytes += sizeOfPacket(p)
 	held := *p
 	held.Messages = slices.Clone(p.Messages)
-	from.held = append(from.held, held)
+	k.held = append(k.held, held)
+	return true
+}
+
+// any reports whether there are such peers.
+func (s *strange) any() bool { return s.peers > 0 }
+
+// saved is called when the Saves up to that number are done. If the Store of k is durable now, saved returns the packets
+// that were held, in order.
+func (s *strange) saved(k *identity, done uint64) (held []paxos.Packet) {
+	if k.saving == 0 || k.saving > done {
+		return nil
+	}
+	k.saving = 0
+	s.peers--
+	held, k.held = k.held, nil
+	for i := range held {
+		s.bytes -= sizeOfPacket(&held[i])
+	}
+	return held
 }
 
 func sizeOfPacket(p *paxos.Packet) int {
@@ -175,77 +147,35 @@ func sizeOfPacket(p *paxos.Packet) int {
 	return size
 }
 
-// dropped counts a packet that is not taken.
-func (r *Replica) dropped(from *peer, p *paxos.Packet, why string) {
-	r.counters.DroppedPackets++
-	if from != nil {
-		from.dropped++
-	}
-	if r.trace {
-		for _, m := range p.Messages {
-			r.event(paxos.Event{Kind: paxos.EventDrop, Peer: p.From, Packet: p.Seq, Message: m, Err: errors.New(why)})
-		}
-	}
+// A refusal says why nothing is taken from a peer, or that the peer takes nothing.
+type refusal struct {
+	words   string        // empty: neither is refused
+	told    bool          // the peer was ever sent a Refuse
+	toldAt  time.Duration // when it was last sent one
+	dropped uint64        // how many of its packets were not taken
 }
 
-// refuseMembers drops a packet from a server that disagrees on the members, and sends it a Refuse. A packet that holds a
-// Refuse is not answered.
-func (r *Replica) refuseMembers(from *peer, p *paxos.Packet) {
-	for i := range p.Messages {
-		if m := &p.Messages[i]; m.Kind == paxos.KindRefuse {
-			r.refusing(from, refusesUs+clip(string(m.Value)))
-			r.dropped(from, p, from.refused)
-			return
-		}
+// why returns the reason; empty: neither is refused.
+func (f *refusal) why() string { return f.words }
+
+// note sets the reason, and reports whether it is another one. An empty reason ends the refusal.
+func (f *refusal) note(why string) (changed bool) {
+	changed = f.words != why
+	f.words = why
+	return changed
+}
+
+// mayTell reports whether a Refuse may be sent now, and notes that it is. At most one is sent in that time.
+func (f *refusal) mayTell(now, each time.Duration) bool {
+	if f.told && now-f.toldAt < each {
+		return false
 	}
-	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.members, r.fingerprint)
-	if !strings.HasPrefix(from.refused, refusesUs+refusesMembers) { // the peer's own words say which members it has
-		r.refusing(from, why)
-	}
-	r.dropped(from, p, why)
-	r.tellRefused(from, refusesMembers+"server "+fmt.Sprint(uint64(r.id))+" has "+r.members.String()+"; you differ")
+	f.told, f.toldAt = true, now
+	return true
 }
 
-// refuse drops a packet of a server that is not the one heard before, and sends it a Refuse. The Boot and the Nonce in it
-// name the refused process.
-func (r *Replica) refuse(from *peer, p *paxos.Packet, why string) {
-	r.refusing(from, why)
-	r.dropped(from, p, why)
-	r.tellRefused(from, fmt.Sprintf(refusesIdentity+"%d %d %s", p.Boot, p.Nonce, why))
-}
+// drop counts a packet that is not taken.
+func (f *refusal) drop() { f.dropped++ }
 
-// refusing notes why nothing is taken from that peer, or that the peer takes nothing. An empty why ends that.
-func (r *Replica) refusing(p *peer, why string) {
-	if p.refused != why {
-		p.refused = why
-		r.refusals++
-	}
-}
-
-// tellRefused sends a Refuse, at most one in each Timing.Phase.
-func (r *Replica) tellRefused(to *peer, words string) {
-	if to.told && r.now-to.refusedAt < r.timing.Phase {
-		return
-	}
-	to.told, to.refusedAt = true, r.now
-	r.send(to, paxos.Message{Kind: paxos.KindRefuse, Value: paxos.Value(words)})
-}
-
-// meantHere reports whether the words of a Refuse name this very process, and returns the reason in them.
-func (r *Replica) meantHere(words string) (why string, ok bool) {
-	rest, ok := strings.CutPrefix(words, refusesIdentity)
-	boot, rest, ok1 := strings.Cut(rest, " ")
-	nonce, why, ok2 := strings.Cut(rest, " ")
-	return why, ok && ok1 && ok2 && boot == strconv.FormatUint(r.server.Boot, 10) && nonce == strconv.FormatUint(r.nonce, 10)
-}
-
-// clip cuts words from a peer to what fits a log line, and keeps them on it.
-func clip(s string) string {
-	const most = 512
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
-			return ' '
-		}
-		return c
-	}, strings.ToValidUTF8(s[:min(len(s), most)], "?"))
-}
+// drops returns how many packets were not taken.
+func (f *refusal) drops() uint64 { return f.dropped }

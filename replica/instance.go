@@ -326,22 +326,10 @@ type peer struct {
 	id       paxos.ServerID
 	position int // among the acceptors; -1: it does not vote
 	outbox   outbox
-
-	pull           pull
-	again          bool           // a packet was the first one for a while: see notice
-	newer          bool           // the latest packet taken was later than all before it
-	store          uint64         // its storage, for ever; 0: it was not met yet. See meet
-	storing        uint64         // the Save that makes store durable here; 0: it is
-	held           []paxos.Packet // its packets that came before its Store was durable here
-	heard          bool           // in this life of ours; the next three lines are of the latest packet taken
-	heardAt        time.Duration
-	boot, nonce    uint64
-	lastSeq, index uint64
-
-	refused   string        // why its packets are refused, or why it refuses ours; empty: neither is refused
-	refusedAt time.Duration // when it was last sent a Refuse
-	told      bool          // it was ever sent a Refuse
-	dropped   uint64        // how many of its packets were not taken
+	identity identity
+	refusal  refusal
+	pull     pull
+	again    bool // a packet was the first one for a while: see notice
 
 	takes      takes         // its limits, as far as it has said
 	maxPacket  int           // largest packet to it, in bytes

@@ -39,7 +39,7 @@ func (r *Replica) pullFrom(s paxos.ServerState) {
 // askNames asks an acceptor for the decisions after the cursor. If it is not known to have more, it need not answer.
 func (r *Replica) askNames(p *peer) {
 	q := &p.pull
-	q.active = p.heard && r.behind(p)
+	q.active = p.identity.isHeard() && r.behind(p)
 	wait := r.timing.Pull + r.jitter(r.timing.Pull/8)
 	switch {
 	case q.active:
@@ -68,7 +68,7 @@ func (r *Replica) sendPull(p *peer) {
 
 // behind reports whether that acceptor has decided more than is known here.
 func (r *Replica) behind(p *peer) bool {
-	return p.position >= 0 && (p.index > p.pull.cursor || p.index > 0 && p.pull.store != p.store)
+	return p.position >= 0 && (p.identity.index() > p.pull.cursor || p.identity.index() > 0 && p.pull.store != p.identity.store())
 }
 
 // pullAt makes the next Pull to p due at that time.
@@ -100,7 +100,7 @@ func (r *Replica) notice(p *peer) {
 	switch {
 	case q.active || !r.behind(p):
 		p.again = false
-	case !p.again && p.index-q.cursor < r.manyNames():
+	case !p.again && p.identity.index()-q.cursor < r.manyNames():
 	default:
 		r.askSoon(p)
 	}
@@ -126,7 +126,7 @@ func (r *Replica) askSoon(p *peer) {
 // probably decided as many.
 func (r *Replica) decidedMany() {
 	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.heard && !p.pull.active && r.index-p.pull.own >= r.manyNames() {
+		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeard() && !p.pull.active && r.index-p.pull.own >= r.manyNames() {
 			r.askSoon(p) // nothing else may come that says how far it is
 		}
 	}
@@ -137,7 +137,7 @@ func (r *Replica) decidedMany() {
 func (r *Replica) signFrom(p *peer) {
 	q := &p.pull
 	switch {
-	case !p.newer: // it was repeated on the way
+	case !p.identity.isNewest(): // it was repeated on the way
 	case q.turn:
 		r.takeTurn(p)
 	default:
@@ -154,13 +154,13 @@ func (r *Replica) takeTurn(p *peer) {
 	}
 	p.pull.turn = false
 	r.pullNever(p)
-	r.send(p, paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.server.Store, r.index, p.boot, r.index, nil)})
+	r.send(p, paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.server.Store, r.index, p.identity.boot(), r.index, nil)})
 }
 
 // pulledBy takes a Pull. It answers with a page of names, if there are decisions to name.
 func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
 	store, after, boot, ok := parsePullText(m.Value)
-	if !ok || boot != from.boot {
+	if !ok || boot != from.identity.boot() {
 		r.counters.Dropped++
 		return
 	}
@@ -247,7 +247,7 @@ func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
 			break
 		}
 		last = n.Index
-		if r.table.recents.source(n.Index) == (source{to, to.boot}) || r.stopped(n.Instance) {
+		if r.table.recents.source(n.Index) == (source{to, to.identity.boot()}) || r.stopped(n.Instance) {
 			continue
 		}
 		lines = append(append(lines, '\n'), n.Instance...)
@@ -256,7 +256,7 @@ func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
 		last = q.top
 	}
 	r.pulls.lines = lines
-	return namesPage(r.server.Store, q.from, to.boot, last, lines)
+	return namesPage(r.server.Store, q.from, to.identity.boot(), last, lines)
 }
 
 // stopped reports whether the instance has stopped.

@@ -153,7 +153,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 		}
 		if inst.loading {
 			if len(inst.arrivals) < maxArrivals {
-				inst.arrivals = append(inst.arrivals, arrival{source{from, from.boot}, *m})
+				inst.arrivals = append(inst.arrivals, arrival{source{from, from.identity.boot()}, *m})
 				r.saves.arrive(len(m.Value))
 			} else {
 				r.counters.Dropped++
@@ -272,21 +272,12 @@ func (r *Replica) refusedBy(from *peer, m *paxos.Message) {
 // storesSaved is called when a Save is done. It takes the packets that were held of servers whose Stores are durable now, in
 // order.
 func (r *Replica) storesSaved() {
-	if r.strange.peers == 0 {
+	if !r.strange.any() {
 		return
 	}
 	for i := range r.peers {
-		p := &r.peers[i]
-		if p.storing == 0 || p.storing > r.saves.done() {
-			continue
-		}
-		p.storing = 0
-		r.strange.peers--
-		held := p.held
-		p.held = nil
-		for j := range held {
-			r.strange.bytes -= sizeOfPacket(&held[j])
-			r.Receive(r.now, held[j])
+		for _, held := range r.strange.saved(&r.peers[i].identity, r.saves.done()) {
+			r.Receive(r.now, held)
 		}
 	}
 }

@@ -298,7 +298,7 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 	inst.arrivals = nil
 	for _, a := range arrivals {
 		r.saves.arrive(-len(a.m.Value))
-		if a.boot != a.peer.boot {
+		if a.boot != a.peer.identity.boot() {
 			r.counters.Dropped++ // its sender has started anew since, and may have forgotten the message
 			continue
 		}
@@ -346,12 +346,9 @@ func (r *Replica) NoQuorum(now time.Duration) time.Duration {
 func (r *Replica) Peers(now time.Duration) (all []paxos.PeerStatus) {
 	for i := range r.peers {
 		p := &r.peers[i]
-		heard := time.Duration(-1)
-		if p.heard {
-			heard = max(now, r.now) - p.heardAt
-		}
-		all = append(all, paxos.PeerStatus{ID: p.id, Votes: p.position >= 0, Heard: heard, Store: p.store, Boot: p.boot,
-			Index: p.index, Refused: p.refused, Dropped: p.dropped, Limits: p.limits})
+		all = append(all, paxos.PeerStatus{ID: p.id, Votes: p.position >= 0, Heard: p.identity.silence(max(now, r.now)),
+			Store: p.identity.store(), Boot: p.identity.boot(), Index: p.identity.index(),
+			Refused: p.refusal.why(), Dropped: p.refusal.drops(), Limits: p.limits})
 	}
 	return all
 }

@@ -125,5 +125,5 @@ func (r *Replica) packet(to *peer, ms []paxos.Message) paxos.Packet {
 		}
 	}
 	return paxos.Packet{From: r.id, To: to.id, Store: r.server.Store, Boot: r.server.Boot, Nonce: r.nonce,
-		Members: r.fingerprint, Index: r.index, Seq: seq, ToStore: to.store, Messages: ms}
+		Members: r.fingerprint, Index: r.index, Seq: seq, ToStore: to.identity.store(), Messages: ms}
 }

@@ -57,7 +57,7 @@ func (r *Replica) quorumHeard() time.Duration {
 	have := r.heardSince(r.now)
 	for _, p := range r.latest() {
 		if have = have.With(p.position); r.isQuorum(have) {
-			return r.quorums.from(p.heardAt)
+			return r.quorums.from(p.identity.lastHeard())
 		}
 	}
 	return r.quorums.from(0)
@@ -67,11 +67,11 @@ func (r *Replica) quorumHeard() time.Duration {
 func (r *Replica) latest() []*peer {
 	var heard []*peer
 	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.heard {
+		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeard() {
 			heard = append(heard, p)
 		}
 	}
-	slices.SortStableFunc(heard, func(a, b *peer) int { return cmp.Compare(b.heardAt, a.heardAt) })
+	slices.SortStableFunc(heard, func(a, b *peer) int { return cmp.Compare(b.identity.lastHeard(), a.identity.lastHeard()) })
 	return heard
 }
 
@@ -81,7 +81,7 @@ func (r *Replica) heardSince(at time.Duration) (have paxos.Set) {
 		have = have.With(r.position)
 	}
 	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.heard && p.heardAt > at {
+		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeardAfter(at) {
 			have = have.With(p.position)
 		}
 	}

@@ -66,7 +66,7 @@ type Replica struct {
 	broken   []*paxos.SafetyError // the last of all: see Status.Broken
 	events   []paxos.Event
 	counters paxos.Counters
-	refusals uint64 // counts the changes of peer.refused and peer.limits
+	refusals uint64 // counts the changes of peer.refusal and peer.limits
 
 	unusual    bool // Limits.MaxValue or MaxPacket is not the default
 	leastValue int  // the least MaxValue, of all servers as far as they have said
@@ -110,7 +110,7 @@ func (r *Replica) caughtUp() bool {
 		have = have.With(r.position)
 	}
 	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.heard && (p.pull.goal == 0 || p.pull.store == p.store && p.pull.cursor >= p.pull.goal) {
+		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeard() && (p.pull.goal == 0 || p.pull.store == p.identity.store() && p.pull.cursor >= p.pull.goal) {
 			have = have.With(p.position)
 		}
 	}
@@ -149,10 +149,4 @@ type pulls struct {
 	recent []paxos.Named // see recentNames
 	lines  []byte        // of the last page that was sent
 	parsed []string      // names of the last page that came
-}
-
-// strange counts the packets that are held of peers whose Stores are not durable here yet.
-type strange struct {
-	peers int // how many they are
-	bytes int // of the packets that are held of them
 }

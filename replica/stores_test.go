@@ -317,7 +317,7 @@ func TestReplicaHoldsLittleOfStrangers(t *testing.T) {
 		p.replicas[1].Receive(p.now, p.on(77))
 	}
 	s := p.replicas[1].Status(p.now)
-	held := len(p.replicas[1].peers[0].held)
+	held := len(p.replicas[1].peers[0].identity.held)
 	assert.LessOrEqual(t, held, maxStrange)
 	assert.Equal(t, maxStrange+10, held+int(s.Peers[0].Dropped))
 	large := p.packet(3, 1, paxos.Message{Kind: paxos.KindDecided, Instance: "large", Ballot: paxos.Ballot{Round: 9, Server: 3}, Value: paxos.Value(strings.Repeat("x", 1<<20))})

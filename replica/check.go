@@ -1,0 +1,234 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// A ServerID is one storage for all time. A server whose storage was lost, or made anew, has forgotten its promises and
+// votes. It must never be taken for the server that gave them. So the Store of each other server is stored here, in
+// ServerState.Peers, when that server is met. Any other Store is refused from then on, over all restarts.
+//
+//	first packet of a Store                 held here, and not used yet
+//	  ── Save: "2/9f03" joins Peers ──►
+//	Saved                                   the held packets are taken, and all that follow
+//	another Store, whenever                 refused in words; the process that said so stops
+//	a packet for another Store of ours      dropped: see meantForAnother
+//
+// No packet is used before its Store is durable. Suppose a server counted a promise, and crashed before the Save. It would
+// not know then whose promise that was, and could believe a new storage that says something else.
+
+// How the words of a Refuse begin, and how Status shows them.
+const (
+	refusesMembers  = "members: "  // cluster, acceptors or quorum differ
+	refusesIdentity = "identity: " // the Boot and the Nonce of the refused process follow, then the reason
+	refusesUs       = "it refuses this server: "
+)
+
+// meet notes the Stores of the peers that s names. An earlier version stored no Peers; the pulls in its state name Stores,
+// too.
+func (r *Replica) meet(s *paxos.ServerState) {
+	stores, _ := s.Stores() // they were checked
+	pulls, _ := parsePulled(s.Pulled)
+	for i := range r.peers {
+		p := &r.peers[i]
+		store := stores[p.id]
+		if store == 0 && pulls[p.id].store != 0 {
+			store = pulls[p.id].store
+			*s = s.WithStore(p.id, store)
+		}
+		p.identity.begin(store)
+	}
+}
+
+// check reports whether the packet may be taken. It must be for this server on this storage, and from a member that agrees
+// on the members. The sender's storage and process must be those heard before, or a later process.
+//
+// check detects what it can: a storage that forgot, a copied directory and a second process. It can't prevent them.
+func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
+	from = r.byID[p.From]
+	if from == nil || p.To != r.id {
+		r.counters.Strangers++
+		r.dropped(nil, p, "it is for another server or from none of Members")
+		return nil, false
+	}
+	if p.ToStore != 0 && p.ToStore != r.server.Store && !r.meantForAnother(from, p) {
+		return nil, false
+	}
+	if p.Members != r.fingerprint {
+		r.refuseMembers(from, p)
+		return nil, false
+	}
+	if !r.met(from, p) {
+		return nil, false
+	}
+	silence := from.identity.silence(r.now)
+	switch found := from.identity.hear(p, r.now); found {
+	case hearsEarlierLife:
+		r.dropped(from, p, "it is of an earlier life of its sender")
+	case hearsCopy:
+		r.refuse(from, p, fmt.Sprintf("two processes run as server %d on copies of one storage", p.From))
+	case hearsPast:
+		r.refuse(from, p, fmt.Sprintf("the storage of server %d went back in time, from decision %d to %d", p.From, from.identity.index(), p.Index))
+	default:
+		r.taken(from, p, silence, found == hearsNewProcess)
+		return from, true
+	}
+	return nil, false
+}
+
+// taken is called when p is taken, after that silence of its sender; -1: it is the first packet of that peer. first: it is
+// the first of its process.
+func (r *Replica) taken(from *peer, p *paxos.Packet, silence time.Duration, first bool) {
+	if silence < 0 {
+		from.pull.goal = p.Index
+	}
+	if first {
+		from.pull.turn = false // the Pull with which a start begins is not out of turn
+	}
+	if from.position >= 0 {
+		r.quorums.heardNow(r.now)
+	}
+	from.again = from.again || first || silence >= r.timing.Pull
+	r.refusing(from, "")
+	r.exchangeLimits(from, first)
+}
+
+// met reports whether the packet is of the Store that is stored here for that peer. If none is stored yet, this Store is,
+// and the packet is held until it is durable. Any other Store is refused.
+func (r *Replica) met(from *peer, p *paxos.Packet) bool {
+	switch known := from.identity.store(); {
+	case p.Store == 0:
+		r.dropped(from, p, "it names no storage")
+	case from.identity.isStored(p.Store):
+		return true
+	case known == 0:
+		r.strange.meet(&from.identity, p.Store, r.saves.number()+1) // the next Save holds it
+		r.server = r.server.WithStore(from.id, p.Store)
+		r.serverChanged = true
+		r.saves.want()
+		r.holdPacket(from, p)
+	case p.Store == known:
+		r.holdPacket(from, p)
+	default:
+		r.refuse(from, p, fmt.Sprintf("server %d was met with another storage, Store %x, and this is Store %x: its disk was lost, or made anew, "+
+			"and its ServerID is finished", p.From, known, p.Store))
+	}
+	return false
+}
+
+// meantForAnother takes a packet that is meant for another storage of this server. That storage was lost, for instance, and
+// this one was made anew under its ServerID. Boot and rounds began anew with it. So an answer to a question of the lost
+// storage looks like an answer to a question of this one.
+//
+// Nothing of the packet is used, but for a Refuse that names this very process. Nothing else would tell the process to stop.
+// p holds only the Refuse then.
+//
+// The packet proves that some server has met this ServerID on another storage. That alone is no reason to stop: this storage
+// may be the older one, and all other servers may know it.
+func (r *Replica) meantForAnother(from *peer, p *paxos.Packet) bool {
+	why := fmt.Sprintf("server %d has met this server with another storage, Store %x, and this is Store %x", p.From, p.ToStore, r.server.Store)
+	for i := range p.Messages {
+		m := &p.Messages[i]
+		if m.Kind != paxos.KindRefuse {
+			continue
+		}
+		if _, ok := r.meantHere(string(m.Value)); !ok {
+			continue
+		}
+		if rest := *p; len(p.Messages) > 1 {
+			rest.Messages = slices.Delete(slices.Clone(p.Messages), i, i+1)
+			r.dropped(from, &rest, why)
+		}
+		p.Messages = p.Messages[i : i+1]
+		return true
+	}
+	r.refusing(from, why)
+	r.dropped(from, p, why)
+	return false
+}
+
+// holdPacket keeps p until its Store is durable.
+func (r *Replica) holdPacket(from *peer, p *paxos.Packet) {
+	if !r.strange.hold(&from.identity, p, r.limits.MaxPacket) {
+		r.dropped(from, p, "its sender's storage is not stored here yet, and there is no room for what it says")
+	}
+}
+
+// dropped counts a packet that is not taken.
+func (r *Replica) dropped(from *peer, p *paxos.Packet, why string) {
+	r.counters.DroppedPackets++
+	if from != nil {
+		from.refusal.drop()
+	}
+	if r.trace {
+		for _, m := range p.Messages {
+			r.event(paxos.Event{Kind: paxos.EventDrop, Peer: p.From, Packet: p.Seq, Message: m, Err: errors.New(why)})
+		}
+	}
+}
+
+// refuseMembers drops a packet from a server that disagrees on the members, and sends it a Refuse. A packet that holds a
+// Refuse is not answered.
+func (r *Replica) refuseMembers(from *peer, p *paxos.Packet) {
+	for i := range p.Messages {
+		if m := &p.Messages[i]; m.Kind == paxos.KindRefuse {
+			r.refusing(from, refusesUs+clip(string(m.Value)))
+			r.dropped(from, p, from.refusal.why())
+			return
+		}
+	}
+	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.members, r.fingerprint)
+	if !strings.HasPrefix(from.refusal.why(), refusesUs+refusesMembers) { // the peer's own words say which members it has
+		r.refusing(from, why)
+	}
+	r.dropped(from, p, why)
+	r.tellRefused(from, refusesMembers+"server "+fmt.Sprint(uint64(r.id))+" has "+r.members.String()+"; you differ")
+}
+
+// refuse drops a packet of a server that is not the one heard before, and sends it a Refuse. The Boot and the Nonce in it
+// name the refused process.
+func (r *Replica) refuse(from *peer, p *paxos.Packet, why string) {
+	r.refusing(from, why)
+	r.dropped(from, p, why)
+	r.tellRefused(from, fmt.Sprintf(refusesIdentity+"%d %d %s", p.Boot, p.Nonce, why))
+}
+
+// refusing notes why nothing is taken from that peer, or that the peer takes nothing. An empty why ends that.
+func (r *Replica) refusing(p *peer, why string) {
+	if p.refusal.note(why) {
+		r.refusals++
+	}
+}
+
+// tellRefused sends a Refuse, at most one in each Timing.Phase.
+func (r *Replica) tellRefused(to *peer, words string) {
+	if to.refusal.mayTell(r.now, r.timing.Phase) {
+		r.send(to, paxos.Message{Kind: paxos.KindRefuse, Value: paxos.Value(words)})
+	}
+}
+
+// meantHere reports whether the words of a Refuse name this very process, and returns the reason in them.
+func (r *Replica) meantHere(words string) (why string, ok bool) {
+	rest, ok := strings.CutPrefix(words, refusesIdentity)
+	boot, rest, ok1 := strings.Cut(rest, " ")
+	nonce, why, ok2 := strings.Cut(rest, " ")
+	return why, ok && ok1 && ok2 && boot == strconv.FormatUint(r.server.Boot, 10) && nonce == strconv.FormatUint(r.nonce, 10)
+}
+
+// clip cuts words from a peer to what fits a log line, and keeps them on it.
+func clip(s string) string {
+	const most = 512
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(s[:min(len(s), most)], "?"))
+}
