@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -32,6 +34,10 @@ type mutant struct {
 	unseen          string // why no schedule shows it, so that the swarm can't
 	old, new        []string
 	dir             string // of its overlay and its programs
+	number          int    // in programs with many; 0: it has programs of its own
+
+	building, testing time.Duration // of processors
+	caught, caughtIn  string        // the first test that failed, and its package
 }
 
 // TestMutantsApply holds that every sabotage still fits the code, so that none is forgotten when the code moves on.
@@ -41,21 +47,26 @@ func TestMutantsApply(t *testing.T) {
 	}
 }
 
-// TestMutantsAreCaught builds the tests with each sabotage in turn, in an overlay, and runs those that are known to catch it, then
-// all of its own package, up to the first that fails. Then the swarm has to find it, too, in one of its first 20,000 seeds, unless no
-// schedule can show it: with -mutants.swarm each, else those that no test is named for.
+// TestMutantsAreCaught builds the tests with the sabotages, in an overlay, and turns on one after the other. It runs the tests that are
+// known to catch it, then all of its own package, up to the first that fails. Those tests have to pass while no sabotage is on. The
+// swarm has to find it, too, in one of its first 20,000 seeds, unless no schedule can show it: with -mutants.swarm each, else those
+// that no test is named for.
 func TestMutantsAreCaught(t *testing.T) {
 	if !*mutants {
 		t.Skip("give -mutants: it takes minutes")
 	}
 	ms := readMutants(t)
+	blendMutants(t, ms)
 	lines := make([]string, len(ms))
 	t.Run("all", func(t *testing.T) {
 		for i, m := range ms {
 			t.Run(m.name, func(t *testing.T) {
 				t.Parallel()
-				m.prepare(t)
-				caught, seed := m.caughtBy(t), "not asked"
+				if m.number == 0 {
+					m.prepare(t)
+				}
+				m.runTests(t)
+				caught, seed := m.caught, "not asked"
 				if m.run == "" {
 					caught = "the swarm alone"
 				}
@@ -69,11 +80,17 @@ func TestMutantsAreCaught(t *testing.T) {
 				default:
 					assert.NotEmpty(t, caught, "nothing caught it")
 				}
-				lines[i] = fmt.Sprintf("%-80s %-60s %s", m.name, caught, seed)
+				took := fmt.Sprintf("%5.1f s", m.testing.Seconds())
+				if m.number == 0 {
+					took += fmt.Sprintf(", and %.1f s to build it alone", m.building.Seconds())
+				}
+				lines[i] = fmt.Sprintf("%-80s %-60s %s  %s", m.name, caught, seed, took)
 			})
 		}
 	})
-	t.Logf("what caught each, and the first seed of the swarm that did:\n%s", strings.Join(lines, "\n"))
+	passWithout(t, ms)
+	lines = slices.DeleteFunc(lines, func(line string) bool { return line == "" }) // that -run leaves out
+	t.Logf("what caught each, the first seed of the swarm that did, and the time of processors:\n%s", strings.Join(lines, "\n"))
 }
 
 // readMutants parses testdata/mutants.txt.
@@ -147,6 +164,9 @@ var testedIn = []string{".", "replica", "node", "memory", "internal/proof"}
 
 const swarmIn = "internal/proof"
 
+// notTried are the tests that no sabotage is tried on.
+const notTried = "Mutants|PaperTable|Imports|Swarm"
+
 // prepare writes the sabotage into an overlay.
 func (m *mutant) prepare(t *testing.T) {
 	m.dir = t.TempDir()
@@ -159,19 +179,36 @@ func (m *mutant) prepare(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(m.dir, "overlay.json"), overlay, 0o600))
 }
 
+// build builds the tests of a package with the overlay, once, and returns the program.
+func (m *mutant) build(t *testing.T, in string) (binary string) {
+	binary = filepath.Join(m.dir, strings.NewReplacer("/", "-", ".", "root").Replace(in)+".test")
+	if _, err := os.Stat(binary); err == nil {
+		return binary
+	}
+	build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", filepath.Join(m.dir, "overlay.json"), "-o", binary, "./"+in)
+	build.Dir = repository
+	out, err := build.CombinedOutput()
+	m.building += cpu(build)
+	require.NoError(t, err, "it must compile: %s", out)
+	return binary
+}
+
 // test runs tests of a package with the sabotage, up to the first that fails.
 func (m *mutant) test(t *testing.T, in string, args ...string) (out string, err error) {
-	binary := filepath.Join(m.dir, strings.NewReplacer("/", "-", ".", "root").Replace(in)+".test")
-	if _, err := os.Stat(binary); err != nil {
-		build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", filepath.Join(m.dir, "overlay.json"), "-o", binary, "./"+in)
-		build.Dir = repository
-		out, err := build.CombinedOutput()
-		require.NoError(t, err, "it must compile: %s", out)
-	}
-	run := exec.Command(binary, args...)
+	run := exec.Command(m.build(t, in), args...)
 	run.Dir = filepath.Join(repository, in)
+	run.Env = append(os.Environ(), whichSabotage+"="+strconv.Itoa(m.number))
 	all, err := run.CombinedOutput()
+	m.testing += cpu(run)
 	return string(all), err
+}
+
+// cpu is the time of processors that a command took, those that it started too.
+func cpu(c *exec.Cmd) time.Duration {
+	if c.ProcessState == nil {
+		return 0
+	}
+	return c.ProcessState.UserTime() + c.ProcessState.SystemTime()
 }
 
 var testName = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Example)\w*)\(`)
@@ -199,28 +236,28 @@ func (m *mutant) holding(t *testing.T) (packages []string) {
 	return packages
 }
 
-// caughtBy returns the first test that fails, or an empty string.
-func (m *mutant) caughtBy(t *testing.T) string {
+// runTests finds the first test that fails, if any does.
+func (m *mutant) runTests(t *testing.T) {
 	if m.run == "" {
-		return ""
-	}
-	fails := func(in string, args ...string) string {
-		args = append(args, "-test.failfast", "-test.timeout=2m", "-test.skip", "Mutants|PaperTable|Imports|Swarm")
-		out, err := m.test(t, in, args...)
-		if err != nil {
-			return firstFailure(out)
-		}
-		return ""
+		return
 	}
 	for _, in := range m.holding(t) {
-		if caught := fails(in, append([]string{"-test.run", m.run}, m.flags...)...); caught != "" {
-			return caught
+		if m.fails(t, in, append([]string{"-test.run", m.run}, m.flags...)...) {
+			return
 		}
 	}
-	if m.safe {
-		return ""
+	if !m.safe {
+		m.fails(t, path.Dir(m.file), "-test.run", ".")
 	}
-	return fails(path.Dir(m.file), "-test.run", ".")
+}
+
+func (m *mutant) fails(t *testing.T, in string, args ...string) bool {
+	args = append(args, "-test.failfast", "-test.timeout=2m", "-test.skip", notTried)
+	out, err := m.test(t, in, args...)
+	if err != nil {
+		m.caught, m.caughtIn = firstFailure(out), in
+	}
+	return err != nil
 }
 
 var foundSeed = regexp.MustCompile(`seed (\d+):? `)
