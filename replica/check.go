@@ -87,15 +87,17 @@ func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
 // the first of its process.
 func (r *Replica) taken(from *peer, p *paxos.Packet, silence time.Duration, first bool) {
 	if silence < 0 {
-		from.pull.goal = p.Index
+		from.pull.meet(p.Index)
 	}
 	if first {
-		from.pull.turn = false // the Pull with which a start begins is not out of turn
+		from.pull.setOurTurn(false) // the Pull with which a start begins is not out of turn
 	}
 	if from.position >= 0 {
 		r.quorums.heardNow(r.now)
 	}
-	from.again = from.again || first || silence >= r.timing.Pull
+	if first || silence >= r.timing.Pull {
+		from.pull.wantSoon()
+	}
 	r.refusing(from, "")
 	r.exchangeLimits(from, first)
 }

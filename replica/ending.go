@@ -99,11 +99,10 @@ func (r *Replica) fetched(inst *instance) {
 		return
 	}
 	inst.fetching = 0
-	r.pulls.size += (len(inst.acceptor.Value) - r.pulls.size) / 8
+	r.pulls.fetched(len(inst.acceptor.Value))
 	for i := range r.peers {
 		if p := &r.peers[i]; p.position >= 0 && waits.Has(p.position) {
-			p.pull.open--
-			r.pulls.more = true
+			p.pull.fetched()
 		}
 	}
 }

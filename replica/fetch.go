@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -9,12 +8,11 @@ import (
 
 // names takes a page of names, and asks for the decisions that are not known here.
 func (r *Replica) names(from *peer, m *paxos.Message) {
-	store, after, boot, to, names, ok := parseNames(m.Value, r.pulls.parsed[:0])
-	r.pulls.parsed = names[:0]
+	store, after, boot, to, names, ok := r.pulls.parse(m.Value)
 	q := &from.pull
 	switch {
 	case ok && store == from.identity.store() && after == to && len(names) == 0:
-		if !q.active && !r.behind(from) {
+		if !q.isActive() && !r.behind(from) {
 			r.signFrom(from) // a sign: it names no decisions
 		}
 		return
@@ -23,17 +21,14 @@ func (r *Replica) names(from *peer, m *paxos.Message) {
 		ok = false
 	case boot != r.server.Boot:
 		ok = false // an earlier process of this server asked for it, so it may leave out decisions that this process lacks
-	case after == 0 && q.to == 0 && (store != q.store || q.cursor > from.identity.index()):
-		q.store, q.cursor = store, 0 // the cursor is of another storage, or beyond all decisions
-	case store != q.store || after != q.cursor || q.open > 0 || len(q.names) > 0:
-		ok = false // it comes late, or twice
+	default:
+		ok = q.fits(store, after, from.identity.index())
 	}
 	if !ok {
 		clear(names) // the names would keep the page in memory
 		return
 	}
-	q.page, r.pulls.parsed = names, q.page[:0]
-	q.active, q.tries, q.asked, q.to, q.names = true, 0, 0, to, q.page
+	r.pulls.turn(q, names, to)
 	r.table.decided.expect(names)
 	r.fetch(from)
 }
@@ -42,33 +37,32 @@ func (r *Replica) names(from *peer, m *paxos.Message) {
 // many are asked for as may be at a time.
 func (r *Replica) fetch(p *peer) {
 	q := &p.pull
-	window := min(max(pullFlight/(r.pulls.size+64), 16), pullWindow)
-	window = min(window, max(r.limits.MaxOpen/2/len(r.peers), 1)) // callers want room, too
-	for len(q.names) > 0 && q.open < window {
-		if r.table.decided.find(q.names[0]) != nil {
-			q.names = q.names[1:]
+	window := min(r.pulls.window(), max(r.limits.MaxOpen/2/len(r.peers), 1)) // callers want room, too
+	for name, ok := q.next(window); ok; name, ok = q.next(window) {
+		if r.table.decided.find(name) != nil {
+			q.pass()
 			continue
 		}
 		if !r.roomToFetch() {
-			r.pulls.more = true // when the disk has gone on
+			r.pulls.wait() // when the disk has gone on
 			break
 		}
-		inst := r.openForWork(q.names[0])
-		q.names = q.names[1:]
+		inst := r.openForWork(name)
+		q.pass()
 		if inst.chosen || inst.stopped != nil || inst.fetching.Has(p.position) {
 			r.settle(inst)
 			continue
 		}
 		first := inst.fetching == 0 // otherwise another acceptor was asked already; if its answer is lost, the page comes again
 		inst.fetching = inst.fetching.With(p.position)
-		q.fetching = append(q.fetching, inst)
-		q.open++
+		p.fetching = append(p.fetching, inst)
+		q.await()
 		if first && !inst.loading {
 			r.fetchOne(inst, p)
 		}
 		r.settle(inst)
 	}
-	if len(q.names) == 0 && q.open == 0 {
+	if q.isRead() {
 		r.pageDone(p)
 		return
 	}
@@ -99,9 +93,9 @@ func (r *Replica) fetchLoaded(inst *instance) {
 
 // fetchMore goes on with the pages whose decisions have come.
 func (r *Replica) fetchMore() {
-	r.pulls.more = false
+	r.pulls.goOn()
 	for i := range r.peers {
-		if p := &r.peers[i]; p.pull.active && p.pull.to != 0 {
+		if p := &r.peers[i]; p.pull.hasPage() {
 			r.fetch(p)
 		}
 	}
@@ -109,9 +103,8 @@ func (r *Replica) fetchMore() {
 
 // pageDone is called when all decisions of the page are known here.
 func (r *Replica) pageDone(p *peer) {
-	q := &p.pull
-	q.cursor, q.active = q.to, false
-	q.added, r.pulls.unsaved = r.saves.mark(), true
+	p.pull.finish(r.saves.mark())
+	r.pulls.move()
 	r.storePulled()
 	r.endPage(p)
 	if r.behind(p) {
@@ -127,8 +120,7 @@ func (r *Replica) pageDone(p *peer) {
 
 // endPage forgets the page. Some of its decisions may have been asked for.
 func (r *Replica) endPage(p *peer) {
-	q := &p.pull
-	for _, inst := range q.fetching {
+	for _, inst := range p.fetching {
 		if inst.fetching.Has(p.position) {
 			inst.fetching &^= paxos.Set(0).With(p.position)
 			if !inst.loading {
@@ -137,18 +129,18 @@ func (r *Replica) endPage(p *peer) {
 			r.settle(inst)
 		}
 	}
-	clear(q.page)
-	clear(q.fetching)
-	q.to, q.page, q.names, q.fetching, q.open = 0, q.page[:0], nil, q.fetching[:0], 0
+	clear(p.fetching)
+	p.fetching = p.fetching[:0]
+	p.pull.endPage()
 }
 
 // pullsDue sends the Pulls that are due.
 func (r *Replica) pullsDue(now time.Duration) {
-	if r.pulls.at == 0 || r.pulls.at > now {
+	if !r.pulls.isDue(now) {
 		return
 	}
 	for i := range r.peers {
-		if p := &r.peers[i]; p.pull.at != 0 && p.pull.at <= now {
+		if p := &r.peers[i]; p.pull.isDue(now) {
 			r.endPage(p)
 			r.takeTurn(p)
 		}
@@ -158,19 +150,18 @@ func (r *Replica) pullsDue(now time.Duration) {
 // storePulled sets ServerState.Pulled to the cursors of the pulls, as far as the decisions up to them are durable. Nobody
 // waits for it.
 func (r *Replica) storePulled() {
-	if !r.pulls.unsaved {
+	if !r.pulls.takeMoved() {
 		return
 	}
 	changed := false
-	r.pulls.unsaved = false
 	for i := range r.peers {
-		q := &r.peers[i].pull
-		switch now := (pulled{q.store, q.cursor}); {
-		case now == q.stored:
-		case !r.saves.isKept(q.added):
-			r.pulls.unsaved = true
+		switch q := &r.peers[i].pull; {
+		case !q.isMoved():
+		case !r.saves.isKept(q.mark()):
+			r.pulls.move()
 		default:
-			q.stored, changed = now, true
+			q.keep()
+			changed = true
 		}
 	}
 	if changed {
@@ -184,16 +175,7 @@ func (r *Replica) storePulled() {
 func (r *Replica) pulledText() string {
 	b := make([]byte, 0, 256)
 	for i := range r.peers {
-		p := &r.peers[i]
-		if p.pull.stored == (pulled{}) {
-			continue
-		}
-		if len(b) > 0 {
-			b = append(b, ',')
-		}
-		b = append(strconv.AppendUint(b, uint64(p.id), 10), '/')
-		b = append(strconv.AppendUint(b, p.pull.stored.store, 16), '/')
-		b = strconv.AppendUint(b, p.pull.stored.index, 10)
+		b = r.peers[i].pull.appendStored(b, r.peers[i].id)
 	}
 	return string(b)
 }

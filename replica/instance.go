@@ -329,7 +329,8 @@ type peer struct {
 	identity identity
 	refusal  refusal
 	pull     pull
-	again    bool // a packet was the first one for a while: see notice
+	fetching []*instance // the instances of its page that are not known here; stale ones have lost their bit in instance.fetching
+	listing  listing
 
 	takes      takes         // its limits, as far as it has said
 	maxPacket  int           // largest packet to it, in bytes
@@ -353,30 +354,4 @@ func (t takes) text() paxos.Value {
 type source struct {
 	*peer
 	boot uint64
-}
-
-// A pull is the state of learning the decisions of one acceptor.
-type pull struct {
-	store  uint64        // the Store of the acceptor's decisions
-	cursor uint64        // all decisions up to this Index of that store are known here, in memory at least
-	goal   uint64        // the acceptor's Index when it was first heard in this life
-	at     time.Duration // when the next Pull is due
-	asked  time.Duration // when the last Pull left; 0: none has, or it was answered
-	own    uint64        // this server's own Index then
-	active bool          // a page was asked for, or its decisions are being fetched
-	tries  int           // Pulls that came to nothing, one after the other
-	turn   bool          // the acceptor has sent a Pull since the last one to it
-	urged  bool          // the last Pull to it was out of turn
-
-	to       uint64      // the page ends at this Index; 0: it has not come
-	page     []string    // its names
-	names    []string    // the names of it not looked at yet
-	fetching []*instance // the instances of the page that are not known here; stale ones have lost their bit in fetching
-	open     int         // how many of those are still not known
-
-	stored pulled // the pull's text in ServerState.Pulled, or about to be there
-	added  uint64 // saves.mark at the end of the last page
-	ask    uint64 // the ListAsk to our own storage for that server; 0: none is out
-	from   uint64 // the page lists decisions after this Index
-	top    uint64 // the durable Index when the question was put: a page that is not full claims to list all up to here
 }

@@ -142,7 +142,7 @@ func TestRecentNames(t *testing.T) {
 		}
 		for id, r := range p.replicas {
 			for after := range r.index {
-				names := r.recentNames(after)
+				names := r.table.recentNames(after, r.index)
 				if names == nil {
 					forgotten++
 					continue
@@ -163,9 +163,9 @@ func TestRecentNamesOfStopped(t *testing.T) {
 		p.tells(2, uint64(i+1), msg(t, fmt.Sprintf(`decided 7.2 "v" @%s`, name)))
 		p.pass(lazySave)
 	}
-	require.Len(t, p.replicas[1].recentNames(0), 3)
+	require.Len(t, p.replicas[1].table.recentNames(0, p.replicas[1].index), 3)
 	p.tells(2, 3, msg(t, `decided 8.3 "another" @b`))
-	require.Nil(t, p.replicas[1].recentNames(0))
-	require.Len(t, p.replicas[1].recentNames(2), 1)
+	require.Nil(t, p.replicas[1].table.recentNames(0, p.replicas[1].index))
+	require.Len(t, p.replicas[1].table.recentNames(2, p.replicas[1].index), 1)
 	assert.Equal(t, []string{`1 -> 3: names - "65 0 1 3\na\nc"`}, p.tells(3, 0, pullMessage(0, 0, 1)))
 }

@@ -1,314 +1,402 @@
 package replica
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/singledecree/paxos"
 )
 
-// Catching up (2.3: "a learner may want to know what has been chosen, and no one has told it"). Each server numbers its
-// decisions by an Index of its own, and every Packet carries its sender's Index. A server that is behind pulls. It says
-// where it stands, gets a page of names, and asks only for the decisions that it lacks.
-//
-// A page from a server that knows the same decisions costs a few bytes a name. A decision that a dying proposer told to a
-// single server still reaches all.
-//
-//	pull              a server that missed something        an acceptor
-//	  ── Pull "STORE INDEX" ──────────────────────────────────►  lists the decisions after Index
-//	  ◄───────────────────────── Names "STORE FROM TO\nname\nname…" ──
-//	  ── Query, for each name that is not known here ─────────►
-//	  ◄──────────────────────────────────────── Decided, for each ──
-//	  … and when all are known, the next page, from TO on
-//
-// If neither has news, two servers take turns: every Timing.Pull one of them sends the other a Pull, which needs no answer.
-// So a lost packet hides a decision for no longer than that. Each server also hears that the other lives: see quorumWatch.
+// Bounds of a pull.
+const (
+	pullNames  = 1024     // of a page
+	pullBytes  = 64 << 10 // of a page
+	pullWindow = 1024     // decisions that are asked for at a time
+	pullFlight = 4 << 20  // about the bytes of those decisions
+)
 
-// pullFrom begins the pulls of this life where the storage says that the last one ended.
-func (r *Replica) pullFrom(s paxos.ServerState) {
-	stored, _ := parsePulled(s.Pulled) // it was checked
-	r.pulls.size = r.limits.MaxValue
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 {
-			p.pull.stored = stored[p.id]
-			p.pull.store, p.pull.cursor = p.pull.stored.store, p.pull.stored.index
-			r.askNames(p)
-		}
-	}
+// A pull is the state of learning the decisions of one acceptor.
+type pull struct {
+	store  uint64        // the Store of the acceptor's decisions
+	cursor uint64        // all decisions up to this Index of that store are known here, in memory at least
+	goal   uint64        // the acceptor's Index when it was first heard in this life
+	at     time.Duration // when the next Pull is due; 0: never
+	asked  time.Duration // when the last Pull left; 0: none has, or it was answered
+	own    uint64        // this server's own Index then
+	active bool          // a page was asked for, or its decisions are being fetched
+	soon   bool          // there is a reason to ask before the next Pull is due
+	tries  int           // Pulls that came to nothing, one after the other
+	turn   bool          // the acceptor has sent a Pull since the last one to it
+	urged  bool          // the last Pull to it was out of turn
+
+	to    uint64   // the page ends at this Index; 0: it has not come
+	page  []string // its names
+	names []string // the names of it not looked at yet
+	open  int      // how many decisions of the page were asked for, and are not known yet
+
+	stored pulled // the pull's text in ServerState.Pulled, or about to be there
+	added  uint64 // saves.mark at the end of the last page
 }
 
-// askNames asks an acceptor for the decisions after the cursor. If it is not known to have more, it need not answer.
-func (r *Replica) askNames(p *peer) {
-	q := &p.pull
-	q.active = p.identity.isHeard() && r.behind(p)
-	wait := r.timing.Pull + r.jitter(r.timing.Pull/8)
-	switch {
-	case q.active:
-		wait = min(r.timing.Phase<<min(q.tries, 20), wait)
-		q.tries++
-	case r.quorums.isLost():
-		wait /= 2 // to hear an acceptor again soon
-	default:
-		wait += r.timing.Pull / 4 // the other's turn comes first
-	}
-	if !q.active {
+// begin goes on where the last life ended, as far as it is stored.
+func (q *pull) begin(stored pulled) {
+	q.stored = stored
+	q.store, q.cursor = stored.store, stored.index
+}
+
+// text returns the text of a Pull of the process with that Boot. It says where the cursor stands.
+func (q *pull) text(boot uint64) paxos.Value { return pullText(q.store, q.cursor, boot) }
+
+// meet is called when the acceptor, which has that Index, is first heard in this life.
+func (q *pull) meet(index uint64) { q.goal = index }
+
+// isCaughtUp reports whether all decisions are known that the acceptor had when it was first heard. store is its Store.
+func (q *pull) isCaughtUp(store uint64) bool {
+	return q.goal == 0 || q.store == store && q.cursor >= q.goal
+}
+
+// isBehind reports whether an acceptor with that Store and that Index has more decisions than are known.
+func (q *pull) isBehind(store, index uint64) bool {
+	return index > q.cursor || index > 0 && q.store != store
+}
+
+// lag returns by how much the cursor is below that Index.
+func (q *pull) lag(index uint64) uint64 { return index - q.cursor }
+
+// isActive reports whether a page was asked for, or its decisions are being fetched.
+func (q *pull) isActive() bool { return q.active }
+
+// ask is called when a Pull leaves. own is this server's Index. news: the acceptor is known to have more, so a page is asked
+// for. ask returns how many such Pulls came to nothing before, one after the other.
+func (q *pull) ask(now time.Duration, own uint64, news bool) (tries int) {
+	q.active, q.turn = news, false
+	q.asked, q.own = max(now, 1), own
+	if !news {
 		q.tries = 0
+		return 0
 	}
-	q.asked, q.own, q.turn = max(r.now, 1), r.index, false
-	r.pullAt(p, r.now+wait)
-	r.sendPull(p)
+	q.tries++
+	return q.tries - 1
 }
 
-// sendPull sends a Pull that says where the cursor stands.
-func (r *Replica) sendPull(p *peer) {
-	r.send(p, paxos.Message{Kind: paxos.KindPull, Value: pullText(p.pull.store, p.pull.cursor, r.server.Boot)})
-	if r.unusual {
-		r.tellLimits(p, r.timing.Pull)
+// sinceAsked returns how many decisions have become durable here since the last Pull. own is this server's Index.
+func (q *pull) sinceAsked(own uint64) uint64 { return own - q.own }
+
+// mayAsk reports whether the acceptor may be asked now. The answer to a Pull that left less than phase ago may be on its
+// way, unless many decisions have become durable here since.
+func (q *pull) mayAsk(now, phase time.Duration, own, many uint64) bool {
+	return q.asked == 0 || now-q.asked >= phase || q.sinceAsked(own) >= many
+}
+
+// wantSoon notes a reason to ask before the next Pull is due.
+func (q *pull) wantSoon() { q.soon = true }
+
+// wantsSoon reports whether there is such a reason.
+func (q *pull) wantsSoon() bool { return q.soon }
+
+// notSoon forgets the reason: there is nothing to ask.
+func (q *pull) notSoon() { q.soon = false }
+
+// askAnew is called when the acceptor is about to be asked for a reason of its own. The Pulls before do not count as tries.
+func (q *pull) askAnew() { q.tries, q.soon = 0, false }
+
+// plan makes the next Pull due at that time.
+func (q *pull) plan(at time.Duration) { q.at = max(at, 1) }
+
+// planNone makes no Pull due.
+func (q *pull) planNone() { q.at = 0 }
+
+// planned returns when the next Pull is due; 0: never.
+func (q *pull) planned() time.Duration { return q.at }
+
+// isDue reports whether a Pull is due.
+func (q *pull) isDue(now time.Duration) bool { return q.at != 0 && q.at <= now }
+
+// isOurTurn reports whether the acceptor has sent a Pull since the last one to it.
+func (q *pull) isOurTurn() bool { return q.turn }
+
+// setOurTurn notes that the next Pull, if there is no news, is this server's, or not.
+func (q *pull) setOurTurn(ours bool) { q.turn = ours }
+
+// urge notes that the Pull that is about to leave is out of turn.
+func (q *pull) urge() { q.urged = true }
+
+// wasUrged reports whether the last Pull was out of turn, and forgets it.
+func (q *pull) wasUrged() bool {
+	urged := q.urged
+	q.urged = false
+	return urged
+}
+
+// fits reports whether a page is the one that was asked for. The page lists decisions of that Store after that Index. The
+// acceptor has the Store, and index is its Index.
+func (q *pull) fits(store, after, index uint64) bool {
+	if after == 0 && q.to == 0 && (store != q.store || q.cursor > index) {
+		q.store, q.cursor = store, 0 // the cursor is of another storage, or beyond all decisions
+		return true
 	}
+	return store == q.store && after == q.cursor && q.open == 0 && len(q.names) == 0 // else it comes late, or twice
 }
 
-// behind reports whether that acceptor has decided more than is known here.
-func (r *Replica) behind(p *peer) bool {
-	return p.position >= 0 && (p.identity.index() > p.pull.cursor || p.identity.index() > 0 && p.pull.store != p.identity.store())
+// turnTo makes these names, up to Index to, the page. It returns the slice of the page before for use again.
+func (q *pull) turnTo(names []string, to uint64) (unused []string) {
+	unused = q.page[:0]
+	q.active, q.tries, q.asked, q.to, q.page, q.names = true, 0, 0, to, names, names
+	return unused
 }
 
-// pullAt makes the next Pull to p due at that time.
-func (r *Replica) pullAt(p *peer, at time.Duration) {
-	p.pull.at = max(at, 1)
-	r.planPulls()
-}
+// hasPage reports whether a page has come, and has not ended.
+func (q *pull) hasPage() bool { return q.active && q.to != 0 }
 
-// pullNever makes no Pull to p due.
-func (r *Replica) pullNever(p *peer) {
-	p.pull.at = 0
-	r.planPulls()
-}
-
-// planPulls notes when the first Pull is due.
-func (r *Replica) planPulls() {
-	r.pulls.at = 0
-	for i := range r.peers {
-		if at := r.peers[i].pull.at; at != 0 && (r.pulls.at == 0 || at < r.pulls.at) {
-			r.pulls.at = at
-		}
+// next returns the next name of the page to look at. ok is false if there is none, or if so many decisions are asked for.
+func (q *pull) next(window int) (name string, ok bool) {
+	if len(q.names) == 0 || q.open >= window {
+		return "", false
 	}
+	return q.names[0], true
 }
 
-// notice is called after every packet of a peer. It pulls at once from a peer that is heard for the first time, or again
-// after a while, or that is far ahead.
-func (r *Replica) notice(p *peer) {
-	q := &p.pull
-	switch {
-	case q.active || !r.behind(p):
-		p.again = false
-	case !p.again && p.identity.index()-q.cursor < r.manyNames():
-	default:
-		r.askSoon(p)
-	}
+// pass goes on to the name after next.
+func (q *pull) pass() { q.names = q.names[1:] }
+
+// await counts a decision that is asked for.
+func (q *pull) await() { q.open++ }
+
+// fetched is called when a decision that was asked for is known, or not wanted any more.
+func (q *pull) fetched() { q.open-- }
+
+// isRead reports whether all decisions of the page are known.
+func (q *pull) isRead() bool { return len(q.names) == 0 && q.open == 0 }
+
+// finish moves the cursor to the end of the page, whose decisions are known. mark is saves.mark.
+func (q *pull) finish(mark uint64) { q.cursor, q.active, q.added = q.to, false, mark }
+
+// endPage forgets the page.
+func (q *pull) endPage() {
+	clear(q.page)
+	q.to, q.page, q.names, q.open = 0, q.page[:0], nil, 0
 }
 
-// manyNames is the number of decisions from which a pull does not wait for its time. So many are still in memory. So those
-// that are known here are found without a look at the storage.
-func (r *Replica) manyNames() uint64 {
-	return uint64(r.table.decided.many(max(r.limits.Cache/2, 64)))
+// isMoved reports whether the cursor is not in ServerState.Pulled.
+func (q *pull) isMoved() bool { return pulled{q.store, q.cursor} != q.stored }
+
+// mark returns the saves.mark from which the decisions up to the cursor are durable.
+func (q *pull) mark() uint64 { return q.added }
+
+// keep makes the cursor the one in ServerState.Pulled.
+func (q *pull) keep() { q.stored = pulled{q.store, q.cursor} }
+
+// appendStored appends what ServerState.Pulled says of the acceptor with that ID.
+func (q *pull) appendStored(b []byte, id paxos.ServerID) []byte { return q.stored.append(b, id) }
+
+// A listing is a page for a peer that has pulled, from the Pull until the page leaves.
+type listing struct {
+	ask  uint64 // the ListAsk to our own storage for it; 0: none is out
+	from uint64 // the page lists decisions after this Index
+	top  uint64 // the durable Index when the peer pulled: a page that is not full claims to list all up to here
 }
 
-// askSoon asks that acceptor for names, unless it was asked just now and the answer may be on its way. An acceptor that had
-// no news did not answer, as when both began. It may have many by now, if many were decided here since: then it is asked
-// again.
-func (r *Replica) askSoon(p *peer) {
-	if q := &p.pull; q.asked == 0 || r.now-q.asked >= r.timing.Phase || r.index-q.own >= r.manyNames() {
-		q.tries, p.again = 0, false
-		r.askNames(p)
-	}
-}
+// begin begins a page of the decisions after that Index. top is the durable Index.
+func (l *listing) begin(after, top uint64) { l.from, l.top = after, top }
 
-// decidedMany is called when decisions have become durable here. Acceptors that had no reason to send anything lately have
-// probably decided as many.
-func (r *Replica) decidedMany() {
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeard() && !p.pull.active && r.index-p.pull.own >= r.manyNames() {
-			r.askSoon(p) // nothing else may come that says how far it is
-		}
-	}
-}
+// waits reports whether the storage was asked for the page.
+func (l *listing) waits() bool { return l.ask != 0 }
 
-// signFrom is called when p has sent a Pull, or its sign, and neither side has news. It is the turn of this server, after a
-// while. If it was this server's turn already, p wants a sign now.
-func (r *Replica) signFrom(p *peer) {
-	q := &p.pull
-	switch {
-	case !p.identity.isNewest(): // it was repeated on the way
-	case q.turn:
-		r.takeTurn(p)
-	default:
-		q.turn = true
-		r.pullAt(p, r.now+r.turnWait(p))
-	}
-}
-
-// takeTurn sends p a sign: a Pull. A server without a vote is not pulled from, so it gets a page that ends where it begins.
-func (r *Replica) takeTurn(p *peer) {
-	if p.position >= 0 {
-		r.askNames(p)
-		return
-	}
-	p.pull.turn = false
-	r.pullNever(p)
-	r.send(p, paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.server.Store, r.index, p.identity.boot(), r.index, nil)})
-}
-
-// pulledBy takes a Pull. It answers with a page of names, if there are decisions to name.
-func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
-	store, after, boot, ok := parsePullText(m.Value)
-	if !ok || boot != from.identity.boot() {
-		r.counters.Dropped++
-		return
-	}
-	q := &from.pull
-	if store != r.server.Store || after > r.index {
-		after = 0 // it names another storage: begin at the first decision
-	}
-	switch {
-	case after < r.index:
-		r.answerPull(from, after)
-	case !q.active && !r.behind(from):
-		r.signFrom(from)
-	}
-	from.again = true // it asks only now and then: a good time to ask it, too
-}
-
-// answerPull sends a page of the decisions after that Index. If memory has all of them, it sends the page at once, else when
-// the storage has listed it. It asks the storage for one page at a time.
-func (r *Replica) answerPull(to *peer, after uint64) {
-	q := &to.pull
-	if q.ask != 0 {
-		return
-	}
-	q.from, q.top = after, r.index
-	if names := r.recentNames(after); names != nil {
-		r.sendNames(to, names)
-		clear(names)
-		return
-	}
-	r.pulls.asks++
-	q.ask = r.pulls.asks
-	r.pulls.lists = append(r.pulls.lists, ListAsk{ID: q.ask, After: after, Max: pullNames})
-}
-
-// Listed answers the ListAsk with that ID, however late: names is the result of [paxos.Storage].Decided for it. The slice
-// stays the caller's.
-//
-// It reports whether the answer was still wanted. Then the ID was asked and not answered, and the peer has not asked anew
-// since.
-func (r *Replica) Listed(now time.Duration, id uint64, names []paxos.Named) bool {
-	r.input(now)
-	if r.stop != nil || id == 0 {
+// answer reports whether the ListAsk with that ID is the one for this page, which waits no more then.
+func (l *listing) answer(id uint64) bool {
+	if l.ask != id {
 		return false
 	}
-	for i := range r.peers {
-		if p := &r.peers[i]; p.pull.ask == id {
-			p.pull.ask = 0
-			r.sendNames(p, names)
-			return true
-		}
-	}
-	return false
+	l.ask = 0
+	return true
 }
 
-// recentNames is the result of Storage.Decided for a page, if all of it is still in memory. Among servers that go on side by
-// side it is, and no storage is read. The result is valid until the next call. Nil: ask the storage.
-func (r *Replica) recentNames(after uint64) []paxos.Named {
-	names := &r.pulls.recent
-	*names = (*names)[:0]
-	for index := after + 1; index <= r.index && len(*names) < pullNames; index++ {
-		m := r.table.recent(index)
-		if m == nil {
-			clear(*names)
-			return nil
-		}
-		*names = append(*names, paxos.Named{Instance: m.name, Index: index})
-	}
-	return *names
+// pulls holds the state that the pulls from all acceptors share.
+type pulls struct {
+	at    time.Duration // when the first Pull is due; 0: there is no server to pull from
+	more  bool          // a page may go on: a decision that it waited for has come
+	size  int           // about the bytes of a decision that was fetched lately
+	moved bool          // a cursor is not in ServerState.Pulled yet
+	asks  uint64        // ListAsks so far
+
+	lines  []byte   // of the last page that was sent
+	parsed []string // names of the last page that came
 }
 
-func (r *Replica) sendNames(to *peer, names []paxos.Named) {
-	r.send(to, paxos.Message{Kind: paxos.KindNames, Value: r.namesText(to, names)})
+// begin begins the pulls of a life. most is Limits.MaxValue: nothing is known of the decisions yet.
+func (w *pulls) begin(most int) { w.size = most }
+
+// plan sets when the first Pull is due; 0: none is.
+func (w *pulls) plan(at time.Duration) { w.at = at }
+
+// next returns when the first Pull is due; 0: none is.
+func (w *pulls) next() time.Duration { return w.at }
+
+// isDue reports whether a Pull is due.
+func (w *pulls) isDue(now time.Duration) bool { return w.at != 0 && w.at <= now }
+
+// fetched is called when a decision of so many bytes was fetched. Its pages may go on.
+func (w *pulls) fetched(bytes int) {
+	w.size += (bytes - w.size) / 8
+	w.more = true
 }
 
-// namesText is the page for that peer. It leaves out two kinds of instances, where memory is enough to tell them. The peer's
-// running process told of the first kind; the second kind has stopped.
-func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
-	q := &to.pull
-	lines := r.pulls.lines[:0]
-	last, full := q.from, len(names) >= pullNames
+// window returns how many decisions of a page are asked for at a time.
+func (w *pulls) window() int { return min(max(pullFlight/(w.size+64), 16), pullWindow) }
+
+// mayGoOn reports whether a page may go on: see wait and fetched.
+func (w *pulls) mayGoOn() bool { return w.more }
+
+// wait notes that a page goes on when there is room.
+func (w *pulls) wait() { w.more = true }
+
+// goOn is called when the pages are about to go on.
+func (w *pulls) goOn() { w.more = false }
+
+// move notes that a cursor has moved, and is not in ServerState.Pulled.
+func (w *pulls) move() { w.moved = true }
+
+// takeMoved reports whether a cursor has moved since takeMoved was called last.
+func (w *pulls) takeMoved() bool {
+	moved := w.moved
+	w.moved = false
+	return moved
+}
+
+// ask returns the ID of a new ListAsk, which is for l.
+func (w *pulls) ask(l *listing) uint64 {
+	w.asks++
+	l.ask = w.asks
+	return l.ask
+}
+
+// text returns the text of the page l: the names, but for those to leave out. store is this server's Store. The page is for
+// the process with that Boot.
+func (w *pulls) text(l *listing, names []paxos.Named, leaveOut func(paxos.Named) bool, store, boot uint64) paxos.Value {
+	lines := w.lines[:0]
+	last, full := l.from, len(names) >= pullNames
 	for _, n := range names {
-		if n.Index > q.top || len(lines)+len(n.Instance) > pullBytes {
-			full = n.Index <= q.top
+		if n.Index > l.top || len(lines)+len(n.Instance) > pullBytes {
+			full = n.Index <= l.top
 			break
 		}
 		last = n.Index
-		if r.table.recents.source(n.Index) == (source{to, to.identity.boot()}) || r.stopped(n.Instance) {
-			continue
+		if !leaveOut(n) {
+			lines = append(append(lines, '\n'), n.Instance...)
 		}
-		lines = append(append(lines, '\n'), n.Instance...)
 	}
 	if !full {
-		last = q.top
+		last = l.top
 	}
-	r.pulls.lines = lines
-	return namesPage(r.server.Store, q.from, to.identity.boot(), last, lines)
+	w.lines = lines
+	return namesPage(store, l.from, boot, last, lines)
 }
 
-// stopped reports whether the instance has stopped.
-func (r *Replica) stopped(name string) bool {
-	if r.counters.Faults == 0 {
-		return false // no instance has stopped
-	}
-	inst := r.table.byName[name]
-	return inst != nil && inst.stopped != nil
+// parse reads a page: see parseNames. The names are valid until the next parse.
+func (w *pulls) parse(v paxos.Value) (store, after, boot, to uint64, names []string, ok bool) {
+	store, after, boot, to, names, ok = parseNames(v, w.parsed[:0])
+	w.parsed = names[:0]
+	return store, after, boot, to, names, ok
 }
 
-// watchDue checks whether a quorum was heard, if it is time to: see quorumWatch.
-func (r *Replica) watchDue(now time.Duration) {
-	w := &r.quorums
-	if !w.due(now) {
-		return
+// turn makes the names that parse returned the page of q, up to Index to.
+func (w *pulls) turn(q *pull, names []string, to uint64) { w.parsed = q.turnTo(names, to) }
+
+// The text forms of a pull. Instance names have no control characters, so lines are enough.
+
+// pulled says how far the decisions of a store are known.
+type pulled struct{ store, index uint64 }
+
+// append appends one part of ServerState.Pulled: how far the decisions of the acceptor with that ID are known.
+func (p pulled) append(b []byte, id paxos.ServerID) []byte {
+	if p == (pulled{}) {
+		return b
 	}
-	if ask := w.look(now, r.quorumHeard(), r.listens(), r.timing.Phase, len(r.calls)+r.takeovers == 0); ask != signsNone {
-		r.askSigns(ask == signsAll)
+	if len(b) > 0 {
+		b = append(b, ',')
 	}
+	b = append(strconv.AppendUint(b, uint64(id), 10), '/')
+	b = append(strconv.AppendUint(b, p.store, 16), '/')
+	return strconv.AppendUint(b, p.index, 10)
 }
 
-// askSigns asks acceptors for a sign. all: it asks every acceptor that was not heard just now. Otherwise it asks as many as
-// a quorum needs; the acceptors heard last come first.
-func (r *Replica) askSigns(all bool) {
-	if all {
-		recent := r.heardSince(r.now - r.timing.Phase)
-		for i := range r.peers {
-			if p := &r.peers[i]; p.position >= 0 && !recent.Has(p.position) {
-				r.askSign(p)
-			}
+// pullText is the text of a Pull. It names a store, the Index up to which the decisions of that store are known, and the
+// sender's start.
+func pullText(store, index, boot uint64) paxos.Value {
+	return paxos.Value(appendPull(make([]byte, 0, 64), store, index, boot))
+}
+
+func appendPull(b []byte, store, index, boot uint64) []byte {
+	b = append(strconv.AppendUint(b, store, 16), ' ')
+	b = append(strconv.AppendUint(b, index, 10), ' ')
+	return strconv.AppendUint(b, boot, 10)
+}
+
+func parsePullText(v paxos.Value) (store, index, boot uint64, ok bool) {
+	first, rest, _ := strings.Cut(string(v[:min(len(v), 100)]), " ")
+	second, third, _ := strings.Cut(rest, " ")
+	store, err1 := strconv.ParseUint(first, 16, 64)
+	index, err2 := strconv.ParseUint(second, 10, 64)
+	boot, err3 := strconv.ParseUint(third, 10, 64)
+	return store, index, boot, err1 == nil && err2 == nil && err3 == nil
+}
+
+// namesPage is the text of a page. Its first line names the Pull that it answers, and the Index at which the page ends. In
+// lines, a line's end comes before each name.
+func namesPage(store, from, boot, to uint64, lines []byte) paxos.Value {
+	head := append(appendPull(make([]byte, 0, 96), store, from, boot), ' ')
+	head = strconv.AppendUint(head, to, 10)
+	var page strings.Builder
+	page.Grow(len(head) + len(lines))
+	page.Write(head)
+	page.Write(lines)
+	return paxos.Value(page.String())
+}
+
+// parseNames reads a page: the head, then a name on each line. It appends the names to names. An invalid name spoils the
+// page.
+func parseNames(v paxos.Value, names []string) (store, from, boot, to uint64, all []string, ok bool) {
+	head, lines, more := strings.Cut(string(v), "\n")
+	i := strings.LastIndexByte(head, ' ')
+	if i < 0 {
+		return 0, 0, 0, 0, names, false
+	}
+	to, err := strconv.ParseUint(head[i+1:], 10, 64)
+	store, from, boot, ok = parsePullText(paxos.Value(head[:i]))
+	if err != nil || !ok || strings.Count(lines, "\n") >= pullNames {
+		return 0, 0, 0, 0, names, false
+	}
+	for more {
+		var name string
+		name, lines, more = strings.Cut(lines, "\n")
+		if paxos.CheckInstance(name) != nil {
+			return 0, 0, 0, 0, names, false
 		}
-		return
+		names = append(names, name)
 	}
-	have := r.heardSince(r.now - r.listens())
-	for _, p := range r.latest() {
-		if r.isQuorum(have) {
-			return
-		}
-		if !have.Has(p.position) {
-			have = have.With(p.position)
-			r.askSign(p)
-		}
-	}
+	return store, from, boot, to, names, true
 }
 
-// askSign asks p for a sign, by a Pull. It is the turn of p, or has been for long.
-func (r *Replica) askSign(p *peer) {
-	if p.pull.active {
-		r.sendPull(p) // beside the question that has had no answer
-		return
+// parsePulled reads ServerState.Pulled.
+func parsePulled(s string) (map[paxos.ServerID]pulled, error) {
+	all := map[paxos.ServerID]pulled{}
+	if s == "" {
+		return all, nil
 	}
-	p.pull.urged = true
-	r.askNames(p)
+	for part := range strings.SplitSeq(s, ",") {
+		words := strings.Split(part, "/")
+		if len(words) != 3 {
+			return nil, fmt.Errorf("ServerState.Pulled: %q: want server/store/index", part)
+		}
+		id, err1 := strconv.ParseUint(words[0], 10, 64)
+		store, err2 := strconv.ParseUint(words[1], 16, 64)
+		index, err3 := strconv.ParseUint(words[2], 10, 64)
+		if err1 != nil || err2 != nil || err3 != nil {
+			return nil, fmt.Errorf("ServerState.Pulled: %q: want server/store/index", part)
+		}
+		all[paxos.ServerID(id)] = pulled{store, index}
+	}
+	return all, nil
 }

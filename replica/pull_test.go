@@ -378,7 +378,7 @@ func TestReplicaLatePageLosesNothing(t *testing.T) {
 func TestReplicaPageClaimsWhatItWasReadAt(t *testing.T) {
 	for name, late := range map[string]bool{"read at once": false, "read late": true} {
 		t.Run(name, func(t *testing.T) {
-			p := listing(t)
+			p := lister(t)
 			assert.Empty(t, p.tells(2, 0, pullMessage(0, 0, 1)))
 			require.Equal(t, []page{{1, ListAsk{ID: 1, After: 0, Max: pullNames}, []paxos.Named{{Instance: "a", Index: 1}, {Instance: "b", Index: 2}, {Instance: "c", Index: 3}}}}, p.pages)
 			p.tells(3, 0, msg(t, `decided 9.3 "v" @d`))
@@ -394,7 +394,7 @@ func TestReplicaPageClaimsWhatItWasReadAt(t *testing.T) {
 
 // Pages are answered in any order, each to the peer that it was asked for, and once. A question that was not asked has no answer.
 func TestReplicaPagesInAnyOrder(t *testing.T) {
-	p := listing(t)
+	p := lister(t)
 	p.tells(2, 0, pullMessage(0, 0, 1))
 	p.tells(3, 0, pullMessage(101, 1, 1))
 	p.tells(2, 0, pullMessage(101, 1, 1)) // a page for it is being listed
@@ -411,9 +411,9 @@ func TestReplicaPagesInAnyOrder(t *testing.T) {
 	assert.Equal(t, uint64(3), p.pages[2].ask.ID, "the next question has another ID")
 }
 
-// listing returns a solo server 1 of 3 that knows the decisions a, b and c of server 3, of which its memory holds the last only: its
+// lister returns a solo server 1 of 3 that knows the decisions a, b and c of server 3, of which its memory holds the last only: its
 // storage is asked for pages, and the test hands them in.
-func listing(t *testing.T) *pump {
+func lister(t *testing.T) *pump {
 	p := pulling(t, "")
 	p.limits = paxos.Limits{Cache: 1}
 	p.late = 1

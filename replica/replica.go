@@ -179,8 +179,8 @@ func (r *Replica) Next() (at time.Duration, ok bool) {
 		return 0, false
 	}
 	at, ok = r.timers.next()
-	if r.pulls.at != 0 && (!ok || r.pulls.at < at) {
-		at, ok = r.pulls.at, true
+	if first := r.pulls.next(); first != 0 && (!ok || first < at) {
+		at, ok = first, true
 	}
 	if w := r.quorums.next(); w != 0 && (!ok || w < at) {
 		at, ok = w, true
@@ -203,7 +203,7 @@ func (r *Replica) Take(out *Output) bool {
 		if r.inflight.mayAdmit() {
 			r.admitWaiting()
 		}
-		if r.pulls.more && r.roomToFetch() {
+		if r.pulls.mayGoOn() && r.roomToFetch() {
 			r.fetchMore()
 		}
 		if len(r.backlog) > 0 && r.unfinished() <= r.mostUnfinished()/2 {
@@ -219,8 +219,8 @@ func (r *Replica) Take(out *Output) bool {
 	if r.saves.isBooted() || r.stop != nil {
 		out.Load = append(out.Load, r.loads...)
 		clear(r.loads)
-		out.List = append(out.List, r.pulls.lists...)
-		r.loads, r.pulls.lists = r.loads[:0], r.pulls.lists[:0]
+		out.List = append(out.List, r.lists...)
+		r.loads, r.lists = r.loads[:0], r.lists[:0]
 		if r.stop == nil {
 			r.takePackets(out)
 		}

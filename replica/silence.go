@@ -100,8 +100,7 @@ func (r *Replica) turnWait(p *peer) time.Duration {
 		wait, jitter = r.listens()/2-pull/16, pull/32
 	}
 	wait += r.jitter(jitter)
-	if p.pull.urged { // its signs come at the same time as those of others
-		p.pull.urged = false
+	if p.pull.wasUrged() { // its signs come at the same time as those of others
 		wait /= 2
 	}
 	return wait

@@ -46,6 +46,7 @@ type Replica struct {
 	backlog       []string // undecided in the storage when this life began; they wait for room
 	timers        timers
 	pulls         pulls
+	caught        bool // see caughtUp
 	inflight      inflight
 	takeovers     int // attempts that run for no call of this server
 	hints         hints
@@ -61,6 +62,7 @@ type Replica struct {
 	mints         uint64        // names minted in this life
 
 	loads    []string
+	lists    []ListAsk
 	done     []Done
 	faults   []*paxos.SafetyError
 	broken   []*paxos.SafetyError // the last of all: see Status.Broken
@@ -102,7 +104,7 @@ func (r *Replica) exposed(inst *instance) {
 
 // caughtUp reports whether this server has the decisions that the servers of a quorum had when it first heard of them.
 func (r *Replica) caughtUp() bool {
-	if r.pulls.caught {
+	if r.caught {
 		return true
 	}
 	var have paxos.Set
@@ -110,12 +112,12 @@ func (r *Replica) caughtUp() bool {
 		have = have.With(r.position)
 	}
 	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeard() && (p.pull.goal == 0 || p.pull.store == p.identity.store() && p.pull.cursor >= p.pull.goal) {
+		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeard() && p.pull.isCaughtUp(p.identity.store()) {
 			have = have.With(p.position)
 		}
 	}
-	r.pulls.caught = r.quorum.Phase1(have) && r.quorum.Phase2(have)
-	return r.pulls.caught
+	r.caught = r.quorum.Phase1(have) && r.quorum.Phase2(have)
+	return r.caught
 }
 
 // late returns for how long the storage has not answered a question of that time. It returns 0 if that is less than
@@ -134,19 +136,4 @@ const maxBroken = 16
 type calling struct {
 	*instance
 	seq uint64
-}
-
-// pulls holds the state that the pulls from all acceptors share.
-type pulls struct {
-	at      time.Duration // when the first Pull is due; 0: there is no server to pull from
-	caught  bool          // see caughtUp
-	more    bool          // a decision has come that a page waited for
-	size    int           // about the bytes of a decision that was fetched lately
-	unsaved bool          // a cursor is not in ServerState.Pulled yet
-	lists   []ListAsk
-	asks    uint64 // ListAsks so far
-
-	recent []paxos.Named // see recentNames
-	lines  []byte        // of the last page that was sent
-	parsed []string      // names of the last page that came
 }

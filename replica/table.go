@@ -1,5 +1,7 @@
 package replica
 
+import "github.com/singledecree/paxos"
+
 // A table holds the instances in memory. Of a decided instance, a memo stays. Of an undecided one that left memory, and that
 // this server has to see finished, the silence stays. For their numbers see room.
 type table struct {
@@ -7,11 +9,12 @@ type table struct {
 	evicted   map[string]*evicted
 	decided   memos
 	recents   recents
-	evictable list        // instances that may leave memory, and have no timer
-	watched   list        // instances that may leave memory, and have a timer
-	rooms     [rooms]int  // instances in each; roomNone is not counted
-	open      int         // instances that are not decided
-	free      []*instance // for use again
+	evictable list          // instances that may leave memory, and have no timer
+	watched   list          // instances that may leave memory, and have a timer
+	rooms     [rooms]int    // instances in each; roomNone is not counted
+	open      int           // instances that are not decided
+	free      []*instance   // for use again
+	names     []paxos.Named // see recentNames
 }
 
 // init makes a table empty. It remembers that many durable decisions.
@@ -52,6 +55,22 @@ func (t *table) recent(index uint64) *memo {
 		return m
 	}
 	return nil // its memo has gone since
+}
+
+// recentNames is the result of Storage.Decided for a page of the decisions after that Index, up to Index top, if all of it is
+// still in memory. Among servers that go on side by side it is, and no storage is read. The result is valid until the next
+// call. Nil: ask the storage.
+func (t *table) recentNames(after, top uint64) []paxos.Named {
+	t.names = t.names[:0]
+	for index := after + 1; index <= top && len(t.names) < pullNames; index++ {
+		m := t.recent(index)
+		if m == nil {
+			clear(t.names)
+			return nil
+		}
+		t.names = append(t.names, paxos.Named{Instance: m.name, Index: index})
+	}
+	return t.names
 }
 
 // A recent holds the facts, found by its Index, of a decision that became durable lately.

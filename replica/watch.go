@@ -3,8 +3,8 @@ package replica
 import "time"
 
 // How a server notices that no quorum is left. Attempts and questions notice it when their answers do not come. A server
-// that asks nothing listens. Each two servers take turns with a Pull (see pull.go), so each hears the other every other
-// Timing.Pull.
+// that asks nothing listens. Each two servers take turns with a Pull (see catchup.go), so each hears the other every
+// other Timing.Pull.
 //
 //	server 1                                                server 2
 //	  ── Pull, then it is the turn of server 2 ──────────────►

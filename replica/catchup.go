@@ -1,0 +1,272 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/singledecree/paxos"
+)
+
+// Catching up (2.3: "a learner may want to know what has been chosen, and no one has told it"). Each server numbers its
+// decisions by an Index of its own, and every Packet carries its sender's Index. A server that is behind pulls. It says
+// where it stands, gets a page of names, and asks only for the decisions that it lacks.
+//
+// A page from a server that knows the same decisions costs a few bytes a name. A decision that a dying proposer told to a
+// single server still reaches all.
+//
+//	pull              a server that missed something        an acceptor
+//	  ── Pull "STORE INDEX" ──────────────────────────────────►  lists the decisions after Index
+//	  ◄───────────────────────── Names "STORE FROM TO\nname\nname…" ──
+//	  ── Query, for each name that is not known here ─────────►
+//	  ◄──────────────────────────────────────── Decided, for each ──
+//	  … and when all are known, the next page, from TO on
+//
+// If neither has news, two servers take turns: every Timing.Pull one of them sends the other a Pull, which needs no answer.
+// So a lost packet hides a decision for no longer than that. Each server also hears that the other lives: see quorumWatch.
+
+// pullFrom begins the pulls of this life where the storage says that the last one ended.
+func (r *Replica) pullFrom(s paxos.ServerState) {
+	stored, _ := parsePulled(s.Pulled) // it was checked
+	r.pulls.begin(r.limits.MaxValue)
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 {
+			p.pull.begin(stored[p.id])
+			r.askNames(p)
+		}
+	}
+}
+
+// askNames asks an acceptor for the decisions after the cursor. If it is not known to have more, it need not answer.
+func (r *Replica) askNames(p *peer) {
+	news := p.identity.isHeard() && r.behind(p)
+	tries := p.pull.ask(r.now, r.index, news)
+	wait := r.timing.Pull + r.jitter(r.timing.Pull/8)
+	switch {
+	case news:
+		wait = min(r.timing.Phase<<min(tries, 20), wait)
+	case r.quorums.isLost():
+		wait /= 2 // to hear an acceptor again soon
+	default:
+		wait += r.timing.Pull / 4 // the other's turn comes first
+	}
+	r.pullAt(p, r.now+wait)
+	r.sendPull(p)
+}
+
+// sendPull sends a Pull that says where the cursor stands.
+func (r *Replica) sendPull(p *peer) {
+	r.send(p, paxos.Message{Kind: paxos.KindPull, Value: p.pull.text(r.server.Boot)})
+	if r.unusual {
+		r.tellLimits(p, r.timing.Pull)
+	}
+}
+
+// behind reports whether that acceptor has decided more than is known here.
+func (r *Replica) behind(p *peer) bool {
+	return p.position >= 0 && p.pull.isBehind(p.identity.store(), p.identity.index())
+}
+
+// pullAt makes the next Pull to p due at that time.
+func (r *Replica) pullAt(p *peer, at time.Duration) {
+	p.pull.plan(at)
+	r.planPulls()
+}
+
+// pullNever makes no Pull to p due.
+func (r *Replica) pullNever(p *peer) {
+	p.pull.planNone()
+	r.planPulls()
+}
+
+// planPulls notes when the first Pull is due.
+func (r *Replica) planPulls() {
+	var first time.Duration
+	for i := range r.peers {
+		if at := r.peers[i].pull.planned(); at != 0 && (first == 0 || at < first) {
+			first = at
+		}
+	}
+	r.pulls.plan(first)
+}
+
+// notice is called after every packet of a peer. It pulls at once from a peer that is heard for the first time, or again
+// after a while, or that is far ahead.
+func (r *Replica) notice(p *peer) {
+	q := &p.pull
+	switch {
+	case q.isActive() || !r.behind(p):
+		q.notSoon()
+	case !q.wantsSoon() && q.lag(p.identity.index()) < r.manyNames():
+	default:
+		r.askSoon(p)
+	}
+}
+
+// manyNames is the number of decisions from which a pull does not wait for its time. So many are still in memory. So those
+// that are known here are found without a look at the storage.
+func (r *Replica) manyNames() uint64 {
+	return uint64(r.table.decided.many(max(r.limits.Cache/2, 64)))
+}
+
+// askSoon asks that acceptor for names, unless it was asked just now and the answer may be on its way. An acceptor that had
+// no news did not answer, as when both began. It may have many by now, if many were decided here since: then it is asked
+// again.
+func (r *Replica) askSoon(p *peer) {
+	if p.pull.mayAsk(r.now, r.timing.Phase, r.index, r.manyNames()) {
+		p.pull.askAnew()
+		r.askNames(p)
+	}
+}
+
+// decidedMany is called when decisions have become durable here. Acceptors that had no reason to send anything lately have
+// probably decided as many.
+func (r *Replica) decidedMany() {
+	for i := range r.peers {
+		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeard() && !p.pull.isActive() && p.pull.sinceAsked(r.index) >= r.manyNames() {
+			r.askSoon(p) // nothing else may come that says how far it is
+		}
+	}
+}
+
+// signFrom is called when p has sent a Pull, or its sign, and neither side has news. It is the turn of this server, after a
+// while. If it was this server's turn already, p wants a sign now.
+func (r *Replica) signFrom(p *peer) {
+	q := &p.pull
+	switch {
+	case !p.identity.isNewest(): // it was repeated on the way
+	case q.isOurTurn():
+		r.takeTurn(p)
+	default:
+		q.setOurTurn(true)
+		r.pullAt(p, r.now+r.turnWait(p))
+	}
+}
+
+// takeTurn sends p a sign: a Pull. A server without a vote is not pulled from, so it gets a page that ends where it begins.
+func (r *Replica) takeTurn(p *peer) {
+	if p.position >= 0 {
+		r.askNames(p)
+		return
+	}
+	p.pull.setOurTurn(false)
+	r.pullNever(p)
+	r.send(p, paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.server.Store, r.index, p.identity.boot(), r.index, nil)})
+}
+
+// pulledBy takes a Pull. It answers with a page of names, if there are decisions to name.
+func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
+	store, after, boot, ok := parsePullText(m.Value)
+	if !ok || boot != from.identity.boot() {
+		r.counters.Dropped++
+		return
+	}
+	if store != r.server.Store || after > r.index {
+		after = 0 // it names another storage: begin at the first decision
+	}
+	switch {
+	case after < r.index:
+		r.answerPull(from, after)
+	case !from.pull.isActive() && !r.behind(from):
+		r.signFrom(from)
+	}
+	from.pull.wantSoon() // it asks only now and then: a good time to ask it, too
+}
+
+// answerPull sends a page of the decisions after that Index. If memory has all of them, it sends the page at once, else when
+// the storage has listed it. It asks the storage for one page at a time.
+func (r *Replica) answerPull(to *peer, after uint64) {
+	if to.listing.waits() {
+		return
+	}
+	to.listing.begin(after, r.index)
+	if names := r.table.recentNames(after, r.index); names != nil {
+		r.sendNames(to, names)
+		clear(names)
+		return
+	}
+	r.lists = append(r.lists, ListAsk{ID: r.pulls.ask(&to.listing), After: after, Max: pullNames})
+}
+
+// Listed answers the ListAsk with that ID, however late: names is the result of [paxos.Storage].Decided for it. The slice
+// stays the caller's.
+//
+// It reports whether the answer was still wanted. Then the ID was asked and not answered, and the peer has not asked anew
+// since.
+func (r *Replica) Listed(now time.Duration, id uint64, names []paxos.Named) bool {
+	r.input(now)
+	if r.stop != nil || id == 0 {
+		return false
+	}
+	for i := range r.peers {
+		if p := &r.peers[i]; p.listing.answer(id) {
+			r.sendNames(p, names)
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Replica) sendNames(to *peer, names []paxos.Named) {
+	r.send(to, paxos.Message{Kind: paxos.KindNames, Value: r.namesText(to, names)})
+}
+
+// namesText is the page for that peer. It leaves out two kinds of instances, where memory is enough to tell them. The peer's
+// running process told of the first kind; the second kind has stopped.
+func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
+	running := source{to, to.identity.boot()}
+	leaveOut := func(n paxos.Named) bool { return r.table.recents.source(n.Index) == running || r.stopped(n.Instance) }
+	return r.pulls.text(&to.listing, names, leaveOut, r.server.Store, running.boot)
+}
+
+// stopped reports whether the instance has stopped.
+func (r *Replica) stopped(name string) bool {
+	if r.counters.Faults == 0 {
+		return false // no instance has stopped
+	}
+	inst := r.table.byName[name]
+	return inst != nil && inst.stopped != nil
+}
+
+// watchDue checks whether a quorum was heard, if it is time to: see quorumWatch.
+func (r *Replica) watchDue(now time.Duration) {
+	w := &r.quorums
+	if !w.due(now) {
+		return
+	}
+	if ask := w.look(now, r.quorumHeard(), r.listens(), r.timing.Phase, len(r.calls)+r.takeovers == 0); ask != signsNone {
+		r.askSigns(ask == signsAll)
+	}
+}
+
+// askSigns asks acceptors for a sign. all: it asks every acceptor that was not heard just now. Otherwise it asks as many as
+// a quorum needs; the acceptors heard last come first.
+func (r *Replica) askSigns(all bool) {
+	if all {
+		recent := r.heardSince(r.now - r.timing.Phase)
+		for i := range r.peers {
+			if p := &r.peers[i]; p.position >= 0 && !recent.Has(p.position) {
+				r.askSign(p)
+			}
+		}
+		return
+	}
+	have := r.heardSince(r.now - r.listens())
+	for _, p := range r.latest() {
+		if r.isQuorum(have) {
+			return
+		}
+		if !have.Has(p.position) {
+			have = have.With(p.position)
+			r.askSign(p)
+		}
+	}
+}
+
+// askSign asks p for a sign, by a Pull. It is the turn of p, or has been for long.
+func (r *Replica) askSign(p *peer) {
+	if p.pull.isActive() {
+		r.sendPull(p) // beside the question that has had no answer
+		return
+	}
+	p.pull.urge()
+	r.askNames(p)
+}
