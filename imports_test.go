@@ -80,18 +80,21 @@ func (f sourceFile) isReplica() bool {
 	return path.Dir(f.path) == "replica" && !f.isTest()
 }
 
-// isCore reports whether f is in the root package, replica, node, memory, wal or tcp. Other code builds upon these.
+// isCore reports whether f is in the root package, replica, node, memory, wal or tcp, or in the oracle, which judges them. Other code
+// builds upon these.
 func (f sourceFile) isCore() bool {
 	top, _, _ := strings.Cut(f.path, "/")
 	return f.isRoot() || f.layer() != nil || top == "wal" || top == "tcp"
 }
 
-// layers are what the packages of the core may import of this module.
+// layers are what the packages of the core may import of this module. The oracle shares no code with what it judges.
 var layers = map[string][]string{
 	".":       {},
 	"replica": {"", "/internal/tables"},
 	"node":    {"", "/replica", "/internal/lines"},
 	"memory":  {"", "/node", "/internal/tables"},
+
+	"internal/oracle": {"", "/internal/words"},
 }
 
 // layer is what f may import of this module; nil: it is in none of layers.
@@ -339,6 +342,9 @@ var samples = []struct {
 	{standardLibrary, "wal/log.go", `import "` + modulePath + `"`, ""},
 	{standardLibrary, "node.go", `import ("log/slog"; "crypto/rand")`, ""},
 	{standardLibrary, "node_test.go", `import "go.uber.org/goleak"`, ""},
+	{standardLibrary, "internal/oracle/sent.go", `import "` + modulePath + `/replica"`, "internal/oracle/sent.go imports " + modulePath + "/replica"},
+	{standardLibrary, "internal/oracle/sent.go", importsKit, "internal/oracle/sent.go imports " + modulePath + "/paxostest"},
+	{standardLibrary, "internal/oracle/sent.go", `import ("` + modulePath + `"; "` + modulePath + `/internal/words")`, ""},
 	{direction, "tcp/tcp.go", importsKit, "tcp/tcp.go imports " + modulePath + "/paxostest"},
 	{direction, "node.go", importsKit, "node.go imports"},
 	{direction, "node_test.go", importsExample, "node_test.go imports"},

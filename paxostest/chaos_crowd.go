@@ -39,19 +39,19 @@ func (r *chaosRun) crowd() {
 		return
 	}
 	for _, c := range r.calls {
-		if !c.Ended && !r.check.wiped[c.Server] {
+		if !c.Ended && !r.server(c.Server).Wiped() {
 			r.Cancel(c)
 		}
 	}
 	var calls []*Call
 	order := dice(r.plan.Seed)
 	for _, s := range r.servers {
-		if r.check.wiped[s.id] {
+		if s.Wiped() {
 			continue // the others refuse it
 		}
 		for i := range r.plan.Limits.MaxOpen {
 			at := r.now + time.Duration(order.float()*3*float64(r.plan.Delay))
-			r.At(at, func() { calls = append(calls, r.Propose(s.id, fmt.Sprintf("crowd/%d/%d", s.id, i), "v")) })
+			r.At(at, func() { calls = append(calls, r.Propose(s.ID, fmt.Sprintf("crowd/%d/%d", s.ID, i), "v")) })
 		}
 	}
 	began := r.now

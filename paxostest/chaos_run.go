@@ -52,7 +52,7 @@ func (c Chaos) run(log, records bool) *chaosRun {
 	}
 	r.Sim = NewSim(SimConfig{Servers: c.Servers, Learners: c.Learners, Quorum: c.Quorum, Delay: c.Delay, SaveTime: max(c.SaveTime, 1), Seed: c.Seed,
 		Limits: c.Limits, Timing: c.Timing, noLog: !log, Fail: func(error) {}, fates: onTime{}, unmet: c.Unmet})
-	r.Sim.fates, r.Sim.reads, r.Sim.limit, r.check.lenient = r, r, maxChaosSteps, c.Forges
+	r.Sim.fates, r.Sim.reads, r.Sim.limit, r.oracle.Lenient = r, r, maxChaosSteps, c.Forges
 	for i := range c.Actions {
 		a := &c.Actions[i]
 		if a.At < c.Ends {
@@ -189,7 +189,7 @@ func (r *chaosRun) fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.
 
 // read draws how long the next read of a disk takes. It depends only on the seed, and on the number of the read at its server.
 func (r *chaosRun) read(s *server) (takes time.Duration, early bool) {
-	x := dice(r.plan.Seed<<32 ^ uint64(s.id)<<24 ^ s.reads<<40 ^ 0x4ead)
+	x := dice(r.plan.Seed<<32 ^ uint64(s.ID)<<24 ^ s.reads<<40 ^ 0x4ead)
 	return 1 + time.Duration(x.float()*float64(max(r.plan.ReadTime, s.loadTime))), x.next()&1 == 0
 }
 
@@ -275,17 +275,17 @@ func (r *chaosRun) heal() {
 		s.saveTime, s.loadTime, s.failing = max(r.plan.SaveTime, 1), 0, saveWell
 		if s.hung && s.replica != nil {
 			r.count(s)
-			r.crash(s.id, false)
+			r.crash(s.ID, false)
 		}
 		if s.replica != nil && s.paused {
-			r.Resume(s.id)
+			r.Resume(s.ID)
 		}
 	}
 	hard := r.plan.Ends + 4*r.plan.Bound()
 	for r.Err() == nil {
 		for _, s := range r.servers {
 			if s.replica == nil {
-				r.Restart(s.id)
+				r.Restart(s.ID)
 			}
 		}
 		why := r.unwell()
@@ -303,33 +303,33 @@ func (r *chaosRun) heal() {
 // unwell says what I10 forbids: a decision that a server does not know, an instance that could be finished, or a call that could end.
 // Empty: all is well.
 func (r *chaosRun) unwell() string {
-	for name, h := range r.check.instances {
-		if h.forged {
+	for name, fact := range r.oracle.Facts() {
+		if fact.Forged {
 			continue
 		}
 		for _, s := range r.servers {
-			switch rec := s.disk.records[name]; {
-			case r.check.wiped[s.id]:
-			case h.chosen && !r.knows(s, name):
-				return fmt.Sprintf("server %d does not know what %q is", s.id, name)
-			case !h.chosen && !rec.Acceptor.Accepted.IsZero():
-				return fmt.Sprintf("server %d voted in %q, which is not decided", s.id, name)
+			switch rec := s.Disk.Records[name]; {
+			case s.Wiped():
+			case fact.Chosen && !r.knows(s, name):
+				return fmt.Sprintf("server %d does not know what %q is", s.ID, name)
+			case !fact.Chosen && !rec.Acceptor.Accepted.IsZero():
+				return fmt.Sprintf("server %d voted in %q, which is not decided", s.ID, name)
 			}
 		}
 	}
 	for _, s := range r.servers {
-		if r.check.wiped[s.id] {
+		if s.Wiped() {
 			continue // it is refused, and the others go on without it
 		}
 		for _, open := range s.replica.Status(r.now).Instances {
-			if h := r.check.instances[open.Instance]; h != nil && h.forged || open.Orphaned || open.Ballot.IsZero() {
+			if r.oracle.Fact(open.Instance).Forged || open.Orphaned || open.Ballot.IsZero() {
 				continue
 			}
-			return fmt.Sprintf("%q is open on server %d: %+v", open.Instance, s.id, open)
+			return fmt.Sprintf("%q is open on server %d: %+v", open.Instance, s.ID, open)
 		}
 	}
 	for _, c := range r.calls {
-		if h := r.check.instances[c.Instance]; !c.Ended && !r.check.wiped[c.Server] && (h == nil || !h.forged) && (c.Op != "wait" || h != nil && h.chosen) {
+		if fact := r.oracle.Fact(c.Instance); !c.Ended && !r.server(c.Server).Wiped() && !fact.Forged && (c.Op != "wait" || fact.Chosen) {
 			return "a call has not ended: " + c.String()
 		}
 	}
@@ -338,7 +338,7 @@ func (r *chaosRun) unwell() string {
 
 // knows reports whether a server knows the decision of an instance.
 func (r *chaosRun) knows(s *server, name string) bool {
-	if s.disk.records[name].Chosen {
+	if s.Disk.Records[name].Chosen {
 		return true
 	}
 	_, ok, _ := s.replica.Peek(name)

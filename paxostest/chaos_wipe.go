@@ -73,18 +73,18 @@ func (d *drawing) drawAnswersToTheDead(victim paxos.ServerID) (at, back time.Dur
 func (r *chaosRun) wipe(s *server) bool {
 	var rest paxos.Set
 	for i := range r.plan.Servers {
-		if i != int(s.id)-1 {
+		if i != int(s.ID)-1 {
 			rest = rest.With(i)
 		}
 	}
-	if s.replica != nil || !r.check.quorum.Phase1(rest) || !r.check.quorum.Phase2(rest) {
+	if s.replica != nil || !r.oracle.Quorum().Phase1(rest) || !r.oracle.Quorum().Phase2(rest) {
 		return false
 	}
 	for _, other := range r.servers {
-		if other != s && (!other.met(s.id, firstStore(s.id)) || r.check.wiped[other.id]) {
+		if other != s && (!other.Met(&s.Server) || other.Wiped()) {
 			return false
 		}
 	}
-	r.Wipe(s.id)
+	r.Wipe(s.ID)
 	return true
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/oracle"
 	"github.com/singledecree/paxos/internal/words"
 )
 
@@ -59,7 +60,7 @@ type Sim struct {
 	network network
 	calls   []*Call
 	log     []Entry
-	check   checker
+	oracle  *oracle.Oracle
 	err     error
 	fates   fates     // in place of rules and cuts; nil: none
 	reads   reads     // in place of LoadTime; nil: none
@@ -95,22 +96,19 @@ func NewSim(c SimConfig) *Sim {
 	for id := c.Servers + 1; id <= c.Servers+c.Learners; id++ {
 		w.members.Learners = append(w.members.Learners, paxos.ServerID(id))
 	}
-	quorum := c.Quorum
-	if quorum == nil {
-		quorum = paxos.Majority(c.Servers)
-	}
 	if w.fates = c.fates; w.fates == nil && c.noLog {
 		w.fates = onTime{}
 	}
-	w.check = newChecker(quorum, c.Servers+c.Learners)
+	var judged []*oracle.Server
 	for id := 1; id <= c.Servers+c.Learners; id++ {
 		s, err := newServer(paxos.ServerID(id), w.members)
 		if err != nil {
 			w.fail(err)
 			return w
 		}
-		w.servers = append(w.servers, s)
+		w.servers, judged = append(w.servers, s), append(judged, &s.Server)
 	}
+	w.oracle = oracle.New(w.members, judged)
 	if !c.unmet {
 		w.introduce()
 	}

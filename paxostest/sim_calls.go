@@ -44,7 +44,7 @@ func (c *Call) String() string {
 
 // Propose calls Propose on a server.
 func (w *Sim) Propose(id paxos.ServerID, instance string, v paxos.Value) *Call {
-	w.check.proposed(instance, v)
+	w.oracle.Proposed(instance, v)
 	c := w.call(id, "propose", instance, v)
 	w.input(w.server(id), func(r *replica.Replica) { r.Propose(w.now, c.ID, instance, v) })
 	return c
@@ -80,7 +80,7 @@ func (w *Sim) Ready(id paxos.ServerID) *Call {
 // Read calls Read on a server.
 func (w *Sim) Read(id paxos.ServerID, instance string) *Call {
 	c := w.call(id, "read", instance, "")
-	c.chosen = w.check.history(instance).chosen
+	c.chosen = w.oracle.Fact(instance).Chosen
 	w.input(w.server(id), func(r *replica.Replica) { r.Read(w.now, c.ID, instance) })
 	return c
 }
@@ -109,10 +109,10 @@ func (w *Sim) done(s *server, d replica.Done) {
 	c.Ended, c.Err = true, d.Err
 	if d.OK {
 		c.Decision = d.Decision
-		w.fail(w.check.returned(s, d.Decision))
+		w.fail(w.oracle.Returned(&s.Server, d.Decision))
 	}
 	if c.Op == "read" && !d.OK && d.Err == nil {
-		w.fail(w.check.readNothing(c.Instance, c.chosen))
+		w.fail(w.oracle.ReadNothing(c.Instance, c.chosen))
 	}
 	var op *paxos.OpError
 	if d.Err != nil && !errors.As(d.Err, &op) {

@@ -26,8 +26,8 @@ const (
 func (w *Sim) Draw() string {
 	var lanes []string
 	for _, s := range w.servers {
-		name := fmt.Sprintf("server %d", s.id)
-		if int(s.id) > len(w.members.Acceptors) {
+		name := fmt.Sprintf("server %d", s.ID)
+		if int(s.ID) > len(w.members.Acceptors) {
 			name += " (learner)"
 		}
 		lanes = append(lanes, name)

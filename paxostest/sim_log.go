@@ -74,7 +74,7 @@ func (w *Sim) Learned(id paxos.ServerID, instance string) (d paxos.Decision, ok 
 	if d, ok, known := s.replica.Peek(instance); known {
 		return d, ok
 	}
-	rec := s.disk.records[instance]
+	rec := s.Disk.Records[instance]
 	return paxos.Decision{Instance: instance, Value: rec.Acceptor.Value, Ballot: rec.Acceptor.Accepted}, rec.Chosen
 }
 
@@ -87,7 +87,7 @@ func (w *Sim) note(e Entry) {
 	w.log = append(w.log, e)
 }
 
-// logEvents appends the events of the Output of s, and lets the checker look at each. The letters are the messages that leave with this
+// logEvents appends the events of the Output of s, and lets the oracle look at each. The letters are the messages that leave with this
 // Output, in the order of its EventSends.
 func (w *Sim) logEvents(s *server, letters []letter) {
 	for _, event := range s.out.Events {
@@ -106,17 +106,17 @@ func (w *Sim) logEvents(s *server, letters []letter) {
 				e.State = &state
 			}
 		case paxos.EventLearned:
-			w.fail(w.check.learned(s, &e.Message))
+			w.fail(w.oracle.Learned(&s.Server, &e.Message))
 		}
 		w.log = append(w.log, e)
 	}
 	for _, fault := range s.out.Faults {
 		if !w.network.forged {
-			w.failf("server %d found a broken protocol: %w", s.id, fault)
+			w.failf("server %d found a broken protocol: %w", s.ID, fault)
 		}
 	}
 	if len(letters) != 0 {
-		w.failf("server %d sent %d messages without an event", s.id, len(letters))
+		w.failf("server %d sent %d messages without an event", s.ID, len(letters))
 	}
 }
 

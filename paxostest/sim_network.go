@@ -133,8 +133,8 @@ func (w *Sim) CutOneWay(from, to paxos.ServerID) {
 // Isolate cuts a server from all others.
 func (w *Sim) Isolate(id paxos.ServerID) {
 	for _, s := range w.servers {
-		if s.id != id {
-			w.Cut(id, s.id)
+		if s.ID != id {
+			w.Cut(id, s.ID)
 		}
 	}
 }
@@ -183,8 +183,8 @@ func (w *Sim) Replay(m Match) {
 // Inject makes a message arrive that no server sent: forged, or made up for a test. It looks as if from had sent it now.
 func (w *Sim) Inject(from, to paxos.ServerID, m paxos.Message) {
 	s := w.server(from)
-	w.InjectPacket(paxos.Packet{From: from, To: to, Store: s.disk.state.Store, ToStore: s.stored(to), Boot: s.disk.state.Boot, Nonce: s.life<<8 | uint64(from),
-		Members: w.members.Fingerprint(), Index: s.disk.state.Last, Messages: []paxos.Message{m}})
+	w.InjectPacket(paxos.Packet{From: from, To: to, Store: s.Disk.State.Store, ToStore: s.Stored(to), Boot: s.Disk.State.Boot, Nonce: s.Life<<8 | uint64(from),
+		Members: w.members.Fingerprint(), Index: s.Disk.State.Last, Messages: []paxos.Message{m}})
 }
 
 // InjectPacket makes a packet with one message arrive that no server sent. If it claims to be from a member, a server that believes it is
@@ -192,7 +192,7 @@ func (w *Sim) Inject(from, to paxos.ServerID, m paxos.Message) {
 func (w *Sim) InjectPacket(p paxos.Packet) {
 	if p.From >= 1 && int(p.From) <= len(w.servers) {
 		w.network.forged = true
-		w.check.forged(p.Messages[0])
+		w.oracle.Forged(p.Messages[0])
 	}
 	l := w.letter(p, p.Messages[0])
 	w.note(Entry{Event: paxos.Event{Kind: Forged, Server: p.From, Peer: p.To, Message: p.Messages[0]}, MessageID: l.id})
@@ -219,13 +219,11 @@ func (w *Sim) leave(packets []paxos.Packet) (ls []letter) {
 	return ls
 }
 
-// checkPackets lets the checker look at the packets that leave a server.
+// checkPackets lets the oracle look at the packets that leave a server.
 func (w *Sim) checkPackets(s *server) {
 	for i := range s.out.Send {
 		p := &s.out.Send[i]
-		for j := range p.Messages {
-			w.fail(w.check.sent(s, p.To, &p.Messages[j]))
-		}
+		w.fail(w.oracle.Sent(&s.Server, p))
 		w.sum(p)
 	}
 }
@@ -356,9 +354,7 @@ func (w *Sim) take(s *server, c *parcel) {
 		c.copies--
 	}
 	p := &c.packet
-	for i := range p.Messages {
-		w.check.arrived(s, p, &p.Messages[i])
-	}
+	w.oracle.Arrived(&s.Server, p)
 	w.arriving, w.late = append(w.arriving[:0], c.letters...), c.late || w.now > c.due // it waited while the server was paused
 	s.replica.Receive(w.now, *p)
 	w.recycle(c)

@@ -4,37 +4,33 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/oracle"
 	"github.com/singledecree/paxos/replica"
 )
 
 // A server is one Replica on its disk. While it is down, it is the disk alone.
 type server struct {
-	id       paxos.ServerID
-	disk     disk
-	replica  *replica.Replica // nil: down
-	life     uint64           // counts starts: an input for an earlier life is dropped
-	paused   bool
-	timed    bool // due is when its next timer is
-	due      time.Duration
-	inbox    []func() // inputs that came while it was paused
-	saveTime time.Duration
-	loadTime time.Duration
-	reads    uint64          // Loads and Lists so far, in all lives
-	loading  map[string]bool // Loads that are not answered, in this life
-	failing  saveFault
-	running  bool        // a Save runs
-	hung     bool        // and will never end
-	saving   paxos.Batch // a copy of its Batch
-	state    paxos.ServerState
-	saves    uint64 // Saves begun in this life
-	out      replica.Output
-	metText  string // text that stores was read from
-	stores   map[paxos.ServerID]uint64
+	oracle.Server                  // an input for an earlier Life is dropped
+	replica       *replica.Replica // nil: down
+	paused        bool
+	timed         bool // due is when its next timer is
+	due           time.Duration
+	inbox         []func() // inputs that came while it was paused
+	saveTime      time.Duration
+	loadTime      time.Duration
+	reads         uint64          // Loads and Lists so far, in all lives
+	loading       map[string]bool // Loads that are not answered, in this life
+	failing       saveFault
+	running       bool        // a Save runs
+	hung          bool        // and will never end
+	saving        paxos.Batch // a copy of its Batch
+	state         paxos.ServerState
+	saves         uint64 // Saves begun in this life
+	out           replica.Output
 }
 
 // A saveFault is the fate of the next Save.
@@ -49,11 +45,11 @@ const (
 
 // newServer returns a server that is formatted, and down.
 func newServer(id paxos.ServerID, m paxos.Members) (*server, error) {
-	s := &server{id: id, disk: disk{records: map[string]paxos.Record{}}}
-	if err := paxos.Format(&s.disk, id, m); err != nil {
+	s := &server{Server: oracle.Server{ID: id, Disk: oracle.NewDisk()}}
+	if err := paxos.Format(&s.Disk, id, m); err != nil {
 		return nil, err
 	}
-	s.disk.state.Store = firstStore(id) // Format's is random
+	s.Disk.State.Store = firstStore(id) // Format's is random
 	return s, nil
 }
 
@@ -68,28 +64,11 @@ func (w *Sim) Wipe(id paxos.ServerID) {
 		w.failf("server %d is up, and can't lose its disk", id)
 		return
 	}
-	store := s.disk.state.Store + 1000
-	s.disk = disk{records: map[string]paxos.Record{}}
-	w.fail(paxos.Format(&s.disk, id, w.members))
-	s.disk.state.Store = store
-	w.check.wiped[id] = true
+	store := s.Disk.State.Store + 1000
+	s.Disk = oracle.NewDisk()
+	w.fail(paxos.Format(&s.Disk, id, w.members))
+	s.Disk.State.Store = store
 	w.note(Entry{Event: paxos.Event{Kind: Wiped, Server: id}})
-}
-
-// met reports whether the disk of s says that another server has that storage.
-func (s *server) met(other paxos.ServerID, store uint64) bool { return s.stored(other) == store }
-
-// stored returns the storage that another server has, as the disk of s says; 0: it does not.
-func (s *server) stored(other paxos.ServerID) uint64 {
-	if text := s.disk.state.Peers; text != s.metText {
-		s.metText, s.stores = text, map[paxos.ServerID]uint64{}
-		for part := range strings.SplitSeq(text, ",") {
-			id, hex, _ := strings.Cut(part, "/")
-			n, _ := strconv.ParseUint(id, 10, 64)
-			s.stores[paxos.ServerID(n)], _ = strconv.ParseUint(hex, 16, 64)
-		}
-	}
-	return s.stores[other]
 }
 
 // introduce makes all servers know each other's storage, as if they had met.
@@ -98,10 +77,10 @@ func (w *Sim) introduce() {
 		var peers []string
 		for _, other := range w.servers {
 			if other != s {
-				peers = append(peers, fmt.Sprintf("%d/%x", other.id, other.disk.state.Store))
+				peers = append(peers, fmt.Sprintf("%d/%x", other.ID, other.Disk.State.Store))
 			}
 		}
-		s.disk.state.Peers = strings.Join(peers, ",")
+		s.Disk.State.Peers = strings.Join(peers, ",")
 	}
 }
 
@@ -116,27 +95,23 @@ func (w *Sim) server(id paxos.ServerID) *server {
 // Servers returns the IDs of all servers, also of those that are down.
 func (w *Sim) Servers() (ids []paxos.ServerID) {
 	for _, s := range w.servers {
-		ids = append(ids, s.id)
+		ids = append(ids, s.ID)
 	}
 	return ids
 }
 
 // start starts s on what its disk holds.
 func (w *Sim) start(s *server) {
-	var open []string
-	for name := range s.disk.Undecided() {
-		open = append(open, name)
-	}
-	s.life++
+	s.Life++
 	s.saves, s.inbox, s.paused, s.failing, s.hung, s.loading = 0, nil, false, saveWell, false, map[string]bool{}
-	r, err := replica.New(w.now, replica.Config{ID: s.id, State: s.disk.state, Nonce: s.life<<8 | uint64(s.id), Members: w.members,
-		Open: open, Limits: w.config.Limits, Timing: w.config.Timing, Seed: w.config.Seed<<16 + s.life, Trace: !w.config.noLog})
+	r, err := replica.New(w.now, replica.Config{ID: s.ID, State: s.Disk.State, Nonce: s.Life<<8 | uint64(s.ID), Members: w.members,
+		Open: s.Disk.Open(), Limits: w.config.Limits, Timing: w.config.Timing, Seed: w.config.Seed<<16 + s.Life, Trace: !w.config.noLog})
 	if err != nil {
 		w.fail(err)
 		return
 	}
 	s.replica = r
-	w.note(Entry{Event: paxos.Event{Kind: Restarted, Server: s.id, Boot: s.disk.state.Boot + 1}})
+	w.note(Entry{Event: paxos.Event{Kind: Restarted, Server: s.ID, Boot: s.Disk.State.Boot + 1}})
 	w.drain(s)
 }
 
@@ -170,7 +145,7 @@ func (w *Sim) crash(id paxos.ServerID, durable bool) {
 func (w *Sim) down(s *server) {
 	s.replica, s.running, s.inbox, s.paused, s.timed = nil, false, nil, false, false
 	for _, c := range w.calls {
-		if c.Server == s.id && !c.Ended {
+		if c.Server == s.ID && !c.Ended {
 			c.Ended, c.Err = true, errCrashed
 		}
 	}
@@ -234,11 +209,11 @@ func (w *Sim) Saving(id paxos.ServerID) bool { return w.server(id).running }
 
 // Stored returns the record of an instance on the disk of a server.
 func (w *Sim) Stored(id paxos.ServerID, instance string) paxos.Record {
-	return w.server(id).disk.records[instance]
+	return w.server(id).Disk.Records[instance]
 }
 
 // StoredState returns the ServerState on the disk of a server.
-func (w *Sim) StoredState(id paxos.ServerID) paxos.ServerState { return w.server(id).disk.state }
+func (w *Sim) StoredState(id paxos.ServerID) paxos.ServerState { return w.server(id).Disk.State }
 
 // Status returns the Status of a server, which must be up.
 func (w *Sim) Status(id paxos.ServerID) paxos.Status { return w.server(id).replica.Status(w.now) }
@@ -248,9 +223,9 @@ func (w *Sim) input(s *server, f func(*replica.Replica)) {
 	switch {
 	case w.err != nil || s.replica == nil:
 	case s.paused:
-		life := s.life
+		life := s.Life
 		s.inbox = append(s.inbox, func() {
-			if s.life == life {
+			if s.Life == life {
 				w.input(s, f)
 			}
 		})
@@ -271,12 +246,12 @@ func (w *Sim) drain(s *server) {
 			w.save(s, *out.Save)
 		}
 		w.send(out.Send, leaving)
-		w.fail(w.check.shown(s, out.Index))
+		w.fail(w.oracle.Shown(&s.Server, out.Index))
 		for _, d := range out.Done {
 			w.done(s, d)
 		}
 		if out.Stop != nil {
-			w.note(Entry{Event: paxos.Event{Kind: Stopped, Server: s.id, Err: out.Stop}})
+			w.note(Entry{Event: paxos.Event{Kind: Stopped, Server: s.ID, Err: out.Stop}})
 			w.down(s)
 			return
 		}
@@ -306,11 +281,11 @@ func (w *Sim) readTime(s *server) (takes time.Duration, early bool) {
 func (w *Sim) look(s *server) {
 	for _, name := range s.out.Load {
 		if s.loading[name] {
-			w.failf("server %d asks for %q while it waits for it", s.id, name)
+			w.failf("server %d asks for %q while it waits for it", s.ID, name)
 		}
 		s.loading[name] = true
 		if takes, _ := w.readTime(s); takes > 0 { // the time of the read does not matter: an instance that is being loaded does not change on the disk
-			w.plan(event{at: w.now + takes, what: eventLoaded, server: s, life: s.life, name: name})
+			w.plan(event{at: w.now + takes, what: eventLoaded, server: s, life: s.Life, name: name})
 			continue
 		}
 		w.load(s, name)
@@ -322,7 +297,7 @@ func (w *Sim) look(s *server) {
 			p.read(s)
 		}
 		if takes > 0 {
-			w.plan(event{at: w.now + takes, what: eventListed, server: s, life: s.life, page: p})
+			w.plan(event{at: w.now + takes, what: eventListed, server: s, life: s.Life, page: p})
 			continue
 		}
 		w.list(s, p)
@@ -337,7 +312,7 @@ type page struct {
 }
 
 func (p *page) read(s *server) {
-	named, _ := s.disk.Decided(p.ask.After, p.ask.Max)
+	named, _ := s.Disk.Decided(p.ask.After, p.ask.Max)
 	p.named, p.early = slices.Clone(named), true
 }
 
@@ -350,13 +325,13 @@ func (w *Sim) list(s *server, p *page) {
 
 // listed ends a List.
 func (w *Sim) listed(s *server, life uint64, p *page) {
-	if s.life == life {
+	if s.Life == life {
 		w.input(s, func(*replica.Replica) { w.list(s, p) })
 	}
 }
 
 func (w *Sim) load(s *server, name string) {
-	rec := s.disk.records[name]
+	rec := s.Disk.Records[name]
 	rec.Instance = name
 	delete(s.loading, name)
 	s.replica.Loaded(w.now, rec.Instance, rec)
@@ -364,7 +339,7 @@ func (w *Sim) load(s *server, name string) {
 
 // loaded ends a Load.
 func (w *Sim) loaded(s *server, life uint64, name string) {
-	if s.life == life {
+	if s.Life == life {
 		w.input(s, func(*replica.Replica) { w.load(s, name) })
 	}
 }
@@ -372,12 +347,12 @@ func (w *Sim) loaded(s *server, life uint64, name string) {
 // save begins a Save. The disk gets a copy of the Batch, whatever the Replica does meanwhile.
 func (w *Sim) save(s *server, b paxos.Batch) {
 	if s.running {
-		w.failf("server %d began a Save while one runs", s.id)
+		w.failf("server %d began a Save while one runs", s.ID)
 		return
 	}
 	for i := range b.Records {
 		if s.loading[b.Records[i].Instance] {
-			w.failf("server %d saves %q while it loads it", s.id, b.Records[i].Instance)
+			w.failf("server %d saves %q while it loads it", s.ID, b.Records[i].Instance)
 		}
 	}
 	s.saving.Records = append(s.saving.Records[:0], b.Records...)
@@ -392,12 +367,12 @@ func (w *Sim) save(s *server, b paxos.Batch) {
 		s.failing, s.hung = saveWell, true
 		return
 	}
-	w.plan(event{at: w.now + s.saveTime, what: eventSaved, server: s, life: s.life, n: s.saves})
+	w.plan(event{at: w.now + s.saveTime, what: eventSaved, server: s, life: s.Life, n: s.saves})
 }
 
 // saved ends a Save.
 func (w *Sim) saved(s *server, life, n uint64) {
-	if s.life != life || s.saves != n || !s.running {
+	if s.Life != life || s.saves != n || !s.running {
 		return // the server has crashed since
 	}
 	if s.failing != saveWell {
@@ -410,7 +385,7 @@ func (w *Sim) saved(s *server, life, n uint64) {
 
 // saveFailed makes the running Save fail: the host drops the Replica.
 func (w *Sim) saveFailed(s *server) {
-	e := Entry{Event: paxos.Event{Kind: SaveFailed, Server: s.id, Save: s.saves}, Text: "lost"}
+	e := Entry{Event: paxos.Event{Kind: SaveFailed, Server: s.ID, Save: s.saves}, Text: "lost"}
 	if s.failing == saveFailsAfter {
 		e.Text = "durable"
 		w.commit(s)
@@ -422,8 +397,8 @@ func (w *Sim) saveFailed(s *server) {
 // commit makes the Batch of the running Save durable.
 func (w *Sim) commit(s *server) {
 	s.running = false
-	w.fail(w.check.saved(s, s.saving))
-	if err := s.disk.Save(s.saving); err != nil {
+	w.fail(w.oracle.Saved(&s.Server, s.saving))
+	if err := s.Disk.Save(s.saving); err != nil {
 		w.fail(err)
 	}
 }

@@ -57,7 +57,7 @@ func TestPacketsStayTogether(t *testing.T) {
 // TestDraw is about what Draw makes of a log; how it looks is package spacetime's.
 func TestDraw(t *testing.T) {
 	w := NewSim(SimConfig{Servers: 3, Learners: 1})
-	w.Inject(2, 1, paxos.Message{Kind: 77, Instance: "lunch", Ballot: b22})
+	w.Inject(2, 1, paxos.Message{Kind: 77, Instance: "lunch", Ballot: paxos.Ballot{Round: 2, Server: 2}})
 	burger := w.Propose(1, "lunch", "burger")
 	w.RunFor(5 * time.Millisecond)
 	w.Pause(3)

@@ -1,8 +1,7 @@
-package paxostest
+package oracle
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -36,8 +35,8 @@ func cursors(text string) (all []cursor, err error) {
 
 // pulled checks I11 before b is on the disk of s. By b, s has all decisions of some others up to an Index: it must have them. Claims that
 // were checked for an earlier cursor are not checked again.
-func (c *checker) pulled(s *server, b paxos.Batch) error {
-	before, err := cursors(s.disk.state.Pulled)
+func (o *Oracle) pulled(s *Server, b paxos.Batch) error {
+	before, err := cursors(s.Disk.State.Pulled)
 	if err != nil {
 		return err
 	}
@@ -46,24 +45,22 @@ func (c *checker) pulled(s *server, b paxos.Batch) error {
 		return err
 	}
 	for _, at := range now {
-		from := uint64(0)
+		indexes, from := o.indexes[at.store], uint64(0)
+		if len(indexes) == 0 {
+			continue // the Oracle saw no decision there
+		}
 		for _, old := range before {
 			if old.server == at.server && old.store == at.store {
 				from = old.index
 			}
 		}
 		for index := from + 1; index <= at.index; index++ {
-			name, decided := c.indexes[at.store][index]
-			if decided && !c.history(name).forged && !s.holds(name, b.Records) {
+			name, decided := indexes[index]
+			if decided && !o.history(name).forged && !s.holds(name, b.Records) {
 				return fmt.Errorf("I11 is broken: server %d saves that it has all that server %d decided up to %d, and has no decision of %q, number %d there",
-					s.id, at.server, at.index, name, index)
+					s.ID, at.server, at.index, name, index)
 			}
 		}
 	}
 	return nil
-}
-
-// holds reports whether the decision of an instance is on the disk of s, or in records, which are about to be.
-func (s *server) holds(name string, records []paxos.Record) bool {
-	return s.disk.records[name].Chosen || slices.ContainsFunc(records, func(r paxos.Record) bool { return r.Instance == name && r.Chosen })
 }

@@ -1,0 +1,79 @@
+package oracle
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"sort"
+
+	"github.com/singledecree/paxos"
+)
+
+// A Disk is the stable storage of a server: all that a crash leaves. It is a [paxos.Storage], so that [paxos.Format] takes it.
+type Disk struct {
+	State   paxos.ServerState
+	Records map[string]paxos.Record // by name
+
+	decided []paxos.Named // by Index
+}
+
+// NewDisk returns a Disk without a byte on it.
+func NewDisk() Disk { return Disk{Records: map[string]paxos.Record{}} }
+
+// Server returns State.
+func (d *Disk) Server() (paxos.ServerState, error) { return d.State, nil }
+
+// Load returns the record of an instance. If there is none, it returns the zero Record.
+func (d *Disk) Load(instance string) (paxos.Record, error) { return d.Records[instance], nil }
+
+// Save makes b durable. An error means that b breaks a rule of [paxos.Batch], or that Indexes do not ascend.
+func (d *Disk) Save(b paxos.Batch) error {
+	if err := b.Check(d.State); err != nil {
+		return err
+	}
+	if b.Server != nil {
+		d.State = *b.Server
+	}
+	if len(b.Drop) > 0 {
+		return fmt.Errorf("a Disk of the oracle can't drop records")
+	}
+	for _, rec := range b.Records {
+		if rec.Chosen && !d.Records[rec.Instance].Chosen {
+			if n := len(d.decided); n > 0 && d.decided[n-1].Index >= rec.Index {
+				return fmt.Errorf("Index %d of %q after %d", rec.Index, rec.Instance, d.decided[n-1].Index)
+			}
+			d.decided = append(d.decided, paxos.Named{Instance: rec.Instance, Index: rec.Index})
+		}
+		d.Records[rec.Instance] = rec
+	}
+	return nil
+}
+
+// Undecided lists the names of the records without a decision, in byte order.
+func (d *Disk) Undecided() iter.Seq2[string, error] {
+	names := d.Open()
+	return func(yield func(string, error) bool) {
+		for _, name := range names {
+			if !yield(name, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Open returns the names of the records without a decision, in byte order.
+func (d *Disk) Open() (names []string) {
+	for name, rec := range d.Records {
+		if !rec.Chosen {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Decided lists at most most decided instances with an Index above after, by Index.
+func (d *Disk) Decided(after uint64, most int) ([]paxos.Named, error) {
+	from := sort.Search(len(d.decided), func(i int) bool { return d.decided[i].Index > after })
+	return d.decided[from:min(from+most, len(d.decided))], nil
+}

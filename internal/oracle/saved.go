@@ -1,0 +1,70 @@
+package oracle
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/singledecree/paxos"
+)
+
+// Saved tells of a Batch that is about to become durable. The disk of s is still as it was before.
+func (o *Oracle) Saved(s *Server, b paxos.Batch) error {
+	if b.Server != nil {
+		old, next := s.Disk.State, *b.Server
+		if next.Boot < old.Boot || next.Rounds < old.Rounds || next.Last < old.Last || next.ID != old.ID ||
+			next.Store != old.Store || next.Members != old.Members || next.Cluster != old.Cluster {
+			return fmt.Errorf("I3 is broken: the state of server %d goes from %+v to %+v", s.ID, old, next)
+		}
+	}
+	for i, rec := range b.Records {
+		if slices.ContainsFunc(b.Records[:i], func(r paxos.Record) bool { return r.Instance == rec.Instance }) {
+			return o.history(rec.Instance).broken("I3", "server %d saves it twice in one Batch", s.ID)
+		}
+		if err := o.savedRecord(s, s.Disk.Records[rec.Instance], rec); err != nil {
+			return err
+		}
+	}
+	if b.Server != nil && b.Server.Pulled != s.Disk.State.Pulled {
+		return o.pulled(s, b)
+	}
+	return nil
+}
+
+func (o *Oracle) savedRecord(s *Server, old, next paxos.Record) error {
+	h := o.history(next.Instance)
+	a := next.Acceptor
+	switch {
+	case a.Promised.Less(old.Acceptor.Promised):
+		return h.broken("I3", "server %d promised %s, and saves %s", s.ID, old.Acceptor.Promised, a.Promised)
+	case !next.Chosen && a.Accepted.Less(old.Acceptor.Accepted):
+		return h.broken("I3", "server %d voted in %s, and saves %s", s.ID, old.Acceptor.Accepted, a.Accepted)
+	case a.Promised.Less(a.Accepted):
+		return h.broken("I4", "server %d voted in %s, and has promised %s", s.ID, a.Accepted, a.Promised)
+	case old.Chosen && (!next.Chosen || next.Index != old.Index || a.Value != old.Acceptor.Value):
+		return h.broken("I9", "server %d saves %+v over the decision %+v", s.ID, next, old)
+	case next.Chosen:
+		return o.savedDecision(s, h, next)
+	case a.Accepted.IsZero():
+		return nil
+	case s.Wiped() && a.Accepted.Server == s.ID:
+		return nil // it uses ballots a second time, and all others refuse it
+	}
+	if err := o.valued(h, a.Accepted, a.Value); err != nil {
+		return err
+	}
+	h.own[s.place] = append(h.own[s.place], vote{a.Accepted, a.Value})
+	return o.vote(h, s, a.Accepted)
+}
+
+func (o *Oracle) savedDecision(s *Server, h *history, rec paxos.Record) error {
+	indexes := o.indexes[s.Disk.State.Store]
+	if indexes == nil {
+		indexes = map[uint64]string{}
+		o.indexes[s.Disk.State.Store] = indexes
+	}
+	if name, taken := indexes[rec.Index]; rec.Index == 0 || taken && name != rec.Instance {
+		return h.broken("I9", "server %d gives Index %d, which is of %q", s.ID, rec.Index, name)
+	}
+	indexes[rec.Index] = rec.Instance
+	return o.isChosen(s, h, rec.Acceptor.Accepted, rec.Acceptor.Value, "saves the decision")
+}
