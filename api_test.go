@@ -153,12 +153,18 @@ var (
 	_ func(*node.Node, context.Context, string) (d paxos.Decision, ok bool, err error) = (*node.Node).Peek
 	_ func(*node.Node, context.Context, string) (d paxos.Decision, ok bool, err error) = (*node.Node).Read
 	_ func(*node.Node, context.Context, string) (paxos.Decision, error)                = (*node.Node).Wait
-	_ func(*node.Node, context.Context, uint64) iter.Seq2[paxos.Learned, error]        = (*node.Node).Decisions
-	_ func(*node.Node, context.Context) error                                          = (*node.Node).Ready
-	_ func(*node.Node) paxos.Status                                                    = (*node.Node).Status
-	_ func(*node.Node) <-chan struct{}                                                 = (*node.Node).Done
-	_ func(*node.Node) error                                                           = (*node.Node).Err
-	_ func(*node.Node) error                                                           = (*node.Node).Close
+	_ func(*node.Node, context.Context, paxos.NameRange) error                         = (*node.Node).Forget
+	_ func(*replica.Replica, string) (paxos.NameRange, bool)                           = (*replica.Replica).Forgotten
+	_ func(string) paxos.NameRange                                                     = paxos.Prefix
+	_ func(string) paxos.NameRange                                                     = paxos.OneName
+
+	_ func(*node.Node, context.Context, uint64, ...paxos.NameRange) iter.Seq2[paxos.Learned, error] = (*node.Node).Decisions
+
+	_ func(*node.Node, context.Context) error = (*node.Node).Ready
+	_ func(*node.Node) paxos.Status           = (*node.Node).Status
+	_ func(*node.Node) <-chan struct{}        = (*node.Node).Done
+	_ func(*node.Node) error                  = (*node.Node).Err
+	_ func(*node.Node) error                  = (*node.Node).Close
 
 	_ = node.Config{ID: paxos.ServerID(1), Members: paxos.Members{}, Storage: paxos.Storage(nil), Transport: paxos.Transport(nil),
 		Limits: paxos.Limits{}, Timing: paxos.Timing{}, Logger: (*slog.Logger)(nil), Trace: func(context.Context, paxos.Event) {}, Seed: uint64(0)}

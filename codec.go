@@ -42,19 +42,25 @@ import (
 //	            1–10  index: uvarint
 //	               …  unknown fields, skipped
 //
-//	ServerState    1  version = 1
+//	ServerState    1  version = 1; 2 if forgotten is above 0
 //	               …  cluster: text
 //	            1–10  id: uvarint
 //	               8  store
 //	               …  members: text
 //	            3–30  boot, rounds, last: uvarint each
 //	               …  pulled: text
+//	             0|…  peers: text
+//	          0|1–10  forgotten: uvarint, in version 2
 //	               …  unknown fields, skipped
 //
 // A form grows by fields at its end, under the same version; older readers skip them. The version rises only if an older
 // reader would misunderstand the form; older readers then refuse it. No form says where it ends, and none has a checksum. The
 // frame or the file around it has both.
 const wireVersion = 1
+
+// forgetsVersion is the version of the ServerState of a server that has forgotten anything. A server that knows nothing of that
+// would vote anew in forgotten instances, so it must not read this form.
+const forgetsVersion = 2
 
 // The flag bits of a Message and a Record.
 const (
@@ -111,7 +117,11 @@ func (r Record) AppendBinary(b []byte) ([]byte, error) {
 // AppendBinary appends the binary form of s to b and returns the longer slice. s may be any ServerState. AppendBinary
 // allocates only if b has too little room. The error is always nil.
 func (s ServerState) AppendBinary(b []byte) ([]byte, error) {
-	b = append(b, wireVersion)
+	version := byte(wireVersion)
+	if s.Forgotten > 0 {
+		version = forgetsVersion
+	}
+	b = append(b, version)
 	b = appendText(b, s.Cluster)
 	b = binary.AppendUvarint(b, uint64(s.ID))
 	b = binary.LittleEndian.AppendUint64(b, s.Store)
@@ -120,9 +130,11 @@ func (s ServerState) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, s.Rounds)
 	b = binary.AppendUvarint(b, s.Last)
 	b = appendText(b, s.Pulled)
-	// This field came last: without it, the form is that of an earlier version. If another field ever follows, always write this one.
-	if s.Peers != "" {
+	if s.Peers != "" || s.Forgotten > 0 { // without it, the form is that of an earlier version
 		b = appendText(b, s.Peers)
+	}
+	if s.Forgotten > 0 {
+		b = binary.AppendUvarint(b, s.Forgotten)
 	}
 	return b, nil
 }

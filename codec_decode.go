@@ -36,7 +36,7 @@ func (r *Record) UnmarshalBinary(data []byte) error { return decodeRecord(data, 
 // fields that it does not know. A format version that it does not know is an error. It checks only the form. It keeps no
 // part of data, and allocates at most the length of data. After an error s is as before.
 func (s *ServerState) UnmarshalBinary(data []byte) error {
-	r, err := openWire("server state", data)
+	r, err := openWire("server state", forgetsVersion, data)
 	if err != nil {
 		return err
 	}
@@ -52,6 +52,9 @@ func (s *ServerState) UnmarshalBinary(data []byte) error {
 	}
 	if r.pos < len(r.data) { // else the form is of a version that stored no Peers
 		t.Peers = string(r.text("peers"))
+	}
+	if data[0] == forgetsVersion {
+		t.Forgotten = r.uvarint("forgotten")
 	}
 	if err := r.err("server state"); err != nil {
 		return err
@@ -144,7 +147,7 @@ func (c *nameCache) text(b []byte) string {
 }
 
 func decodeMessage(data []byte, names *nameCache, into *Message) error {
-	r, err := openWire("message", data)
+	r, err := openWire("message", wireVersion, data)
 	if err != nil {
 		return err
 	}
@@ -158,7 +161,7 @@ func decodeMessage(data []byte, names *nameCache, into *Message) error {
 }
 
 func decodeRecord(data []byte, names *nameCache, into *Record) error {
-	r, err := openWire("record", data)
+	r, err := openWire("record", wireVersion, data)
 	if err != nil {
 		return err
 	}
@@ -175,7 +178,7 @@ func decodeRecord(data []byte, names *nameCache, into *Record) error {
 
 // decodePacket puts the messages into spare if spare has room for them. After an error spare is cleared.
 func decodePacket(data []byte, names *nameCache, spare []Message) (Packet, error) {
-	r, err := openWire("packet", data)
+	r, err := openWire("packet", wireVersion, data)
 	if err != nil {
 		return Packet{}, err
 	}
@@ -249,14 +252,17 @@ type wireReader struct {
 	wrong string // the first field that failed
 }
 
-// openWire returns a reader of what follows the version.
-func openWire(form string, data []byte) (wireReader, error) {
+// openWire returns a reader of what follows the version, which is newest at most.
+func openWire(form string, newest byte, data []byte) (wireReader, error) {
 	if len(data) == 0 {
 		return wireReader{}, errors.New("paxos: " + form + ": no bytes")
 	}
-	if data[0] != wireVersion {
-		return wireReader{}, fmt.Errorf("paxos: %s: format version %d, but this program knows only version %d",
-			form, data[0], wireVersion)
+	if data[0] < wireVersion || data[0] > newest {
+		known := fmt.Sprintf("only version %d", newest)
+		if newest > wireVersion {
+			known = fmt.Sprintf("only the versions %d to %d", wireVersion, newest)
+		}
+		return wireReader{}, fmt.Errorf("paxos: %s: format version %d, but this program knows %s", form, data[0], known)
 	}
 	return wireReader{data: data, pos: 1}, nil
 }

@@ -53,6 +53,8 @@ func goldenForms() map[string]encoding.BinaryAppender {
 			Rounds: 1 << 20, Last: 123456},
 		"server-state-met": &ServerState{Cluster: "prod", ID: 3, Store: 0x0123456789abcdef, Members: "1,2,3 majority(3)", Boot: 7,
 			Rounds: 1 << 20, Last: 123456, Pulled: "1/9f03/57", Peers: "1/9f03,2/1c2"},
+		"server-state-forgets": &ServerState{Cluster: "prod", ID: 3, Store: 0x0123456789abcdef, Members: "1,2,3 majority(3)", Boot: 7,
+			Rounds: 1 << 20, Last: 123456, Forgotten: 2},
 	}
 }
 

@@ -193,10 +193,14 @@ func TestOtherFormatVersionsAreRefused(t *testing.T) {
 		"server state": &ServerState{ID: 3},
 	} {
 		data := encode(t, v)
-		for _, version := range []byte{0, 2, 255} {
+		newest, knows := byte(1), "only version 1"
+		if form == "server state" {
+			newest, knows = 2, "only the versions 1 to 2"
+		}
+		for _, version := range []byte{0, newest + 1, 255} {
 			data[0] = version
 			err := v.UnmarshalBinary(data)
-			want := fmt.Sprintf("paxos: %s: format version %d, but this program knows only version 1", form, version)
+			want := fmt.Sprintf("paxos: %s: format version %d, but this program knows %s", form, version, knows)
 			assert.EqualError(t, err, want)
 			assert.Equal(t, byte(1), encode(t, v)[0])
 		}

@@ -14,9 +14,10 @@ import (
 // [*SafetyError], the error of the storage, or the cause of the end of the context. The error of node.Start may also wrap
 // one that names a wrong field of its Config.
 var (
-	ErrClosed    = errors.New("server is closed")
-	ErrBusy      = errors.New("too many calls or instances are open")
-	ErrTooLarge  = errors.New("too large")
+	ErrClosed   = errors.New("server is closed")
+	ErrBusy     = errors.New("too many calls or instances are open")
+	ErrTooLarge = errors.New("too large")
+	// ErrForgotten: the instance is forgotten, for ever. The error is a [*ForgottenError], which says which names are.
 	ErrForgotten = errors.New("instance is forgotten")
 	ErrRounds    = errors.New("no rounds are left")
 	// ErrName: the name of an instance is not valid. The error says why. See [MaxName].
@@ -34,9 +35,9 @@ var (
 //
 //	paxos: propose "lunch": storage: input/output error (in prepare: 1 of 3 acceptors answered, majority(3) needs 2; silent: 2, 3)
 type OpError struct {
-	Op       string     // "start", "propose", "read", "wait", "peek", "ready", "status", "decisions", "mint"
+	Op       string     // "start", "propose", "read", "wait", "peek", "ready", "status", "decisions", "mint", "forget"
 	Instance string     // empty: none
-	Phase    string     // "prepare", "accept", "query", "backoff" or "load": where the call was; empty: it had not begun
+	Phase    string     // "prepare", "accept", "query", "forget", "backoff" or "load": where the call was; empty: it had not begun
 	Ballot   Ballot     // the ballot of the last attempt; zero: none
 	Answered []ServerID // acceptors that answered the phase, this server included
 	Refused  []ServerID // the acceptors in Answered that refused

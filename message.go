@@ -29,20 +29,24 @@ type Kind uint8
 //	Names     acceptor    any                                  Value: "STORE INDEX BOOT TO", then a line for each name
 //	Refuse    any         any                                  Value: the refused start, and the reason in words
 //	Limits    any         any                                  Value: "MAXVALUE MAXPACKET"
+//	Forget    any         acceptors                            Value: the range of names, if it is no single Instance
+//	Forgotten acceptor    any                                  likewise; all of it is forgotten, and that is durable
 const (
-	KindPrepare  Kind = 1  // 1a: begin a ballot
-	KindPromise  Kind = 2  // 1b: no lower ballot will be accepted
-	KindAccept   Kind = 3  // 2a: accept this value
-	KindAccepted Kind = 4  // 2b: a vote was cast
-	KindNack     Kind = 5  // refuses a Prepare or an Accept, and names the higher ballot
-	KindChosen   Kind = 6  // the value that you accepted in Ballot, or above, is chosen
-	KindDecided  Kind = 7  // this value is chosen
-	KindQuery    Kind = 8  // asks for the promise and the vote of an acceptor
-	KindState    Kind = 9  // answers a Query
-	KindPull     Kind = 10 // asks for decisions by Index
-	KindRefuse   Kind = 11 // the sender takes nothing from the receiver
-	KindNames    Kind = 12 // answers a Pull with the names of decided instances
-	KindLimits   Kind = 13 // the largest value and packet that the sender takes
+	KindPrepare   Kind = 1  // 1a: begin a ballot
+	KindPromise   Kind = 2  // 1b: no lower ballot will be accepted
+	KindAccept    Kind = 3  // 2a: accept this value
+	KindAccepted  Kind = 4  // 2b: a vote was cast
+	KindNack      Kind = 5  // refuses a Prepare or an Accept, and names the higher ballot
+	KindChosen    Kind = 6  // the value that you accepted in Ballot, or above, is chosen
+	KindDecided   Kind = 7  // this value is chosen
+	KindQuery     Kind = 8  // asks for the promise and the vote of an acceptor
+	KindState     Kind = 9  // answers a Query
+	KindPull      Kind = 10 // asks for decisions by Index
+	KindRefuse    Kind = 11 // the sender takes nothing from the receiver
+	KindNames     Kind = 12 // answers a Pull with the names of decided instances
+	KindLimits    Kind = 13 // the largest value and packet that the sender takes
+	KindForget    Kind = 14 // forget this instance, or all instances in this range of names
+	KindForgotten Kind = 15 // answers a Forget
 )
 
 // A Message is what one server says to another about one instance. It is flat and comparable, so a batch of messages is one
@@ -57,7 +61,8 @@ type Message struct {
 	// Accepted, in a Promise and a State, is the ballot in which the sender accepted Value; zero: it accepted nothing.
 	Accepted Ballot
 	// Value, in a Prepare, is a hint; empty: none. In a Promise and a State it is the accepted value. In an Accept it is the
-	// value to accept. In a Decided it is the chosen value. In a Pull, a Names, a Refuse and a Limits it is text.
+	// value to accept. In a Decided it is the chosen value. In a Nack of a forgotten instance it is the range of names that was
+	// forgotten, as text. In a Pull, a Names, a Refuse, a Limits, a Forget and a Forgotten it is text.
 	Value Value
 }
 

@@ -2,7 +2,10 @@ package paxos
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 )
 
 // The promise of a server for an instance is the highest of these:
@@ -51,7 +54,7 @@ type Floor struct {
 	forgotten     []NameRange // in the order of names; no two of them touch
 }
 
-// MaxForgotten is the most ranges that a [Floor] holds. Ranges that touch count as one.
+// MaxForgotten is the most ranges of names that a server may be asked to forget. Ranges that touch count as one.
 const MaxForgotten = 4096
 
 // Seal notes that the server has learned configuration c. From then on it answers no ballot of a configuration before c. A Seal
@@ -62,25 +65,39 @@ func (f *Floor) Seal(c uint64) { f.configuration = max(f.configuration, c) }
 func (f *Floor) Configuration() uint64 { return f.configuration }
 
 // Forget adds a range of forgotten names. It returns the range that holds them now, which is larger if r touches others. An
-// empty range changes nothing. If f would hold more than [MaxForgotten] ranges, ok is false, and f is as before.
-func (f *Floor) Forget(r NameRange) (merged NameRange, ok bool) {
+// empty range changes nothing. Forget knows no limit: see [Floor.Room].
+func (f *Floor) Forget(r NameRange) (merged NameRange) {
 	if r.From >= r.To {
-		return r, true
+		return r
 	}
-	from, _ := slices.BinarySearchFunc(f.forgotten, r.From, func(e NameRange, name string) int { return cmp.Compare(e.To, name) })
-	to := from
-	for ; to < len(f.forgotten) && f.forgotten[to].From <= r.To; to++ {
-		r = NameRange{min(r.From, f.forgotten[to].From), max(r.To, f.forgotten[to].To)}
-	}
-	if from == to && len(f.forgotten) >= MaxForgotten {
-		return r, false
+	from, to := f.touching(r)
+	for _, e := range f.forgotten[from:to] {
+		r = NameRange{min(r.From, e.From), max(r.To, e.To)}
 	}
 	f.forgotten = slices.Replace(f.forgotten, from, to, r)
-	return r, true
+	return r
 }
 
-// Forgotten returns the range of forgotten names that holds the instance, if there is one.
+// Room reports whether f holds at most [MaxForgotten] ranges after a Forget of r.
+func (f *Floor) Room(r NameRange) bool {
+	from, to := f.touching(r)
+	return from < to || len(f.forgotten) < MaxForgotten
+}
+
+// touching returns which ranges of f touch r: those from from on, below to.
+func (f *Floor) touching(r NameRange) (from, to int) {
+	from, _ = slices.BinarySearchFunc(f.forgotten, r.From, func(e NameRange, name string) int { return cmp.Compare(e.To, name) })
+	for to = from; to < len(f.forgotten) && f.forgotten[to].From <= r.To; to++ {
+	}
+	return from, to
+}
+
+// Forgotten returns the range of forgotten names that holds the instance, if there is one. No range holds the names that
+// servers keep for themselves: see [NameRange.Instances].
 func (f *Floor) Forgotten(instance string) (r NameRange, ok bool) {
+	if len(f.forgotten) == 0 || isInternal(instance) {
+		return NameRange{}, false
+	}
 	i, _ := slices.BinarySearchFunc(f.forgotten, instance, func(e NameRange, name string) int {
 		if e.To <= name {
 			return -1
@@ -115,16 +132,41 @@ func (f *Floor) Raise(instance string, a Acceptor) Acceptor {
 	return a
 }
 
-// Prefix returns the range of all names that begin with prefix. The prefix "" gives the range of all names.
-func Prefix(prefix string) NameRange {
-	for end := []byte(prefix); len(end) > 0; end = end[:len(end)-1] {
-		if last := &end[len(end)-1]; *last < 0xff {
-			*last++
-			return NameRange{prefix, string(end)}
+// Check returns nil if r can be forgotten: it is not empty, and neither bound is longer than a name can be. The error wraps
+// [ErrName].
+func (r NameRange) Check() error {
+	if r.From >= r.To {
+		return nameError(fmt.Sprintf("range of names from %s to %s is empty", shownBound(r.From), shownBound(r.To)))
+	}
+	for _, bound := range []string{r.From, r.To} {
+		if len(bound) > MaxName+1 {
+			return nameError(fmt.Sprintf("bound of a range of names has %d bytes, at most %d are allowed", len(bound), MaxName+1))
 		}
 	}
-	return NameRange{prefix, "\xff"} // above all names, which are UTF-8
+	if name, ok := r.One(); ok {
+		return CheckInstance(name)
+	}
+	return nil
 }
 
-// Has reports whether the name is in r.
-func (r NameRange) Has(name string) bool { return r.From <= name && name < r.To }
+// shownBound is a bound of a range for an error: cut to what is readable.
+func shownBound(s string) string { return strconv.Quote(s[:min(len(s), MaxName)]) }
+
+// ParseNameRange reads the text form that [NameRange.String] writes, and nothing else. It checks the range: see
+// [NameRange.Check].
+func ParseNameRange(s string) (NameRange, error) {
+	const most = 4*2*(MaxName+1) + 5
+	from, err := strconv.QuotedPrefix(s[:min(len(s), most)])
+	if err == nil && len(s) > len(from) {
+		var r NameRange
+		var err1, err2 error
+		r.From, err1 = strconv.Unquote(from)
+		r.To, err2 = strconv.Unquote(s[len(from)+1:])
+		if err1 == nil && err2 == nil && r.String() == s {
+			return r, r.Check()
+		}
+	}
+	return NameRange{}, errRangeText
+}
+
+var errRangeText = errors.New("paxos: not a range of names: want two quoted bounds")

@@ -123,8 +123,7 @@ func TestFloorForgets(t *testing.T) {
 			if x.IntN(3) == 0 {
 				r = Prefix(r.From)
 			}
-			merged, ok := f.Forget(r)
-			require.True(t, ok)
+			merged := f.Forget(r)
 			for _, name := range names {
 				want[name] = want[name] || r.Has(name)
 				got, ok := f.Forgotten(name)
@@ -148,18 +147,16 @@ func TestFloorForgets(t *testing.T) {
 func TestFloorHoldsSoManyRanges(t *testing.T) {
 	var f Floor
 	for i := range MaxForgotten {
-		_, ok := f.Forget(Prefix(fmt.Sprintf("%05d", 2*i)))
-		require.True(t, ok)
+		r := Prefix(fmt.Sprintf("%05d", 2*i))
+		require.True(t, f.Room(r))
+		f.Forget(r)
 	}
-	before := f.Ranges()
-	_, ok := f.Forget(Prefix("x"))
-	assert.False(t, ok)
-	assert.Equal(t, before, f.Ranges())
-	_, ok = f.Forget(Prefix("00001")) // it touches 00000 and 00002
-	assert.True(t, ok)
+	assert.False(t, f.Room(Prefix("x")))
+	joins := Prefix("00001") // it touches 00000 and 00002
+	assert.True(t, f.Room(joins))
+	f.Forget(joins)
 	assert.Len(t, f.Ranges(), MaxForgotten-1)
-	_, ok = f.Forget(Prefix("x"))
-	assert.True(t, ok)
+	assert.True(t, f.Room(Prefix("x")))
 }
 
 // The promise is the highest of the record, the seal and the ranges.
@@ -174,8 +171,7 @@ func TestFloorRaises(t *testing.T) {
 	assert.Equal(t, Acceptor{Base(2), a.Accepted, a.Value}, f.Raise("lunch", a))
 	above := Acceptor{Promised: Ballot{Base(2).Round + 1, 1}}
 	assert.Equal(t, above, f.Raise("lunch", above))
-	_, ok := f.Forget(Prefix("lu"))
-	require.True(t, ok)
+	f.Forget(Prefix("lu"))
 	assert.Equal(t, a.Forget(), f.Raise("lunch", a))
 	assert.Equal(t, Base(2), f.Promised("dinner"))
 }
@@ -261,4 +257,53 @@ func TestPromisesOfABaseMayDiffer(t *testing.T) {
 			assert.ErrorAs(t, err, new(*SafetyError))
 		}
 	}
+}
+
+// No range forgets the names that servers keep for themselves, and the ranges to be dropped leave them out.
+func TestRangesLeaveOutWhatServersKeep(t *testing.T) {
+	kept := []string{"$", "$ready", "$config/1", "$forgotten/0", "$!x", "$~"}
+	other := []string{"\x20", "#x", "$1/tx", "$9.1.1/", "%", "lunch", "\u00e9"}
+	var f Floor
+	f.Forget(Prefix(""))
+	for _, names := range []NameRange{Prefix(""), {"$", "%"}, {"#", "$c"}, {"$5", "$forgotten/00"}, Prefix("lu"), {"$ready", "$t"}} {
+		for i, name := range append(slices.Clone(kept), other...) {
+			in := slices.ContainsFunc(names.Instances(), func(r NameRange) bool { return r.Has(name) })
+			assert.Equal(t, names.Has(name) && i >= len(kept), in, "%q in %s", name, names)
+			_, forgotten := f.Forgotten(name)
+			assert.Equal(t, i >= len(kept), forgotten, "%q", name)
+		}
+	}
+}
+
+func TestNameRange(t *testing.T) {
+	for _, r := range []NameRange{{"a", "b"}, Prefix("job/7"), OneName("lunch"), Prefix(""), {"a\xff\n\"", "\u00e9"}, OneName(Owned(7, "x"))} {
+		require.NoError(t, r.Check(), r)
+		back, err := ParseNameRange(r.String())
+		require.NoError(t, err)
+		assert.Equal(t, r, back)
+		for end := range len(r.String()) {
+			_, err := ParseNameRange(r.String()[:end])
+			require.Error(t, err, r.String()[:end])
+		}
+		_, err = ParseNameRange(r.String() + " ")
+		require.Error(t, err)
+	}
+	for text, want := range map[string]string{
+		`"b" "a"`: "is empty", `"" ""`: "is empty", `"a"  "b"`: "two quoted", `a b`: "two quoted", `"$x" "$x\x00"`: "reserved", `"\x61" "b"`: "two quoted",
+		NameRange{strings.Repeat("a", MaxName+2), "b"}.String(): "257 bytes",
+	} {
+		_, err := ParseNameRange(text)
+		require.ErrorContains(t, err, want, text)
+	}
+	name, ok := OneName("a").One()
+	assert.True(t, ok)
+	assert.Equal(t, "a", name)
+	_, ok = NameRange{"a", "b"}.One()
+	assert.False(t, ok)
+	_, ok = NameRange{"a", "aa"}.One()
+	assert.False(t, ok)
+	assert.True(t, Prefix("a").Covers(OneName("ab")))
+	assert.False(t, Prefix("ab").Covers(OneName("a")))
+	assert.True(t, NameRange{"a", "c"}.Meets(NameRange{"b", "d"}))
+	assert.False(t, NameRange{"a", "b"}.Meets(NameRange{"b", "d"}))
 }

@@ -71,6 +71,8 @@ type Status struct {
 	StorageWait time.Duration
 	Index       uint64 // the highest Index whose record is durable
 	Counters    Counters
+	// Forgotten are the ranges of names that this server has forgotten, in the order of names. Single names are not in it.
+	Forgotten []NameRange
 	// Broken has the last 16 proofs that some server broke the protocol, the oldest first. They stay until the process ends.
 	// Counters.Faults counts all of them. A cluster with such a proof needs a person: see [SafetyError].
 	Broken []*SafetyError

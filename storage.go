@@ -42,6 +42,9 @@ type ServerState struct {
 	// Store 9f03 (hexadecimal). Servers are in the order of their ServerIDs, with at most 38 bytes each. No entry is ever
 	// removed or changed: a server with another Store has lost its disk, and is refused for ever.
 	Peers string
+	// Forgotten says how many records of forgotten ranges there may be: see ReadForgotten of package replica. It is above 0 if this server has
+	// forgotten anything.
+	Forgotten uint64
 }
 
 // Check returns nil if s is the state of a formatted storage of server id, and votes under exactly the [Members] m. Else the
@@ -61,9 +64,6 @@ func (s ServerState) Check(id ServerID, m Members) error {
 	}
 	return nil
 }
-
-// A NameRange is the range of instance names From <= name < To, in byte order.
-type NameRange struct{ From, To string }
 
 // A Batch is the input of one Save, which makes all of it durable or nothing.
 type Batch struct {

@@ -117,7 +117,7 @@ func checkState(last, next ServerState) error {
 	for _, n := range []struct {
 		name       string
 		last, next uint64
-	}{{"Boot", last.Boot, next.Boot}, {"Rounds", last.Rounds, next.Rounds}, {"Last", last.Last, next.Last}} {
+	}{{"Boot", last.Boot, next.Boot}, {"Rounds", last.Rounds, next.Rounds}, {"Last", last.Last, next.Last}, {"Forgotten", last.Forgotten, next.Forgotten}} {
 		if n.next < n.last {
 			return fmt.Errorf("ServerState.%s: %d after %d: it never goes down", n.name, n.next, n.last)
 		}
