@@ -39,10 +39,11 @@ import (
 //   - a Record that is not Chosen and has Accepted above Promised;
 //   - a Record that is not Chosen, with a lower Promised or Accepted than the saved one;
 //   - a Record with another Value for the same Accepted;
-//   - a Record with another Value for a decided instance, or of a decided instance that is no longer Chosen.
+//   - a Record with another Value for a decided instance, or of a decided instance that is no longer Chosen;
+//   - a Record that is not forgotten, of an instance that is.
 //
-// The last three compare a Record with the saved one. They do not apply to a name that was dropped before, or is in Drop of
-// the same Batch.
+// The last four compare a Record with the saved one. They do not apply to a name that was dropped before, or is in Drop of
+// the same Batch. A forgotten Record may take the place of any other.
 //
 // It is a [paxos.PromptStorage] that answers every read at once.
 //
@@ -277,6 +278,10 @@ func checkSuccessor(old *memoryRecord, r *paxos.Record) error {
 	was, is := &old.acceptor, &r.Acceptor
 	decided := old.index != 0
 	switch {
+	case is.Promised.IsForgotten() && r.Chosen:
+		return nil
+	case was.Promised.IsForgotten():
+		return errors.New("Promised: the instance is forgotten, and that is for ever")
 	case was.Accepted == is.Accepted && !is.Accepted.IsZero() && was.Value != is.Value:
 		return fmt.Errorf("Value: %s after %s, both accepted in %s", quoteShort(is.Value), quoteShort(was.Value), is.Accepted)
 	case decided && !r.Chosen:

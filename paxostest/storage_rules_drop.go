@@ -10,6 +10,8 @@ var storageDropRules = []storageRule{
 	{"Drop removes the names From <= name < To", checkDropRanges},
 	{"Drop comes before the Records of its batch", checkDropFirst},
 	{"a dropped name can come back", checkDropComesBack},
+	{"a forgotten record takes the place of any other", checkForgotten},
+	{"the record of a forgotten range and its Drop are one Save", checkForgottenRange},
 }
 
 func checkDropRanges(k *storageKit) {
@@ -89,4 +91,52 @@ func checkDropComesBack(k *storageKit) {
 		s.check()
 	}
 	s.reopened().check()
+}
+
+// forgottenRecord is the record of a forgotten instance.
+func forgottenRecord(name string, index uint64) paxos.Record {
+	return paxos.Record{Instance: name, Acceptor: paxos.Acceptor{}.Forget(), Chosen: true, Index: index}
+}
+
+// checkForgotten forgets names of every kind, and one that is new. Each is then listed once, at its new Index.
+func checkForgotten(k *storageKit) {
+	s := k.fresh()
+	s.put(votedRecord("a", 9, "v"), decidedRecord("b", 9, "some value", 1), promisedRecord("c", 9), decidedRecord("d", 9, "", 2))
+	s.put(forgottenRecord("b", 3), forgottenRecord("a", 4))
+	s.put(forgottenRecord("new", 5), forgottenRecord("c", 6), forgottenRecord("d", 7))
+	s = k.lasts(s)
+	s.put(forgottenRecord("b", 8)) // again
+	s.check()
+	s.crashed().check()
+}
+
+// checkForgottenRange forgets a range, then a larger one, in one Save each: the Drop, the record of the range and the state.
+func checkForgottenRange(k *storageKit) {
+	s := k.fresh()
+	for i := range uint64(20) {
+		s.put(decidedRecord(fmt.Sprintf("job/%02d", i), 1, "value", i+1))
+	}
+	s.put(votedRecord("job/x", 1, "value"), decidedRecord("lunch", 1, "pizza", 21))
+	for i, names := range []paxos.NameRange{{From: "job/", To: "job/1"}, paxos.Prefix("job/")} {
+		state := s.state
+		state.Last, state.Forgotten = 30+uint64(i), 1
+		rec := forgottenRecord("$forgotten/0", state.Last)
+		rec.Acceptor.Accepted, rec.Acceptor.Value = rec.Acceptor.Promised, paxos.Value(names.String())
+		s.save(paxos.Batch{Server: &state, Drop: []paxos.NameRange{names}, Records: []paxos.Record{rec}})
+		s = k.lasts(s)
+	}
+}
+
+// lasts checks what s holds now, after a crash, and after it was opened again. It returns the one that was opened.
+func (k *storageKit) lasts(s *testedStorage) *testedStorage {
+	k.Helper()
+	check := func(s *testedStorage) {
+		s.check()
+		s.pages(2)
+	}
+	check(s)
+	check(s.crashed())
+	s = s.reopened()
+	check(s)
+	return s
 }

@@ -28,6 +28,8 @@ func checkStateSurvives(k *storageKit) {
 		func(st *paxos.ServerState) { st.Peers = "3/1c2" },
 		func(st *paxos.ServerState) { st.Peers = "2/9f03,3/1c2" },
 		func(st *paxos.ServerState) { st.Peers = manyPeers(st.Peers, 64+1024) },
+		func(st *paxos.ServerState) { st.Forgotten = 1 },
+		func(st *paxos.ServerState) { st.Forgotten = 1 << 40 },
 		func(st *paxos.ServerState) { st.Members = "1,2,3,4,5 majority(5)" },
 		func(st *paxos.ServerState) { st.Pulled = string(randomValue(1, 32<<10)) },
 		func(st *paxos.ServerState) {
@@ -77,6 +79,7 @@ func checkStateNeverDown(k *storageKit) {
 		{"Boot goes down", func(st *paxos.ServerState) { st.Boot-- }},
 		{"Rounds goes down", func(st *paxos.ServerState) { st.Rounds -= 500 }},
 		{"Last goes down", func(st *paxos.ServerState) { st.Last = 0 }},
+		{"Forgotten goes down", func(st *paxos.ServerState) { st.Forgotten = 0 }},
 		{"one number goes down while others rise", func(st *paxos.ServerState) {
 			st.Boot, st.Rounds, st.Last = st.Boot+1, st.Rounds+1, st.Last-1
 		}},
@@ -91,7 +94,7 @@ func checkStateNeverDown(k *storageKit) {
 		for _, reopen := range []bool{false, true} {
 			s := k.fresh()
 			state := s.state
-			state.Boot, state.Rounds, state.Last, state.Peers = state.Boot+3, state.Rounds+1000, state.Last+7, "2/9f03,3/1c2"
+			state.Boot, state.Rounds, state.Last, state.Peers, state.Forgotten = state.Boot+3, state.Rounds+1000, state.Last+7, "2/9f03,3/1c2", 1
 			s.save(paxos.Batch{Server: &state, Records: []paxos.Record{votedRecord("x", 1, "v")}})
 			if reopen {
 				s = s.reopened() // it must know still what it saved

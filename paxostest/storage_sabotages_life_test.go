@@ -255,3 +255,22 @@ var besideSabotages = []storageSabotage{
 				}}
 		}},
 }
+
+var forgetSabotages = []storageSabotage{
+	{name: "a decision is never forgotten", rule: "a forgotten record takes the place of any other", want: `Load("b") = {"b"`,
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			b.Records = slices.DeleteFunc(slices.Clone(b.Records), func(r paxos.Record) bool {
+				old, _ := s.Load(r.Instance)
+				return old.Chosen && r.Acceptor.Promised.IsForgotten()
+			})
+			return s.Save(b)
+		})},
+	{name: "the first record of a range stays", rule: "the record of a forgotten range and its Drop are one Save", want: `Load("$forgotten/0") = {`,
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			b.Records = slices.DeleteFunc(slices.Clone(b.Records), func(r paxos.Record) bool {
+				old, _ := s.Load(r.Instance)
+				return old.Chosen && old.Acceptor.Accepted.IsForgotten()
+			})
+			return s.Save(b)
+		})},
+}

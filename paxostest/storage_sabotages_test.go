@@ -14,7 +14,7 @@ import (
 var errSabotage = errors.New("sabotage")
 
 // sabotages break each rule at least once, most of them as some implementation once did.
-var sabotages = slices.Concat(recordSabotages, listSabotages, dropSabotages, serverSabotages, lifeSabotages, besideSabotages, promptSabotages)
+var sabotages = slices.Concat(recordSabotages, listSabotages, dropSabotages, forgetSabotages, serverSabotages, lifeSabotages, besideSabotages, promptSabotages)
 
 var recordSabotages = []storageSabotage{
 	{name: "a name from nowhere is listed", rule: "a new storage holds nothing",
@@ -283,9 +283,11 @@ func onDrop(change func(*paxos.NameRange)) func(closingStorage) paxos.Storage {
 
 var serverSabotages = []storageSabotage{
 	{name: "Pulled is not kept", rule: "every field of the server's state survives",
-		want: `pulled "", peers ""}, want {`, wrap: onServer(func(s *paxos.ServerState) { s.Pulled = "" })},
+		want: `pulled "", peers "", forgotten 0}, want {`, wrap: onServer(func(s *paxos.ServerState) { s.Pulled = "" })},
 	{name: "Peers is not kept", rule: "every field of the server's state survives",
-		want: `peers ""}, want {`, wrap: onServer(func(s *paxos.ServerState) { s.Peers = "" })},
+		want: `peers "", forgotten 0}, want {`, wrap: onServer(func(s *paxos.ServerState) { s.Peers = "" })},
+	{name: "Forgotten is not kept", rule: "every field of the server's state survives",
+		want: `forgotten 0}, want {`, wrap: onServer(func(s *paxos.ServerState) { s.Forgotten = 0 })},
 	{name: "Members can't change", rule: "every field of the server's state survives", want: `members "1,2,3 majority(3)"`,
 		wrap: onServer(func(s *paxos.ServerState) {
 			if s.Members != "" {
