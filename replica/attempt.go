@@ -169,6 +169,9 @@ func (r *Replica) hold(inst *instance, to *peer, m paxos.Message, wait stage) {
 // release sends a reply to its peer. A reply without a peer goes to this server's own proposer (S10: no message is sent to
 // oneself). The proposer counts its own acceptor like any other, and only now.
 func (r *Replica) release(h reply) {
+	if h.from.forgotten() && !h.m.Promised.IsForgotten() && h.m.Kind != paxos.KindForgotten {
+		return // it was forgotten since, and the Save may hold nothing of what the reply rests on
+	}
 	if h.to != nil {
 		r.send(h.to, h.m)
 		return
@@ -181,6 +184,10 @@ func (r *Replica) release(h reply) {
 func (r *Replica) answer(inst *instance, position int, from *peer, m paxos.Message) {
 	if m.Kind == paxos.KindState {
 		r.state(inst, position, from, m)
+		return
+	}
+	if m.Promised.IsForgotten() {
+		r.adopt(inst, m.Value)
 		return
 	}
 	inst.saw(m.Promised)

@@ -157,9 +157,12 @@ func TestFewLookAtAllCallers(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]int{
-		"ending.go": 3, // endDecided; endCalls; endAsked, once for each question that was answered
-		"limits.go": 1, // endStuck, which ends what it looks at
-		"state.go":  1, // exposed, once for each attempt
+		"calls.go":   3, // of the calls that forget it: one that begins, and those of a range that are asked for elsewhere
+		"ending.go":  5, // endDecided; endCalls; endAsked, once for each question that was answered; endForgotten and endForgets
+		"forget.go":  2, // moveForgets, once for each range that joins another
+		"limits.go":  1, // endStuck, which ends what it looks at
+		"replica.go": 1, // Loaded, if calls forget it
+		"state.go":   1, // exposed, once for each attempt
 	}, found)
 }
 

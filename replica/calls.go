@@ -57,20 +57,180 @@ func (r *Replica) Ready(now time.Duration, id CallID) {
 	r.call(call{id: id, op: opReady}, readyName, nil)
 }
 
+// Forget asks for the instances in a range of names to be forgotten, for ever. The call ends without a decision when they are
+// forgotten here, and at a phase-2 quorum of acceptors, and all of that is durable. The other servers are asked, too, and
+// learn of it by their pulls.
+//
+// No value is ever decided in a forgotten instance. Every other call there ends with a [*paxos.ForgottenError]. Their
+// decisions are not known any more, and their memory and disk are free again.
+//
+// The error is an [*paxos.OpError] around one of these:
+//
+//   - [paxos.ErrName]: the range is empty, a bound is too long, or its only name is not valid.
+//   - [paxos.ErrBusy]: an instance of the range is known here to be open: decide it first. Or Limits.MaxCalls is reached.
+//   - [paxos.ErrTooLarge]: [paxos.MaxForgotten] ranges are forgotten already.
+//   - The error of [Replica.Cancel], [Replica.Abort] or [Replica.Stop], or [Output].Stop.
+//
+// If its Unknown is true, the instances are forgotten here, or will be. To be sure that a quorum has forgotten them, ask
+// again.
+func (r *Replica) Forget(now time.Duration, id CallID, names paxos.NameRange) {
+	r.input(now)
+	if r.trace {
+		r.event(paxos.Event{Kind: paxos.EventCall, Call: uint64(id), Message: paxos.Message{Kind: paxos.KindForget, Value: paxos.Value(names.String())}})
+	}
+	c := call{id: id, op: opForget}
+	_, covered := r.forgets.covering(names)
+	switch err := r.refuseForget(names); {
+	case err != nil:
+		r.ended(id, "", paxos.Decision{}, unsent(opForget, "", err))
+	case r.position < 0 && !covered:
+		r.askToForget(c, names)
+	default:
+		r.forgetHere(c, names)
+	}
+}
+
+// forgetHere forgets the names at this server, and then asks the others, for a call.
+func (r *Replica) forgetHere(c call, names paxos.NameRange) {
+	if name, one := names.One(); one {
+		if _, _, covered := r.forgets.find(name); !covered {
+			r.callIn(c, name)
+			return
+		}
+	}
+	inst := r.forgetRange(names)
+	if inst == nil {
+		number, _ := r.forgets.covering(names)
+		inst = r.rangeInstance(number)
+	}
+	r.enlist(inst, c)
+	r.forgetting(inst)
+	r.settle(inst)
+}
+
+// askToForget asks the acceptors to forget the names, for a call at a server that does not vote. It forgets them itself when the
+// first of them has. Nobody pulls from it, so without that nobody might ever learn what it has forgotten.
+func (r *Replica) askToForget(c call, names paxos.NameRange) {
+	inst := r.rangeRecord(askedName(names))
+	inst.acceptor.Value, inst.void = paxos.Value(names.String()), true
+	c.exposed = true
+	r.enlist(inst, c)
+	if !inst.asked() {
+		r.spread(inst)
+	}
+	r.settle(inst)
+}
+
+// askedName is the name of the instance that holds the calls of askToForget.
+func askedName(names paxos.NameRange) string { return "$forgetting " + names.String() }
+
+// askedForgotten is called when an acceptor has forgotten the names that askToForget asked about.
+func (r *Replica) askedForgotten(names paxos.NameRange) {
+	inst := r.table.byName[askedName(names)]
+	if inst == nil {
+		return
+	}
+	calls := inst.calls.take(isForget)
+	r.settle(inst)
+	for _, c := range calls {
+		delete(r.calls, c.id)
+		r.forgetHere(c, names)
+	}
+}
+
+// refuseForget returns why these names can't be forgotten now, or nil.
+func (r *Replica) refuseForget(names paxos.NameRange) error {
+	err := names.Check()
+	switch {
+	case err != nil:
+		return err
+	case r.stop != nil:
+		return r.stop
+	case len(r.calls) >= r.limits.MaxCalls:
+		return fmt.Errorf("%d calls wait: %w", len(r.calls), paxos.ErrBusy)
+	case !r.forgets.room(names):
+		return fmt.Errorf("%d ranges of names are forgotten already: %w", paxos.MaxForgotten, paxos.ErrTooLarge)
+	}
+	if name, ok := r.openIn(names); ok {
+		return errOpen(name)
+	}
+	return nil
+}
+
+// errOpen is the error of a Forget of an instance that is open.
+func errOpen(name string) error {
+	return fmt.Errorf("instance %q is not decided yet: decide it before it is forgotten: %w", shownName(name), paxos.ErrBusy)
+}
+
+// forgetLoaded forgets inst, which is loaded, because these calls ask for it. They are not in inst.calls. If inst is open, they are
+// refused.
+func (r *Replica) forgetLoaded(inst *instance, asks []call) {
+	var err error
+	switch {
+	case inst.stopped != nil:
+		err = inst.stopped
+	case !inst.forgotten() && (inst.calls.len() > 0 || !inst.chosen && !inst.acceptor.Promised.IsZero()):
+		err = errOpen(inst.name)
+	}
+	for _, c := range asks {
+		if err != nil {
+			r.end(inst, c, paxos.Decision{}, err)
+		} else {
+			inst.calls.add(c)
+		}
+	}
+	if err == nil {
+		r.forgetOne(inst)
+		r.forgetting(inst)
+	}
+}
+
+// forgetting goes on with the calls that ask to forget inst, which is forgotten.
+func (r *Replica) forgetting(inst *instance) {
+	for i := range inst.calls.all {
+		if c := &inst.calls.all[i]; c.op == opForget {
+			c.exposed = true
+		}
+	}
+	if !inst.asked() {
+		r.spread(inst)
+	}
+	r.endForgotten(inst)
+}
+
+// Forgotten reports whether the instance is forgotten, as far as this server holds that in memory, and which names were
+// forgotten with it. Ranges of names are always in memory. It is durable.
+func (r *Replica) Forgotten(instance string) (names paxos.NameRange, ok bool) {
+	if known := r.table.decided.find(instance); known != nil {
+		return paxos.OneName(instance), known.Promised.IsForgotten()
+	}
+	if inst := r.table.byName[instance]; inst != nil {
+		return r.forgottenNames(inst), inst.forgotten() && inst.acceptor.stage == saved
+	}
+	names, number, ok := r.forgets.find(instance)
+	return names, ok && r.rangeDurable(number)
+}
+
+// rangeDurable reports whether the record of the range with that number is durable.
+func (r *Replica) rangeDurable(number int) bool {
+	inst := r.table.byName[rangeName(number)]
+	return inst == nil || inst.acceptor.stage == saved
+}
+
 // Peek returns what this server holds in memory about the instance. If known is false, it holds nothing, and the storage has
 // to be asked. If ok is true, the instance is decided.
 //
 // All instances of the Save that is out are in memory. So a Load that begins after Peek, and before the next input, misses
 // nothing.
 func (r *Replica) Peek(instance string) (d paxos.Decision, ok, known bool) {
-	if known := r.table.decided.find(instance); known != nil {
+	if known := r.table.decided.find(instance); known != nil && !known.Promised.IsForgotten() {
 		return known.decision(), true, true
 	}
 	inst := r.table.byName[instance]
 	if inst == nil || inst.loading {
 		return paxos.Decision{}, false, false
 	}
-	if !inst.chosen || inst.stopped != nil {
+	if !inst.chosen || inst.stopped != nil || inst.forgotten() {
 		return paxos.Decision{}, false, true
 	}
 	return inst.decision(), true, true
@@ -103,7 +263,6 @@ func (r *Replica) call(c call, name string, err error) {
 	if r.trace {
 		r.event(paxos.Event{Kind: paxos.EventCall, Call: uint64(c.id), Message: paxos.Message{Instance: name, Value: c.value}})
 	}
-	var inst *instance
 	switch {
 	case err != nil:
 	case r.stop != nil:
@@ -111,33 +270,48 @@ func (r *Replica) call(c call, name string, err error) {
 	case len(r.calls) >= r.limits.MaxCalls:
 		err = fmt.Errorf("%d calls wait: %w", len(r.calls), paxos.ErrBusy)
 	default:
-		if known := r.table.decided.find(name); known != nil {
+		r.callIn(c, name)
+		return
+	}
+	r.ended(c.id, name, paxos.Decision{}, unsent(c.op, name, err))
+}
+
+// callIn begins a call in the instance of that name, or ends it at once.
+func (r *Replica) callIn(c call, name string) {
+	if known := r.table.decided.find(name); known != nil {
+		if c.op != opForget && !known.Promised.IsForgotten() {
 			r.ended(c.id, name, known.decision(), nil)
 			return
 		}
-		if inst = r.openForCall(name); inst == nil {
-			err = fmt.Errorf("%d instances are open, or not saved yet: %w", r.table.rooms[roomCalls]+r.table.rooms[roomOwn], paxos.ErrBusy)
-		}
+		r.reopen(known)
 	}
-	if err != nil {
+	if names, number, ok := r.forgets.find(name); ok && r.table.byName[name] == nil {
+		if r.rangeDurable(number) {
+			r.ended(c.id, name, paxos.Decision{}, unsent(c.op, name, &paxos.ForgottenError{Names: names}))
+			return
+		}
+		r.voidInstance(name)
+	}
+	inst := r.openForCall(name)
+	if inst == nil {
+		err := fmt.Errorf("%d instances are open, or not saved yet: %w", r.table.rooms[roomCalls]+r.table.rooms[roomOwn], paxos.ErrBusy)
 		r.ended(c.id, name, paxos.Decision{}, unsent(c.op, name, err))
 		return
 	}
-	r.called++
-	c.seq = r.called
-	r.calls[c.id] = calling{inst, c.seq}
 	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.Own() == c.value
 	c.since = r.rounds.used()
-	if q := inst.asking; inst.asked() && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
+	if q := inst.asking; inst.asked() && !inst.forgotten() && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
 		*q = asking{learner: q.learner} // the answers may be out of date: ask at once
 	}
 	if a := &inst.attempt; c.op == opPropose && a.running() && inst.calls.proposes() == nil {
 		a.resends = 0 // nobody waited for it, so it was resent ever more rarely
 		r.timers.set(inst, alarmAttempt, min(inst.alarms[alarmAttempt], r.now+r.inflight.resendAfter(a, &r.timing)))
 	}
-	inst.calls.add(c)
+	r.enlist(inst, c)
 	switch {
 	case inst.loading:
+	case c.op == opForget:
+		r.forgetLoaded(inst, inst.calls.take(isForget))
 	case inst.stopped != nil:
 		r.endCalls(inst, inst.stopped)
 	case inst.chosen:
@@ -146,6 +320,14 @@ func (r *Replica) call(c call, name string, err error) {
 		r.proceed(inst)
 	}
 	r.settle(inst)
+}
+
+// enlist adds a call to those of inst.
+func (r *Replica) enlist(inst *instance, c call) {
+	r.called++
+	c.seq = r.called
+	r.calls[c.id] = calling{inst, c.seq}
+	inst.calls.add(c)
 }
 
 // admitWaiting begins the attempts that waited in line, as long as there is room.

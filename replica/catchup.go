@@ -183,10 +183,10 @@ func (r *Replica) answerPull(to *peer, after uint64) {
 		clear(names)
 		return
 	}
-	r.lists = append(r.lists, ListAsk{ID: r.pulls.ask(&to.listing), After: after, Max: pullNames})
+	r.lists = append(r.lists, ListAsk{ID: r.pulls.ask(&to.listing), After: after, Max: pullNames, Forgotten: r.server.Forgotten > 0})
 }
 
-// Listed answers the ListAsk with that ID, however late: names is the result of [paxos.Storage].Decided for it. The slice
+// Listed answers the ListAsk with that ID, however late: names is the result of [List] for it. The slice
 // stays the caller's.
 //
 // It reports whether the answer was still wanted. Then the ID was asked and not answered, and the peer has not asked anew
@@ -213,7 +213,9 @@ func (r *Replica) sendNames(to *peer, names []paxos.Named) {
 // running process told of the first kind; the second kind has stopped.
 func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
 	running := source{to, to.identity.boot()}
-	leaveOut := func(n paxos.Named) bool { return r.table.recents.source(n.Index) == running || r.stopped(n.Instance) }
+	leaveOut := func(n paxos.Named) bool {
+		return n.Instance == "" || r.table.recents.source(n.Index) == running || r.stopped(n.Instance)
+	}
 	return r.pulls.text(&to.listing, names, leaveOut, r.server.Store, running.boot)
 }
 

@@ -46,7 +46,7 @@ func (r *Replica) beginSave() *paxos.Batch {
 	if r.serverChanged {
 		server, r.serverChanged = &r.server, false
 	}
-	batch := s.close(server)
+	batch := s.close(server, r.forgets.takeDrops())
 	r.counters.Records += uint64(len(batch.Records))
 	r.event(paxos.Event{Kind: paxos.EventSave, Save: s.number()})
 	return batch
@@ -54,7 +54,7 @@ func (r *Replica) beginSave() *paxos.Batch {
 
 // number gives the Index to inst, if it is decided. The Save that begins holds inst, so Indexes become durable in order.
 func (r *Replica) number(inst *instance) {
-	if inst.chosen && inst.index == 0 {
+	if inst.chosen && inst.index == 0 && !inst.void {
 		r.server.Last++
 		r.serverChanged = true
 		inst.index = r.server.Last

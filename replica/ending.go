@@ -71,6 +71,10 @@ func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Val
 
 // endDecided ends everything that waited for the decision of inst.
 func (r *Replica) endDecided(inst *instance) {
+	if inst.forgotten() {
+		r.endForgotten(inst)
+		return
+	}
 	r.rest(inst)
 	for _, c := range inst.calls.all {
 		if c.op != opNone {
@@ -78,6 +82,48 @@ func (r *Replica) endDecided(inst *instance) {
 		}
 	}
 	inst.calls.clear()
+}
+
+// endForgotten ends the calls of inst, which is forgotten, if that is durable. A Forget ends when a quorum has forgotten inst.
+func (r *Replica) endForgotten(inst *instance) {
+	if inst.acceptor.stage != saved {
+		return
+	}
+	if inst.calls.len() > 0 {
+		err := &paxos.ForgottenError{Names: r.forgottenNames(inst)}
+		for _, c := range inst.calls.take(func(c *call) bool { return c.op != opForget }) {
+			r.end(inst, c, paxos.Decision{}, err)
+		}
+		r.endForgets(inst)
+	}
+}
+
+// forgottenNames returns the names that were forgotten together with inst.
+func (r *Replica) forgottenNames(inst *instance) paxos.NameRange {
+	if names, _, ok := r.forgets.find(inst.name); ok {
+		return names
+	}
+	return paxos.OneName(inst.name)
+}
+
+// endForgets ends the calls that asked to forget inst, if that is durable here and at a phase-2 quorum. Then each later attempt
+// meets a server that has forgotten it: each phase-1 quorum has one.
+func (r *Replica) endForgets(inst *instance) {
+	if inst.acceptor.stage != saved || !inst.asked() {
+		return
+	}
+	have := inst.asking.answered
+	if r.position >= 0 {
+		have = have.With(r.position)
+	}
+	if !r.quorum.Phase2(have) {
+		return
+	}
+	r.quorumAnswers(true)
+	for _, c := range inst.calls.take(isForget) {
+		r.end(inst, c, paxos.Decision{}, nil)
+	}
+	r.endAsking(inst)
 }
 
 // rest ends all work on inst, which is decided or has stopped.
@@ -236,6 +282,18 @@ func (r *Replica) opError(inst *instance, c call, err error) *paxos.OpError {
 	case inst.loading:
 		e.Phase, e.Storage = "load", r.late(inst.since)
 		return e
+	case c.op == opForget:
+		e.Phase = "forget"
+		if inst.isRange {
+			e.Instance = ""
+		}
+		if inst.asked() {
+			answered = inst.asking.answered
+		}
+		if r.position >= 0 && inst.forgotten() && inst.acceptor.stage == saved {
+			answered = answered.With(r.position)
+		}
+		e.Quorum = paxos.QuorumNeeds(r.quorum, true)
 	case c.op == opRead && inst.asked():
 		e.Phase, e.Ballot = "query", inst.asking.ballot
 		answered = inst.asking.answered

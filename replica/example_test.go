@@ -160,7 +160,7 @@ func (h *host) carryOut(now time.Duration) error {
 			h.replica.Loaded(now, name, rec)
 		}
 		for _, ask := range out.List {
-			named, err := h.storage.Decided(ask.After, ask.Max)
+			named, err := replica.List(h.storage, ask)
 			if err != nil {
 				return err
 			}

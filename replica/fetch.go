@@ -38,10 +38,18 @@ func (r *Replica) names(from *peer, m *paxos.Message) {
 func (r *Replica) fetch(p *peer) {
 	q := &p.pull
 	window := min(r.pulls.window(), max(r.limits.MaxOpen/2/len(r.peers), 1)) // callers want room, too
-	for name, ok := q.next(window); ok; name, ok = q.next(window) {
-		if r.table.decided.find(name) != nil {
+	for line, ok := q.next(window); ok; line, ok = q.next(window) {
+		name, forget := r.fetchForgotten(line)
+		if name == "" {
 			q.pass()
 			continue
+		}
+		if known := r.table.decided.find(name); known != nil {
+			if !forget || known.Promised.IsForgotten() {
+				q.pass()
+				continue
+			}
+			r.reopen(known)
 		}
 		if !r.roomToFetch() {
 			r.pulls.wait() // when the disk has gone on
@@ -49,6 +57,9 @@ func (r *Replica) fetch(p *peer) {
 		}
 		inst := r.openForWork(name)
 		q.pass()
+		if forget {
+			r.deliverForget(inst, p)
+		}
 		if inst.chosen || inst.stopped != nil || inst.fetching.Has(p.position) {
 			r.settle(inst)
 			continue
@@ -67,6 +78,36 @@ func (r *Replica) fetch(p *peer) {
 		return
 	}
 	r.pullAt(p, r.now+max(2*r.timing.Phase, r.timing.Pull/4))
+}
+
+// fetchForgotten returns the instance that a line of a page is about, and whether it was forgotten there. It forgets a range of
+// names at once. The name is empty if nothing is left to do.
+func (r *Replica) fetchForgotten(line string) (name string, forget bool) {
+	names, forget := parseRangeLine(line)
+	name, one := names.One()
+	switch {
+	case !forget:
+		name = line
+	case !one:
+		r.forgetRange(names)
+		return "", false
+	}
+	if r.forgets.some() {
+		if _, _, ok := r.forgets.find(name); ok {
+			return "", false
+		}
+	}
+	return name, forget
+}
+
+// deliverForget forgets inst, as p has, when it is loaded.
+func (r *Replica) deliverForget(inst *instance, p *peer) {
+	switch {
+	case !inst.loading:
+		r.forgetOne(inst)
+	case len(inst.arrivals) < maxArrivals: // else p is asked for the decision, and says so again
+		inst.arrivals = append(inst.arrivals, arrival{source{p, p.identity.boot()}, paxos.Message{Kind: paxos.KindForget, Instance: inst.name}})
+	}
 }
 
 // roomToFetch reports whether there is room for decisions that are asked for. A decision that can't be saved soon would be

@@ -23,6 +23,8 @@ type instance struct {
 	orphaned   bool // no value to finish it with is known, and the others were asked: no new takeover until the next ballot
 	overdue    bool // its silence ended while it was loading, or no round was usable: it is taken over after that
 	called     bool // a call was made in it since it was last at rest
+	isRange    bool // it is no instance, but the record of a range of forgotten names: see forgets
+	void       bool // it is forgotten with a range: no record of its own is saved
 	room       room // in which it is counted
 
 	timer    timer                 // when the first alarm is due
@@ -68,7 +70,10 @@ func (inst *instance) forgetQuestion() {
 // saw notes that ballot b exists in this instance.
 func (inst *instance) saw(b paxos.Ballot) { inst.seen = max(inst.seen, b.Round) }
 
-// decision returns the decision; inst.chosen must be true.
+// forgotten reports whether inst is forgotten, or the record of forgotten names. It is chosen then, but has no decision.
+func (inst *instance) forgotten() bool { return inst.acceptor.Promised.IsForgotten() }
+
+// decision returns the decision; inst.chosen must be true, and forgotten false.
 func (inst *instance) decision() paxos.Decision {
 	return paxos.Decision{Instance: inst.name, Value: inst.acceptor.Value, Ballot: inst.acceptor.Accepted}
 }

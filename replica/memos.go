@@ -119,6 +119,15 @@ func (t *memos) remove(m *memo) {
 	t.forget(number)
 }
 
+// forgetAll takes out the memos of the instances in a range of names.
+func (t *memos) forgetAll(names paxos.NameRange) {
+	for number, n := t.first(), t.held; n > 0; number, n = (number+1)%memoNumbers, n-1 {
+		if m := t.at(number); m.name != "" && names.Has(m.name) {
+			t.forget(number)
+		}
+	}
+}
+
 // many returns most, or half of the memos if these are fewer and their values are large. Fewer memos fit then.
 func (t *memos) many(most int) int {
 	if t.bytes > maxCacheBytes/2 {

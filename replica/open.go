@@ -156,6 +156,9 @@ func (r *Replica) settle(inst *instance) {
 	inst.called = false
 	rests := &t.evictable
 	switch {
+	case inst.isRange, inst.void:
+		r.drop(inst)
+		return
 	case inst.chosen:
 		t.remember(inst, r.limits.Cache)
 		r.drop(inst)

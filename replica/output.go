@@ -16,11 +16,14 @@ type Config struct {
 	// Open lists the instances that the storage holds undecided: see [paxos.Storage].Undecided. The Replica finishes them as
 	// far as it can, in this order, as there is room for them. Names beyond the first [Backlog] are of no use. The Replica
 	// keeps the slice.
-	Open   []string
-	Limits paxos.Limits
-	Timing paxos.Timing
-	Seed   uint64 // of the random waits between attempts; the same inputs give the same outputs
-	Trace  bool   // fill Output.Events
+	Open []string
+	// Forgotten is exactly the result of [ReadForgotten]: the ranges of names that this server has forgotten. New refuses a
+	// Config with fewer of them than State says.
+	Forgotten []paxos.Record
+	Limits    paxos.Limits
+	Timing    paxos.Timing
+	Seed      uint64 // of the random waits between attempts; the same inputs give the same outputs
+	Trace     bool   // fill Output.Events
 }
 
 func (c Config) check() error {
@@ -69,7 +72,7 @@ type Output struct {
 	// save before Loaded. It leaves memory only when all of it is durable. So the result of a Load is never older than the
 	// last record that this server saved.
 	Load []string
-	// List holds pages of this server's decisions to look up with [paxos.Storage].Decided; each is answered by
+	// List holds pages of this server's decisions to look up with [List]; each is answered by
 	// [Replica.Listed], with its ID. The host may look them up beside each other and beside Saves, and answer in any order
 	// and at any time.
 	List []ListAsk
@@ -86,14 +89,15 @@ type Output struct {
 	Events []paxos.Event
 }
 
-// A ListAsk asks for a page of decisions: the result of [paxos.Storage].Decided(After, Max), read after this Output was
-// taken. The page holds at least the decisions that were durable then. Later decisions may be in it or not.
+// A ListAsk asks for a page of decisions: the result of [List], read after this Output was taken. The page holds at least the decisions that were durable then. Later decisions may be in it or not.
 type ListAsk struct {
 	// ID names this question, from 1. A Replica uses no ID twice. A page answers only the question that it was read for. A
 	// page that was read for an earlier question lacks later decisions, though After is the same.
 	ID    uint64
 	After uint64
 	Max   int
+	// Forgotten says that some of these decisions may be forgotten names. [List] then tells which.
+	Forgotten bool
 }
 
 // An op is the kind of a call.
@@ -104,6 +108,7 @@ const (
 	opWait
 	opRead
 	opReady
+	opForget
 	opNone // not a call any more
 	opMint // not a call either, but it can fail
 )
@@ -118,6 +123,8 @@ func (o op) String() string {
 		return "read"
 	case opReady:
 		return "ready"
+	case opForget:
+		return "forget"
 	}
 	return "mint"
 }

@@ -371,7 +371,7 @@ func parseNames(v paxos.Value, names []string) (store, from, boot, to uint64, al
 	for more {
 		var name string
 		name, lines, more = strings.Cut(lines, "\n")
-		if paxos.CheckInstance(name) != nil {
+		if !isLine(name) {
 			return 0, 0, 0, 0, names, false
 		}
 		names = append(names, name)

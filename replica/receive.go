@@ -47,6 +47,14 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 	switch m.Kind {
 	case paxos.KindRefuse, paxos.KindPull, paxos.KindLimits:
 		return ""
+	case paxos.KindForget, paxos.KindForgotten:
+		if m.Kind == paxos.KindForget && r.position < 0 {
+			return "this server does not vote" // it learns by its pulls what is forgotten
+		}
+		if m.Instance != "" && paxos.CheckInstance(m.Instance) != nil {
+			return "its instance has no valid name"
+		}
+		return ""
 	case paxos.KindNames:
 		if from.position < 0 {
 			return "its sender does not vote"
@@ -76,8 +84,11 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 	switch {
 	case m.Instance == readyName && m.Kind != paxos.KindQuery && m.Kind != paxos.KindState:
 		return "nothing is decided in that instance"
-	case max(m.Ballot.Round, m.Promised.Round, m.Accepted.Round) > paxos.MaxRound:
+	case max(m.Ballot.Round, m.Accepted.Round) > paxos.MaxRound,
+		m.Promised.Round > paxos.MaxRound && (m.Kind != paxos.KindNack || !m.Promised.IsForgotten()):
 		return "a round is above MaxRound"
+	case isRangeName(m.Instance):
+		return "nothing is decided in that instance"
 	case len(m.Value) > r.limits.MaxValue:
 		return "its value is too large"
 	case inst == nil && paxos.CheckName(m.Instance) != nil:
@@ -116,6 +127,9 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 	case paxos.KindNames:
 		r.names(from, m)
 		return
+	case paxos.KindForgotten:
+		r.forgottenBy(from, m)
+		return
 	case paxos.KindPromise, paxos.KindAccepted, paxos.KindNack, paxos.KindState:
 		// Answers matter only to the server that asked, and that server has the instance in memory.
 		switch {
@@ -130,11 +144,8 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 			r.tellChosen(from, inst.name, inst.acceptor.Accepted)
 		}
 	default:
-		if inst == nil {
-			if known := r.table.decided.find(m.Instance); known != nil {
-				r.deliverMemo(known, from, m)
-				return
-			}
+		if inst == nil && r.finished(from, m) {
+			return
 		}
 		if r.saves.full(inst, m) {
 			r.counters.Dropped++ // it is sent again
@@ -165,10 +176,37 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 	r.settle(inst)
 }
 
+// finished takes a Prepare, Accept, Query, Chosen, Decided or Forget that needs no instance in memory, and reports whether m is one.
+func (r *Replica) finished(from *peer, m *paxos.Message) bool {
+	if m.Kind == paxos.KindForget && m.Instance == "" {
+		r.forgetFor(from, m)
+		return true
+	}
+	if known := r.table.decided.find(m.Instance); known != nil {
+		r.deliverMemo(known, from, m)
+		return true
+	}
+	if !r.forgets.some() {
+		return false
+	}
+	names, number, ok := r.forgets.find(m.Instance)
+	if ok {
+		r.answerForgotten(from, m, names, r.rangeDurable(number))
+	}
+	return ok
+}
+
 // deliver gives a Prepare, Accept, Query, Chosen or Decided to its instance, which is loaded.
 func (r *Replica) deliver(inst *instance, from *peer, m paxos.Message) {
 	switch {
 	case inst.stopped != nil:
+	case inst.forgotten():
+		if answer, ok := forgottenAnswer(m, r.forgottenNames(inst)); ok {
+			r.hold(inst, from, answer, inst.acceptor.stage)
+		}
+	case m.Kind == paxos.KindForget:
+		r.forgetOne(inst)
+		r.hold(inst, from, paxos.Message{Kind: paxos.KindForgotten, Instance: inst.name}, inst.acceptor.stage)
 	case inst.chosen:
 		r.deliverDecided(inst, from, m)
 	case m.Kind == paxos.KindDecided:
@@ -222,8 +260,87 @@ func (r *Replica) deliverChosen(inst *instance, from *peer, m paxos.Message) {
 	r.proceed(inst)
 }
 
+// forgottenAnswer returns the answer to m, which is about a forgotten instance. These names were forgotten with it. ok is false
+// if m needs no answer.
+func forgottenAnswer(m paxos.Message, names paxos.NameRange) (answer paxos.Message, ok bool) {
+	switch m.Kind {
+	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
+		return paxos.Message{Kind: paxos.KindNack, Instance: m.Instance, Ballot: m.Ballot, Promised: paxos.Acceptor{}.Forget().Promised,
+			Value: paxos.Value(names.String())}, true
+	case paxos.KindForget:
+		return paxos.Message{Kind: paxos.KindForgotten, Instance: m.Instance}, true
+	}
+	return paxos.Message{}, false
+}
+
+// answerForgotten answers m, which is about a forgotten instance that is not in memory. Until that is durable, m is lost, and
+// will be sent again.
+func (r *Replica) answerForgotten(from *peer, m *paxos.Message, names paxos.NameRange, durable bool) {
+	if !durable {
+		r.counters.Dropped++
+		return
+	}
+	if answer, ok := forgottenAnswer(*m, names); ok {
+		r.send(from, answer)
+	}
+}
+
+// forgetFor takes a Forget of a range of names.
+func (r *Replica) forgetFor(from *peer, m *paxos.Message) {
+	names, err := paxos.ParseNameRange(string(m.Value))
+	if err != nil {
+		r.counters.Dropped++
+		return
+	}
+	answer := paxos.Message{Kind: paxos.KindForgotten, Value: m.Value}
+	if inst := r.forgetRange(names); inst != nil {
+		r.hold(inst, from, answer, inst.acceptor.stage)
+	} else {
+		r.send(from, answer)
+	}
+}
+
+// forgottenBy takes a Forgotten: another server has forgotten the same, and that is durable there.
+func (r *Replica) forgottenBy(from *peer, m *paxos.Message) {
+	names := paxos.OneName(m.Instance)
+	if m.Instance == "" {
+		var err error
+		if names, err = paxos.ParseNameRange(string(m.Value)); err != nil {
+			r.counters.Dropped++
+			return
+		}
+	}
+	if from.position < 0 {
+		return
+	}
+	r.askedForgotten(names)
+	inst := r.table.byName[m.Instance]
+	if number, ok := r.forgets.covering(names); ok {
+		inst = r.table.byName[rangeName(number)]
+		if inst != nil && inst.acceptor.Value != paxos.Value(names.String()) {
+			inst = nil // the range has grown since
+		}
+	}
+	if inst == nil || !inst.asked() || !inst.forgotten() {
+		return
+	}
+	inst.asking.answered = inst.asking.answered.With(from.position)
+	r.endForgets(inst)
+	r.settle(inst)
+}
+
 // deliverMemo gives a Prepare, Accept, Query, Chosen or Decided to an instance that is only a memo.
 func (r *Replica) deliverMemo(known *memo, from *peer, m *paxos.Message) {
+	if known.Promised.IsForgotten() {
+		r.answerForgotten(from, m, paxos.OneName(known.name), true)
+		return
+	}
+	if m.Kind == paxos.KindForget {
+		inst := r.reopen(known)
+		r.deliver(inst, from, *m)
+		r.settle(inst)
+		return
+	}
 	if m.Kind == paxos.KindDecided && m.Value != known.Value {
 		inst := r.reopen(known)
 		r.deliverDecided(inst, from, *m) // it stops the instance

@@ -59,7 +59,7 @@ func TestReplicaDropsInvalidMessages(t *testing.T) {
 		{"value too large", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: of2, Value: paxos.Value(strings.Repeat("x", 101))}, false},
 		{"kind 0", 2, paxos.Message{Ballot: of2}, false},
 		{"names, of a learner", 8, paxos.Message{Kind: paxos.KindNames, Value: "1 0 1 1"}, false},
-		{"kind 14", 2, paxos.Message{Kind: 14, Ballot: of2}, false},
+		{"kind 16", 2, paxos.Message{Kind: 16, Ballot: of2}, false},
 		{"limits that are none", 2, paxos.Message{Kind: paxos.KindLimits, Value: "many"}, true},
 		{"kind 255", 2, paxos.Message{Kind: 255, Ballot: of2}, false},
 	} {

@@ -48,6 +48,9 @@ func New(now time.Duration, c Config) (*Replica, error) {
 	r.addPeers()
 	r.table.init(r.limits.Cache)
 	r.begin(c.State)
+	if err := r.forgets.init(c.Forgotten, c.State.Forgotten); err != nil {
+		return nil, fmt.Errorf("paxos: %w", err)
+	}
 	r.backlog = c.Open
 	r.openBacklog()
 	return r, nil
@@ -98,7 +101,11 @@ func (r *Replica) due(inst *instance) {
 		case alarmAttempt:
 			r.attemptDue(inst)
 		case alarmAsk:
-			r.askDue(inst)
+			if inst.forgotten() || inst.isRange {
+				r.spread(inst)
+			} else {
+				r.askDue(inst)
+			}
 		case alarmWatch:
 			r.takeOver(inst)
 		}
@@ -268,6 +275,9 @@ func (r *Replica) Saved(now time.Duration) {
 	}
 	for _, inst := range instances {
 		s.saved(inst)
+		if inst.forgotten() {
+			r.endForgotten(inst)
+		}
 		r.settle(inst)
 	}
 	s.reuse(replies, instances)
@@ -287,12 +297,24 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 	}
 	inst.loading = false
 	inst.acceptor = acceptorState{Acceptor: rec.Acceptor}
-	inst.saw(rec.Acceptor.Promised)
+	if !inst.forgotten() {
+		inst.saw(rec.Acceptor.Promised)
+	}
 	inst.orphaned = inst.orphaned && rec.Acceptor.Accepted.IsZero()
+	var forgets []call
+	if inst.calls.want(opForget) {
+		forgets = inst.calls.take(isForget)
+	}
 	if rec.Chosen {
 		inst.chosen, inst.index = true, rec.Index
 		r.table.open--
+		if inst.forgotten() {
+			r.rest(inst)
+		}
 		r.endDecided(inst)
+	}
+	if len(forgets) > 0 {
+		r.forgetLoaded(inst, forgets)
 	}
 	arrivals := inst.arrivals
 	inst.arrivals = nil
@@ -326,6 +348,7 @@ func (r *Replica) Status(now time.Duration) paxos.Status {
 	s.StorageWait = r.SaveWait(now)
 	s.NoQuorum = r.NoQuorum(now)
 	s.Instances = r.oldest(1000)
+	s.Forgotten = r.forgets.all()
 	s.Peers = r.Peers(now)
 	return s
 }

@@ -27,6 +27,7 @@ type saves struct {
 	lazy               bool              // nothing waits, but a Save is due at lazyAt
 	lazyAt             time.Duration     // see lazySave
 	added, taken, kept uint64            // instances that came into gather so far, left it, and are durable: first in, first out
+	ranges             []*instance       // records of forgotten ranges, all for the next batch; added and taken do not count them
 	gather             []*instance       // changed since their last snapshot, each once
 	unsaved            int               // bytes of the values in gather and running that are new to the storage
 	arrived            int               // bytes of the values in the arrivals of instances that are being loaded
@@ -75,6 +76,14 @@ func (s *saves) add(inst *instance) {
 		s.added++
 		inst.gathered = true
 		s.gather = append(s.gather, inst)
+	}
+}
+
+// addFirst puts inst, which is the record of a range, into the next batch before all others, once.
+func (s *saves) addFirst(inst *instance) {
+	if !inst.gathered {
+		inst.gathered = true
+		s.ranges = append(s.ranges, inst)
 	}
 }
 
@@ -129,7 +138,7 @@ func (s *saves) hold(inst *instance, to *peer, m *paxos.Message, after stage) bo
 
 // begin begins a Save, if there is anything to save. Next comes a snapshot of each instance of next, and then close.
 func (s *saves) begin(now time.Duration, serverChanged bool) bool {
-	if len(s.gather) == 0 && !serverChanged {
+	if len(s.gather)+len(s.ranges) == 0 && !serverChanged {
 		s.urgent = false // a Save that was out already held what was wanted
 		return false
 	}
@@ -149,7 +158,9 @@ func (s *saves) next(most int) []*instance {
 			break
 		}
 	}
-	s.running = append(s.running[:0], s.gather[:n]...)
+	s.running = append(append(s.running[:0], s.ranges...), s.gather[:n]...)
+	clear(s.ranges)
+	s.ranges = s.ranges[:0]
 	s.taken += uint64(n)
 	rest := copy(s.gather, s.gather[n:])
 	clear(s.gather[rest:])
@@ -157,18 +168,21 @@ func (s *saves) next(most int) []*instance {
 	return s.running
 }
 
-// snapshot appends the present record of inst.
+// snapshot appends the present record of inst, if it has one.
 func (s *saves) snapshot(inst *instance) {
 	inst.acceptor.stage = inst.acceptor.stage.begin()
 	inst.gathered, inst.saving = false, true
+	if inst.void {
+		return
+	}
 	s.batch.Records = append(s.batch.Records, paxos.Record{Instance: inst.name, Acceptor: inst.acceptor.Acceptor, Chosen: inst.chosen, Index: inst.index})
 }
 
-// close returns the batch of the Save that began. A server that is not nil is in it, as it is now.
-func (s *saves) close(server *paxos.ServerState) *paxos.Batch {
+// close returns the batch of the Save that began. A server that is not nil is in it, as it is now. drop is what it removes.
+func (s *saves) close(server *paxos.ServerState, drop []paxos.NameRange) *paxos.Batch {
 	s.splitReplies()
 	s.urgent, s.lazy = len(s.gather) > 0, false
-	s.batch.Server = nil
+	s.batch.Server, s.batch.Drop = nil, drop
 	if server != nil {
 		s.server = *server
 		s.batch.Server = &s.server

@@ -50,6 +50,7 @@ type Replica struct {
 	inflight      inflight
 	takeovers     int // attempts that run for no call of this server
 	hints         hints
+	forgets       forgets
 	quorums       quorumWatch
 	saves         saves
 	server        paxos.ServerState // as of the latest change

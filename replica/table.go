@@ -68,7 +68,11 @@ func (t *table) recentNames(after, top uint64) []paxos.Named {
 			clear(t.names)
 			return nil
 		}
-		t.names = append(t.names, paxos.Named{Instance: m.name, Index: index})
+		name := m.name
+		if m.Promised.IsForgotten() {
+			name = nameLine(name)
+		}
+		t.names = append(t.names, paxos.Named{Instance: name, Index: index})
 	}
 	return t.names
 }

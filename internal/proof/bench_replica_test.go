@@ -116,7 +116,7 @@ func (m *miniature) carryOut(b testing.TB, i int) {
 		r.Loaded(m.now, rec.Instance, rec)
 	}
 	for _, ask := range out.List {
-		names, err := m.storages[i].Decided(ask.After, ask.Max)
+		names, err := replica.List(m.storages[i], ask)
 		if err != nil {
 			b.Fatal(err)
 		}

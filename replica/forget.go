@@ -1,0 +1,214 @@
+package replica
+
+import (
+	"cmp"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/singledecree/paxos"
+)
+
+// erase ends all work on inst, and forgets all that is known of it. Its calls wait until that is durable.
+func (r *Replica) erase(inst *instance) {
+	r.rest(inst)
+	for i := range inst.arrivals {
+		r.saves.arrive(-len(inst.arrivals[i].m.Value))
+	}
+	clear(inst.arrivals)
+	inst.arrivals = inst.arrivals[:0]
+	if !inst.chosen {
+		r.table.open--
+	}
+	inst.chosen, inst.loading, inst.overdue, inst.orphaned = true, false, false, false
+	inst.stopped, inst.index, inst.learnedFrom, inst.pendingNotices = nil, 0, source{}, pendingNotices{}
+	inst.acceptor = acceptorState{inst.acceptor.Forget(), dirty}
+	r.gatherNow(inst)
+	r.saves.count(inst)
+}
+
+// forgetOne forgets the instance inst, which is loaded.
+func (r *Replica) forgetOne(inst *instance) {
+	if inst.forgotten() {
+		return
+	}
+	r.erase(inst)
+	r.forgetsSome(1)
+}
+
+// forgetsSome notes that this server has forgotten something, and has so many records of ranges.
+func (r *Replica) forgetsSome(ranges int) {
+	if r.server.Forgotten < uint64(ranges) {
+		r.server.Forgotten, r.serverChanged = uint64(ranges), true
+	}
+}
+
+// forgetRange forgets all instances in that range, which is valid. It returns the instance of the range's record. It returns
+// nil if that record is durable and not in memory.
+func (r *Replica) forgetRange(names paxos.NameRange) *instance {
+	f := &r.forgets
+	if number, ok := f.covering(names); ok {
+		return r.table.byName[rangeName(number)]
+	}
+	number, gone := f.add(names)
+	r.forgetsSome(f.len())
+	inst := r.rangeInstance(number)
+	inst.acceptor.stage = dirty
+	inst.index = 0
+	r.endAsking(inst) // no server has forgotten all of the range yet
+	r.saves.want()
+	r.saves.addFirst(inst)
+	for _, other := range gone {
+		if other := r.table.byName[rangeName(other)]; other != nil {
+			other.void = true
+			r.endAsking(other)
+			r.moveForgets(other, inst)
+			r.settle(other)
+		}
+	}
+	r.voidAll(names, inst)
+	if inst.calls.len() > 0 {
+		r.spread(inst)
+	}
+	r.settle(inst)
+	return inst
+}
+
+// rangeRecord returns the instance of that name, which stands for a range of names.
+func (r *Replica) rangeRecord(name string) *instance {
+	t := &r.table
+	inst := t.byName[name]
+	if inst == nil {
+		inst = t.unused()
+		inst.name, inst.isRange, inst.chosen, inst.since = name, true, true, r.now
+		t.byName[name] = inst
+	}
+	return inst
+}
+
+// rangeInstance returns the instance of the record with that number.
+func (r *Replica) rangeInstance(number int) *instance {
+	inst := r.rangeRecord(rangeName(number))
+	inst.void = false
+	a := inst.acceptor.Acceptor.Forget()
+	a.Accepted, a.Value = a.Promised, r.forgets.text(number)
+	inst.acceptor.Acceptor = a
+	return inst
+}
+
+// moveForgets moves the calls that ask to forget the names of from to inst, which is the record of a range with those names.
+func (r *Replica) moveForgets(from, inst *instance) {
+	calls := from.calls.take(isForget)
+	if len(calls) == 0 {
+		return
+	}
+	calls = append(calls, inst.calls.take(isForget)...)
+	slices.SortFunc(calls, func(a, b call) int { return cmp.Compare(a.seq, b.seq) })
+	for _, c := range calls {
+		inst.calls.add(c)
+		r.calls[c.id] = calling{inst, c.seq}
+	}
+}
+
+// voidAll forgets all that is in memory of the instances in a range. inst is the record of that range.
+func (r *Replica) voidAll(names paxos.NameRange, inst *instance) {
+	t := &r.table
+	for _, name := range r.namesIn(names, maps.Keys(t.byName)) {
+		if other := t.byName[name]; !other.void {
+			r.erase(other)
+			other.void = true
+			r.moveForgets(other, inst)
+			r.settle(other)
+		}
+	}
+	for _, name := range r.namesIn(names, maps.Keys(t.evicted)) {
+		e := t.evicted[name]
+		delete(t.evicted, name)
+		r.timers.remove(&e.timer)
+		r.hints.drop(&e.hint)
+	}
+	t.decided.forgetAll(names)
+	r.backlog = slices.DeleteFunc(slices.Clone(r.backlog), names.Has)
+}
+
+// namesIn returns the names of instances in a forgotten range, in their order.
+func (r *Replica) namesIn(names paxos.NameRange, all iter.Seq[string]) (in []string) {
+	for name := range all {
+		if _, _, ok := r.forgets.find(name); ok && names.Has(name) {
+			in = append(in, name)
+		}
+	}
+	slices.Sort(in)
+	return in
+}
+
+// voidInstance brings an instance that is forgotten with a range into memory, for calls that wait until that is durable.
+func (r *Replica) voidInstance(name string) *instance {
+	inst := r.table.unused()
+	inst.name, inst.chosen, inst.void, inst.since = name, true, true, r.now
+	inst.acceptor = acceptorState{inst.acceptor.Forget(), dirty}
+	r.table.byName[name] = inst
+	r.gatherNow(inst)
+	return inst
+}
+
+// openIn returns the first name of an instance in that range that is known here to be open, if there is one.
+func (r *Replica) openIn(names paxos.NameRange) (first string, ok bool) {
+	see := func(name string) {
+		if names.Has(name) && paxos.CheckInstance(name) == nil && (!ok || name < first) {
+			first, ok = name, true
+		}
+	}
+	for name, inst := range r.table.byName {
+		if inst.calls.len() > 0 || !inst.chosen && !inst.acceptor.Promised.IsZero() {
+			see(name)
+		}
+	}
+	for name := range r.table.evicted {
+		see(name)
+	}
+	for _, name := range r.backlog {
+		see(name)
+	}
+	return first, ok
+}
+
+// spread asks the other acceptors to forget inst, too, until a quorum has. The rest of them, and servers that do not vote, learn
+// of it by their pulls.
+func (r *Replica) spread(inst *instance) {
+	if !inst.calls.want(opForget) {
+		r.endAsking(inst)
+		return
+	}
+	q := inst.question()
+	q.on, q.at, q.times = true, r.now, q.times+1
+	if q.times > 2 {
+		r.quorumAnswers(false)
+	}
+	r.timers.set(inst, alarmAsk, r.now+min(r.timing.Phase<<min(q.times-1, 20), max(r.timing.Phase, r.timing.MaxBackoff)))
+	m := paxos.Message{Kind: paxos.KindForget, Instance: inst.name}
+	if inst.isRange {
+		names, _ := paxos.ParseNameRange(string(inst.acceptor.Value))
+		if name, one := names.One(); one {
+			m.Instance = name
+		} else {
+			m.Instance, m.Value = "", inst.acceptor.Value
+		}
+	}
+	for i := range r.peers {
+		if to := &r.peers[i]; to.position >= 0 && !q.answered.Has(to.position) {
+			r.send(to, m)
+		}
+	}
+}
+
+// adopt forgets inst, because another server has. text is the range with which that server forgot it.
+func (r *Replica) adopt(inst *instance, text paxos.Value) {
+	if names, err := paxos.ParseNameRange(string(text)); err == nil && names.Has(inst.name) {
+		if _, one := names.One(); !one {
+			r.forgetRange(names)
+			return
+		}
+	}
+	r.forgetOne(inst)
+}
