@@ -73,6 +73,7 @@ const (
 	ActHangSave
 	ActSaveTime // For: the new time
 	ActLoadTime // For: the new bound, in place of ReadTime
+	ActForget   // Names
 	ActWipe     // while Server is down, its disk is lost and replaced; the others are to go on without it: see chaosRun.wipe
 	ActCut      // Server -> Peer
 	ActJoin     // Server -> Peer
@@ -83,7 +84,7 @@ const (
 )
 
 var actNames = [acts]string{"propose", "wait", "read", "ready", "cancel", "crash", "crash-saved", "restart", "pause", "resume",
-	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "wipe", "cut", "join", "forge", "twist", "stranger"}
+	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "forget", "wipe", "cut", "join", "forge", "twist", "stranger"}
 
 // String returns the word for a in scripts.
 func (a Act) String() string { return actNames[a] }
@@ -97,6 +98,7 @@ type Action struct {
 	Peer     paxos.ServerID
 	Instance string
 	Value    paxos.Value
+	Names    paxos.NameRange
 	For      time.Duration
 	Message  paxos.Message
 }
@@ -109,6 +111,8 @@ func (a Action) String() string {
 		s += fmt.Sprintf(" %s %q", a.Instance, string(a.Value))
 	case ActWait, ActRead:
 		s += " " + a.Instance
+	case ActForget:
+		s += " " + a.Names.String()
 	case ActSaveTime, ActLoadTime:
 		s += " " + a.For.String()
 	case ActCut, ActJoin:

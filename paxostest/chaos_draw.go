@@ -32,6 +32,7 @@ func NewChaos(seed uint64) Chaos {
 	d.drawReader()
 	d.drawOwned()
 	d.drawReads()
+	d.drawForgets()
 	d.drawWipe()
 	d.drawCrowd()
 	slices.SortStableFunc(d.Actions, func(a, b Action) int { return int(a.At - b.At) })

@@ -80,7 +80,7 @@ func (r *chaosRun) act(a *Action) {
 	up := s.replica != nil
 	done := true
 	switch a.Act {
-	case ActPropose, ActWait, ActRead, ActReady, ActCancel:
+	case ActPropose, ActWait, ActRead, ActReady, ActForget, ActCancel:
 		done = up && r.call(a)
 	case ActCrash, ActCrashSaved:
 		if done = up && (a.Act == ActCrash || s.running); done {
@@ -141,6 +141,8 @@ func (r *chaosRun) call(a *Action) bool {
 		c = r.Read(a.Server, a.Instance)
 	case ActReady:
 		c = r.Ready(a.Server)
+	case ActForget:
+		c = r.Forget(a.Server, a.Names)
 	case ActCancel:
 		c = r.last[a.Server]
 		if c == nil || c.Ended {
@@ -303,6 +305,9 @@ func (r *chaosRun) heal() {
 // unwell says what I10 forbids: a decision that a server does not know, an instance that could be finished, or a call that could end.
 // Empty: all is well.
 func (r *chaosRun) unwell() string {
+	if why := r.forgetsApart(); why != "" {
+		return why
+	}
 	for name, fact := range r.oracle.Facts() {
 		if fact.Forged {
 			continue
@@ -338,7 +343,7 @@ func (r *chaosRun) unwell() string {
 
 // knows reports whether a server knows the decision of an instance.
 func (r *chaosRun) knows(s *server, name string) bool {
-	if s.Disk.Records[name].Chosen {
+	if s.Disk.Records[name].Chosen || s.Disk.Forgets(name) {
 		return true
 	}
 	_, ok, _ := s.replica.Peek(name)

@@ -13,20 +13,24 @@ import (
 type Call struct {
 	ID       replica.CallID
 	Server   paxos.ServerID
-	Op       string // "propose", "wait", "read", "ready"
+	Op       string // "propose", "wait", "read", "ready", "forget"
 	Instance string
 	Value    paxos.Value // the proposed value
 	Ended    bool
 	Decision paxos.Decision // zero if Err is not nil, after a Ready, and after a Read of an instance without a decision
 	Err      error
+	Names    paxos.NameRange // of a Forget
 
 	chosen bool // a value was chosen when the call began
+	forgot bool // a quorum had forgotten the instance then, and a call was told so
 }
 
 // String describes the call and its result: `propose "burger" on server 1 returned "burger", chosen in ballot 1.1`.
 func (c *Call) String() string {
 	head := fmt.Sprintf("%s %q on server %d", c.Op, string(c.Value), c.Server)
-	if c.Op != "propose" {
+	if c.Op == "forget" {
+		head = fmt.Sprintf("forget %s on server %d", c.Names, c.Server)
+	} else if c.Op != "propose" {
 		head = fmt.Sprintf("%s on server %d", c.Op, c.Server)
 	}
 	switch {
@@ -34,7 +38,7 @@ func (c *Call) String() string {
 		return head + " still waits"
 	case c.Err != nil:
 		return head + " failed: " + c.Err.Error()
-	case c.Op == "ready":
+	case c.Op == "ready" || c.Op == "forget":
 		return head + " returned"
 	case c.Decision == paxos.Decision{}:
 		return head + " returned that nothing was chosen"
@@ -77,10 +81,19 @@ func (w *Sim) Ready(id paxos.ServerID) *Call {
 	return c
 }
 
+// Forget calls Forget on a server.
+func (w *Sim) Forget(id paxos.ServerID, names paxos.NameRange) *Call {
+	w.oracle.ToForget(names)
+	c := w.call(id, "forget", "", "")
+	c.Names = names
+	w.input(w.server(id), func(r *replica.Replica) { r.Forget(w.now, c.ID, names) })
+	return c
+}
+
 // Read calls Read on a server.
 func (w *Sim) Read(id paxos.ServerID, instance string) *Call {
 	c := w.call(id, "read", instance, "")
-	c.chosen = w.oracle.Fact(instance).Chosen
+	c.chosen, c.forgot = w.oracle.Fact(instance).Chosen, w.oracle.IsForgot(instance)
 	w.input(w.server(id), func(r *replica.Replica) { r.Read(w.now, c.ID, instance) })
 	return c
 }
@@ -112,7 +125,13 @@ func (w *Sim) done(s *server, d replica.Done) {
 		w.fail(w.oracle.Returned(&s.Server, d.Decision))
 	}
 	if c.Op == "read" && !d.OK && d.Err == nil {
-		w.fail(w.oracle.ReadNothing(c.Instance, c.chosen))
+		w.fail(w.oracle.ReadNothing(c.Instance, c.chosen, c.forgot))
+	}
+	switch {
+	case errors.Is(d.Err, paxos.ErrForgotten):
+		w.fail(w.oracle.ToldForgotten(&s.Server, c.Instance))
+	case c.Op == "forget" && d.Err == nil:
+		w.fail(w.oracle.Forgot(&s.Server, c.Names))
 	}
 	var op *paxos.OpError
 	if d.Err != nil && !errors.As(d.Err, &op) {

@@ -3,7 +3,6 @@ package paxostest
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -104,8 +103,13 @@ func (w *Sim) Servers() (ids []paxos.ServerID) {
 func (w *Sim) start(s *server) {
 	s.Life++
 	s.saves, s.inbox, s.paused, s.failing, s.hung, s.loading = 0, nil, false, saveWell, false, map[string]bool{}
+	forgotten, err := replica.ReadForgotten(&s.Disk, s.Disk.State)
+	if err != nil {
+		w.fail(err)
+		return
+	}
 	r, err := replica.New(w.now, replica.Config{ID: s.ID, State: s.Disk.State, Nonce: s.Life<<8 | uint64(s.ID), Members: w.members,
-		Open: s.Disk.Open(), Limits: w.config.Limits, Timing: w.config.Timing, Seed: w.config.Seed<<16 + s.Life, Trace: !w.config.noLog})
+		Open: s.Disk.Open(), Forgotten: forgotten, Limits: w.config.Limits, Timing: w.config.Timing, Seed: w.config.Seed<<16 + s.Life, Trace: !w.config.noLog})
 	if err != nil {
 		w.fail(err)
 		return
@@ -312,8 +316,8 @@ type page struct {
 }
 
 func (p *page) read(s *server) {
-	named, _ := s.Disk.Decided(p.ask.After, p.ask.Max)
-	p.named, p.early = slices.Clone(named), true
+	named, _ := replica.List(&s.Disk, p.ask)
+	p.named, p.early = named, true
 }
 
 func (w *Sim) list(s *server, p *page) {
@@ -356,6 +360,7 @@ func (w *Sim) save(s *server, b paxos.Batch) {
 		}
 	}
 	s.saving.Records = append(s.saving.Records[:0], b.Records...)
+	s.saving.Drop = append(s.saving.Drop[:0], b.Drop...)
 	s.saving.Server = nil
 	if b.Server != nil {
 		s.state = *b.Server

@@ -56,6 +56,9 @@ func (o *Oracle) vote(h *history, s *Server, b paxos.Ballot) error {
 	if !o.quorum.Phase2(known.voters) {
 		return nil
 	}
+	if known.late {
+		return h.broken("I13", "%s is chosen in ballot %s, which began after a quorum had forgotten the instance", words.Quote(known.value), b)
+	}
 	if h.chosen && h.value != known.value {
 		return h.broken("I1", "two values are chosen: %s, and in ballot %s %s", words.Quote(h.value), b, words.Quote(known.value))
 	}
@@ -104,8 +107,12 @@ func (o *Oracle) Returned(s *Server, d paxos.Decision) error {
 	return nil
 }
 
-// ReadNothing tells of a Read that found nothing chosen. before says that a value was chosen when the Read began.
-func (o *Oracle) ReadNothing(instance string, before bool) error {
+// ReadNothing tells of a Read that found nothing chosen. before says that a value was chosen when the Read began. forgot says that a
+// quorum had forgotten the instance then.
+func (o *Oracle) ReadNothing(instance string, before, forgot bool) error {
+	if forgot {
+		return o.brokenTogether(o.history(instance), "I13", "a read returned nothing, and a quorum had forgotten the instance when it began")
+	}
 	if h := o.history(instance); before {
 		return o.brokenTogether(h, "I9", "a read returned nothing, and %s was chosen when it began", words.Quote(h.value))
 	}

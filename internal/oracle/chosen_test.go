@@ -37,7 +37,7 @@ func TestOracleFindsWrongDecisions(t *testing.T) {
 		}},
 		{"a read that misses what was chosen", "I9", func(t *testing.T, b *bench) error {
 			b.decide(t)
-			return b.ReadNothing("x", true)
+			return b.ReadNothing("x", true, false)
 		}},
 	})
 }

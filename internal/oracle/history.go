@@ -40,6 +40,7 @@ type ballot struct {
 	voters   paxos.Set
 	promises []promise // that were delivered to the life that uses it
 	asked    bool      // an Accept has left
+	late     bool      // it began after a quorum had forgotten the instance
 }
 
 // A promise is its acceptor, and the vote that it reported.

@@ -19,6 +19,8 @@
 //	    I8 and I9 hold for a server, too, that was made anew where one was lost: all else that such a server says is for nobody.
 //	I11 What a disk says of its server's pulls is true: all that the other had decided, up to that Index of that store, is on it.
 //	I12 Nothing comes of what a server says before its Store is on the disk here: no answer leaves, and no promise of it counts for I7.
+//	I13 What is forgotten, some call asked to forget. It stays forgotten on a disk, whose server says nothing else of it. Calls are told
+//	    so when it is on the disk. After a Forget returned well, no ballot that began later is chosen, and no read finds nothing.
 //	S2  A server that does not vote casts no vote.
 //	S10 No server sends itself a message.
 //
@@ -45,14 +47,17 @@ type Oracle struct {
 	quorum    paxos.Quorum
 	servers   []*Server
 	instances map[string]*history
-	uses      map[paxos.Ballot]string      // of round 1 and above: the instance that each was used in
-	indexes   map[uint64]map[uint64]string // by Store: the instance saved at each Index
+	uses      map[paxos.Ballot]string               // of round 1 and above: the instance that each was used in
+	indexes   map[uint64]map[uint64]string          // by Store: the instance saved at each Index
+	ranges    map[uint64]map[uint64]paxos.NameRange // by Store: the names forgotten at each Index
+	toForget  nameSet                               // that calls asked to forget
+	forgot    nameSet                               // of them, those that a quorum has forgotten, as a call was told
 }
 
 // New returns an Oracle for the servers of m, whose disks are formatted. It keeps the servers, and reads them whenever it is told of one.
 func New(m paxos.Members, servers []*Server) *Oracle {
 	o := &Oracle{quorum: m.Clone().Quorum, servers: servers, instances: map[string]*history{}, uses: map[paxos.Ballot]string{},
-		indexes: map[uint64]map[uint64]string{}}
+		indexes: map[uint64]map[uint64]string{}, ranges: map[uint64]map[uint64]paxos.NameRange{}}
 	for i, s := range servers {
 		s.place, s.position, s.first = i, m.Position(s.ID), s.Disk.State.Store
 	}

@@ -56,11 +56,25 @@ func (o *Oracle) pulled(s *Server, b paxos.Batch) error {
 		}
 		for index := from + 1; index <= at.index; index++ {
 			name, decided := indexes[index]
-			if decided && !o.history(name).forged && !s.holds(name, b.Records) {
+			if other := o.server(at.server); !decided || o.forgets(s, b, other, at.store, index, name) {
+				continue
+			}
+			if !o.history(name).forged && !s.holds(name, b.Records) {
 				return fmt.Errorf("I11 is broken: server %d saves that it has all that server %d decided up to %d, and has no decision of %q, number %d there",
 					s.ID, at.server, at.index, name, index)
 			}
 		}
 	}
 	return nil
+}
+
+// forgets reports whether s need not have the decision of that Index of another server, as it is forgotten. The other may have forgotten
+// it since. If names were forgotten at that very Index, s must have forgotten them.
+func (o *Oracle) forgets(s *Server, b paxos.Batch, other *Server, store, index uint64, name string) bool {
+	if names, ok := o.ranges[store][index]; ok {
+		if s.forgetsAll(names, b) {
+			return true
+		}
+	}
+	return other != nil && other.Disk.State.Store == store && other.Disk.Records[name].Index != index || s.forgetsAll(paxos.OneName(name), b)
 }

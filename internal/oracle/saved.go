@@ -3,8 +3,10 @@ package oracle
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/words"
 )
 
 // Saved tells of a Batch that is about to become durable. The disk of s is still as it was before.
@@ -15,6 +17,9 @@ func (o *Oracle) Saved(s *Server, b paxos.Batch) error {
 			next.Store != old.Store || next.Members != old.Members || next.Cluster != old.Cluster {
 			return fmt.Errorf("I3 is broken: the state of server %d goes from %+v to %+v", s.ID, old, next)
 		}
+	}
+	if err := o.savedForgotten(s, b); err != nil {
+		return err
 	}
 	for i, rec := range b.Records {
 		if slices.ContainsFunc(b.Records[:i], func(r paxos.Record) bool { return r.Instance == rec.Instance }) {
@@ -31,8 +36,14 @@ func (o *Oracle) Saved(s *Server, b paxos.Batch) error {
 }
 
 func (o *Oracle) savedRecord(s *Server, old, next paxos.Record) error {
+	if strings.HasPrefix(next.Instance, rangeRecord) { // no instance
+		return o.savedForever(s, &history{name: next.Instance}, old, next)
+	}
 	h := o.history(next.Instance)
 	a := next.Acceptor
+	if a.Promised.IsForgotten() {
+		return o.savedForever(s, h, old, next)
+	}
 	switch {
 	case a.Promised.Less(old.Acceptor.Promised):
 		return h.broken("I3", "server %d promised %s, and saves %s", s.ID, old.Acceptor.Promised, a.Promised)
@@ -56,7 +67,29 @@ func (o *Oracle) savedRecord(s *Server, old, next paxos.Record) error {
 	return o.vote(h, s, a.Accepted)
 }
 
+// savedForever takes the record of something forgotten. Its Index is new.
+func (o *Oracle) savedForever(s *Server, h *history, old, next paxos.Record) error {
+	names, ok := rangeOf(next)
+	if !ok || !next.Chosen || next.Index <= old.Index {
+		return h.broken("I9", "server %d saves %s over %s", s.ID, words.Record(next), words.Record(old))
+	}
+	store := s.Disk.State.Store
+	if o.ranges[store] == nil {
+		o.ranges[store] = map[uint64]paxos.NameRange{}
+	}
+	o.ranges[store][next.Index] = names
+	return o.savedIndex(s, h, next)
+}
+
 func (o *Oracle) savedDecision(s *Server, h *history, rec paxos.Record) error {
+	if err := o.savedIndex(s, h, rec); err != nil {
+		return err
+	}
+	return o.isChosen(s, h, rec.Acceptor.Accepted, rec.Acceptor.Value, "saves the decision")
+}
+
+// savedIndex checks I9 for the Index of a record.
+func (o *Oracle) savedIndex(s *Server, h *history, rec paxos.Record) error {
 	indexes := o.indexes[s.Disk.State.Store]
 	if indexes == nil {
 		indexes = map[uint64]string{}
@@ -66,5 +99,5 @@ func (o *Oracle) savedDecision(s *Server, h *history, rec paxos.Record) error {
 		return h.broken("I9", "server %d gives Index %d, which is of %q", s.ID, rec.Index, name)
 	}
 	indexes[rec.Index] = rec.Instance
-	return o.isChosen(s, h, rec.Acceptor.Accepted, rec.Acceptor.Value, "saves the decision")
+	return nil
 }

@@ -44,6 +44,9 @@ func (o *Oracle) sentMessage(s *Server, to paxos.ServerID, m *paxos.Message) err
 	case m.Kind == paxos.KindNames:
 		return o.sentNames(s, m)
 	}
+	if done, err := o.sentForgotten(s, m); done || err != nil {
+		return err
+	}
 	h := o.history(m.Instance)
 	switch m.Kind {
 	case paxos.KindPrepare, paxos.KindQuery:
@@ -108,7 +111,13 @@ func (o *Oracle) answered(s *Server, h *history, m *paxos.Message) error {
 func (o *Oracle) sentNames(s *Server, m *paxos.Message) error {
 	_, names, _ := strings.Cut(string(m.Value), "\n")
 	for name := range strings.SplitSeq(names, "\n") {
-		if name != "" && !s.Disk.Records[name].Chosen {
+		if text, ok := strings.CutPrefix(name, "$forgotten "); ok {
+			if names, err := paxos.ParseNameRange(text); err != nil || !s.forgetsAll(names, paxos.Batch{}) {
+				return fmt.Errorf("I5 is broken: server %d lists %q, and has not forgotten that", s.ID, name)
+			}
+			continue
+		}
+		if name != "" && !s.Disk.Records[name].Chosen && !s.Disk.Forgets(name) {
 			return o.history(name).broken("I9", "server %d lists it as decided, and its disk does not", s.ID)
 		}
 	}

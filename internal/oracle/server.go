@@ -47,3 +47,20 @@ func (s *Server) votes() bool { return s.position >= 0 }
 func (s *Server) holds(name string, records []paxos.Record) bool {
 	return s.Disk.Records[name].Chosen || slices.ContainsFunc(records, func(r paxos.Record) bool { return r.Instance == name && r.Chosen })
 }
+
+// forgetsAll reports whether the disk holds that all these names are forgotten, or b is about to say so.
+func (s *Server) forgetsAll(names paxos.NameRange, b paxos.Batch) bool {
+	var all nameSet
+	for _, r := range s.Disk.ranges {
+		all.add(r)
+	}
+	if name, one := names.One(); one && s.Disk.Forgets(name) {
+		return true
+	}
+	for _, rec := range b.Records {
+		if r, ok := rangeOf(rec); ok {
+			all.add(r)
+		}
+	}
+	return all.covers(names)
+}

@@ -29,7 +29,7 @@ func (o *Oracle) used(s *Server, h *history, m *paxos.Message) error {
 
 // usedFirst checks that a ballot that is new in its instance is new in all others: two uses of it would share its answers.
 func (o *Oracle) usedFirst(s *Server, h *history, b *ballot, question bool) error {
-	b.life, b.question = s.Life, question
+	b.life, b.question, b.late = s.Life, question, o.IsForgot(h.name)
 	if b.ballot.Round == 0 {
 		return nil // it is of the instance, not of the server's rounds
 	}
