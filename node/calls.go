@@ -162,10 +162,37 @@ func (n *Node) Peek(ctx context.Context, instance string) (d paxos.Decision, ok 
 	if err != nil {
 		return paxos.Decision{}, false, failure(callPeek, instance, err)
 	}
+	if rec.Acceptor.Promised.IsForgotten() {
+		return paxos.Decision{}, false, failure(callPeek, instance, &paxos.ForgottenError{Names: paxos.OneName(instance)})
+	}
 	if !rec.Chosen {
 		return paxos.Decision{}, false, nil
 	}
 	return rec.Decision(instance), true, nil
+}
+
+// Forget forgets all instances in a range of names, for ever, and gives back their memory and disk. [paxos.Prefix] and
+// [paxos.OneName] make ranges. Forget returns nil when this server and a quorum of acceptors have forgotten them, and all of
+// that is durable. The other servers learn of it.
+//
+// The caller declares that nobody needs these decisions any more. The library guarantees that no server decides a forgotten
+// instance anew, and that no call is told that it is undecided. Every call in a forgotten instance ends with a
+// [*paxos.ForgottenError]. So a name is never used again. Names with an order, such as log/00000017 or job/2026-11/…, are
+// best: one range forgets any number of them.
+//
+// Forget refuses a range in which an instance is known here to be open, with [paxos.ErrBusy]: decide it first, for example
+// with a value that means "given up". It refuses more than [paxos.MaxForgotten] ranges that do not touch, with
+// [paxos.ErrTooLarge]. Single names are not counted; each costs its name and about 40 bytes of disk. Other errors are
+// [paxos.ErrName], [paxos.ErrClosed] and the error of the storage.
+//
+// If ctx ends first, the error names the silent acceptors. If its Unknown is true, the instances are forgotten on this server,
+// or are about to be, and the others learn of that. A repeated call finds out whether a quorum has forgotten them.
+func (n *Node) Forget(ctx context.Context, names paxos.NameRange) error {
+	if err := names.Check(); err != nil {
+		return failure(callForget, "", err)
+	}
+	_, err := n.do(ctx, &nodeCall{op: callForget, names: names, done: make(chan replica.Done, 1)})
+	return err
 }
 
 // Ready waits for two things, and returns nil when this server has both:
@@ -197,12 +224,18 @@ func (n *Node) Status() paxos.Status {
 // The sequence ends with an error, never without one. It ends when ctx ends, the Node stops or the storage cannot be
 // read. It also ends with [paxos.ErrBusy] if more than Limits.MaxCalls reads of the storage wait for Decisions.
 //
+// If within has ranges, the sequence has only the names in them, and reads no other values.
+//
+// Forgotten names are told once, at the Index of their forgetting: as a Learned with only that Index, and a
+// [*paxos.ForgottenError] with the range. Such an error does not end the sequence. A consumer that was behind may have
+// missed decisions in that range. It takes them from elsewhere, such as a snapshot of the service.
+//
 // A slow consumer delays nobody, because each consumer reads the storage at its own speed. To continue after a restart,
 // give the last Index that was processed.
 //
 // If after is higher than every Index that this storage has given, it comes from another storage. The sequence then ends
 // with [paxos.ErrIndex] at once. Begin from 0 there.
-func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[paxos.Learned, error] {
+func (n *Node) Decisions(ctx context.Context, after uint64, within ...paxos.NameRange) iter.Seq2[paxos.Learned, error] {
 	return func(yield func(paxos.Learned, error) bool) {
 		if shown, _ := n.watchIndex(after); after > shown {
 			err := n.ended(ctx)
@@ -215,13 +248,13 @@ func (n *Node) Decisions(ctx context.Context, after uint64) iter.Seq2[paxos.Lear
 		for {
 			shown, more := n.watchIndex(after)
 			for after < shown {
-				read, err := n.stretch(ctx, after, shown)
-				for _, learned := range read.learned {
+				read, err := n.stretch(ctx, after, shown, within)
+				for i, learned := range read.learned {
 					if err := n.ended(ctx); err != nil {
 						yield(paxos.Learned{}, failure(callDecisions, "", err))
 						return
 					}
-					if !yield(learned, nil) {
+					if !yield(learned, read.errs[i]) {
 						return
 					}
 				}

@@ -87,6 +87,7 @@ const (
 	callStatus    = "status"
 	callDecisions = "decisions"
 	callMint      = "mint"
+	callForget    = "forget"
 	callStart     = "start"
 )
 

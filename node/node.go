@@ -64,8 +64,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 
 // A startRead holds the data that a start reads from the storage.
 type startRead struct {
-	state paxos.ServerState
-	open  []string // undecided
+	state     paxos.ServerState
+	open      []string // undecided
+	forgotten []paxos.Record
 }
 
 // readStart reads the storage for a start, and checks that it belongs to this server. If ctx ends, readStart returns,
@@ -102,6 +103,9 @@ func readStorage(ctx context.Context, cfg Config) (r startRead, err error) {
 	if err := paxos.CheckLast(cfg.Storage, r.state.Last); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
+	if r.forgotten, err = replica.ReadForgotten(cfg.Storage, r.state); err != nil {
+		return r, fmt.Errorf("storage: %w", err)
+	}
 	if r.open, err = undecided(ctx, cfg.Storage, replica.Backlog(cfg.Limits)); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
@@ -116,7 +120,7 @@ func newNode(cfg Config, stored startRead) (*Node, error) {
 		cfg.Seed = binary.LittleEndian.Uint64(random[8:])
 	}
 	r, err := replica.New(0, replica.Config{ID: cfg.ID, State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
-		Open: stored.open, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
+		Open: stored.open, Forgotten: stored.forgotten, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
 	if err != nil {
 		return nil, err
 	}

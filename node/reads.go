@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -62,16 +63,16 @@ func (n *Node) loaded(now time.Duration, name string, rec paxos.Record, bytes in
 
 // list answers Output.List, in the same way as load answers Output.Load.
 func (n *Node) list(now time.Duration, ask replica.ListAsk) {
-	if n.prompt != nil {
+	if n.prompt != nil && !ask.Forgotten {
 		if names, ok := n.prompt.DecidedNow(ask.After, ask.Max); ok {
 			n.replica.Listed(now, ask.ID, names)
 			return
 		}
 	}
 	n.loads.add(func() {
-		names, err := n.config.Storage.Decided(ask.After, ask.Max)
+		names, err := replica.List(n.config.Storage, ask)
 		if err != nil {
-			err = fmt.Errorf("storage: decisions after %d: %w", ask.After, err)
+			err = fmt.Errorf("storage: %w", err)
 		}
 		n.hasRead(err, func(in *inbox) { in.listed = append(in.listed, listedPage{ask, names}) })
 	})
@@ -156,6 +157,7 @@ func (n *Node) look(instance string) {
 // A stretch holds the decisions that follow an Index. It has all of them up to end.
 type stretch struct {
 	learned []paxos.Learned
+	errs    []error // of each of them: a ForgottenError, or nil
 	end     uint64
 }
 
@@ -167,12 +169,12 @@ const (
 
 // stretch returns decisions with an Index above after. It returns none above shown, because their records may not be
 // durable yet. If reading fails, it also returns the decisions that it read before.
-func (n *Node) stretch(ctx context.Context, after, shown uint64) (stretch, error) {
+func (n *Node) stretch(ctx context.Context, after, shown uint64, within []paxos.NameRange) (stretch, error) {
 	if err := n.ended(ctx); err != nil {
 		return stretch{}, err
 	}
 	if n.prompt != nil {
-		s, err := n.readStretch(ctx, true, after, shown)
+		s, err := n.readStretch(ctx, true, after, shown, within)
 		if err != nil || s.end > after {
 			return s, err
 		}
@@ -183,7 +185,7 @@ func (n *Node) stretch(ctx context.Context, after, shown uint64) (stretch, error
 	if !n.streams.add(func() {
 		defer close(done)
 		if failed = n.ended(ctx); failed == nil {
-			s, failed = n.readStretch(ctx, false, after, shown)
+			s, failed = n.readStretch(ctx, false, after, shown, within)
 		}
 	}) {
 		return stretch{}, n.streams.full()
@@ -196,7 +198,7 @@ func (n *Node) stretch(ctx context.Context, after, shown uint64) (stretch, error
 
 // readStretch reads a stretch. If now is true, it reads only what the storage answers at once, and stops there without an
 // error.
-func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64) (s stretch, err error) {
+func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64, within []paxos.NameRange) (s stretch, err error) {
 	s.end = after
 	page, ok, err := n.decided(now, after)
 	if err != nil || !ok {
@@ -210,7 +212,18 @@ func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64) (
 		if err := n.ended(ctx); err != nil {
 			return s, err
 		}
+		if !wanted(named.Instance, within) {
+			s.end = named.Index
+			continue
+		}
 		rec, ok, err := n.loadOne(now, named.Instance)
+		if err == nil && ok && (!rec.Chosen || rec.Index != named.Index) {
+			var gone bool
+			if gone, ok, err = n.isGone(now, named); gone {
+				s.end = named.Index
+				continue
+			}
+		}
 		switch {
 		case err != nil:
 			return s, fmt.Errorf("storage: load %q: %w", named.Instance, err)
@@ -219,7 +232,7 @@ func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64) (
 		case !rec.Chosen:
 			return s, fmt.Errorf("storage: load %q: its decision %d is missing", named.Instance, named.Index)
 		}
-		s.learned, s.end = append(s.learned, paxos.Learned{Decision: rec.Decision(named.Instance), Index: named.Index}), named.Index
+		s.add(named, rec, within)
 		if bytes += len(rec.Acceptor.Value); bytes >= stretchBytes {
 			return s, nil
 		}
@@ -228,6 +241,36 @@ func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64) (
 		s.end = shown
 	}
 	return s, nil
+}
+
+// wanted reports whether a subscriber to these ranges of names may want the record of that name. Without ranges it wants all.
+// The record of a forgotten range may be about any name.
+func wanted(name string, within []paxos.NameRange) bool {
+	return len(within) == 0 || replica.IsForgottenRange(name) || slices.ContainsFunc(within, func(r paxos.NameRange) bool { return r.Has(name) })
+}
+
+// add adds a record: a decision, or the names that were forgotten instead.
+func (s *stretch) add(named paxos.Named, rec paxos.Record, within []paxos.NameRange) {
+	s.end = named.Index
+	learned, forgotten := paxos.Learned{Index: named.Index}, paxos.OneName(named.Instance)
+	switch {
+	case !rec.Acceptor.Promised.IsForgotten():
+		learned.Decision = rec.Decision(named.Instance)
+		s.learned, s.errs = append(s.learned, learned), append(s.errs, nil)
+		return
+	case replica.IsForgottenRange(named.Instance):
+		forgotten, _ = paxos.ParseNameRange(string(rec.Acceptor.Value))
+	}
+	if len(within) == 0 || slices.ContainsFunc(within, forgotten.Meets) {
+		s.learned, s.errs = append(s.learned, learned), append(s.errs, failure(callDecisions, "", &paxos.ForgottenError{Names: forgotten}))
+	}
+}
+
+// isGone reports whether a decision that the storage has listed is not there any more: it was forgotten since. ok is false if the
+// storage does not answer that at once, and has to.
+func (n *Node) isGone(now bool, named paxos.Named) (gone, ok bool, err error) {
+	page, ok, err := n.decided(now, named.Index-1)
+	return ok && err == nil && (len(page) == 0 || page[0] != named), ok, err
 }
 
 // decided calls Storage.Decided. If now is true, it calls PromptStorage.DecidedNow instead.

@@ -101,6 +101,7 @@ type nodeCall struct {
 	op       string // callPropose, callWait and so on
 	instance string
 	value    paxos.Value
+	names    paxos.NameRange // of a Forget
 	id       replica.CallID
 	known    bool // the Replica has answered a Peek
 	status   paxos.Status

@@ -141,7 +141,11 @@ func (n *Node) handInCalls(now time.Duration) error {
 func (n *Node) answer(now time.Duration, c *nodeCall) {
 	var d replica.Done
 	if c.op == callPeek {
-		d.Decision, d.OK, c.known = n.replica.Peek(c.instance)
+		if d.Decision, d.OK, c.known = n.replica.Peek(c.instance); !d.OK {
+			if names, ok := n.replica.Forgotten(c.instance); ok {
+				d.Err = failure(callPeek, c.instance, &paxos.ForgottenError{Names: names})
+			}
+		}
 	} else {
 		c.status = n.replica.Status(now)
 		c.status.StorageWait, _ = n.storageWait(now)
@@ -161,6 +165,8 @@ func (n *Node) begin(now time.Duration, c *nodeCall) {
 		n.replica.Read(now, c.id, c.instance)
 	case callReady:
 		n.replica.Ready(now, c.id)
+	case callForget:
+		n.replica.Forget(now, c.id, c.names)
 	}
 }
 
