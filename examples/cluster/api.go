@@ -21,6 +21,7 @@ import (
 //	GET  /v1/wait?name=lunch                                 the decision, as soon as there is one
 //	GET  /v1/peek?name=lunch                                 what this server knows, without asking the others
 //	GET  /v1/watch?after=0                                   every decision, a line each, for as long as the client likes
+//	POST /v1/forget?prefix=job/                              all names that begin so are forgotten, for ever; or one, with name=
 //	GET  /v1/status                                          how the server is
 //	GET  /healthz                                            200 and "ok", or 503 and why not; it asks nobody
 //
@@ -30,7 +31,7 @@ import (
 // none, bytes that are not UTF-8, or something after the object.
 //
 // Anybody on the machine may call it. A browser must not, whatever page it shows: hence the content type of a propose is
-// application/json, and the Host that is asked for must be a loopback address.
+// application/json, of a forget too, and the Host that is asked for must be a loopback address.
 
 // An answer tells of one instance.
 type answer struct {
@@ -40,6 +41,8 @@ type answer struct {
 	Base64  []byte `json:"base64,omitempty"` // in its place, if it is not UTF-8
 	Ballot  string `json:"ballot,omitempty"` // in which this server learned it
 	Index   uint64 `json:"index,omitempty"`  // of watch
+	// Forgotten, of watch and forget, are the names that were forgotten: from the first, to below the second.
+	Forgotten []string `json:"forgotten,omitempty"`
 }
 
 // value returns what was decided.
@@ -76,6 +79,7 @@ type failure struct {
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/propose", s.propose)
+	mux.HandleFunc("POST /v1/forget", s.forget)
 	mux.HandleFunc("GET /v1/read", s.ask(s.node.Read))
 	mux.HandleFunc("GET /v1/peek", s.ask(s.node.Peek))
 	mux.HandleFunc("GET /v1/wait", s.ask(func(ctx context.Context, name string) (paxos.Decision, bool, error) {
@@ -135,6 +139,32 @@ func (s *server) propose(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, newAnswer(d, true, name))
 }
 
+// forget has all names with a prefix forgotten, or one name.
+func (s *server) forget(w http.ResponseWriter, r *http.Request) {
+	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
+		reply(w, http.StatusUnsupportedMediaType, failure{Text: err.Error()})
+		return
+	}
+	query, ctx, cancel, err := begin(r, "name", "prefix", "timeout")
+	if err == nil && query.Has("name") == query.Has("prefix") {
+		err = errors.New("name, prefix: want one of them")
+	}
+	if err != nil {
+		reply(w, http.StatusBadRequest, failure{Text: err.Error()})
+		return
+	}
+	defer cancel()
+	names := paxos.Prefix(query.Get("prefix"))
+	if query.Has("name") {
+		names = paxos.OneName(query.Get("name"))
+	}
+	if err := s.node.Forget(ctx, names); err != nil {
+		reply(w, statusOf(err), failure{err.Error(), paxos.Unknown(err)})
+		return
+	}
+	reply(w, http.StatusOK, answer{Forgotten: []string{names.From, names.To}})
+}
+
 // ask serves one of the calls that ask about a name.
 func (s *server) ask(call func(context.Context, string) (paxos.Decision, bool, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -174,11 +204,15 @@ func (s *server) watch(w http.ResponseWriter, r *http.Request) {
 	flush := http.NewResponseController(w)
 	flush.Flush()
 	for learned, err := range s.node.Decisions(ctx, after) {
-		if err != nil {
+		var forgotten *paxos.ForgottenError
+		a := newAnswer(learned.Decision, true, learned.Instance)
+		switch {
+		case errors.As(err, &forgotten):
+			a = answer{Forgotten: []string{forgotten.Names.From, forgotten.Names.To}}
+		case err != nil:
 			out.Encode(failure{Text: err.Error()})
 			return
 		}
-		a := newAnswer(learned.Decision, true, learned.Instance)
 		a.Index = learned.Index
 		if out.Encode(a) != nil || flush.Flush() != nil {
 			return
@@ -209,6 +243,8 @@ func begin(r *http.Request, known ...string) (url.Values, context.Context, conte
 // statusOf returns what HTTP calls the error of a call.
 func statusOf(err error) int {
 	switch {
+	case errors.Is(err, paxos.ErrForgotten):
+		return http.StatusGone
 	case errors.Is(err, paxos.ErrName):
 		return http.StatusBadRequest
 	case errors.Is(err, context.DeadlineExceeded):

@@ -62,6 +62,16 @@ func TestAPI(t *testing.T) {
 		{"POST", "/v1/propose", `{"name":"a"`, 400, "body: "},
 		{"POST", "/v1/propose", `{"name":"big","value":"` + strings.Repeat("x", 2<<20) + `"}`, 413, "too large"},
 		{"GET", "/v1/propose", "", 405, ""},
+		{"POST", "/v1/forget", "", 400, "name, prefix: want one of them"},
+		{"POST", "/v1/forget?name=b&prefix=b", "", 400, "name, prefix: want one of them"},
+		{"POST", "/v1/forget?name=$x", "", 400, "reserved"},
+		{"POST", "/v1/forget?name=c2", "", 200, `"forgotten":["c2","c2\u0000"]`},
+		{"GET", "/v1/peek?name=c2", "", 410, `instance \"c2\" is forgotten`},
+		{"POST", "/v1/propose", `{"name":"job/1","value":"x"}`, 200, `"decided":true`},
+		{"POST", "/v1/forget?prefix=job/", "", 200, `"forgotten":["job/","job0"]`},
+		{"GET", "/v1/read?name=job/1", "", 410, `all names from \"job/\" to below \"job0\" are`},
+		{"GET", "/v1/watch?after=0&timeout=10ms", "", 200, `"forgotten":["job/","job0"]`},
+		{"GET", "/v1/forget?prefix=x", "", 405, ""},
 		{"GET", "/v1/status", "", 200, `"id":1`},
 		{"GET", "/healthz", "", 200, "ok"},
 		{"GET", "/", "", 404, ""},
@@ -72,6 +82,8 @@ func TestAPI(t *testing.T) {
 	}
 	code, text := asks(t, s, "GET", "/v1/read?name=a", "", func(r *http.Request) { r.Host = "evil.example" })
 	assert.Equal(t, 403, code, "%s", text)
+	code, text = asks(t, s, "POST", "/v1/forget?prefix=a", "", func(r *http.Request) { r.Header.Del("Content-Type") })
+	assert.Equal(t, 415, code, "%s", text)
 	code, text = asks(t, s, "POST", "/v1/propose", `{"name":"d","value":"x"}`, func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") })
 	assert.Equal(t, 415, code, "%s", text)
 

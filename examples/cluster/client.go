@@ -58,6 +58,11 @@ func (c *client) propose(ctx context.Context, name, value string, timeout time.D
 	return a, err
 }
 
+// forget has all names with a prefix forgotten.
+func (c *client) forget(ctx context.Context, prefix string, timeout time.Duration) error {
+	return c.do(ctx, http.MethodPost, "forget", url.Values{"prefix": {prefix}}, nil, timeout, &answer{})
+}
+
 // ask makes one of the calls read, wait and peek.
 func (c *client) ask(ctx context.Context, call, name string, timeout time.Duration) (answer, error) {
 	var a answer

@@ -13,6 +13,7 @@ const commandHelp = `Commands, one a line or separated by semicolons; words with
     read NAME           what is decided for NAME, as a quorum knows it
     wait NAME           the same, as soon as there is something
     peek NAME           what the server knows, without asking the others
+    forget PREFIX       forget all names that begin with PREFIX, for ever: they can't be used again
     watch               show decisions from now on, as the server learns them; watch off ends it
     status              how the servers are
     kill ID             end a server's process at once (SIGKILL)
@@ -103,7 +104,7 @@ func splitWords(line string) (words []string, size int, err error) {
 
 // arguments says what each command wants.
 var arguments = map[string][]string{
-	"propose": {"NAME", "VALUE"}, "read": {"NAME"}, "wait": {"NAME"}, "peek": {"NAME"}, "watch": {}, "status": {},
+	"propose": {"NAME", "VALUE"}, "read": {"NAME"}, "wait": {"NAME"}, "peek": {"NAME"}, "forget": {"PREFIX"}, "watch": {}, "status": {},
 	"kill": {"ID"}, "start": {"ID"}, "pause": {"ID"}, "resume": {"ID"}, "help": {}, "quit": {},
 }
 

@@ -164,6 +164,8 @@ func (s *session) carryOut(ctx context.Context, c command) error {
 		return s.watch(ctx, c)
 	case "propose", "read", "wait", "peek":
 		return s.call(ctx, c)
+	case "forget":
+		return s.forget(ctx, c)
 	}
 	return s.other(ctx, c)
 }
@@ -197,8 +199,24 @@ func (s *session) call(ctx context.Context, c command) error {
 	return nil
 }
 
-// describe shows a decision.
+// forget asks a server to have names forgotten.
+func (s *session) forget(ctx context.Context, c command) error {
+	id, server, err := s.pick(c.at)
+	if err != nil {
+		return err
+	}
+	if err := server.forget(ctx, c.words[1], s.timeout); err != nil {
+		return fmt.Errorf("server %d: %w", id, err)
+	}
+	s.out.printf("server %d: a quorum has forgotten all names that begin with %q\n", id, c.words[1])
+	return nil
+}
+
+// describe shows a decision, or the names that were forgotten.
 func describe(a answer) string {
+	if len(a.Forgotten) == 2 {
+		return fmt.Sprintf("all names from %q to below %q are forgotten", a.Forgotten[0], a.Forgotten[1])
+	}
 	return fmt.Sprintf("%s = %q, in ballot %s", a.Name, a.value(), a.Ballot)
 }
 

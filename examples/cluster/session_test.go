@@ -41,6 +41,11 @@ func TestSession(t *testing.T) {
 		@1 peek lunch; @3 propose snack ''; @1 wait snack
 		watch off
 		read nothing
+		propose job/1 done
+		watch; forget job/
+		! @3 read job/1             # for ever
+		! propose job/2 again
+		@2 wait lunch; watch off
 		status
 		quit
 		not reached
@@ -66,6 +71,10 @@ func TestSession(t *testing.T) {
 		`> @1 wait snack`, `server 1: snack = ""`,
 		`> watch off`,
 		`> read nothing`, "server 1: nothing: nothing is decided",
+		`> forget job/`, `server 1: a quorum has forgotten all names that begin with "job/"`,
+		`> ! @3 read job/1`, `it failed: server 3: paxos: read "job/1": instance is forgotten: all names from "job/" to below "job0" are`,
+		`> ! propose job/2 again`, `it failed: server 1: paxos: propose "job/2": instance is forgotten`,
+		`> @2 wait lunch`, `server 2: lunch = "burger"`,
 		`> status`, "server 1  up  boot 2  ", "server 2  up  boot 1  ", "server 3  up  boot 1  ", `> quit`,
 	}
 	rest := out
@@ -75,6 +84,7 @@ func TestSession(t *testing.T) {
 		rest = after
 	}
 	assert.Contains(t, out, `server 1 learned: `)
+	assert.Contains(t, out, `server 1 learned: all names from "job/" to below "job0" are forgotten`)
 }
 
 // TestKept: with -dir, what was decided is there in the next run; and a storage that is gone is not made again.
