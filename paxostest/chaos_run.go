@@ -349,3 +349,24 @@ func (r *chaosRun) knows(s *server, name string) bool {
 	_, ok, _ := s.replica.Peek(name)
 	return ok
 }
+
+// forgetsApart says which names one server has forgotten, and another has not. Empty: none.
+func (r *chaosRun) forgetsApart() string {
+	var first *server
+	for _, s := range r.servers {
+		switch {
+		case s.Wiped():
+			continue
+		case first == nil:
+			first = s
+		case !slices.Equal(first.Disk.Ranges(), s.Disk.Ranges()):
+			return fmt.Sprintf("server %d has forgotten %v, and server %d %v", first.ID, first.Disk.Ranges(), s.ID, s.Disk.Ranges())
+		}
+		for name, fact := range r.oracle.Facts() {
+			if !fact.Forged && first.Disk.Forgets(name) != s.Disk.Forgets(name) {
+				return fmt.Sprintf("of servers %d and %d, only one has forgotten %q", first.ID, s.ID, name)
+			}
+		}
+	}
+	return ""
+}

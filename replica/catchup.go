@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -184,6 +185,33 @@ func (r *Replica) answerPull(to *peer, after uint64) {
 		return
 	}
 	r.lists = append(r.lists, ListAsk{ID: r.pulls.ask(&to.listing), After: after, Max: pullNames, Forgotten: r.server.Forgotten > 0})
+}
+
+// List returns the argument of [Replica.Listed] for a question: the decisions that s lists. If ask.Forgotten is set, it loads
+// them, and says which of them are not decisions, but forgotten names.
+func List(s paxos.Storage, ask ListAsk) ([]paxos.Named, error) {
+	names, err := s.Decided(ask.After, ask.Max)
+	if err != nil {
+		return nil, fmt.Errorf("decisions after %d: %w", ask.After, err)
+	}
+	for i := range names {
+		if !ask.Forgotten {
+			break
+		}
+		n := &names[i]
+		rec, err := s.Load(n.Instance)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("load %q: %w", n.Instance, err)
+		case rec.Index != n.Index:
+			n.Instance = "" // it has been forgotten since, and that has a higher Index
+		case isRangeName(n.Instance):
+			n.Instance = rangeLine + string(rec.Acceptor.Value)
+		case rec.Acceptor.Promised.IsForgotten():
+			n.Instance = nameLine(n.Instance)
+		}
+	}
+	return names, nil
 }
 
 // Listed answers the ListAsk with that ID, however late: names is the result of [List] for it. The slice

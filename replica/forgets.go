@@ -71,33 +71,6 @@ func ReadForgotten(s paxos.Storage, state paxos.ServerState) (all []paxos.Record
 	return all, nil
 }
 
-// List returns the argument of [Replica.Listed] for a question: the decisions that s lists. If ask.Forgotten is set, it loads
-// them, and says which of them are not decisions, but forgotten names.
-func List(s paxos.Storage, ask ListAsk) ([]paxos.Named, error) {
-	names, err := s.Decided(ask.After, ask.Max)
-	if err != nil {
-		return nil, fmt.Errorf("decisions after %d: %w", ask.After, err)
-	}
-	for i := range names {
-		if !ask.Forgotten {
-			break
-		}
-		n := &names[i]
-		rec, err := s.Load(n.Instance)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("load %q: %w", n.Instance, err)
-		case rec.Index != n.Index:
-			n.Instance = "" // it has been forgotten since, and that has a higher Index
-		case isRangeName(n.Instance):
-			n.Instance = rangeLine + string(rec.Acceptor.Value)
-		case rec.Acceptor.Promised.IsForgotten():
-			n.Instance = nameLine(n.Instance)
-		}
-	}
-	return names, nil
-}
-
 // maxRanges bounds the ranges that a server holds. The servers of a cluster may each be asked to forget
 // [paxos.MaxForgotten] of them, and each learns the ranges of all others.
 const maxRanges = 1 << 20
