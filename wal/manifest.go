@@ -87,33 +87,80 @@ func parseManifest(b []byte) (m manifest, err error) {
 			return m, newer(uint64(m.version))
 		}
 	}
-	lines := strings.Split(text[:cut], "\n")
-	if len(lines) < 7 {
-		return m, errors.New("it has too few lines")
+	_, rest, _ := strings.Cut(text[:cut], "\n")
+	r := fields{rest: rest}
+	m.state.Store = r.number("store", 16, 64)
+	m.state.Cluster = r.quoted("cluster")
+	m.state.ID = paxos.ServerID(r.number("id", 10, 64))
+	m.state.Members = r.quoted("members")
+	m.next = uint32(r.number("next", 10, 32))
+	for r.err == nil && r.rest != "" {
+		m.segments = append(m.segments, r.segment())
 	}
-	head := strings.Join(lines[1:6], "\n")
-	if _, err := fmt.Sscanf(head, "store %x\ncluster %q\nid %d\nmembers %q\nnext %d", &m.state.Store, &m.state.Cluster, &m.state.ID,
-		&m.state.Members, &m.next); err != nil {
-		return m, err
-	}
-	for _, line := range lines[6 : len(lines)-1] {
-		var s listed
-		var kind string
-		if s.closed = !strings.HasPrefix(line, "open "); s.closed {
-			_, err = fmt.Sscanf(line, "%s %d end %d batches %d last %d", &kind, &s.number, &s.end, &s.batches, &s.last)
-			s.copy = kind == "copy"
-		} else {
-			_, err = fmt.Sscanf(line, "open %d", &s.number)
-		}
-		if err != nil {
-			return m, fmt.Errorf("line %q: %w", line, err)
-		}
-		m.segments = append(m.segments, s)
+	if r.err != nil {
+		return m, r.err
 	}
 	if string(m.text()) != text {
 		return m, errors.New("its text is not as this program writes it")
 	}
 	return m, m.check()
+}
+
+// fields reads words and their values, one after the other, up to the first that is not as expected. The bytes between them are
+// compared later.
+type fields struct {
+	rest string
+	err  error
+}
+
+// value skips a word and a space. It returns what follows, up to the end of the line.
+func (r *fields) value(word string) string {
+	line, _, _ := strings.Cut(r.rest, "\n")
+	after, ok := strings.CutPrefix(line, word+" ")
+	if !ok && r.err == nil {
+		r.err = fmt.Errorf("%s is missing at %q", word, line)
+	}
+	return after
+}
+
+// taken goes on after a value, and the space or the end of the line that ends it.
+func (r *fields) taken(word, value string) {
+	r.rest = r.rest[min(len(word)+1+len(value)+1, len(r.rest)):]
+}
+
+func (r *fields) number(word string, base, bits int) uint64 {
+	value, _, _ := strings.Cut(r.value(word), " ")
+	n, err := strconv.ParseUint(value, base, bits)
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("%s: %w", word, err)
+	}
+	r.taken(word, value)
+	return n
+}
+
+func (r *fields) quoted(word string) string {
+	value := r.value(word)
+	text, err := strconv.Unquote(value)
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("%s %q: %w", word, value, err)
+	}
+	r.taken(word, value)
+	return text
+}
+
+func (r *fields) segment() (s listed) {
+	kind, _, _ := strings.Cut(r.rest, " ")
+	s.closed, s.copy = kind != "open", kind == "copy"
+	if s.closed && !s.copy {
+		kind = "closed"
+	}
+	s.number = uint32(r.number(kind, 10, 32))
+	if s.closed {
+		s.end = int64(r.number("end", 10, 63))
+		s.batches = r.number("batches", 10, 64)
+		s.last = r.number("last", 10, 64)
+	}
+	return s
 }
 
 // check returns an error that names a contradiction.

@@ -1,11 +1,14 @@
 package wal
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -246,6 +249,52 @@ func TestFileModes(t *testing.T) {
 		info, err := e.Info()
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), e.Name())
+	}
+}
+
+// A manifest is read as it was written. A text that is a little different, with a checksum that fits, is an error, or another manifest.
+func TestManifestIsWhatWasWritten(t *testing.T) {
+	was := manifest{
+		version: formatVersion,
+		state:   paxos.ServerState{Store: 0x6b3f, Cluster: "a \"b\"\nc", ID: 12, Members: "1,2,3 majority(3)"},
+		next:    80,
+		segments: []listed{
+			{number: 5, closed: true, copy: true, end: 91840, batches: 12, last: 5012},
+			{number: 4, closed: true, end: 65532, batches: 301, last: 5313},
+			{number: 6},
+			{number: 7},
+		},
+	}
+	text := was.text()
+	is, err := parseManifest(text)
+	require.NoError(t, err)
+	require.Equal(t, was, is)
+
+	body := text[:bytes.LastIndex(text, []byte("sum "))]
+	taken, refused := 0, map[string]bool{}
+	try := func(parts ...[]byte) {
+		changed := bytes.Join(parts, nil)
+		changed = fmt.Appendf(changed, "sum %08x\n", checksum(changed))
+		is, err := parseManifest(changed)
+		if err != nil {
+			refused[err.Error()] = true
+			return
+		}
+		taken++
+		require.Equal(t, string(changed), string(is.text()))
+		require.Equal(t, bytes.Equal(changed, text), reflect.DeepEqual(was, is), "%s", changed)
+	}
+	for i := range body {
+		try(body[:i], body[i+1:])
+		try(body[:i])
+		for _, c := range []byte(" \n\"09af-+_x`\\\x00\xff") {
+			try(body[:i], []byte{c}, body[i:])
+			try(body[:i], []byte{c}, body[i+1:])
+		}
+	}
+	require.Greater(t, taken, 100, "other numbers and names")
+	for _, part := range []string{`store is missing at "stor`, `cluster "\"a`, `id: strconv`, `members is missing`, `end is missing`, `closed is missing at "clos`, "not as this program writes it"} {
+		require.True(t, slices.ContainsFunc(slices.Collect(maps.Keys(refused)), func(err string) bool { return strings.Contains(err, part) }), "%s of %q", part, refused)
 	}
 }
 
