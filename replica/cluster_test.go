@@ -23,7 +23,11 @@ import (
 func TestReplicaRandomClusters(t *testing.T) {
 	var total paxos.Counters
 	crashes, lost := 0, 0
-	for seed := range uint64(300) {
+	seeds := uint64(300) // with the state spaces that CI explores
+	if *exProfile == "small" {
+		seeds = 120
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Logf("seed %d", seed)
 			c := newChaos(t, seed)
@@ -43,7 +47,7 @@ func TestReplicaRandomClusters(t *testing.T) {
 	}
 	assert.Greater(t, crashes, 100)
 	assert.Greater(t, lost, 1000)
-	assert.Greater(t, total.Superseded, uint64(100), "sometimes they duel")
+	assert.Greater(t, total.Superseded, seeds/3, "sometimes they duel")
 	assert.Greater(t, total.Owned, uint64(50), "sometimes in round 0")
 	assert.Greater(t, total.Resends, uint64(100))
 	assert.Greater(t, total.Decided, uint64(1000))
