@@ -62,7 +62,7 @@ func TestReplicaWaitEnds(t *testing.T) {
 			m := membersOf(5)
 			m.Learners = []paxos.ServerID{8}
 			p := newPump(t, m)
-			p.forged = true
+			p.Unseen = true
 			p.start(1)
 			p.run()
 			require.Len(t, p.wait(1, 1, "x"), 4)
@@ -254,7 +254,7 @@ func newSoloOf(t *testing.T, q paxos.Quorum) *pump {
 	m := membersOf(q.Size())
 	m.Quorum = q
 	p := newPump(t, m)
-	p.forged = true
+	p.Unseen = true
 	p.start(1)
 	p.run()
 	return p

@@ -70,15 +70,15 @@ func TestReplicaLoserGetsTheWinnersValue(t *testing.T) {
 	})
 	t.Run("two at once", func(t *testing.T) {
 		p := newPumpOf(t, 3)
-		p.replicas[1].Propose(p.now, 1, "lunch", "burger")
-		p.replicas[2].Propose(p.now, 2, "lunch", "pizza")
+		p.begin(1, 1, "lunch", "burger")
+		p.begin(2, 2, "lunch", "pizza")
 		p.pass(time.Minute)
 		assert.Equal(t, p.value(1), p.value(2))
 	})
 	t.Run("two callers on one server", func(t *testing.T) {
 		p := newPumpOf(t, 3)
-		p.replicas[1].Propose(p.now, 1, "lunch", "burger")
-		p.replicas[1].Propose(p.now, 2, "lunch", "pizza")
+		p.begin(1, 1, "lunch", "burger")
+		p.begin(1, 2, "lunch", "pizza")
 		p.replicas[1].Wait(p.now, 3, "lunch")
 		p.run()
 		for id := CallID(1); id <= 3; id++ {
@@ -115,7 +115,7 @@ func TestReplicaBackoff(t *testing.T) {
 	least, most := map[int]float64{}, map[int]float64{}
 	for seed := range uint64(100) {
 		p := newPump(t, membersOf(3))
-		p.forged, p.seed, p.timing = true, seed, paxos.Timing{Phase: 100 * time.Millisecond, MaxBackoff: time.Second}
+		p.Unseen, p.seed, p.timing = true, seed, paxos.Timing{Phase: 100 * time.Millisecond, MaxBackoff: time.Second}
 		p.start(1)
 		p.run()
 		p.propose(1, 1, "lunch", "v")
@@ -279,7 +279,7 @@ func TestReplicaDuels(t *testing.T) {
 			p.seed = seed
 			p.startAll()
 			for _, id := range p.ids() {
-				p.replicas[id].Propose(p.now, CallID(id), "lunch", paxos.Value(fmt.Sprint("of ", id)))
+				p.begin(id, CallID(id), "lunch", paxos.Value(fmt.Sprint("of ", id)))
 			}
 			p.pass(time.Minute)
 			for _, id := range p.ids() {
@@ -326,7 +326,7 @@ func TestReplicaAcceptorsDown(t *testing.T) {
 			assert.ErrorIs(t, e, context.Canceled)
 			assert.Equal(t, tt.down, e.Silent)
 			assert.Equal(t, paxos.Ballot{Round: 1, Server: 1}, e.Ballot)
-			assert.Empty(t, p.chosen)
+			assert.Empty(t, p.chosen())
 		})
 	}
 }
@@ -336,7 +336,7 @@ func TestReplicaAbandonedAttemptStops(t *testing.T) {
 	for _, phase := range []string{"prepare", "accept", "backoff"} {
 		t.Run(phase, func(t *testing.T) {
 			p := newPump(t, membersOf(3))
-			p.forged, p.timing.Silence, p.timing.MaxSilence = true, time.Hour, time.Hour // nobody takes over
+			p.Unseen, p.timing.Silence, p.timing.MaxSilence = true, time.Hour, time.Hour // nobody takes over
 			p.start(1)
 			p.run()
 			p.propose(1, 1, "lunch", "v")

@@ -170,7 +170,7 @@ func TestFewLookAtAllCallers(t *testing.T) {
 func TestReplicaFreeInstancesKeepNoLongLists(t *testing.T) {
 	p := newPumpOf(t, 1)
 	for i := range CallID(1000) {
-		p.replicas[1].Propose(p.now, i+1, "hot", "v")
+		p.begin(1, i+1, "hot", "v")
 	}
 	p.run()
 	require.Equal(t, paxos.Value("v"), p.value(1000))

@@ -62,7 +62,7 @@ func TestReplicaUnknownInEveryPhase(t *testing.T) {
 		for _, value := range []paxos.Value{"small", large, ""} {
 			t.Run(fmt.Sprintf("%s/%d bytes", tt.name, len(value)), func(t *testing.T) {
 				p := newPump(t, membersOf(3))
-				p.forged, p.limits = true, paxos.Limits{MaxHint: 10}
+				p.Unseen, p.limits = true, paxos.Limits{MaxHint: 10}
 				p.hold = func(paxos.ServerID) bool { return true }
 				// The instance has seen a high round, so that a Save has to reserve one.
 				p.records[1]["lunch"] = paxos.Record{Instance: "lunch", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 1e6 - 1, Server: 2}}}
@@ -280,7 +280,7 @@ func TestReplicaPeek(t *testing.T) {
 	p.lose = nil
 	p.pass(time.Minute)
 	check(paxos.Decision{Instance: "lunch", Value: "v", Ballot: paxos.Ballot{Round: 1, Server: 1}}, true, true)
-	p.forged = true
+	p.Unseen = true
 	p.hear(1, 2, msg(t, `decided 9.2 "w" @lunch`))
 	check(paxos.Decision{}, false, true) // proof that the protocol was broken: nothing is said any more
 }
@@ -296,7 +296,7 @@ func TestReplicaLearnerProposesAndDoesNotVote(t *testing.T) {
 	for _, line := range p.sent {
 		assert.NotRegexp(t, `^\d -> 8: (prepare|accept|query) `, line, "it is not asked for a vote")
 	}
-	p.forged = true
+	p.Unseen = true
 	n := len(p.sent)
 	p.hear(8, 1, msg(t, "prepare 5.1 @dinner"), msg(t, `accept 5.1 "w" @dinner`), msg(t, "query 6.1 @dinner"))
 	p.pass(lazySave)
@@ -304,7 +304,7 @@ func TestReplicaLearnerProposesAndDoesNotVote(t *testing.T) {
 	assert.NotContains(t, p.records[8], "dinner")
 	assert.NotContains(t, p.replicas[8].table.byName, "dinner", "nothing is kept of it")
 	assert.Equal(t, []string{`8 -> 1: decided 1.8 "v" @lunch`}, p.hear(8, 1, msg(t, "query 6.1 @lunch")), "but it knows")
-	p.forged = false
+	p.Unseen = false
 	p.lose = deaf(3, 8)
 	p.propose(8, 2, "supper", "v")
 	p.lose = deaf(2, 3)
@@ -404,7 +404,7 @@ func TestReplicaCounters(t *testing.T) {
 // Unknown is about the value. A value that an earlier ballot handed out stays handed out, also for a call that comes later.
 func TestReplicaUnknownOverBallots(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged, p.limits = true, paxos.Limits{MaxHint: 1}
+	p.Unseen, p.limits = true, paxos.Limits{MaxHint: 1}
 	p.start(1)
 	p.run()
 	p.propose(1, 1, "lunch", "burger")

@@ -58,7 +58,7 @@ func TestReplicaRandomClusters(t *testing.T) {
 
 // chaos is a cluster and what goes wrong in it.
 type chaos struct {
-	*ledger
+	*cluster
 	t        *testing.T
 	rand     *rand.Rand
 	now      time.Duration
@@ -91,7 +91,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	for i := range src.IntN(3) {
 		m.Learners = append(m.Learners, paxos.ServerID(20+i))
 	}
-	c := &chaos{ledger: newLedger(t, m), t: t, rand: src, replicas: map[paxos.ServerID]*Replica{}, lives: map[paxos.ServerID]uint64{},
+	c := &chaos{cluster: newCluster(t, m), t: t, rand: src, replicas: map[paxos.ServerID]*Replica{}, lives: map[paxos.ServerID]uint64{},
 		waits: map[CallID]paxos.ServerID{}, done: map[CallID]Done{}, cut: map[[2]paxos.ServerID]bool{}, hash: fnv.New64a(),
 		loss: src.Float64() * 0.6 * float64(src.IntN(2)), twice: src.Float64() * 0.5 * float64(src.IntN(2)),
 		delay: time.Duration(1+src.IntN(300)) * time.Millisecond, disk: time.Duration(src.IntN(50)) * time.Millisecond}
@@ -234,20 +234,15 @@ func (c *chaos) crash(id paxos.ServerID) {
 
 func (c *chaos) start(id paxos.ServerID) {
 	c.lives[id]++
-	var open []string
-	for name, rec := range c.records[id] {
-		if !rec.Chosen {
-			open = append(open, name)
-		}
-	}
-	slices.Sort(open)
-	r, err := New(c.now, Config{ID: id, State: *c.state[id], Nonce: c.lives[id], Members: c.members, Open: open, Limits: c.limits, Seed: 7})
+	c.servers[id].Life = c.lives[id]
+	r, err := New(c.now, Config{ID: id, State: *c.state[id], Nonce: c.lives[id], Members: c.members, Open: c.servers[id].Disk.Open(), Forgotten: c.forgotten(id), Limits: c.limits, Seed: 7})
 	require.NoError(c.t, err)
 	c.replicas[id] = r
 	c.take(id)
 }
 
 func (c *chaos) propose(id paxos.ServerID, name string, v paxos.Value) {
+	c.Proposed(name, v)
 	c.begin(id, func(r *Replica, call CallID) { r.Propose(c.now, call, name, v) })
 }
 
@@ -309,14 +304,12 @@ func (c *chaos) take(id paxos.ServerID) {
 			require.NotContains(c.t, c.done, d.ID, "ended twice")
 			c.done[d.ID] = d
 			delete(c.waits, d.ID)
-			c.ended(d)
+			c.ended(id, d)
 		}
 		for _, name := range out.Load {
 			c.later(c.upTo(c.disk/4), func() {
 				if alive() {
-					rec := c.records[id][name]
-					rec.Instance = name
-					r.Loaded(c.now, rec.Instance, rec)
+					r.Loaded(c.now, name, c.record(id, name))
 					c.take(id)
 				}
 			})
@@ -324,7 +317,7 @@ func (c *chaos) take(id paxos.ServerID) {
 		for _, ask := range out.List {
 			c.later(c.upTo(c.disk/4), func() {
 				if alive() {
-					r.Listed(c.now, ask.ID, c.decidedNames(id, ask.After, ask.Max))
+					r.Listed(c.now, ask.ID, c.listed(id, ask))
 					c.take(id)
 				}
 			})
@@ -358,6 +351,7 @@ func (c *chaos) transmit(p paxos.Packet) {
 		}
 		c.later(c.upTo(c.delay), func() {
 			if r := c.replicas[p.To]; r != nil {
+				c.Arrived(c.servers[p.To], &p)
 				r.Receive(c.now, p)
 				c.take(p.To)
 			}

@@ -160,7 +160,7 @@ func TestReplicaGroupCommit(t *testing.T) {
 // A Batch beyond MaxBatch is split, and replies leave with the half that holds what they rest on.
 func TestReplicaBatchesAreSplit(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.limits, p.forged = paxos.Limits{MaxBatch: 8 << 10}, true
+	p.limits, p.Unseen = paxos.Limits{MaxBatch: 8 << 10}, true
 	p.start(1)
 	p.run()
 	p.hold = func(paxos.ServerID) bool { return true }
@@ -197,7 +197,7 @@ func TestReplicaBatchesAreSplit(t *testing.T) {
 // A record that changes again while half of a batch is saved waits for the Save that holds the change.
 func TestReplicaSplitBatchHoldsTheLastState(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.limits, p.forged = paxos.Limits{MaxBatch: 4 << 10}, true
+	p.limits, p.Unseen = paxos.Limits{MaxBatch: 4 << 10}, true
 	p.start(1)
 	p.run()
 	p.hold = func(paxos.ServerID) bool { return true }
@@ -316,7 +316,7 @@ func TestReplicaSaveNotNeeded(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = []paxos.ServerID{8}
 	p := newPump(t, m)
-	p.forged = true
+	p.Unseen = true
 	p.start(8)
 	p.run()
 	p.hold = func(paxos.ServerID) bool { return true }
@@ -361,7 +361,7 @@ func TestReplicaVotesOvertakenInOneSave(t *testing.T) {
 // Where nothing comes, a Save begins at once; and one that is out keeps no other waiting for more.
 func TestReplicaGathers(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged = true
+	p.Unseen = true
 	p.start(1)
 	p.run()
 	r := p.replicas[1]

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -89,7 +88,7 @@ func addCounters(to *paxos.Counters, c paxos.Counters) {
 
 // A typer turns bytes into inputs of server 1 of a cluster of three acceptors and a learner.
 type typer struct {
-	*ledger
+	*cluster
 	t       *testing.T
 	data    []byte
 	r       *Replica
@@ -117,9 +116,9 @@ type typer struct {
 func newTyper(t *testing.T, data []byte) *typer {
 	m := membersOf(3)
 	m.Learners = []paxos.ServerID{8}
-	y := &typer{ledger: newLedger(t, m), t: t, data: data, calls: map[CallID]bool{}, own: map[CallID]paxos.Value{}, left: map[paxos.Value]bool{},
+	y := &typer{cluster: newCluster(t, m), t: t, data: data, calls: map[CallID]bool{}, own: map[CallID]paxos.Value{}, left: map[paxos.Value]bool{},
 		unsent: map[paxos.Value]bool{}, index: map[paxos.ServerID]uint64{}}
-	y.forged = true
+	y.Unseen = true
 	if y.next()%2 == 0 {
 		y.state[1].Peers = "" // it meets them now
 	}
@@ -135,16 +134,10 @@ func (y *typer) start() {
 			delete(y.calls, id)
 		}
 	}
-	var open []string
-	for name, rec := range y.records[1] {
-		if !rec.Chosen {
-			open = append(open, name)
-		}
-	}
-	slices.Sort(open)
+	y.servers[1].Life = y.lives
 	var err error
 	how := y.next()
-	y.r, err = New(y.now, Config{ID: y.state[1].ID, State: *y.state[1], Nonce: y.lives, Members: y.members, Open: open, Trace: how%2 == 0,
+	y.r, err = New(y.now, Config{ID: y.state[1].ID, State: *y.state[1], Nonce: y.lives, Members: y.members, Open: y.servers[1].Disk.Open(), Forgotten: y.forgotten(1), Trace: how%2 == 0,
 		Limits: paxos.Limits{MaxValue: 8, MaxHint: 4, MaxOpen: []int{1, 2, 6}[how/2%3], MaxCalls: 12, Cache: 2, MaxPacket: 4 << 10, MaxBatch: 4 << 10}})
 	require.NoError(y.t, err)
 }
@@ -188,9 +181,7 @@ func (y *typer) input(op byte) {
 		if len(y.loads) > 0 {
 			name := y.loads[0]
 			y.loads = y.loads[1:]
-			rec := y.records[1][name]
-			rec.Instance = name
-			y.r.Loaded(y.now, rec.Instance, rec)
+			y.r.Loaded(y.now, name, y.record(1, name))
 		}
 	case 11:
 		y.now += time.Duration(y.next()) * 10 * time.Millisecond
@@ -206,7 +197,7 @@ func (y *typer) input(op byte) {
 		if len(y.asks) > 0 {
 			ask := y.asks[0]
 			y.asks = y.asks[1:]
-			y.r.Listed(y.now, ask.ID, y.decidedNames(1, ask.After, ask.Max))
+			y.r.Listed(y.now, ask.ID, y.listed(1, ask))
 		}
 	case 17:
 		y.until(time.Duration(y.next()%32) * 200 * time.Millisecond)

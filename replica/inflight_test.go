@@ -132,7 +132,7 @@ func TestReplicaLongValuesMakeRoom(t *testing.T) {
 // stuck is a server with as many long values under way as there is room for, of which no server says anything.
 func stuck(t *testing.T, limits paxos.Limits) *pump {
 	p := newPump(t, membersOf(3))
-	p.forged, p.limits = true, limits
+	p.Unseen, p.limits = true, limits
 	p.start(1)
 	p.run()
 	for i := range 8 {

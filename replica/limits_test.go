@@ -90,7 +90,7 @@ func TestReplicaValueThatNoQuorumTakes(t *testing.T) {
 // Several calls of one instance end with the attempt of the first of them, whose value had not left.
 func TestReplicaLimitsEndCallsTogether(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged, p.limits = true, paxos.Limits{MaxHint: 10}
+	p.Unseen, p.limits = true, paxos.Limits{MaxHint: 10}
 	p.start(1)
 	p.run()
 	p.propose(1, 1, "lunch", long(101))
@@ -169,7 +169,7 @@ func TestReplicaLimitsOfAVote(t *testing.T) {
 // No packet is longer than its receiver takes, but for a message that is alone.
 func TestReplicaPacketsFitTheirReceiver(t *testing.T) {
 	p := newLimited(t, paxos.Limits{}, paxos.Limits{}, paxos.Limits{MaxPacket: 8 << 10})
-	largest, r := map[paxos.ServerID]int{}, p.replicas[1]
+	largest := map[paxos.ServerID]int{}
 	p.lose = func(packet paxos.Packet, _ paxos.Message) bool {
 		size := 0
 		for i := range packet.Messages {
@@ -181,7 +181,7 @@ func TestReplicaPacketsFitTheirReceiver(t *testing.T) {
 		return false
 	}
 	for i := range 100 {
-		r.Propose(p.now, CallID(i+1), fmt.Sprint("job/", i), long(1000))
+		p.begin(1, CallID(i+1), fmt.Sprint("job/", i), long(1000))
 	}
 	p.run()
 	assert.Greater(t, largest[2], 64<<10)
@@ -272,7 +272,7 @@ func TestReplicaDecisionIsTooLarge(t *testing.T) {
 // over anything else.
 func TestReplicaTakeoversThatAreTooLargeLeaveRoom(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged, p.limits = true, paxos.Limits{MaxOpen: 1}
+	p.Unseen, p.limits = true, paxos.Limits{MaxOpen: 1}
 	p.start(1)
 	p.run()
 	for from := paxos.ServerID(2); from <= 3; from++ {

@@ -13,168 +13,6 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// checkTables checks what the parts of a Replica say of each other: an instance in memory is in one list or is busy, in the
-// batch that gathers if it says so, under its own name; timers, calls and counts agree.
-func checkTables(t require.TestingT, r *Replica) {
-	open, listed, counted := 0, 0, [rooms]int{}
-	seen := map[*instance]string{}
-	for name, inst := range r.table.byName {
-		require.Equal(t, name, inst.name)
-		require.Empty(t, seen[inst], "%q shares an instance", name)
-		seen[inst] = name
-		if !inst.chosen {
-			open++
-		}
-		if inst.list != nil && !inst.wantsRoom {
-			listed++
-			require.False(t, inst.busy(), "%q is listed and busy", name)
-			if inst.timer.place == 0 {
-				require.Same(t, &r.table.evictable, inst.list, "%q", name)
-			} else {
-				require.Same(t, &r.table.watched, inst.list, "%q", name)
-			}
-			require.False(t, inst.chosen, "%q is decided, and no memo", name)
-		} else if r.stop == nil {
-			require.True(t, inst.busy(), "%q is in memory for ever", name)
-		}
-		if inst.timer.place != 0 {
-			require.Same(t, &inst.timer, r.timers.heap[inst.timer.place-1])
-			require.Same(t, inst, inst.timer.inst)
-		}
-		require.NotContains(t, r.table.evicted, name, "it is in memory")
-		require.Equal(t, inst.roomNow(), inst.room, "%q", name)
-		counted[inst.room]++
-		require.False(t, !inst.chosen && inst.stopped == nil && len(inst.calls.all) > 0 && inst.timer.place == 0 && !inst.loading && !inst.wantsRound && !inst.wantsRoom && r.stop == nil,
-			"calls wait in %q, and nothing will happen", name)
-	}
-	require.Equal(t, open, r.table.open)
-	require.Equal(t, listed, r.table.evictable.len+r.table.watched.len)
-	require.True(t, listed == 0 || len(r.table.byName) <= 2*r.limits.MaxOpen, "%d in memory, of which %d may leave it", len(r.table.byName), listed)
-	counted[roomNone] = 0 // it is not counted
-	require.Equal(t, counted, r.table.rooms)
-	require.LessOrEqual(t, counted[roomCalls], r.limits.MaxOpen)
-	checkEvicted(t, r)
-	checkDecided(t, &r.table.decided, r.limits.Cache)
-	for i := range r.table.decided.held {
-		name := r.table.decided.at(r.table.decided.first() + i).name
-		require.NotContains(t, r.table.byName, name, "there is a memo, too")
-	}
-	require.LessOrEqual(t, len(r.table.free), maxFree)
-	for _, inst := range r.table.free {
-		require.Empty(t, seen[inst], "in use, and free")
-		seen[inst] = "free"
-		require.Equal(t, instance{arrivals: inst.arrivals, calls: inst.calls, asking: inst.asking}, *inst, "what is free is empty")
-		require.Equal(t, asking{}, *inst.question())
-		require.Empty(t, inst.calls.all)
-		require.LessOrEqual(t, cap(inst.calls.all), manyCalls, "a long list of calls is kept for no use")
-		require.Empty(t, inst.arrivals)
-	}
-	for i, w := range r.timers.heap {
-		require.Equal(t, i+1, w.place)
-		require.False(t, i > 0 && w.at < r.timers.heap[(i-1)/2].at, "the heap is in order")
-		if w.evicted != nil {
-			require.Same(t, w.evicted, r.table.evicted[w.evicted.name])
-		} else {
-			require.Same(t, w.inst, r.table.byName[w.inst.name])
-		}
-	}
-	calls, takeovers, hints := 0, 0, 0
-	for _, e := range r.table.evicted {
-		hints += len(e.hint.value)
-	}
-	fetches := map[int]int{} // by position
-	for _, inst := range r.table.byName {
-		hints += len(inst.hint.value)
-		if inst.attempt.purpose == forTakeover {
-			takeovers++
-		}
-		for i := range r.members.Acceptors {
-			if inst.fetching.Has(i) {
-				fetches[i]++
-			}
-		}
-		if r.watches(inst) && !inst.orphaned && inst.attempt.state == attemptNone && r.stop == nil {
-			require.NotZero(t, inst.alarms[alarmWatch], "nobody watches %q", inst.name)
-		}
-		calls += inst.calls.len()
-		for _, c := range inst.calls.all {
-			if c.op == opNone {
-				continue
-			}
-			require.Same(t, inst, r.calls[c.id].instance)
-		}
-	}
-	require.Equal(t, calls, len(r.calls))
-	require.LessOrEqual(t, calls, r.limits.MaxCalls)
-	unsaved, flies, waits := 0, 0, 0
-	for _, inst := range r.table.byName {
-		flies += inst.attempt.inflight
-		require.False(t, inst.attempt.inflight > 0 && !inst.attempt.running())
-		if inst.wantsRoom {
-			waits++
-			require.Same(t, &r.inflight.line, inst.list)
-			require.NotNil(t, inst.calls.proposes(), "nobody wants its room")
-		}
-		unsaved += inst.unsaved
-		if inst.unsaved != 0 {
-			require.True(t, inst.gathered || inst.saving)
-			require.Equal(t, len(inst.acceptor.Value), inst.unsaved)
-		}
-	}
-	require.Equal(t, unsaved, r.saves.unsaved)
-	require.Equal(t, flies, r.inflight.bytes)
-	require.Equal(t, waits, r.inflight.line.len)
-	require.False(t, waits > 0 && flies == 0 && !r.inflight.freed, "nobody flies, and some wait for ever")
-	for _, inst := range r.saves.gather {
-		require.True(t, inst.gathered)
-		require.Same(t, inst, r.table.byName[inst.name])
-	}
-	require.LessOrEqual(t, len(r.saves.waitRun)+len(r.saves.waitNew), maxHeld)
-	require.Equal(t, takeovers, r.takeovers)
-	require.Equal(t, hints, r.hints.bytes)
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 {
-			require.Equal(t, fetches[p.position], p.pull.open, "server %d", p.id)
-			require.NotZero(t, p.pull.at, "nothing is pulled from server %d any more", p.id)
-		}
-	}
-}
-
-// checkEvicted checks what stays of instances that left memory: each has a silence, which ends.
-func checkEvicted(t require.TestingT, r *Replica) {
-	require.LessOrEqual(t, len(r.table.evicted), mostLater(r.limits))
-	for name, e := range r.table.evicted {
-		require.Equal(t, name, e.name)
-		require.Same(t, e, e.timer.evicted)
-		require.NotZero(t, e.place, "nobody watches %q", name)
-		require.Same(t, &e.timer, r.timers.heap[e.place-1])
-		require.Nil(t, r.table.decided.find(name), "it is decided")
-	}
-}
-
-// checkDecided checks that the memos are found by name, and are what the counts say.
-func checkDecided(t require.TestingT, d *memos, most int) {
-	n, bytes, late := 0, 0, 0
-	require.LessOrEqual(t, int(d.held), min(len(d.ring), most))
-	for i := range d.held {
-		m := d.at(d.first() + i)
-		if m.name == "" {
-			require.NotZero(t, i, "the oldest is a gap")
-			require.Equal(t, memo{}, *m)
-			continue
-		}
-		n++
-		bytes += len(m.Value)
-		if m.pendingNotices != (pendingNotices{}) {
-			late++
-		}
-		require.Same(t, m, d.find(m.name))
-	}
-	used, _ := d.names.Len()
-	require.Equal(t, []int{n, n, bytes, late}, []int{used, d.len, d.bytes, d.late})
-	require.True(t, bytes <= maxCacheBytes || n == 1)
-}
-
 // docs/design.md#5: decided instances cost no memory; a bounded cache serves late questions, Storage.Load the rest.
 func TestReplicaDecidedInstancesLeaveMemory(t *testing.T) {
 	p := newPump(t, membersOf(3))
@@ -208,7 +46,7 @@ func TestReplicaDecidedInstancesLeaveMemory(t *testing.T) {
 	}
 	assert.GreaterOrEqual(t, len(p.loads), n, "each came back from the storage")
 	p.pass(3 * time.Hour) // nobody has anything more to pull
-	p.forged = true
+	p.Unseen = true
 	assert.Equal(t, []string{`3 -> 1: decided 1.1 "v0" @job/0`}, p.hear(3, 1, msg(t, "prepare 99999.1 @job/0")))
 	p.run()
 	p.loads = nil
@@ -221,7 +59,7 @@ func TestReplicaDecidedInstancesLeaveMemory(t *testing.T) {
 func TestReplicaUnsavedInstanceIsNotEvicted(t *testing.T) {
 	t.Run("undecided", func(t *testing.T) {
 		p := newPump(t, membersOf(3))
-		p.forged, p.limits = true, paxos.Limits{MaxOpen: 1, Cache: 1} // two may stay in memory
+		p.Unseen, p.limits = true, paxos.Limits{MaxOpen: 1, Cache: 1} // two may stay in memory
 		p.start(1)
 		p.run()
 		p.hold = func(paxos.ServerID) bool { return true }
@@ -246,7 +84,7 @@ func TestReplicaUnsavedInstanceIsNotEvicted(t *testing.T) {
 	})
 	t.Run("decided", func(t *testing.T) {
 		p := newPump(t, membersOf(3))
-		p.forged, p.limits = true, paxos.Limits{Cache: 1}
+		p.Unseen, p.limits = true, paxos.Limits{Cache: 1}
 		p.start(1)
 		p.run()
 		for i := range 20 {
@@ -283,7 +121,7 @@ func leaveAlone(p *pump, name string) {
 // on do not. In all there are twice as many.
 func TestReplicaMaxOpen(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged, p.limits = true, paxos.Limits{MaxOpen: 4}
+	p.Unseen, p.limits = true, paxos.Limits{MaxOpen: 4}
 	p.start(1)
 	p.run()
 	p.propose(1, 1, "busy", "v")
@@ -310,12 +148,12 @@ func TestReplicaMaxOpen(t *testing.T) {
 // An instance of another name gets nothing of the one whose memory it is given.
 func TestReplicaMemoryIsUsedAgainClean(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged, p.limits = true, paxos.Limits{MaxOpen: 1, Cache: 1}
+	p.Unseen, p.limits = true, paxos.Limits{MaxOpen: 1, Cache: 1}
 	p.start(1)
 	p.run()
 	p.slow = true
 	p.hear(1, 2, msg(t, `prepare 50.2 "hint" @a`), msg(t, `accept 50.2 "v" @a`), msg(t, "chosen 60.2 @a"))
-	p.replicas[1].Propose(p.now, 1, "a", "mine")
+	p.begin(1, 1, "a", "mine")
 	p.load(1, "a")
 	p.run()
 	p.replicas[1].Cancel(p.now, 1)
@@ -346,13 +184,14 @@ func TestReplicaOpenAtStart(t *testing.T) {
 	const names = 400
 	for _, room := range []int{3, 600, 1000} {
 		p := newPump(t, membersOf(3))
-		p.forged, p.limits = true, paxos.Limits{MaxOpen: room}
+		p.Unseen, p.limits = true, paxos.Limits{MaxOpen: room}
 		for i := range names {
 			name := fmt.Sprint("job/", i)
 			p.records[1][name] = paxos.Record{Instance: name, Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 2}}}
 		}
-		p.records[1]["done"] = paxos.Record{Instance: "done", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 2}, Accepted: paxos.Ballot{Round: 5, Server: 2}, Value: "v"}, Chosen: true, Index: 1}
 		p.state[1].Last = 1
+		p.put(1, paxos.Batch{Records: []paxos.Record{{Instance: "done", Chosen: true, Index: 1,
+			Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 2}, Accepted: paxos.Ballot{Round: 5, Server: 2}, Value: "v"}}}})
 		p.start(1)
 		p.run()
 		assert.Len(t, p.loads, min(max(room/2, 256), names))

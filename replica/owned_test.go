@@ -108,8 +108,8 @@ func TestReplicaClassicInOwned(t *testing.T) {
 		t.Run(tt.says, func(t *testing.T) {
 			p := newPump(t, m)
 			if tt.record != (paxos.Acceptor{}) {
-				p.records[1][tt.name] = paxos.Record{Instance: tt.name, Acceptor: tt.record}
-				p.vote(0, tt.name, tt.record.Accepted, tt.record.Value)
+				p.Proposed(tt.name, tt.record.Value)
+				p.put(1, paxos.Batch{Records: []paxos.Record{{Instance: tt.name, Acceptor: tt.record}}})
 			}
 			p.startAll()
 			p.lose = func(_ paxos.Packet, m paxos.Message) bool {
@@ -213,9 +213,9 @@ func TestReplicaOwnedOncePerLife(t *testing.T) {
 		t.Run("two callers, "+name, func(t *testing.T) {
 			p := newPumpOf(t, 3)
 			p.slow = true
-			p.replicas[1].Propose(p.now, 1, name, "burger")
-			p.replicas[1].Propose(p.now, 2, name, "pizza")
-			p.replicas[1].Propose(p.now, 3, name, "burger")
+			p.begin(1, 1, name, "burger")
+			p.begin(1, 2, name, "pizza")
+			p.begin(1, 3, name, "burger")
 			p.run()
 			assert.Empty(t, p.sent, "its record has to be loaded")
 			p.slow = false
@@ -234,7 +234,7 @@ func TestReplicaOwnedWaitsForTheRecord(t *testing.T) {
 	for name, promised := range map[string]paxos.Ballot{ownedName: {Round: 3, Server: 2}, mintedBy1: {Round: 3, Server: 2}} {
 		p := newPumpOf(t, 3)
 		p.slow = true
-		p.replicas[1].Propose(p.now, 1, name, "burger")
+		p.begin(1, 1, name, "burger")
 		p.run()
 		p.records[1][name] = paxos.Record{Instance: name, Acceptor: paxos.Acceptor{Promised: promised}}
 		p.slow = false
@@ -244,7 +244,7 @@ func TestReplicaOwnedWaitsForTheRecord(t *testing.T) {
 	t.Run("a Prepare came while it was loaded", func(t *testing.T) {
 		p := newSolo(t, 3)
 		p.slow = true
-		p.replicas[1].Propose(p.now, 1, ownedName, "burger")
+		p.begin(1, 1, ownedName, "burger")
 		p.hear(1, 2, paxos.Message{Kind: paxos.KindPrepare, Instance: ownedName, Ballot: paxos.Ballot{Round: 7, Server: 2}, Value: "pizza"})
 		sent := p.during(func() { p.load(1, ownedName); p.run() })
 		assert.Equal(t, []string{`1 -> 2: prepare 8.1 "burger" @` + quoteName(ownedName), `1 -> 3: prepare 8.1 "burger" @` + quoteName(ownedName),

@@ -193,14 +193,14 @@ func TestReplicaSecondProcessStops(t *testing.T) {
 	require.Len(t, told, 2)
 	assert.Empty(t, p.stops, "the first process goes on")
 	assert.NotContains(t, p.records[1], "lunch", "nothing of the second was taken")
-	p.forged = true
+	p.Unseen = true
 	second.Receive(p.now, p.packet(1, 3, told[0]))
 	require.True(t, second.Take(&out))
 	assert.ErrorContains(t, out.Stop, "server 3 is refused by server 1: two processes run as server 3")
 	require.Len(t, out.Done, 2, "its calls end")
 	assert.ErrorIs(t, out.Done[0].Err, out.Stop)
 	assert.ErrorIs(t, second.Status(p.now).Err, out.Stop)
-	p.forged = false
+	p.Unseen = false
 	p.propose(3, 2, "lunch", "v")
 	assert.Equal(t, paxos.Value("v"), p.value(2))
 }
@@ -334,7 +334,7 @@ func TestReplicaLongMessagesTravelAlone(t *testing.T) {
 // The messages that wait for the first Save are bounded.
 func TestReplicaMessagesBeforeTheFirstSaveAreBounded(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged = true
+	p.Unseen = true
 	p.hold = func(paxos.ServerID) bool { return true }
 	p.start(1)
 	p.run()

@@ -19,7 +19,7 @@ import (
 // pulling returns a solo server 1 of 3 that shows its pulls, and is silent for as long as nothing comes.
 func pulling(t *testing.T, pulled string) *pump {
 	p := newPump(t, membersOf(3))
-	p.forged, p.pulls = true, true
+	p.Unseen, p.pulls = true, true
 	p.state[1].Pulled = pulled
 	p.start(1)
 	p.run()

@@ -67,7 +67,7 @@ func TestReplicaDropsInvalidMessages(t *testing.T) {
 			m := membersOf(3)
 			m.Learners = []paxos.ServerID{8}
 			p := newPump(t, m)
-			p.forged, p.trace, p.limits = true, true, paxos.Limits{MaxValue: 100}
+			p.Unseen, p.trace, p.limits = true, true, paxos.Limits{MaxValue: 100}
 			p.start(1)
 			p.run()
 			p.events = nil
@@ -104,7 +104,7 @@ func TestReplicaCountsOnlyAcceptors(t *testing.T) {
 	m := membersOf(5)
 	m.Learners = []paxos.ServerID{8, 9}
 	p := newPump(t, m)
-	p.forged = true
+	p.Unseen = true
 	p.start(1)
 	p.run()
 	p.propose(1, 1, "lunch", "v")
@@ -212,7 +212,7 @@ func TestReplicaUnknownInstanceIsLoadedFirst(t *testing.T) {
 	p.records[1]["lunch"] = paxos.Record{Instance: "lunch", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 3}, Accepted: paxos.Ballot{Round: 4, Server: 3}, Value: "v"}}
 	p.slow = true
 	assert.Empty(t, p.hear(1, 2, msg(t, "prepare 3.2 @lunch"), msg(t, "query 4.2 @lunch"), msg(t, "prepare 6.2 @lunch")))
-	p.replicas[1].Propose(p.now, 1, "lunch", "mine")
+	p.begin(1, 1, "lunch", "mine")
 	p.pass(time.Minute)
 	assert.Equal(t, []string{"lunch"}, p.loads, "asked once")
 	assert.Empty(t, p.sent)

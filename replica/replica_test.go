@@ -17,7 +17,7 @@ import (
 
 func TestReplicaUncontendedDecisionCosts(t *testing.T) {
 	p := newPumpOf(t, 3)
-	p.replicas[1].Propose(p.now, 1, "lunch", "burger")
+	p.begin(1, 1, "lunch", "burger")
 	p.run()
 	assert.Equal(t, paxos.Value("burger"), p.value(1))
 	for _, k := range []paxos.Kind{paxos.KindPrepare, paxos.KindPromise, paxos.KindAccept, paxos.KindAccepted, paxos.KindChosen} {
@@ -141,7 +141,7 @@ func TestReplicaStatusOfABrokenProtocol(t *testing.T) {
 // With a small cache the first leaves memory while Saved still works on it, and then leaves once more.
 func TestReplicaInstanceLeavesMemoryOnce(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged, p.limits = true, paxos.Limits{Cache: 1}
+	p.Unseen, p.limits = true, paxos.Limits{Cache: 1}
 	p.start(1)
 	p.run()
 	for _, name := range []string{"x", "y"} {
@@ -190,13 +190,11 @@ func TestReplicaValueOfACancelledCallDoesNotLeaveLater(t *testing.T) {
 			p.endSave(2)
 			p.endSave(3)
 			p.pass(time.Minute)
-			for at, v := range p.values {
-				assert.NotEqual(t, tt.value, v, "asked for in ballot %v", at.ballot)
-			}
+			assert.NotContains(t, p.asked, tt.value)
 			if tt.others {
 				assert.Equal(t, paxos.Value("pizza"), p.value(2))
 			} else {
-				assert.Empty(t, p.chosen, "nobody proposes any more")
+				assert.Empty(t, p.chosen(), "nobody proposes any more")
 			}
 		})
 	}
@@ -219,7 +217,7 @@ func TestReplicaDecisionsThatWaitForTheDiskAreBounded(t *testing.T) {
 // Proofs of a broken protocol in decided instances stay in memory for ever, uncounted.
 func TestReplicaStoppedInstancesAreBounded(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged, p.limits = true, paxos.Limits{MaxOpen: 16, Cache: 16}
+	p.Unseen, p.limits = true, paxos.Limits{MaxOpen: 16, Cache: 16}
 	p.start(1)
 	p.run()
 	for i := range 9 * minWork {
@@ -275,7 +273,7 @@ func TestReplicaChosenWithoutAVoteAsksWhenARoundIsReserved(t *testing.T) {
 // At the end of the rounds, Chosen without a vote ends calls that have an attempt running in a good ballot.
 func TestReplicaChosenAtTheLastRoundEndsNoCall(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged = true
+	p.Unseen = true
 	p.state[1].Rounds = paxos.MaxRound - 1
 	p.start(1)
 	p.run()
@@ -341,7 +339,7 @@ func TestReplicaValueOfAnAbortedCallDoesNotLeaveLater(t *testing.T) {
 	p.hold = nil
 	p.endSave(1)
 	p.pass(time.Minute)
-	assert.Empty(t, p.values, "nobody is asked to accept anything")
+	assert.Empty(t, p.asked, "nobody is asked to accept anything")
 }
 
 // Ending one call must not start an attempt for the next, which is about to end too: it would send, and at the last round it

@@ -16,7 +16,7 @@ import (
 // tightPump returns a pump of three acceptors with room for so many, of which those named run.
 func tightPump(t *testing.T, limits paxos.Limits, ids ...paxos.ServerID) *pump {
 	p := newPump(t, membersOf(3))
-	p.forged, p.limits = true, limits
+	p.Unseen, p.limits = true, limits
 	for _, id := range ids {
 		p.start(id)
 	}
@@ -125,7 +125,7 @@ func TestReplicaTakeoversLeaveRoom(t *testing.T) {
 func TestReplicaBacklogLeavesRoom(t *testing.T) {
 	for _, room := range []int{1, 4, 64} {
 		p := newPump(t, membersOf(3))
-		p.forged, p.limits = true, paxos.Limits{MaxOpen: room}
+		p.Unseen, p.limits = true, paxos.Limits{MaxOpen: room}
 		for i := range 2000 {
 			name := fmt.Sprintf("old/%04d", i)
 			rec := paxos.Record{Instance: name, Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 2}}}
@@ -142,7 +142,7 @@ func TestReplicaBacklogLeavesRoom(t *testing.T) {
 			first := id + 1
 			for range room {
 				id++
-				p.replicas[1].Propose(p.now, id, fmt.Sprint("new/", id), "v")
+				p.begin(1, id, fmt.Sprint("new/", id), "v")
 			}
 			p.run()
 			for c := first; c <= id; c++ {

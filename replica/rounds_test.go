@@ -16,7 +16,7 @@ import (
 // docs/design.md#3: the first Output is the Save that raises Boot and Rounds, and nothing else leaves before its Saved.
 func TestReplicaNothingLeavesBeforeTheFirstSave(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged = true
+	p.Unseen = true
 	*p.state[1] = paxos.ServerState{Cluster: "pump", ID: 1, Store: 9, Members: p.members.Voters(), Boot: 4, Rounds: 70, Last: 3, Peers: "2/66"}
 	p.records[1]["old"] = paxos.Record{Instance: "old", Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 3, Server: 2}}}
 	p.hold = func(paxos.ServerID) bool { return true }
@@ -64,7 +64,9 @@ func TestPaper25ProposerNeverReusesANumber(t *testing.T) {
 	p.propose(1, 1, "lunch", "burger")
 	require.Contains(t, p.sent, `1 -> 2: accept 1.1 "burger" @lunch`)
 	p.crash(1)
-	p.records[1], p.records[2], p.records[3] = map[string]paxos.Record{}, map[string]paxos.Record{}, map[string]paxos.Record{}
+	for _, records := range p.records {
+		clear(records)
+	}
 	// Even if nobody else remembered anything, the server itself does.
 	p.start(1)
 	p.run()
@@ -80,7 +82,7 @@ func TestPaper25ProposerNeverReusesANumber(t *testing.T) {
 // docs/design.md#4.1: over attempts, instances and restarts.
 func TestReplicaRoundsRise(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged = true
+	p.Unseen = true
 	last, id := uint64(0), CallID(0)
 	prepared := func(instance string) uint64 {
 		id++
@@ -122,7 +124,7 @@ func TestReplicaRoundIsNotUsedBeforeItIsReserved(t *testing.T) {
 		require.NotNil(t, p.held[1])
 		require.Nil(t, p.held[1].Server)
 		for id := CallID(2); id <= roundBlock+2; id++ {
-			p.replicas[1].Propose(p.now, id, fmt.Sprint("job/", id), "v")
+			p.begin(1, id, fmt.Sprint("job/", id), "v")
 		}
 		p.run()
 		assert.Contains(t, p.sent, fmt.Sprintf(`1 -> 2: prepare %d.1 "v" @job/%d`, roundBlock, roundBlock))
@@ -193,7 +195,7 @@ func TestReplicaErrRounds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPump(t, membersOf(3))
-			p.forged = true
+			p.Unseen = true
 			tt.before(p)
 			n := len(p.sent)
 			p.propose(1, 1, "lunch", "w")

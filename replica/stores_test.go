@@ -16,7 +16,7 @@ import (
 // strangers returns servers 1 to n that have never met, of which only server 1 runs.
 func strangers(t *testing.T, n int) *pump {
 	p := newPump(t, membersOf(n))
-	p.forged = true
+	p.Unseen = true
 	for _, s := range p.state {
 		s.Peers = ""
 	}
@@ -152,8 +152,7 @@ func TestReplicaWipedServerIsNotTakenIn(t *testing.T) {
 	for _, id := range p.ids() {
 		p.crash(id)
 	}
-	p.records[2] = map[string]paxos.Record{}
-	p.state[2] = &paxos.ServerState{Cluster: "pump", ID: 2, Store: 555, Members: p.members.Voters()}
+	p.format(2, 555)
 	p.lose = nil
 	p.start(2)
 	p.start(3)
@@ -171,7 +170,7 @@ func TestReplicaWipedServerIsNotTakenIn(t *testing.T) {
 // wiped returns server 2 on Store 102, made anew where Store 77 was lost, in its first start as the lost one was.
 func wiped(t *testing.T) (p *pump, late func(store uint64, from paxos.ServerID, text string) []string) {
 	p = newPump(t, membersOf(3))
-	p.forged = true
+	p.Unseen = true
 	p.start(2)
 	p.run()
 	return p, func(store uint64, from paxos.ServerID, text string) []string {
@@ -257,7 +256,7 @@ func TestReplicaTakesNothingMeantForAnotherStorage(t *testing.T) {
 func TestReplicaHearsThatItIsRefused(t *testing.T) {
 	for _, met := range []string{"1/65,3/67", ""} {
 		p := newPump(t, membersOf(3))
-		p.forged = true
+		p.Unseen = true
 		p.state[2].Peers = met
 		p.start(2)
 		p.run()
@@ -349,7 +348,7 @@ func TestReplicaPacketWithoutAStore(t *testing.T) {
 // met at first contact.
 func TestReplicaMeetsWhomItPulledFrom(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.forged = true
+	p.Unseen = true
 	p.state[1].Peers, p.state[1].Pulled = "", "3/1c2/60"
 	p.start(1)
 	p.run()
@@ -365,7 +364,7 @@ func TestReplicaStoresLearners(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = []paxos.ServerID{9}
 	p := newPump(t, m)
-	p.forged = true
+	p.Unseen = true
 	p.state[1].Peers = "2/66,8/abc"
 	p.start(1)
 	p.run()

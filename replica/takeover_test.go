@@ -193,7 +193,7 @@ func TestReplicaNothingToTakeOver(t *testing.T) {
 		m := membersOf(3)
 		m.Learners = []paxos.ServerID{4}
 		p := newPump(t, m)
-		p.forged = true
+		p.Unseen = true
 		p.start(4)
 		p.run()
 		p.hear(4, 2, msg(t, `prepare 3.2 "v" @job`), msg(t, `accept 3.2 "v" @job`))
@@ -281,7 +281,7 @@ func TestReplicaSignOutOfTurn(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = []paxos.ServerID{9}
 	p := newPump(t, m)
-	p.forged, p.pulls = true, true
+	p.Unseen, p.pulls = true, true
 	p.start(1)
 	p.run()
 	pull := func(from paxos.ServerID) paxos.Packet { return p.packet(from, 1, pullMessage(p.state[1].Store, 0, 1)) }
