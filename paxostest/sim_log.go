@@ -209,8 +209,13 @@ func (w *Sim) describeLocal(e Entry, named bool) string {
 
 func (w *Sim) callText(e Entry) string {
 	c := w.calls[e.Call-1]
-	if c.Op == "propose" {
+	switch c.Op {
+	case "propose":
 		return "propose " + words.Quote(c.Value)
+	case "forget":
+		if name, one := c.Names.One(); !one || name == "" {
+			return "forget " + c.Names.String()
+		}
 	}
 	return c.Op
 }
@@ -220,7 +225,7 @@ func (w *Sim) doneText(e Entry) string {
 	switch {
 	case e.Err != nil:
 		return "fails: " + e.Err.Error()
-	case c.Op == "ready":
+	case c.Op == "ready" || c.Op == "forget":
 		return "returns"
 	case c.Decision == paxos.Decision{}:
 		return "returns that nothing was chosen"

@@ -14,6 +14,10 @@ import (
 func Record(rec paxos.Record) string {
 	a := rec.Acceptor
 	switch {
+	case a.Promised.IsForgotten() && a.Value != "":
+		return "forgotten " + rangeOf(string(a.Value))
+	case a.Promised.IsForgotten():
+		return "forgotten"
 	case rec.Chosen:
 		return "decided " + Quote(a.Value)
 	case a.Accepted.IsZero():
@@ -45,9 +49,36 @@ func Brief(m paxos.Message) string {
 		if names == "" {
 			return "names: none"
 		}
-		return "names: " + strings.Join(strings.Split(shorten(names), "\n"), ", ")
+		lines := strings.Split(names, "\n")
+		for i, line := range lines {
+			if text, ok := strings.CutPrefix(line, "$forgotten "); ok {
+				lines[i] = "forgotten " + rangeOf(text)
+			}
+		}
+		return "names: " + strings.Join(strings.Split(shorten(strings.Join(lines, "\n")), "\n"), ", ")
+	case paxos.KindForget, paxos.KindForgotten:
+		if m.Value == "" { // of one instance
+			return m.Kind.String()
+		}
+		return m.Kind.String() + " " + rangeOf(string(m.Value))
+	case paxos.KindNack:
+		if m.Promised.IsForgotten() {
+			return "nack " + m.Ballot.String() + ": forgotten"
+		}
 	}
 	return Message(m)
+}
+
+// rangeOf says which names a range has, of which text is the text form.
+func rangeOf(text string) string {
+	r, err := paxos.ParseNameRange(text)
+	if err != nil {
+		return Quote(paxos.Value(text))
+	}
+	if name, one := r.One(); one {
+		return strconv.Quote(name)
+	}
+	return fmt.Sprintf("%q to %q", r.From, r.To)
 }
 
 // shorten cuts a long text.
