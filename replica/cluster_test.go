@@ -3,6 +3,7 @@ package replica
 import (
 	"container/heap"
 	"fmt"
+	"hash"
 	"hash/fnv"
 	"math/rand/v2"
 	"slices"
@@ -13,11 +14,110 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/oracle"
 )
+
+// A cluster is the disks of its servers, and the Oracle that judges all that they do.
+type cluster struct {
+	*oracle.Oracle
+	t       require.TestingT
+	members paxos.Members
+	servers map[paxos.ServerID]*oracle.Server
+	state   map[paxos.ServerID]*paxos.ServerState      // on the disk of each
+	records map[paxos.ServerID]map[string]paxos.Record // on the disk of each
+}
+
+// newCluster returns formatted disks of servers that have met.
+func newCluster(t require.TestingT, m paxos.Members) *cluster {
+	if m.Cluster == "" {
+		m.Cluster = "pump"
+	}
+	c := &cluster{t: t, members: m.Clone(), servers: map[paxos.ServerID]*oracle.Server{}, state: map[paxos.ServerID]*paxos.ServerState{},
+		records: map[paxos.ServerID]map[string]paxos.Record{}}
+	var all []*oracle.Server
+	for _, id := range c.ids() {
+		c.servers[id] = &oracle.Server{ID: id}
+		all = append(all, c.servers[id])
+		c.format(id, 100+uint64(id))
+		for _, other := range c.ids() {
+			if other != id {
+				*c.state[id] = c.state[id].WithStore(other, 100+uint64(other))
+			}
+		}
+	}
+	c.Oracle = oracle.New(c.members, all)
+	return c
+}
+
+func (c *cluster) ids() []paxos.ServerID {
+	return append(slices.Clone(c.members.Acceptors), c.members.Learners...)
+}
+
+// format gives a server a new disk, which has met no other server.
+func (c *cluster) format(id paxos.ServerID, store uint64) {
+	disk := &c.servers[id].Disk
+	*disk = oracle.NewDisk()
+	disk.State = paxos.ServerState{Cluster: c.members.Cluster, ID: id, Store: store, Members: c.members.Voters()}
+	c.state[id], c.records[id] = &disk.State, disk.Records
+}
+
+// put makes b durable.
+func (c *cluster) put(id paxos.ServerID, b paxos.Batch) {
+	require.NoError(c.t, c.Saved(c.servers[id], b))
+	require.NoError(c.t, c.servers[id].Disk.Save(b))
+}
+
+// leaves lets the Oracle look at a packet as it leaves.
+func (c *cluster) leaves(p paxos.Packet) { require.NoError(c.t, c.Sent(c.servers[p.From], &p)) }
+
+// ended lets the Oracle look at the end of a call.
+func (c *cluster) ended(id paxos.ServerID, d Done) {
+	if d.OK {
+		require.NoError(c.t, c.Returned(c.servers[id], d.Decision))
+	}
+}
+
+// record is what Storage.Load returns, with the name of the instance.
+func (c *cluster) record(id paxos.ServerID, name string) paxos.Record {
+	rec := c.records[id][name]
+	rec.Instance = name
+	return rec
+}
+
+// forgotten is what a server starts with of the names that it has forgotten.
+func (c *cluster) forgotten(id paxos.ServerID) []paxos.Record {
+	forgotten, err := ReadForgotten(&c.servers[id].Disk, *c.state[id])
+	require.NoError(c.t, err)
+	return forgotten
+}
+
+// listed is the page that List reads.
+func (c *cluster) listed(id paxos.ServerID, ask ListAsk) []paxos.Named {
+	names, err := List(&c.servers[id].Disk, ask)
+	require.NoError(c.t, err)
+	return names
+}
+
+// decidedNames is what Storage.Decided returns.
+func (c *cluster) decidedNames(id paxos.ServerID, after uint64, most int) []paxos.Named {
+	names, _ := c.servers[id].Disk.Decided(after, most)
+	return slices.Clone(names)
+}
+
+// chosen returns what is chosen, by instance.
+func (c *cluster) chosen() map[string]paxos.Value {
+	chosen := map[string]paxos.Value{}
+	for name, fact := range c.Facts() {
+		if fact.Chosen {
+			chosen[name] = fact.Value
+		}
+	}
+	return chosen
+}
 
 // Clusters of 1 to 7 servers under loss, duplicates, delay, reordering, partitions, slow disks, crashes and restarts, all
 // from one seed; then faults stop, and every call that still has a caller ends (I10), every server that is asked gives the
-// same answer, and the ledger has checked every save and every message. One seed again:
+// same answer, and the oracle has judged every save and every message. One seed again:
 //
 //	go test -run 'TestReplicaRandomClusters/seed=17$' ./replica
 func TestReplicaRandomClusters(t *testing.T) {
@@ -31,13 +131,13 @@ func TestReplicaRandomClusters(t *testing.T) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Logf("seed %d", seed)
 			c := newChaos(t, seed)
-			c.run()
+			c.live()
 			addCounters(&total, c.total)
 			crashes += c.crashes
 			lost += c.lost
 			if seed%30 == 0 {
 				again := newChaos(t, seed)
-				again.run()
+				again.live()
 				assert.Equal(t, c.hash.Sum64(), again.hash.Sum64(), "the same seed does the same again")
 			}
 		})
@@ -58,31 +158,21 @@ func TestReplicaRandomClusters(t *testing.T) {
 
 // chaos is a cluster and what goes wrong in it.
 type chaos struct {
-	*cluster
-	t        *testing.T
-	rand     *rand.Rand
-	now      time.Duration
-	items    chaosItems
-	seq      int
-	replicas map[paxos.ServerID]*Replica
-	lives    map[paxos.ServerID]uint64
-	waits    map[CallID]paxos.ServerID // calls that have a caller, and where
-	done     map[CallID]Done
-	calls    CallID
-	names    []string
-	cut      map[[2]paxos.ServerID]bool
-	total    paxos.Counters
-	crashes  int
-	lost     int
-	out      Output
-	hash     interface {
-		Write([]byte) (int, error)
-		Sum64() uint64
-	}
+	*pump
+	rand    *rand.Rand
+	items   chaosItems
+	seq     int
+	waits   map[CallID]paxos.ServerID // calls that have a caller, and where
+	calls   CallID
+	names   []string
+	cut     map[[2]paxos.ServerID]bool
+	total   paxos.Counters
+	crashes int
+	lost    int
+	hash    hash.Hash64
 
-	loss, twice float64
-	delay, disk time.Duration
-	limits      paxos.Limits
+	loss, twice     float64
+	delay, diskTime time.Duration
 }
 
 func newChaos(t *testing.T, seed uint64) *chaos {
@@ -91,10 +181,11 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	for i := range src.IntN(3) {
 		m.Learners = append(m.Learners, paxos.ServerID(20+i))
 	}
-	c := &chaos{cluster: newCluster(t, m), t: t, rand: src, replicas: map[paxos.ServerID]*Replica{}, lives: map[paxos.ServerID]uint64{},
-		waits: map[CallID]paxos.ServerID{}, done: map[CallID]Done{}, cut: map[[2]paxos.ServerID]bool{}, hash: fnv.New64a(),
+	c := &chaos{pump: newPump(t, m), rand: src, waits: map[CallID]paxos.ServerID{}, cut: map[[2]paxos.ServerID]bool{}, hash: fnv.New64a(),
 		loss: src.Float64() * 0.6 * float64(src.IntN(2)), twice: src.Float64() * 0.5 * float64(src.IntN(2)),
-		delay: time.Duration(1+src.IntN(300)) * time.Millisecond, disk: time.Duration(src.IntN(50)) * time.Millisecond}
+		delay: time.Duration(1+src.IntN(300)) * time.Millisecond, diskTime: time.Duration(src.IntN(50)) * time.Millisecond}
+	c.timing, c.pump.seed = paxos.Timing{}, 7
+	c.look, c.carry, c.disk = c.lookAt, c.transmit, c.onSlowDisk
 	if src.IntN(3) == 0 {
 		c.limits = paxos.Limits{MaxOpen: 16, Cache: 1 + src.IntN(3), MaxHint: 1 + src.IntN(8), MaxPacket: 4 << 10, MaxBatch: 4 << 10}
 	}
@@ -140,10 +231,10 @@ func (c *chaos) upTo(d time.Duration) time.Duration {
 	return time.Duration(c.rand.Int64N(int64(d) + 1))
 }
 
-// run lets chaos be for some seconds, then heals, and demands that everything ends.
-func (c *chaos) run() {
+// live lets chaos be for some seconds, then heals, and demands that everything ends.
+func (c *chaos) live() {
 	for _, id := range c.ids() {
-		c.start(id)
+		c.begins(id)
 	}
 	chaosEnds := 5*time.Second + c.upTo(10*time.Second)
 	for range 10 + c.rand.IntN(60) {
@@ -154,7 +245,7 @@ func (c *chaos) run() {
 	c.until(c.now + 3*time.Minute)
 	for i, name := range c.names {
 		id := c.ids()[i%len(c.ids())]
-		c.propose(id, name, "late")
+		c.offer(id, name, "late")
 	}
 	c.until(c.now + 2*time.Minute) // longer than MaxSilence, for those that wait
 	require.Empty(c.t, c.waits, "calls that have not ended")
@@ -165,7 +256,7 @@ func (c *chaos) run() {
 	}
 	for _, name := range c.names {
 		for _, id := range c.ids() {
-			c.propose(id, name, "later still")
+			c.offer(id, name, "later still")
 		}
 	}
 	c.until(c.now + time.Minute)
@@ -178,27 +269,27 @@ func (c *chaos) mischief() {
 	name := c.names[c.rand.IntN(len(c.names))]
 	switch c.rand.IntN(10) {
 	default:
-		c.propose(id, name, paxos.Value([]string{"", "v", "burger", "of " + fmt.Sprint(id)}[c.rand.IntN(4)]))
+		c.offer(id, name, paxos.Value([]string{"", "v", "burger", "of " + fmt.Sprint(id)}[c.rand.IntN(4)]))
 	case 0:
-		c.begin(id, func(r *Replica, call CallID) { r.Wait(c.now, call, name) })
+		c.call(id, func(r *Replica, call CallID) { r.Wait(c.now, call, name) })
 	case 6:
-		c.begin(id, func(r *Replica, call CallID) { r.Read(c.now, call, name) })
+		c.call(id, func(r *Replica, call CallID) { r.Read(c.now, call, name) })
 	case 1:
-		c.begin(id, func(r *Replica, call CallID) { r.Ready(c.now, call) })
+		c.call(id, func(r *Replica, call CallID) { r.Ready(c.now, call) })
 	case 2:
 		for call := range c.calls { // one of those that run
 			if at, ok := c.waits[call+1]; ok {
 				delete(c.waits, call+1)
 				c.replicas[at].Cancel(c.now, call+1)
-				c.take(at)
+				c.drain(at)
 				break
 			}
 		}
 	case 3, 4:
-		c.crash(id)
+		c.kill(id)
 		c.later(c.upTo(3*time.Second), func() {
 			if c.replicas[id] == nil {
-				c.start(id)
+				c.begins(id)
 			}
 		})
 	case 5:
@@ -210,21 +301,21 @@ func (c *chaos) mischief() {
 
 func (c *chaos) heal() {
 	c.loss, c.twice = 0, 0
-	c.delay, c.disk = 5*time.Millisecond, 5*time.Millisecond
+	c.delay, c.diskTime = 5*time.Millisecond, 5*time.Millisecond
 	clear(c.cut)
 	for _, id := range c.ids() {
 		if c.replicas[id] == nil {
-			c.start(id)
+			c.begins(id)
 		}
 	}
 }
 
-func (c *chaos) crash(id paxos.ServerID) {
+func (c *chaos) kill(id paxos.ServerID) {
 	if r := c.replicas[id]; r != nil {
 		addCounters(&c.total, r.counters)
 		c.crashes++
 	}
-	delete(c.replicas, id)
+	c.crash(id)
 	for call, at := range c.waits {
 		if at == id {
 			delete(c.waits, call)
@@ -232,21 +323,17 @@ func (c *chaos) crash(id paxos.ServerID) {
 	}
 }
 
-func (c *chaos) start(id paxos.ServerID) {
-	c.lives[id]++
-	c.servers[id].Life = c.lives[id]
-	r, err := New(c.now, Config{ID: id, State: *c.state[id], Nonce: c.lives[id], Members: c.members, Open: c.servers[id].Disk.Open(), Forgotten: c.forgotten(id), Limits: c.limits, Seed: 7})
-	require.NoError(c.t, err)
-	c.replicas[id] = r
-	c.take(id)
+func (c *chaos) begins(id paxos.ServerID) {
+	c.start(id)
+	c.drain(id)
 }
 
-func (c *chaos) propose(id paxos.ServerID, name string, v paxos.Value) {
+func (c *chaos) offer(id paxos.ServerID, name string, v paxos.Value) {
 	c.Proposed(name, v)
-	c.begin(id, func(r *Replica, call CallID) { r.Propose(c.now, call, name, v) })
+	c.call(id, func(r *Replica, call CallID) { r.Propose(c.now, call, name, v) })
 }
 
-func (c *chaos) begin(id paxos.ServerID, f func(*Replica, CallID)) {
+func (c *chaos) call(id paxos.ServerID, f func(*Replica, CallID)) {
 	r := c.replicas[id]
 	if r == nil {
 		return
@@ -254,7 +341,7 @@ func (c *chaos) begin(id paxos.ServerID, f func(*Replica, CallID)) {
 	c.calls++
 	c.waits[c.calls] = id
 	f(r, c.calls)
-	c.take(id)
+	c.drain(id)
 }
 
 // until lets time go by.
@@ -277,7 +364,7 @@ func (c *chaos) until(end time.Duration) {
 		switch {
 		case due != 0:
 			c.replicas[due].Tick(c.now)
-			c.take(due)
+			c.drain(due)
 		case len(c.items) > 0 && c.items[0].at <= end:
 			heap.Pop(&c.items).(chaosItem).do()
 		default:
@@ -286,55 +373,38 @@ func (c *chaos) until(end time.Duration) {
 	}
 }
 
-// take carries out what a server wants.
-func (c *chaos) take(id paxos.ServerID) {
+// drain carries out what a server wants.
+func (c *chaos) drain(id paxos.ServerID) {
 	r := c.replicas[id]
-	life := c.lives[id]
-	alive := func() bool { return c.replicas[id] == r && c.lives[id] == life }
-	out := &c.out
-	for r.Take(out) {
-		require.NoError(c.t, out.Stop)
-		require.Empty(c.t, out.Faults)
-		fmt.Fprint(c.hash, c.now, out.Send, out.Load, out.Index)
-		for _, p := range out.Send {
-			c.leaves(p)
-			c.transmit(p)
-		}
-		for _, d := range out.Done {
-			require.NotContains(c.t, c.done, d.ID, "ended twice")
-			c.done[d.ID] = d
-			delete(c.waits, d.ID)
-			c.ended(id, d)
-		}
-		for _, name := range out.Load {
-			c.later(c.upTo(c.disk/4), func() {
-				if alive() {
-					r.Loaded(c.now, name, c.record(id, name))
-					c.take(id)
-				}
-			})
-		}
-		for _, ask := range out.List {
-			c.later(c.upTo(c.disk/4), func() {
-				if alive() {
-					r.Listed(c.now, ask.ID, c.listed(id, ask))
-					c.take(id)
-				}
-			})
-		}
-		if b := out.Save; b != nil {
-			c.later(c.upTo(c.disk), func() {
-				if alive() {
-					c.put(id, *b)
-					r.Saved(c.now)
-					c.take(id)
-				}
-			})
-		}
+	for c.take(id, r) {
 	}
 	if c.seq%16 == 0 {
 		checkTables(c.t, r)
 	}
+}
+
+// lookAt checks and sums an Output.
+func (c *chaos) lookAt(_ paxos.ServerID, out *Output) {
+	require.NoError(c.t, out.Stop)
+	require.Empty(c.t, out.Faults)
+	fmt.Fprint(c.hash, c.now, out.Send, out.Load, out.Index)
+	for _, d := range out.Done {
+		delete(c.waits, d.ID)
+	}
+}
+
+// onSlowDisk ends a read or a Save after a while, unless the server has crashed by then.
+func (c *chaos) onSlowDisk(id paxos.ServerID, write bool, end func()) {
+	r, most := c.replicas[id], c.diskTime
+	if !write {
+		most /= 4
+	}
+	c.later(c.upTo(most), func() {
+		if c.replicas[id] == r {
+			end()
+			c.drain(id)
+		}
+	})
 }
 
 // transmit loses, repeats and delays a packet.
@@ -350,10 +420,8 @@ func (c *chaos) transmit(p paxos.Packet) {
 			continue
 		}
 		c.later(c.upTo(c.delay), func() {
-			if r := c.replicas[p.To]; r != nil {
-				c.Arrived(c.servers[p.To], &p)
-				r.Receive(c.now, p)
-				c.take(p.To)
+			if c.deliver(p) {
+				c.drain(p.To)
 			}
 		})
 	}

@@ -303,6 +303,10 @@ func TestReplicaOwnedGivesWay(t *testing.T) {
 		p.pass(time.Minute)
 		assert.Equal(t, p.value(1), p.value(2))
 	})
+}
+
+// An owner that has no round left still has round 0.
+func TestReplicaOwnedGivesWayWithoutRounds(t *testing.T) {
 	t.Run("no round is left", func(t *testing.T) {
 		p := newPump(t, membersOf(3))
 		p.state[1].Rounds = paxos.MaxRound

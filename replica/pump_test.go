@@ -9,106 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/internal/oracle"
 )
-
-// A cluster is the disks of its servers, and the Oracle that judges all that they do.
-type cluster struct {
-	*oracle.Oracle
-	t       require.TestingT
-	members paxos.Members
-	servers map[paxos.ServerID]*oracle.Server
-	state   map[paxos.ServerID]*paxos.ServerState      // on the disk of each
-	records map[paxos.ServerID]map[string]paxos.Record // on the disk of each
-}
-
-// newCluster returns formatted disks of servers that have met.
-func newCluster(t require.TestingT, m paxos.Members) *cluster {
-	if m.Cluster == "" {
-		m.Cluster = "pump"
-	}
-	c := &cluster{t: t, members: m.Clone(), servers: map[paxos.ServerID]*oracle.Server{}, state: map[paxos.ServerID]*paxos.ServerState{},
-		records: map[paxos.ServerID]map[string]paxos.Record{}}
-	var all []*oracle.Server
-	for _, id := range c.ids() {
-		c.servers[id] = &oracle.Server{ID: id}
-		all = append(all, c.servers[id])
-		c.format(id, 100+uint64(id))
-		for _, other := range c.ids() {
-			if other != id {
-				*c.state[id] = c.state[id].WithStore(other, 100+uint64(other))
-			}
-		}
-	}
-	c.Oracle = oracle.New(c.members, all)
-	return c
-}
-
-func (c *cluster) ids() []paxos.ServerID {
-	return append(slices.Clone(c.members.Acceptors), c.members.Learners...)
-}
-
-// format gives a server a new disk, which has met no other server.
-func (c *cluster) format(id paxos.ServerID, store uint64) {
-	disk := &c.servers[id].Disk
-	*disk = oracle.NewDisk()
-	disk.State = paxos.ServerState{Cluster: c.members.Cluster, ID: id, Store: store, Members: c.members.Voters()}
-	c.state[id], c.records[id] = &disk.State, disk.Records
-}
-
-// put makes b durable.
-func (c *cluster) put(id paxos.ServerID, b paxos.Batch) {
-	require.NoError(c.t, c.Saved(c.servers[id], b))
-	require.NoError(c.t, c.servers[id].Disk.Save(b))
-}
-
-// leaves lets the Oracle look at a packet as it leaves.
-func (c *cluster) leaves(p paxos.Packet) { require.NoError(c.t, c.Sent(c.servers[p.From], &p)) }
-
-// ended lets the Oracle look at the end of a call.
-func (c *cluster) ended(id paxos.ServerID, d Done) {
-	if d.OK {
-		require.NoError(c.t, c.Returned(c.servers[id], d.Decision))
-	}
-}
-
-// record is what Storage.Load returns, with the name of the instance.
-func (c *cluster) record(id paxos.ServerID, name string) paxos.Record {
-	rec := c.records[id][name]
-	rec.Instance = name
-	return rec
-}
-
-// forgotten is what a server starts with of the names that it has forgotten.
-func (c *cluster) forgotten(id paxos.ServerID) []paxos.Record {
-	forgotten, err := ReadForgotten(&c.servers[id].Disk, *c.state[id])
-	require.NoError(c.t, err)
-	return forgotten
-}
-
-// listed is the page that List reads.
-func (c *cluster) listed(id paxos.ServerID, ask ListAsk) []paxos.Named {
-	names, err := List(&c.servers[id].Disk, ask)
-	require.NoError(c.t, err)
-	return names
-}
-
-// decidedNames is what Storage.Decided returns.
-func (c *cluster) decidedNames(id paxos.ServerID, after uint64, most int) []paxos.Named {
-	names, _ := c.servers[id].Disk.Decided(after, most)
-	return slices.Clone(names)
-}
-
-// chosen returns what is chosen, by instance.
-func (c *cluster) chosen() map[string]paxos.Value {
-	chosen := map[string]paxos.Value{}
-	for name, fact := range c.Facts() {
-		if fact.Chosen {
-			chosen[name] = fact.Value
-		}
-	}
-	return chosen
-}
 
 // A pump runs Replicas in one goroutine: packets go over at once, in order, unless lose says that they are lost. Saves end at once,
 // unless hold says that they don't. The Oracle of its cluster judges every save, every packet and every decision.
@@ -140,6 +41,11 @@ type pump struct {
 	late     paxos.ServerID // the pages of decisions of this server are read at once, and wait in pages for the test
 	pages    []page
 	seqs     uint64 // of hear
+
+	// Steps that a test takes over. Nil: the pump does it.
+	look  func(id paxos.ServerID, out *Output)             // beside the pump, at each Output
+	carry func(p paxos.Packet)                             // in place of lose, queue and sent
+	disk  func(id paxos.ServerID, write bool, ends func()) // when a read or a Save ends; nil: at once
 }
 
 func newPump(t *testing.T, m paxos.Members) *pump {
@@ -267,28 +173,11 @@ func (p *pump) take(id paxos.ServerID, r *Replica) bool {
 	if !r.Take(&out) {
 		return false
 	}
+	if p.look != nil {
+		p.look(id, &out)
+	}
 	for _, packet := range out.Send {
-		p.leaves(packet)
-		kept := packet
-		kept.Messages = nil
-		for _, m := range packet.Messages {
-			if m.Kind == paxos.KindAccept {
-				p.asked = append(p.asked, m.Value)
-			}
-			if pulls := m.Kind == paxos.KindPull || m.Kind == paxos.KindNames || m.Kind == paxos.KindLimits; !pulls || p.pulls {
-				shown := m
-				if n := len(m.Value); n > 128<<10 {
-					shown.Value = paxos.Value(fmt.Sprint(n, " bytes"))
-				}
-				p.sent = append(p.sent, fmt.Sprintf("%d -> %d: %v", packet.From, packet.To, shown))
-			}
-			if p.lose == nil || !p.lose(packet, m) {
-				kept.Messages = append(kept.Messages, m)
-			}
-		}
-		if len(kept.Messages) > 0 {
-			p.queue = append(p.queue, kept)
-		}
+		p.send(packet)
 	}
 	for _, d := range out.Done {
 		require.NotContains(p.t, p.done, d.ID, "a call ended twice")
@@ -305,30 +194,72 @@ func (p *pump) take(id paxos.ServerID, r *Replica) bool {
 	if out.Stop != nil {
 		p.stops[id] = out.Stop
 	}
-	p.loads = append(p.loads, out.Load...)
-	for _, name := range out.Load {
-		if !p.slow {
-			p.load(id, name)
-		}
-	}
-	for _, ask := range out.List {
-		page := page{id, ask, p.listed(id, ask)}
-		if p.late == id {
-			p.pages = append(p.pages, page)
-			continue
-		}
-		p.list(page)
-	}
+	p.answer(id, &out)
 	if out.Save != nil {
 		p.saves[id]++
 		require.NotContains(p.t, p.held, id, "two Saves at once")
 		p.held[id] = out.Save
 		p.batches = append(p.batches, paxos.Batch{Server: out.Save.Server, Records: slices.Clone(out.Save.Records)})
 		if p.hold == nil || !p.hold(id) {
-			p.endSave(id)
+			p.onDisk(id, true, func() { p.endSave(id) })
 		}
 	}
 	return true
+}
+
+// send puts a packet, or the part of it that lose leaves, on its way.
+func (p *pump) send(packet paxos.Packet) {
+	p.leaves(packet)
+	if p.carry != nil {
+		p.carry(packet)
+		return
+	}
+	kept := packet
+	kept.Messages = nil
+	for _, m := range packet.Messages {
+		if m.Kind == paxos.KindAccept {
+			p.asked = append(p.asked, m.Value)
+		}
+		if pulls := m.Kind == paxos.KindPull || m.Kind == paxos.KindNames || m.Kind == paxos.KindLimits; !pulls || p.pulls {
+			shown := m
+			if n := len(m.Value); n > 128<<10 {
+				shown.Value = paxos.Value(fmt.Sprint(n, " bytes"))
+			}
+			p.sent = append(p.sent, fmt.Sprintf("%d -> %d: %v", packet.From, packet.To, shown))
+		}
+		if p.lose == nil || !p.lose(packet, m) {
+			kept.Messages = append(kept.Messages, m)
+		}
+	}
+	if len(kept.Messages) > 0 {
+		p.queue = append(p.queue, kept)
+	}
+}
+
+// answer answers the questions of a Replica about its disk.
+func (p *pump) answer(id paxos.ServerID, out *Output) {
+	p.loads = append(p.loads, out.Load...)
+	for _, name := range out.Load {
+		if !p.slow {
+			p.onDisk(id, false, func() { p.load(id, name) })
+		}
+	}
+	for _, ask := range out.List {
+		if p.late == id {
+			p.pages = append(p.pages, page{id, ask, p.listed(id, ask)})
+			continue
+		}
+		p.onDisk(id, false, func() { p.list(page{id, ask, p.listed(id, ask)}) })
+	}
+}
+
+// onDisk ends a read or a Save: at once, or when disk says.
+func (p *pump) onDisk(id paxos.ServerID, write bool, end func()) {
+	if p.disk == nil {
+		end()
+		return
+	}
+	p.disk(id, write, end)
 }
 
 // load answers a Load.

@@ -12,57 +12,60 @@ import (
 	"github.com/singledecree/paxos"
 )
 
+var ballotOf1, ballotOf2 = paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 1, Server: 2}
+
+// heard are messages to server 1 that it takes or drops. Its values have at most 100 bytes.
+var heard = []struct {
+	name  string
+	from  paxos.ServerID // 8 is a learner
+	m     paxos.Message
+	valid bool
+}{
+	{"control: prepare", 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: ballotOf2}, true},
+	{"control: prepare of a learner", 8, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 1, Server: 8}}, true},
+	{"control: at MaxRound", 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: paxos.MaxRound, Server: 2}}, true},
+	{"control: promise", 2, paxos.Message{Kind: paxos.KindPromise, Ballot: ballotOf1}, true},
+	{"control: largest value", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: ballotOf2, Value: paxos.Value(strings.Repeat("x", 100))}, true},
+	{"prepare above MaxRound", 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: paxos.MaxRound + 1, Server: 2}}, false},
+	{"accept above MaxRound", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: paxos.MaxRound + 1, Server: 2}}, false},
+	{"query above MaxRound", 2, paxos.Message{Kind: paxos.KindQuery, Ballot: paxos.Ballot{Round: ^uint64(0), Server: 2}}, false},
+	{"promise of a vote above MaxRound", 2, paxos.Message{Kind: paxos.KindPromise, Ballot: ballotOf1, Accepted: paxos.Ballot{Round: paxos.MaxRound + 1, Server: 2}}, false},
+	{"nack above MaxRound", 2, paxos.Message{Kind: paxos.KindNack, Ballot: ballotOf1, Promised: paxos.Ballot{Round: paxos.MaxRound + 1, Server: 2}}, false},
+	{"state above MaxRound", 2, paxos.Message{Kind: paxos.KindState, Ballot: ballotOf1, Accepted: paxos.Ballot{Round: paxos.MaxRound + 1, Server: 2}}, false},
+	{"decided above MaxRound", 2, paxos.Message{Kind: paxos.KindDecided, Ballot: paxos.Ballot{Round: paxos.MaxRound + 1, Server: 2}}, false},
+	{"chosen above MaxRound", 2, paxos.Message{Kind: paxos.KindChosen, Ballot: paxos.Ballot{Round: paxos.MaxRound + 1, Server: 2}}, false},
+	{"prepare in another's ballot", 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 1, Server: 3}}, false},
+	{"accept in this server's ballot", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: ballotOf1}, false},
+	{"query in another's ballot", 2, paxos.Message{Kind: paxos.KindQuery, Ballot: paxos.Ballot{Round: 1, Server: 3}}, false},
+	{"prepare of round 0", 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 0, Server: 2}}, false},
+	{"prepare of round 0, of the owner", 2, paxos.Message{Kind: paxos.KindPrepare, Instance: "$2/lunch", Ballot: paxos.Ballot{Round: 0, Server: 2}}, false},
+	{"query of round 0, of the owner", 2, paxos.Message{Kind: paxos.KindQuery, Instance: "$2/lunch", Ballot: paxos.Ballot{Round: 0, Server: 2}}, false},
+	{"control: accept of round 0, of the owner", 2, paxos.Message{Kind: paxos.KindAccept, Instance: "$2/lunch", Ballot: paxos.Ballot{Round: 0, Server: 2}}, true},
+	{"control: accept of round 0, of who minted it", 2, paxos.Message{Kind: paxos.KindAccept, Instance: "$2.9.1/lunch", Ballot: paxos.Ballot{Round: 0, Server: 2}}, true},
+	{"accept of round 0, of a stranger", 2, paxos.Message{Kind: paxos.KindAccept, Instance: "$3/lunch", Ballot: paxos.Ballot{Round: 0, Server: 2}}, false},
+	{"accept of round 0, in the owner's ballot, of a stranger", 2, paxos.Message{Kind: paxos.KindAccept, Instance: "$3/lunch", Ballot: paxos.Ballot{Round: 0, Server: 3}}, false},
+	{"accept of round 0, where nobody owns", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 0, Server: 2}}, false},
+	{"accept without ballot", 2, paxos.Message{Kind: paxos.KindAccept}, false},
+	{"promise of a learner", 8, paxos.Message{Kind: paxos.KindPromise, Ballot: ballotOf1}, false},
+	{"accepted of a learner", 8, paxos.Message{Kind: paxos.KindAccepted, Ballot: ballotOf1}, false},
+	{"nack of a learner", 8, paxos.Message{Kind: paxos.KindNack, Ballot: ballotOf1}, false},
+	{"state of a learner", 8, paxos.Message{Kind: paxos.KindState, Ballot: ballotOf1}, false},
+	{"promise for another's ballot", 2, paxos.Message{Kind: paxos.KindPromise, Ballot: paxos.Ballot{Round: 1, Server: 3}}, false},
+	{"accepted without ballot", 2, paxos.Message{Kind: paxos.KindAccepted}, false},
+	{"decided without ballot", 2, paxos.Message{Kind: paxos.KindDecided}, false},
+	{"chosen without ballot", 2, paxos.Message{Kind: paxos.KindChosen}, false},
+	{"value too large", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: ballotOf2, Value: paxos.Value(strings.Repeat("x", 101))}, false},
+	{"kind 0", 2, paxos.Message{Ballot: ballotOf2}, false},
+	{"names, of a learner", 8, paxos.Message{Kind: paxos.KindNames, Value: "1 0 1 1"}, false},
+	{"kind 16", 2, paxos.Message{Kind: 16, Ballot: ballotOf2}, false},
+	{"limits that are none", 2, paxos.Message{Kind: paxos.KindLimits, Value: "many"}, true},
+	{"kind 255", 2, paxos.Message{Kind: 255, Ballot: ballotOf2}, false},
+}
+
 // A message that the protocol can't have is dropped and counted before any role sees it. docs/design.md#3: a round above MaxRound;
 // 4.1: a ballot is its server's own; a server without a vote neither promises nor accepts; unknown kinds are ignored.
 func TestReplicaDropsInvalidMessages(t *testing.T) {
-	const over = paxos.MaxRound + 1
-	own, of2 := paxos.Ballot{Round: 1, Server: 1}, paxos.Ballot{Round: 1, Server: 2}
-	for _, tt := range []struct {
-		name  string
-		from  paxos.ServerID // 8 is a learner
-		m     paxos.Message
-		valid bool
-	}{
-		{"control: prepare", 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: of2}, true},
-		{"control: prepare of a learner", 8, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 1, Server: 8}}, true},
-		{"control: at MaxRound", 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: paxos.MaxRound, Server: 2}}, true},
-		{"control: promise", 2, paxos.Message{Kind: paxos.KindPromise, Ballot: own}, true},
-		{"control: largest value", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: of2, Value: paxos.Value(strings.Repeat("x", 100))}, true},
-		{"prepare above MaxRound", 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: over, Server: 2}}, false},
-		{"accept above MaxRound", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: over, Server: 2}}, false},
-		{"query above MaxRound", 2, paxos.Message{Kind: paxos.KindQuery, Ballot: paxos.Ballot{Round: ^uint64(0), Server: 2}}, false},
-		{"promise of a vote above MaxRound", 2, paxos.Message{Kind: paxos.KindPromise, Ballot: own, Accepted: paxos.Ballot{Round: over, Server: 2}}, false},
-		{"nack above MaxRound", 2, paxos.Message{Kind: paxos.KindNack, Ballot: own, Promised: paxos.Ballot{Round: over, Server: 2}}, false},
-		{"state above MaxRound", 2, paxos.Message{Kind: paxos.KindState, Ballot: own, Accepted: paxos.Ballot{Round: over, Server: 2}}, false},
-		{"decided above MaxRound", 2, paxos.Message{Kind: paxos.KindDecided, Ballot: paxos.Ballot{Round: over, Server: 2}}, false},
-		{"chosen above MaxRound", 2, paxos.Message{Kind: paxos.KindChosen, Ballot: paxos.Ballot{Round: over, Server: 2}}, false},
-		{"prepare in another's ballot", 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 1, Server: 3}}, false},
-		{"accept in this server's ballot", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: own}, false},
-		{"query in another's ballot", 2, paxos.Message{Kind: paxos.KindQuery, Ballot: paxos.Ballot{Round: 1, Server: 3}}, false},
-		{"prepare of round 0", 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 0, Server: 2}}, false},
-		{"prepare of round 0, of the owner", 2, paxos.Message{Kind: paxos.KindPrepare, Instance: "$2/lunch", Ballot: paxos.Ballot{Round: 0, Server: 2}}, false},
-		{"query of round 0, of the owner", 2, paxos.Message{Kind: paxos.KindQuery, Instance: "$2/lunch", Ballot: paxos.Ballot{Round: 0, Server: 2}}, false},
-		{"control: accept of round 0, of the owner", 2, paxos.Message{Kind: paxos.KindAccept, Instance: "$2/lunch", Ballot: paxos.Ballot{Round: 0, Server: 2}}, true},
-		{"control: accept of round 0, of who minted it", 2, paxos.Message{Kind: paxos.KindAccept, Instance: "$2.9.1/lunch", Ballot: paxos.Ballot{Round: 0, Server: 2}}, true},
-		{"accept of round 0, of a stranger", 2, paxos.Message{Kind: paxos.KindAccept, Instance: "$3/lunch", Ballot: paxos.Ballot{Round: 0, Server: 2}}, false},
-		{"accept of round 0, in the owner's ballot, of a stranger", 2, paxos.Message{Kind: paxos.KindAccept, Instance: "$3/lunch", Ballot: paxos.Ballot{Round: 0, Server: 3}}, false},
-		{"accept of round 0, where nobody owns", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 0, Server: 2}}, false},
-		{"accept without ballot", 2, paxos.Message{Kind: paxos.KindAccept}, false},
-		{"promise of a learner", 8, paxos.Message{Kind: paxos.KindPromise, Ballot: own}, false},
-		{"accepted of a learner", 8, paxos.Message{Kind: paxos.KindAccepted, Ballot: own}, false},
-		{"nack of a learner", 8, paxos.Message{Kind: paxos.KindNack, Ballot: own}, false},
-		{"state of a learner", 8, paxos.Message{Kind: paxos.KindState, Ballot: own}, false},
-		{"promise for another's ballot", 2, paxos.Message{Kind: paxos.KindPromise, Ballot: paxos.Ballot{Round: 1, Server: 3}}, false},
-		{"accepted without ballot", 2, paxos.Message{Kind: paxos.KindAccepted}, false},
-		{"decided without ballot", 2, paxos.Message{Kind: paxos.KindDecided}, false},
-		{"chosen without ballot", 2, paxos.Message{Kind: paxos.KindChosen}, false},
-		{"value too large", 2, paxos.Message{Kind: paxos.KindAccept, Ballot: of2, Value: paxos.Value(strings.Repeat("x", 101))}, false},
-		{"kind 0", 2, paxos.Message{Ballot: of2}, false},
-		{"names, of a learner", 8, paxos.Message{Kind: paxos.KindNames, Value: "1 0 1 1"}, false},
-		{"kind 16", 2, paxos.Message{Kind: 16, Ballot: of2}, false},
-		{"limits that are none", 2, paxos.Message{Kind: paxos.KindLimits, Value: "many"}, true},
-		{"kind 255", 2, paxos.Message{Kind: 255, Ballot: of2}, false},
-	} {
+	for _, tt := range heard {
 		t.Run(tt.name, func(t *testing.T) {
 			m := membersOf(3)
 			m.Learners = []paxos.ServerID{8}
