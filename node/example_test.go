@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log"
 
@@ -104,4 +105,29 @@ func ExampleNode_Decisions() {
 	// Output:
 	// 1 job 1 server 1
 	// 2 job 2 server 1
+}
+
+// Old decisions are forgotten together, by the beginning of their names. Such a name is never decided again.
+func ExampleNode_Forget() {
+	nodes, stop, err := memory.Cluster(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	for _, name := range []string{"job/2026-10/1", "job/2026-10/2", "job/2026-11/1"} {
+		if _, err := nodes[0].Propose(ctx, name, "done"); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := nodes[1].Forget(ctx, paxos.Prefix("job/2026-10/")); err != nil {
+		log.Fatal(err)
+	}
+	_, err = nodes[2].Propose(ctx, "job/2026-10/1", "again")
+	fmt.Println(errors.Is(err, paxos.ErrForgotten))
+	november, err := nodes[2].Propose(ctx, "job/2026-11/1", "again")
+	fmt.Println(november.Value, err)
+	// Output:
+	// true
+	// done <nil>
 }
