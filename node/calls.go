@@ -180,8 +180,8 @@ func (n *Node) Peek(ctx context.Context, instance string) (d paxos.Decision, ok 
 // [*paxos.ForgottenError]. So a name is never used again. Names with an order, such as log/00000017 or job/2026-11/…, are
 // best: one range forgets any number of them.
 //
-// Forget refuses a range in which an instance is known here to be open, with [paxos.ErrBusy]: decide it first, for example
-// with a value that means "given up". It refuses more than [paxos.MaxForgotten] ranges that do not touch, with
+// Forget refuses a range with [paxos.ErrBusy] if another call of this Node waits for an instance in it: decide it first, for
+// example with a value that means "given up". Calls of other Nodes there end with a ForgottenError. Forget refuses more than [paxos.MaxForgotten] ranges that do not touch, with
 // [paxos.ErrTooLarge]. Single names are not counted; each costs its name and about 40 bytes of disk. Other errors are
 // [paxos.ErrName], [paxos.ErrClosed] and the error of the storage.
 //

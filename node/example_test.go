@@ -123,7 +123,7 @@ func ExampleNode_Forget() {
 	if err := nodes[1].Forget(ctx, paxos.Prefix("job/2026-10/")); err != nil {
 		log.Fatal(err)
 	}
-	_, err = nodes[2].Propose(ctx, "job/2026-10/1", "again")
+	_, err = nodes[1].Propose(ctx, "job/2026-10/1", "again")
 	fmt.Println(errors.Is(err, paxos.ErrForgotten))
 	november, err := nodes[2].Propose(ctx, "job/2026-11/1", "again")
 	fmt.Println(november.Value, err)

@@ -152,7 +152,7 @@ func TestNodeRefusesToForget(t *testing.T) {
 		for _, names := range []paxos.NameRange{paxos.OneName("stuck/1"), paxos.Prefix("st")} {
 			err := forget(names)
 			assert.ErrorIs(t, err, paxos.ErrBusy)
-			assert.ErrorContains(t, err, `instance "stuck/1" is not decided yet: decide it before it is forgotten`)
+			assert.ErrorContains(t, err, `a call waits for instance "stuck/1": decide it before it is forgotten`)
 			assert.False(t, err.Unknown())
 		}
 		propose(t, n, "stuck/1", "given up")

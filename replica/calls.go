@@ -67,7 +67,7 @@ func (r *Replica) Ready(now time.Duration, id CallID) {
 // The error is an [*paxos.OpError] around one of these:
 //
 //   - [paxos.ErrName]: the range is empty, a bound is too long, or its only name is not valid.
-//   - [paxos.ErrBusy]: an instance of the range is known here to be open: decide it first. Or Limits.MaxCalls is reached.
+//   - [paxos.ErrBusy]: another call waits here for an instance of the range: decide it first. Or Limits.MaxCalls is reached.
 //   - [paxos.ErrTooLarge]: [paxos.MaxForgotten] ranges are forgotten already.
 //   - The error of [Replica.Cancel], [Replica.Abort] or [Replica.Stop], or [Output].Stop.
 //
@@ -151,26 +151,26 @@ func (r *Replica) refuseForget(names paxos.NameRange) error {
 	case !r.forgets.room(names):
 		return fmt.Errorf("%d ranges of names are forgotten already: %w", paxos.MaxForgotten, paxos.ErrTooLarge)
 	}
-	if name, ok := r.openIn(names); ok {
-		return errOpen(name)
+	if name, ok := r.calledIn(names); ok {
+		return errCalled(name)
 	}
 	return nil
 }
 
-// errOpen is the error of a Forget of an instance that is open.
-func errOpen(name string) error {
-	return fmt.Errorf("instance %q is not decided yet: decide it before it is forgotten: %w", shownName(name), paxos.ErrBusy)
+// errCalled is the error of a Forget of an instance that calls wait for.
+func errCalled(name string) error {
+	return fmt.Errorf("a call waits for instance %q: decide it before it is forgotten: %w", shownName(name), paxos.ErrBusy)
 }
 
-// forgetLoaded forgets inst, which is loaded, because these calls ask for it. They are not in inst.calls. If inst is open, they are
-// refused.
+// forgetLoaded forgets inst, which is loaded, because these calls ask for it. They are not in inst.calls. If other calls wait for
+// inst, they are refused.
 func (r *Replica) forgetLoaded(inst *instance, asks []call) {
 	var err error
 	switch {
 	case inst.stopped != nil:
 		err = inst.stopped
-	case !inst.forgotten() && (inst.calls.len() > 0 || !inst.chosen && !inst.acceptor.Promised.IsZero()):
-		err = errOpen(inst.name)
+	case inst.waitsElsewhere():
+		err = errCalled(inst.name)
 	}
 	for _, c := range asks {
 		if err != nil {

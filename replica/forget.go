@@ -152,25 +152,20 @@ func (r *Replica) voidInstance(name string) *instance {
 	return inst
 }
 
-// openIn returns the first name of an instance in that range that is known here to be open, if there is one.
-func (r *Replica) openIn(names paxos.NameRange) (first string, ok bool) {
-	see := func(name string) {
-		if names.Has(name) && paxos.CheckInstance(name) == nil && (!ok || name < first) {
+// calledIn returns the first name of an instance in that range for which calls wait here, if there is one.
+func (r *Replica) calledIn(names paxos.NameRange) (first string, ok bool) {
+	for name, inst := range r.table.byName {
+		if names.Has(name) && inst.waitsElsewhere() && (!ok || name < first) {
 			first, ok = name, true
 		}
 	}
-	for name, inst := range r.table.byName {
-		if inst.calls.len() > 0 || !inst.chosen && !inst.acceptor.Promised.IsZero() {
-			see(name)
-		}
-	}
-	for name := range r.table.evicted {
-		see(name)
-	}
-	for _, name := range r.backlog {
-		see(name)
-	}
 	return first, ok
+}
+
+// waitsElsewhere reports whether a call waits for inst that does not forget it.
+func (inst *instance) waitsElsewhere() bool {
+	l := &inst.calls
+	return !inst.forgotten() && (l.want(opPropose) || l.want(opWait) || l.want(opRead))
 }
 
 // spread asks the other acceptors to forget inst, too, until a quorum has. The rest of them, and servers that do not vote, learn
