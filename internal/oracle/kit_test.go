@@ -156,3 +156,30 @@ func TestOracleLetsGoodThingsPass(t *testing.T) {
 	require.NoError(t, b.pulls(2, "1/3e9/1", chosen))
 	require.NoError(t, b.pulls(3, "1/3e9/1"), "it is there")
 }
+
+// A value that a promise reported is asked for again, and a vote that was saved with a higher one alone still counts.
+func TestOracleLetsALaterBallotPass(t *testing.T) {
+	b := newBench()
+	b.prepare(t)
+	require.NoError(t, b.send(1, 2, paxos.Message{Kind: paxos.KindAccept, Ballot: b11, Value: "burger"}))
+	require.NoError(t, b.save(3, voted(b11, "burger")))
+	require.NoError(t, b.send(2, 3, paxos.Message{Kind: paxos.KindPrepare, Ballot: b22}))
+	require.NoError(t, b.save(2, paxos.Acceptor{Promised: b22}))
+	b.promise(3, 2, paxos.Message{Ballot: b22, Accepted: b11, Value: "burger"})
+	require.NoError(t, b.send(2, 3, paxos.Message{Kind: paxos.KindAccept, Ballot: b22, Value: "burger"}))
+	require.NoError(t, b.save(1, voted(b22, "burger")), "its vote in 1.1 was never on the disk alone")
+	require.NoError(t, b.send(1, 3, paxos.Message{Kind: paxos.KindDecided, Ballot: b11, Value: "burger"}), "3 voted in 1.1, and so did 1")
+}
+
+// A server that was made anew may say what it likes: no server believes it.
+func TestOracleLetsAServerMadeAnewTalk(t *testing.T) {
+	b := newBench()
+	b.prepare(t)
+	b.wipe(1)
+	require.NoError(t, b.send(1, 2, paxos.Message{Kind: paxos.KindAccept, Ballot: b11, Value: "nobody's"}))
+	require.NoError(t, b.send(1, 2, paxos.Message{Kind: paxos.KindPromise, Ballot: b22}))
+	require.NoError(t, b.send(1, 2, paxos.Message{Kind: paxos.KindRefuse, Value: "why"}))
+	b.promise(1, 2, paxos.Message{Ballot: b22})
+	assert.Empty(t, b.history("x").of(b22).promises)
+	require.NoError(t, b.ReadNothing("x", false, false))
+}

@@ -31,6 +31,15 @@ func TestOracleFindsWrongPackets(t *testing.T) {
 			require.NoError(t, b.save(2, paxos.Acceptor{Promised: b22}))
 			return b.send(2, 1, paxos.Message{Kind: paxos.KindPromise, Ballot: b22, Accepted: b11, Value: "burger"})
 		}},
+		{"a promise of a vote with another value", "I6", func(t *testing.T, b *bench) error {
+			require.NoError(t, b.save(2, voted(b11, "burger")))
+			require.NoError(t, b.save(2, paxos.Acceptor{Promised: b22, Accepted: b11, Value: "burger"}))
+			return b.send(2, 1, paxos.Message{Kind: paxos.KindPromise, Ballot: b22, Accepted: b11, Value: "pizza"})
+		}},
+		{"a promise of a value of nobody", "I2", func(t *testing.T, b *bench) error {
+			b.servers[1].Disk.Records["x"] = paxos.Record{Instance: "x", Acceptor: paxos.Acceptor{Promised: b22, Accepted: b11, Value: "soup"}}
+			return b.send(2, 1, paxos.Message{Kind: paxos.KindPromise, Ballot: b22, Accepted: b11, Value: "soup"})
+		}},
 		{"a vote before the save", "I5", func(t *testing.T, b *bench) error {
 			b.prepare(t)
 			require.NoError(t, b.send(1, 2, paxos.Message{Kind: paxos.KindAccept, Ballot: b11, Value: "burger"}))
