@@ -119,7 +119,7 @@ func (r *Replica) met(from *peer, p *paxos.Packet) bool {
 	case p.Store == known:
 		r.holdPacket(from, p)
 	default:
-		r.refuse(from, p, fmt.Sprintf("server %d was met with another storage, Store %x, and this is Store %x: its disk was lost, or made anew, "+
+		r.refuse(from, p, fmt.Sprintf("server %d was met with another storage, Store %x; this is Store %x: its disk was lost, or made anew, "+
 			"and its ServerID is finished", p.From, known, p.Store))
 	}
 	return false
@@ -135,7 +135,7 @@ func (r *Replica) met(from *peer, p *paxos.Packet) bool {
 // The packet proves that some server has met this ServerID on another storage. That alone is no reason to stop: this storage
 // may be the older one, and all other servers may know it.
 func (r *Replica) meantForAnother(from *peer, p *paxos.Packet) bool {
-	why := fmt.Sprintf("server %d has met this server with another storage, Store %x, and this is Store %x", p.From, p.ToStore, r.server.Store)
+	why := fmt.Sprintf("server %d has met this server with another storage, Store %x; this is Store %x", p.From, p.ToStore, r.server.Store)
 	for i := range p.Messages {
 		m := &p.Messages[i]
 		if m.Kind != paxos.KindRefuse {

@@ -58,6 +58,9 @@ func start(id paxos.ServerID, members paxos.Members, storage paxos.Storage, tran
 	var nonce [8]byte
 	rand.Read(nonce[:])
 	c := replica.Config{ID: id, State: state, Members: members, Nonce: binary.LittleEndian.Uint64(nonce[:]), Seed: uint64(id)}
+	if c.Forgotten, err = replica.ReadForgotten(storage, state); err != nil {
+		return nil, err
+	}
 	for name, err := range storage.Undecided() {
 		if err != nil {
 			return nil, err

@@ -99,7 +99,7 @@ func (r *Replica) tooLarge(bytes int) error {
 			words = append(words, fmt.Sprintf("server %d takes %d at most", p.id, p.takes.value))
 		}
 	}
-	return fmt.Errorf("value has %d bytes; by its Limits.MaxValue, %s; %s: %w", bytes, strings.Join(words, ", "), paxos.QuorumNeeds(r.quorum, true), paxos.ErrTooLarge)
+	return fmt.Errorf("value has %d bytes, and too few acceptors take so many: by Limits.MaxValue, %s; %s: %w", bytes, strings.Join(words, ", "), paxos.QuorumNeeds(r.quorum, true), paxos.ErrTooLarge)
 }
 
 // endTooLargeIn ends the calls of inst that are next to be proposed, as long as no quorum takes the value of the next. The
@@ -118,7 +118,7 @@ func (r *Replica) endTooLargeIn(inst *instance) {
 func (r *Replica) endStuck(inst *instance, why error) {
 	stuck := func(c *call) bool { return c.op == opPropose || c.op == opRead }
 	for _, c := range inst.calls.take(stuck) {
-		r.end(inst, c, paxos.Decision{}, fmt.Errorf("what was accepted before has to be proposed: %w", why))
+		r.end(inst, c, paxos.Decision{}, fmt.Errorf("an earlier vote has to be proposed: %w", why))
 	}
 	r.inflight.leaveLine(inst)
 }
@@ -128,7 +128,7 @@ func (r *Replica) endUnlearned(inst *instance, bytes int) {
 	if inst.loading || inst.chosen || inst.calls.len() == 0 || inst.name == readyName {
 		return
 	}
-	r.endCalls(inst, fmt.Errorf("what is decided has %d bytes, at most %d are allowed here by Limits.MaxValue: %w", bytes, r.limits.MaxValue, paxos.ErrTooLarge))
+	r.endCalls(inst, fmt.Errorf("the decision has %d bytes, at most %d are allowed here by Limits.MaxValue: %w", bytes, r.limits.MaxValue, paxos.ErrTooLarge))
 	r.inflight.leaveLine(inst)
 	r.endAsking(inst)
 	r.endAttempt(inst)

@@ -61,7 +61,7 @@ func TestReplicaValueThatNoQuorumTakes(t *testing.T) {
 	err := p.failed(1)
 	require.ErrorIs(t, err, paxos.ErrTooLarge)
 	assert.False(t, err.Unknown())
-	assert.EqualError(t, err, `paxos: propose "lunch": value has 201 bytes; by its Limits.MaxValue, server 2 takes 100 at most, server 3 takes 200 at most; `+
+	assert.EqualError(t, err, `paxos: propose "lunch": value has 201 bytes, and too few acceptors take so many: by Limits.MaxValue, server 2 takes 100 at most, server 3 takes 200 at most; `+
 		`majority(3) needs 2: too large`)
 	p.propose(1, 2, "lunch", long(200))
 	assert.Equal(t, long(200), p.value(2), "servers 1 and 3 are a quorum")
@@ -154,7 +154,7 @@ func TestReplicaLimitsOfAVote(t *testing.T) {
 	for id := CallID(2); id <= 3; id++ {
 		err := p.failed(id)
 		require.ErrorIs(t, err, paxos.ErrTooLarge)
-		assert.ErrorContains(t, err, "what was accepted before has to be proposed: value has 204800 bytes; by its Limits.MaxValue, server 2 takes")
+		assert.ErrorContains(t, err, "an earlier vote has to be proposed: value has 204800 bytes, and too few acceptors take so many: by Limits.MaxValue, server 2 takes")
 		assert.NotContains(t, err.Error(), "silent")
 	}
 	p.pass(time.Minute)
@@ -262,7 +262,7 @@ func TestReplicaDecisionIsTooLarge(t *testing.T) {
 	for id := CallID(2); id <= 4; id++ {
 		err := p.failed(id)
 		require.ErrorIs(t, err, paxos.ErrTooLarge)
-		assert.ErrorContains(t, err, `"lunch": what is decided has 101 bytes, at most 100 are allowed here by Limits.MaxValue: too large`)
+		assert.ErrorContains(t, err, `"lunch": the decision has 101 bytes, at most 100 are allowed here by Limits.MaxValue: too large`)
 		assert.NotContains(t, err.Error(), "silent")
 	}
 	assert.Empty(t, p.replicas[2].calls)
@@ -302,4 +302,43 @@ func TestReplicaTakeoversThatAreTooLargeLeaveRoom(t *testing.T) {
 	}
 	assert.Contains(t, strings.Join(p.sent, "\n"), `"v" @lunch`)
 	assert.Less(t, r.takeovers, mostTakeovers(r.limits))
+}
+
+// A start without all records of forgotten ranges would vote anew in forgotten instances.
+func TestReplicaRefusesToStartWithoutWhatItForgot(t *testing.T) {
+	stored := func(i int, text string) paxos.Record {
+		a := paxos.Acceptor{}.Forget()
+		a.Accepted, a.Value = a.Promised, paxos.Value(text)
+		return paxos.Record{Instance: rangeName(i), Acceptor: a, Chosen: true, Index: 7}
+	}
+	good := stored(0, paxos.Prefix("job/").String())
+	for _, tt := range []struct {
+		name string
+		recs []paxos.Record
+		want string // empty: it starts
+	}{
+		{"all of them", []paxos.Record{good, {Instance: rangeName(1)}}, ""},
+		{"none", nil, "Config.Forgotten: 0 records, but ServerState.Forgotten is 2: want the result of ReadForgotten"},
+		{"one is missing", []paxos.Record{good}, "1 records, but ServerState.Forgotten is 2"},
+		{"in another order", []paxos.Record{{Instance: rangeName(1)}, good}, `record 0 is of "$forgotten/1", want "$forgotten/0"`},
+		{"no range", []paxos.Record{stored(0, "job/"), {Instance: rangeName(1)}}, `record "$forgotten/0": "job/" is no range of names`},
+		{"two that touch", []paxos.Record{good, stored(1, paxos.Prefix("job/1").String())}, `record "$forgotten/1": "\"job/1\" \"job/2\"" is no range of names, or touches another`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := membersOf(3)
+			m.Cluster = "test"
+			state, err := paxos.FirstState(1, m, 77)
+			require.NoError(t, err)
+			state.Forgotten, state.Last = 2, 9
+			r, err := New(0, Config{ID: 1, Members: m, State: state, Nonce: 1, Forgotten: tt.recs})
+			if tt.want != "" {
+				require.ErrorContains(t, err, tt.want)
+				return
+			}
+			require.NoError(t, err)
+			names, ok := r.Forgotten("job/1")
+			assert.True(t, ok)
+			assert.Equal(t, paxos.Prefix("job/"), names)
+		})
+	}
 }

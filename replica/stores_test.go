@@ -115,7 +115,7 @@ func TestReplicaRefusesAnotherStoreForEver(t *testing.T) {
 			p.replicas[1].Receive(p.now, p.on(78, msg(t, "prepare 5.2 @a"), msg(t, `decided 9.2 "v" @b`)))
 			p.run()
 		})
-		require.Equal(t, []string{`1 -> 2: refuse - "identity: 1 2 server 2 was met with another storage, Store 4d, and this is Store 4e: ` +
+		require.Equal(t, []string{`1 -> 2: refuse - "identity: 1 2 server 2 was met with another storage, Store 4d; this is Store 4e: ` +
 			`its disk was lost, or made anew, and its ServerID is finished"`}, sent, "after %d restarts", restart+1)
 		peer := r.Status(p.now).Peers[0]
 		assert.Contains(t, peer.Refused, "its ServerID is finished")
@@ -219,7 +219,7 @@ func TestReplicaTakesNoAnswersToTheLostOne(t *testing.T) {
 				assert.Empty(t, s.Counters.Received)
 				assert.NoError(t, p.stops[2], "it may be the others that have met an impostor")
 				for _, peer := range s.Peers {
-					assert.Equal(t, fmt.Sprintf("server %d has met this server with another storage, Store 4d, and this is Store 66", peer.ID), peer.Refused)
+					assert.Equal(t, fmt.Sprintf("server %d has met this server with another storage, Store 4d; this is Store 66", peer.ID), peer.Refused)
 					assert.Equal(t, uint64(len(tt.late)), peer.Dropped)
 					assert.Equal(t, time.Duration(-1), peer.Heard)
 				}
@@ -247,7 +247,7 @@ func TestReplicaTakesNothingMeantForAnotherStorage(t *testing.T) {
 	require.Len(t, p.events, len(packet.Messages))
 	for _, e := range p.events {
 		assert.Equal(t, paxos.EventDrop, e.Kind)
-		assert.EqualError(t, e.Err, "server 2 has met this server with another storage, Store 66, and this is Store 65")
+		assert.EqualError(t, e.Err, "server 2 has met this server with another storage, Store 66; this is Store 65")
 	}
 }
 
@@ -282,7 +282,7 @@ func TestReplicaHearsThatItIsRefused(t *testing.T) {
 	p.replicas[2].Receive(p.now, packet)
 	p.run()
 	assert.NoError(t, p.stops[2])
-	assert.Contains(t, p.replicas[2].Status(p.now).Peers[0].Refused, "server 1 was met with another storage, Store 65, and this is Store 63")
+	assert.Contains(t, p.replicas[2].Status(p.now).Peers[0].Refused, "server 1 was met with another storage, Store 65; this is Store 63")
 }
 
 // Every packet names the storage of its receiver, from when that is met, over restarts.
@@ -356,7 +356,7 @@ func TestReplicaMeetsWhomItPulledFrom(t *testing.T) {
 	p.replicas[1].Receive(p.now, p.on(77))
 	p.run()
 	assert.Equal(t, "2/4d,3/1c2", p.state[1].Peers)
-	assert.Contains(t, p.hear(1, 3, msg(t, "prepare 5.3 @a"))[0], "3 was met with another storage, Store 1c2, and this is Store 67")
+	assert.Contains(t, p.hear(1, 3, msg(t, "prepare 5.3 @a"))[0], "3 was met with another storage, Store 1c2; this is Store 67")
 }
 
 // A server that is no member, or not any more, stays in Peers. Learners are stored as acceptors are.
