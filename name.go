@@ -82,11 +82,11 @@ func (r NameRange) Covers(s NameRange) bool {
 // Meets reports whether r and s have a name in common.
 func (r NameRange) Meets(s NameRange) bool { return max(r.From, s.From) < min(r.To, s.To) }
 
-// String returns the text form of r: its two bounds, quoted as in Go.
+// String returns the text form of r: its two bounds, quoted as in Go, in ASCII. It is the same in every version of Go.
 func (r NameRange) String() string {
 	b := make([]byte, 0, len(r.From)+len(r.To)+5)
-	b = append(strconv.AppendQuote(b, r.From), ' ')
-	return string(strconv.AppendQuote(b, r.To))
+	b = append(strconv.AppendQuoteToASCII(b, r.From), ' ')
+	return string(strconv.AppendQuoteToASCII(b, r.To))
 }
 
 // isInternal reports whether servers keep the name for themselves. It begins with "$", and no number follows, so no call can

@@ -295,6 +295,7 @@ func TestNameRange(t *testing.T) {
 		_, err := ParseNameRange(text)
 		require.ErrorContains(t, err, want, text)
 	}
+	assert.Equal(t, `"caf\u00e9" "\U0001fae9\xff"`, NameRange{"caf\u00e9", "\U0001fae9\xff"}.String(), "what is stored and sent")
 	name, ok := OneName("a").One()
 	assert.True(t, ok)
 	assert.Equal(t, "a", name)

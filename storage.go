@@ -114,7 +114,8 @@ type Storage interface {
 	// Store. It is also a server in Peers that is gone or has another Store. Save also refuses a Record whose Index is above the
 	// Last that b leaves; node.Start refuses a storage that holds one. [Batch.Check] finds these errors.
 	//
-	// A name has 1 to [MaxName] bytes. A value has up to Limits.MaxValue bytes, of any content. Rounds and ServerIDs may be
+	// A name has 1 to [MaxName] bytes. A value has up to Limits.MaxValue bytes, of any content. The record of a range of forgotten
+	// names has up to 2,053 bytes, whatever the limit is, and all of them that are new are in one batch. Rounds and ServerIDs may be
 	// any uint64. The Index of a Chosen Record may be any number from 1 to 2^64-1, with gaps. A batch has up to about
 	// Limits.MaxBatch bytes, or it has one record.
 	Save(b Batch) error

@@ -226,8 +226,8 @@ func (n *Node) Status() paxos.Status {
 //
 // If within has ranges, the sequence has only the names in them, and reads no other values.
 //
-// Forgotten names are told once, at the Index of their forgetting: as a Learned with only that Index, and a
-// [*paxos.ForgottenError] with the range. Such an error does not end the sequence. A consumer that was behind may have
+// Forgotten names are told at the Index of their forgetting, and a range again when it has grown. They are told as a Learned
+// with only that Index, and a [*paxos.ForgottenError] with the range. Such an error does not end the sequence. A consumer that was behind may have
 // missed decisions in that range. It takes them from elsewhere, such as a snapshot of the service.
 //
 // A slow consumer delays nobody, because each consumer reads the storage at its own speed. To continue after a restart,

@@ -122,7 +122,9 @@ func (r *Replica) askToForget(c call, names paxos.NameRange) {
 }
 
 // askedName is the name of the instance that holds the calls of askToForget.
-func askedName(names paxos.NameRange) string { return "$forgetting " + names.String() }
+func askedName(names paxos.NameRange) string { return askedPrefix + names.String() }
+
+const askedPrefix = "$forgetting "
 
 // askedForgotten is called when an acceptor has forgotten the names that askToForget asked about.
 func (r *Replica) askedForgotten(names paxos.NameRange) {
@@ -132,10 +134,41 @@ func (r *Replica) askedForgotten(names paxos.NameRange) {
 	}
 	calls := inst.calls.take(isForget)
 	r.settle(inst)
+	if len(calls) == 0 {
+		return
+	}
 	for _, c := range calls {
 		delete(r.calls, c.id)
-		r.forgetHere(c, names)
 	}
+	to := r.adoptNames(names)
+	for _, c := range calls {
+		r.enlist(to, c)
+	}
+	if !to.loading {
+		r.forgetting(to)
+	}
+	r.settle(to)
+}
+
+// adoptNames forgets the names, as another server has. It returns the instance that stands for them.
+func (r *Replica) adoptNames(names paxos.NameRange) *instance {
+	name, one := names.One()
+	if _, _, covered := r.forgets.find(name); !one || covered {
+		if inst := r.forgetRange(names); inst != nil {
+			return inst
+		}
+		number, _ := r.forgets.covering(names)
+		return r.rangeInstance(number)
+	}
+	if known := r.table.decided.find(name); known != nil {
+		r.reopen(known)
+	}
+	inst := r.table.byName[name]
+	if inst == nil {
+		inst = r.open(name)
+	}
+	r.forgetWhenLoaded(inst)
+	return inst
 }
 
 // refuseForget returns why these names can't be forgotten now, or nil.
@@ -148,54 +181,13 @@ func (r *Replica) refuseForget(names paxos.NameRange) error {
 		return r.stop
 	case len(r.calls) >= r.limits.MaxCalls:
 		return fmt.Errorf("%d calls wait: %w", len(r.calls), paxos.ErrBusy)
-	case !r.forgets.room(names):
+	case !r.hasRoomToForget(names):
 		return fmt.Errorf("%d ranges of names are forgotten already: %w", paxos.MaxForgotten, paxos.ErrTooLarge)
 	}
 	if name, ok := r.calledIn(names); ok {
 		return errCalled(name)
 	}
 	return nil
-}
-
-// errCalled is the error of a Forget of an instance that calls wait for.
-func errCalled(name string) error {
-	return fmt.Errorf("a call waits for instance %q: decide it before it is forgotten: %w", shownName(name), paxos.ErrBusy)
-}
-
-// forgetLoaded forgets inst, which is loaded, because these calls ask for it. They are not in inst.calls. If other calls wait for
-// inst, they are refused.
-func (r *Replica) forgetLoaded(inst *instance, asks []call) {
-	var err error
-	switch {
-	case inst.stopped != nil:
-		err = inst.stopped
-	case inst.waitsElsewhere():
-		err = errCalled(inst.name)
-	}
-	for _, c := range asks {
-		if err != nil {
-			r.end(inst, c, paxos.Decision{}, err)
-		} else {
-			inst.calls.add(c)
-		}
-	}
-	if err == nil {
-		r.forgetOne(inst)
-		r.forgetting(inst)
-	}
-}
-
-// forgetting goes on with the calls that ask to forget inst, which is forgotten.
-func (r *Replica) forgetting(inst *instance) {
-	for i := range inst.calls.all {
-		if c := &inst.calls.all[i]; c.op == opForget {
-			c.exposed = true
-		}
-	}
-	if !inst.asked() {
-		r.spread(inst)
-	}
-	r.endForgotten(inst)
 }
 
 // Forgotten reports whether the instance is forgotten, as far as this server holds that in memory, and which names were
@@ -207,14 +199,7 @@ func (r *Replica) Forgotten(instance string) (names paxos.NameRange, ok bool) {
 	if inst := r.table.byName[instance]; inst != nil {
 		return r.forgottenNames(inst), inst.forgotten() && inst.acceptor.stage == saved
 	}
-	names, number, ok := r.forgets.find(instance)
-	return names, ok && r.rangeDurable(number)
-}
-
-// rangeDurable reports whether the record of the range with that number is durable.
-func (r *Replica) rangeDurable(number int) bool {
-	inst := r.table.byName[rangeName(number)]
-	return inst == nil || inst.acceptor.stage == saved
+	return r.forgets.durable(instance)
 }
 
 // Peek returns what this server holds in memory about the instance. If known is false, it holds nothing, and the storage has
@@ -285,8 +270,8 @@ func (r *Replica) callIn(c call, name string) {
 		}
 		r.reopen(known)
 	}
-	if names, number, ok := r.forgets.find(name); ok && r.table.byName[name] == nil {
-		if r.rangeDurable(number) {
+	if _, _, ok := r.forgets.find(name); ok && r.table.byName[name] == nil {
+		if names, ok := r.forgets.durable(name); ok {
 			r.ended(c.id, name, paxos.Decision{}, unsent(c.op, name, &paxos.ForgottenError{Names: names}))
 			return
 		}
@@ -298,7 +283,7 @@ func (r *Replica) callIn(c call, name string) {
 		r.ended(c.id, name, paxos.Decision{}, unsent(c.op, name, err))
 		return
 	}
-	c.exposed = c.op == opPropose && inst.attempt.exposed && inst.attempt.Own() == c.value
+	c.exposed = c.exposed || c.op == opPropose && inst.attempt.exposed && inst.attempt.Own() == c.value
 	c.since = r.rounds.used()
 	if q := inst.asking; inst.asked() && !inst.forgotten() && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
 		*q = asking{learner: q.learner} // the answers may be out of date: ask at once
@@ -310,8 +295,10 @@ func (r *Replica) callIn(c call, name string) {
 	r.enlist(inst, c)
 	switch {
 	case inst.loading:
+	case c.op == opForget && inst.forgotten():
+		r.forgetting(inst)
 	case c.op == opForget:
-		r.forgetLoaded(inst, inst.calls.take(isForget))
+		r.forgetLoaded(inst, inst.calls.take(isForget)) // it is the only one
 	case inst.stopped != nil:
 		r.endCalls(inst, inst.stopped)
 	case inst.chosen:

@@ -40,6 +40,9 @@ func (r *Replica) beginSave() *paxos.Batch {
 	r.counters.Saves++
 	for _, inst := range s.next(r.limits.MaxBatch) {
 		r.number(inst)
+		if inst.isRange {
+			r.forgets.flush(inst.name)
+		}
 		s.snapshot(inst)
 	}
 	var server *paxos.ServerState

@@ -98,16 +98,27 @@ func (r *Replica) endForgotten(inst *instance) {
 	}
 }
 
-// forgottenNames returns the names that were forgotten together with inst.
+// forgottenNames returns the names that were forgotten together with inst, as far as that is durable.
 func (r *Replica) forgottenNames(inst *instance) paxos.NameRange {
-	if names, _, ok := r.forgets.find(inst.name); ok {
+	if names, ok := r.forgets.durable(inst.name); ok {
 		return names
 	}
 	return paxos.OneName(inst.name)
 }
 
+// mayHoldOwned reports whether inst, which is forgotten, has an owner, or is a range that may hold instances with owners.
+func (r *Replica) mayHoldOwned(inst *instance) bool {
+	if !inst.isRange {
+		_, ok := paxos.OwnerOf(inst.name)
+		return ok
+	}
+	names, _ := paxos.ParseNameRange(string(inst.acceptor.Value))
+	return names.Meets(paxos.NameRange{From: "$0", To: "$:"})
+}
+
 // endForgets ends the calls that asked to forget inst, if that is durable here and at a phase-2 quorum. Then each later attempt
-// meets a server that has forgotten it: each phase-1 quorum has one.
+// meets a server that has forgotten it: each phase-1 quorum has one. In round 0 the owner has no phase 1. So for owned names each
+// phase-2 quorum has to have one, too.
 func (r *Replica) endForgets(inst *instance) {
 	if inst.acceptor.stage != saved || !inst.asked() {
 		return
@@ -116,7 +127,7 @@ func (r *Replica) endForgets(inst *instance) {
 	if r.position >= 0 {
 		have = have.With(r.position)
 	}
-	if !r.quorum.Phase2(have) {
+	if !r.quorum.Phase2(have) || r.mayHoldOwned(inst) && r.quorum.Phase2(paxos.All(r.quorum.Size())&^have) {
 		return
 	}
 	r.quorumAnswers(true)

@@ -44,21 +44,22 @@ func (r *Replica) fetch(p *peer) {
 			q.pass()
 			continue
 		}
-		if known := r.table.decided.find(name); known != nil {
-			if !forget || known.Promised.IsForgotten() {
-				q.pass()
-				continue
-			}
-			r.reopen(known)
+		known := r.table.decided.find(name)
+		if known != nil && (!forget || known.Promised.IsForgotten()) {
+			q.pass()
+			continue
 		}
 		if !r.roomToFetch() {
 			r.pulls.wait() // when the disk has gone on
 			break
 		}
+		if known != nil {
+			r.reopen(known)
+		}
 		inst := r.openForWork(name)
 		q.pass()
 		if forget {
-			r.deliverForget(inst, p)
+			r.forgetWhenLoaded(inst)
 		}
 		if inst.chosen || inst.stopped != nil || inst.fetching.Has(p.position) {
 			r.settle(inst)
@@ -89,7 +90,9 @@ func (r *Replica) fetchForgotten(line string) (name string, forget bool) {
 	case !forget:
 		name = line
 	case !one:
-		r.forgetRange(names)
+		if r.forgets.fits() {
+			r.forgetRange(names)
+		}
 		return "", false
 	}
 	if r.forgets.some() {
@@ -98,16 +101,6 @@ func (r *Replica) fetchForgotten(line string) (name string, forget bool) {
 		}
 	}
 	return name, forget
-}
-
-// deliverForget forgets inst, as p has, when it is loaded.
-func (r *Replica) deliverForget(inst *instance, p *peer) {
-	switch {
-	case !inst.loading:
-		r.forgetOne(inst)
-	case len(inst.arrivals) < maxArrivals: // else p is asked for the decision, and says so again
-		inst.arrivals = append(inst.arrivals, arrival{source{p, p.identity.boot()}, paxos.Message{Kind: paxos.KindForget, Instance: inst.name}})
-	}
 }
 
 // roomToFetch reports whether there is room for decisions that are asked for. A decision that can't be saved soon would be

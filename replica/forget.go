@@ -2,6 +2,7 @@ package replica
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -21,7 +22,8 @@ func (r *Replica) erase(inst *instance) {
 		r.table.open--
 	}
 	inst.chosen, inst.loading, inst.overdue, inst.orphaned = true, false, false, false
-	inst.stopped, inst.index, inst.learnedFrom, inst.pendingNotices = nil, 0, source{}, pendingNotices{}
+	inst.doomed, inst.stopped = false, nil
+	inst.index, inst.learnedFrom, inst.pendingNotices = 0, source{}, pendingNotices{}
 	inst.acceptor = acceptorState{inst.acceptor.Forget(), dirty}
 	r.gatherNow(inst)
 	r.saves.count(inst)
@@ -34,6 +36,15 @@ func (r *Replica) forgetOne(inst *instance) {
 	}
 	r.erase(inst)
 	r.forgetsSome(1)
+}
+
+// forgetWhenLoaded forgets inst, as another server has: now, or when it is loaded.
+func (r *Replica) forgetWhenLoaded(inst *instance) {
+	if inst.loading {
+		inst.doomed = true
+	} else {
+		r.forgetOne(inst)
+	}
 }
 
 // forgetsSome notes that this server has forgotten something, and has so many records of ranges.
@@ -105,6 +116,7 @@ func (r *Replica) moveForgets(from, inst *instance) {
 	calls = append(calls, inst.calls.take(isForget)...)
 	slices.SortFunc(calls, func(a, b call) int { return cmp.Compare(a.seq, b.seq) })
 	for _, c := range calls {
+		c.exposed = true
 		inst.calls.add(c)
 		r.calls[c.id] = calling{inst, c.seq}
 	}
@@ -128,7 +140,9 @@ func (r *Replica) voidAll(names paxos.NameRange, inst *instance) {
 		r.hints.drop(&e.hint)
 	}
 	t.decided.forgetAll(names)
-	r.backlog = slices.DeleteFunc(slices.Clone(r.backlog), names.Has)
+	if slices.ContainsFunc(r.backlog, names.Has) {
+		r.backlog = slices.DeleteFunc(slices.Clone(r.backlog), names.Has)
+	}
 }
 
 // namesIn returns the names of instances in a forgotten range, in their order.
@@ -200,10 +214,52 @@ func (r *Replica) spread(inst *instance) {
 // adopt forgets inst, because another server has. text is the range with which that server forgot it.
 func (r *Replica) adopt(inst *instance, text paxos.Value) {
 	if names, err := paxos.ParseNameRange(string(text)); err == nil && names.Has(inst.name) {
-		if _, one := names.One(); !one {
+		if _, one := names.One(); !one && r.forgets.fits() {
 			r.forgetRange(names)
 			return
 		}
 	}
 	r.forgetOne(inst)
+}
+
+// hasRoomToForget reports whether these names may be forgotten, too. One name takes no room, nor do names that are forgotten.
+func (r *Replica) hasRoomToForget(names paxos.NameRange) bool {
+	_, one := names.One()
+	_, covered := r.forgets.covering(names)
+	return one || covered || r.forgets.room(names)
+}
+
+// errCalled is the error of a Forget of an instance that calls wait for.
+func errCalled(name string) error {
+	return fmt.Errorf("a call waits for instance %q: decide it before it is forgotten: %w", shownName(name), paxos.ErrBusy)
+}
+
+// forgetLoaded forgets inst, which is loaded, because these calls ask for it. They are not in inst.calls. If other calls wait for
+// inst, they are refused.
+func (r *Replica) forgetLoaded(inst *instance, asks []call) {
+	refused := inst.waitsElsewhere()
+	for _, c := range asks {
+		if refused {
+			r.end(inst, c, paxos.Decision{}, errCalled(inst.name))
+		} else {
+			inst.calls.add(c)
+		}
+	}
+	if !refused {
+		r.forgetOne(inst)
+		r.forgetting(inst)
+	}
+}
+
+// forgetting goes on with the calls that ask to forget inst, which is forgotten.
+func (r *Replica) forgetting(inst *instance) {
+	for i := range inst.calls.all {
+		if c := &inst.calls.all[i]; c.op == opForget {
+			c.exposed = true
+		}
+	}
+	if !inst.asked() {
+		r.spread(inst)
+	}
+	r.endForgotten(inst)
 }

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,16 +72,21 @@ func ReadForgotten(s paxos.Storage, state paxos.ServerState) (all []paxos.Record
 	return all, nil
 }
 
+// maxRangeText is the most bytes of a range as text. That is not bounded by Limits.MaxValue.
+const maxRangeText = 2*4*(paxos.MaxName+1) + 5
+
 // maxRanges bounds the ranges that a server holds. The servers of a cluster may each be asked to forget
 // [paxos.MaxForgotten] of them, and each learns the ranges of all others.
 const maxRanges = 1 << 20
 
 // forgets holds the ranges of names that this server has forgotten, durable or not.
 type forgets struct {
-	floor  paxos.Floor
-	ranges []paxos.NameRange // by the number of their record; empty: there is no such record
-	byFrom map[string]int    // the number of each range in floor
-	drops  []paxos.NameRange
+	floor    paxos.Floor
+	ranges   []paxos.NameRange // by the number of their record; empty: there is no such record
+	saved    []paxos.NameRange // likewise, as its record is on the disk; all these names are forgotten for ever
+	flushing []paxos.NameRange // likewise, as its record is in the Save that runs
+	byFrom   map[string]int    // the number of each range in floor
+	drops    []paxos.NameRange
 }
 
 // init takes over the records that were stored: the result of ReadForgotten.
@@ -103,6 +109,7 @@ func (f *forgets) init(stored []paxos.Record, most uint64) error {
 		}
 		f.ranges = append(f.ranges, names)
 	}
+	f.saved, f.flushing = slices.Clone(f.ranges), make([]paxos.NameRange, len(f.ranges))
 	return nil
 }
 
@@ -119,6 +126,43 @@ func (f *forgets) find(instance string) (names paxos.NameRange, number int, ok b
 	}
 	return names, number, ok
 }
+
+// durable returns the range that holds the instance, as it is on the disk, if there is one.
+func (f *forgets) durable(instance string) (names paxos.NameRange, ok bool) {
+	names, number, ok := f.find(instance)
+	if !ok || f.saved[number] == names {
+		return names, ok
+	}
+	for _, e := range f.saved { // the range has grown, and that is not durable yet
+		if e.Has(instance) {
+			return e, true
+		}
+	}
+	return paxos.NameRange{}, false
+}
+
+// flush notes that the record of that name is in the Save that begins, as it is now.
+func (f *forgets) flush(name string) {
+	if number, ok := f.numberOf(name); ok {
+		f.flushing[number] = f.ranges[number]
+	}
+}
+
+// flushed notes that the record of that name is durable, as it was when the Save began.
+func (f *forgets) flushed(name string) {
+	if number, ok := f.numberOf(name); ok {
+		f.saved[number] = f.flushing[number]
+	}
+}
+
+// numberOf returns the number in the name of a record.
+func (f *forgets) numberOf(name string) (number int, ok bool) {
+	number, err := strconv.Atoi(strings.TrimPrefix(name, rangePrefix))
+	return number, err == nil && number < len(f.ranges)
+}
+
+// fits reports whether there may be one more range.
+func (f *forgets) fits() bool { return len(f.byFrom) < maxRanges }
 
 // covering returns the number of the record of the range that has all these names, if there is one.
 func (f *forgets) covering(names paxos.NameRange) (number int, ok bool) {
@@ -159,8 +203,8 @@ func (f *forgets) add(names paxos.NameRange) (number int, gone []int) {
 	if number < 0 {
 		number = free
 	}
-	if number == len(f.ranges) {
-		f.ranges = append(f.ranges, paxos.NameRange{})
+	if none := (paxos.NameRange{}); number == len(f.ranges) {
+		f.ranges, f.saved, f.flushing = append(f.ranges, none), append(f.saved, none), append(f.flushing, none)
 	}
 	f.ranges[number] = merged
 	f.byFrom[merged.From] = number
@@ -176,7 +220,13 @@ func (f *forgets) len() int { return len(f.ranges) }
 
 // takeDrops returns what the Save that begins has to remove.
 func (f *forgets) takeDrops() []paxos.NameRange {
-	drops := f.drops
+	if len(f.drops) == 0 {
+		return nil
+	}
+	var merged paxos.Floor // each range costs some storages a look at all names
+	for _, r := range f.drops {
+		merged.Forget(r)
+	}
 	f.drops = nil
-	return drops
+	return merged.Ranges()
 }

@@ -24,6 +24,7 @@ type instance struct {
 	overdue    bool // its silence ended while it was loading, or no round was usable: it is taken over after that
 	called     bool // a call was made in it since it was last at rest
 	isRange    bool // it is no instance, but the record of a range of forgotten names: see forgets
+	doomed     bool // it is forgotten as soon as it is loaded, as another server has forgotten it
 	void       bool // it is forgotten with a range: no record of its own is saved
 	room       room // in which it is counted
 

@@ -342,3 +342,29 @@ func TestReplicaRefusesToStartWithoutWhatItForgot(t *testing.T) {
 		})
 	}
 }
+
+// Single names are not counted, and names that are forgotten need no room.
+func TestReplicaForgetsNoMoreRangesThanItMay(t *testing.T) {
+	m := membersOf(3)
+	m.Cluster = "test"
+	state, err := paxos.FirstState(1, m, 77)
+	require.NoError(t, err)
+	state.Forgotten, state.Last = paxos.MaxForgotten, paxos.MaxForgotten
+	c := Config{ID: 1, Members: m, State: state, Nonce: 1}
+	for i := range paxos.MaxForgotten {
+		a := paxos.Acceptor{}.Forget()
+		a.Accepted, a.Value = a.Promised, paxos.Value(paxos.Prefix(fmt.Sprintf("%05d", 2*i)).String())
+		c.Forgotten = append(c.Forgotten, paxos.Record{Instance: rangeName(i), Acceptor: a, Chosen: true, Index: uint64(i + 1)})
+	}
+	r, err := New(0, c)
+	require.NoError(t, err)
+	r.Forget(0, 1, paxos.Prefix("x"))
+	require.Len(t, r.done, 1)
+	require.ErrorIs(t, r.done[0].Err, paxos.ErrTooLarge)
+	assert.False(t, paxos.Unknown(r.done[0].Err))
+	for i, names := range []paxos.NameRange{paxos.OneName("lunch"), paxos.Prefix("000021"), paxos.OneName("000021"), paxos.Prefix("00001")} {
+		r.Forget(0, CallID(i+2), names)
+	}
+	assert.Len(t, r.done, 1, "the others go on")
+	assert.Len(t, r.Status(0).Forgotten, paxos.MaxForgotten-1, "two became one")
+}

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -87,9 +88,9 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 	case max(m.Ballot.Round, m.Accepted.Round) > paxos.MaxRound,
 		m.Promised.Round > paxos.MaxRound && (m.Kind != paxos.KindNack || !m.Promised.IsForgotten()):
 		return "a round is above MaxRound"
-	case isRangeName(m.Instance):
+	case isRangeName(m.Instance), strings.HasPrefix(m.Instance, askedPrefix):
 		return "nothing is decided in that instance"
-	case len(m.Value) > r.limits.MaxValue:
+	case len(m.Value) > r.limits.MaxValue && (!m.Promised.IsForgotten() || len(m.Value) > maxRangeText):
 		return "its value is too large"
 	case inst == nil && paxos.CheckName(m.Instance) != nil:
 		return "its instance has no valid name"
@@ -189,9 +190,10 @@ func (r *Replica) finished(from *peer, m *paxos.Message) bool {
 	if !r.forgets.some() {
 		return false
 	}
-	names, number, ok := r.forgets.find(m.Instance)
+	_, _, ok := r.forgets.find(m.Instance)
 	if ok {
-		r.answerForgotten(from, m, names, r.rangeDurable(number))
+		names, durable := r.forgets.durable(m.Instance)
+		r.answerForgotten(from, m, names, durable)
 	}
 	return ok
 }
@@ -199,7 +201,7 @@ func (r *Replica) finished(from *peer, m *paxos.Message) bool {
 // deliver gives a Prepare, Accept, Query, Chosen or Decided to its instance, which is loaded.
 func (r *Replica) deliver(inst *instance, from *peer, m paxos.Message) {
 	switch {
-	case inst.stopped != nil:
+	case inst.stopped != nil && m.Kind != paxos.KindForget:
 	case inst.forgotten():
 		if answer, ok := forgottenAnswer(m, r.forgottenNames(inst)); ok {
 			r.hold(inst, from, answer, inst.acceptor.stage)
@@ -288,7 +290,7 @@ func (r *Replica) answerForgotten(from *peer, m *paxos.Message, names paxos.Name
 // forgetFor takes a Forget of a range of names.
 func (r *Replica) forgetFor(from *peer, m *paxos.Message) {
 	names, err := paxos.ParseNameRange(string(m.Value))
-	if err != nil {
+	if err != nil || !r.forgets.fits() {
 		r.counters.Dropped++
 		return
 	}

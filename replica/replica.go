@@ -275,6 +275,9 @@ func (r *Replica) Saved(now time.Duration) {
 	}
 	for _, inst := range instances {
 		s.saved(inst)
+		if inst.isRange {
+			r.forgets.flushed(inst.name)
+		}
 		if inst.forgotten() {
 			r.endForgotten(inst)
 		}
@@ -312,6 +315,9 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 			r.rest(inst)
 		}
 		r.endDecided(inst)
+	}
+	if inst.doomed {
+		r.forgetOne(inst)
 	}
 	if len(forgets) > 0 {
 		r.forgetLoaded(inst, forgets)

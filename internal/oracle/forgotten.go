@@ -84,6 +84,10 @@ func (o *Oracle) sentForgotten(s *Server, m *paxos.Message) (done bool, err erro
 	says := m.Kind == paxos.KindNack && m.Promised.IsForgotten()
 	names := paxos.OneName(m.Instance)
 	switch m.Kind {
+	case paxos.KindNack:
+		if more, err := paxos.ParseNameRange(string(m.Value)); says && err == nil {
+			names = more // all of it is believed
+		}
 	case paxos.KindForget, paxos.KindForgotten:
 		says = m.Kind == paxos.KindForgotten
 		if m.Instance == "" {

@@ -86,6 +86,12 @@ func TestOracleFindsWrongWordsOnForgotten(t *testing.T) {
 			b.ToForget(gone)
 			return b.send(2, 1, paxos.Message{Kind: paxos.KindNack, Ballot: b11, Promised: paxos.Acceptor{}.Forget().Promised})
 		}},
+		{"more of it is said than is saved", "I5", func(t *testing.T, b *bench) error {
+			b.forget(t, 2)
+			b.ToForget(paxos.Prefix("x"))
+			return b.send(2, 1, paxos.Message{Kind: paxos.KindNack, Ballot: b11, Promised: paxos.Acceptor{}.Forget().Promised,
+				Value: paxos.Value(paxos.Prefix("x").String())})
+		}},
 		{"it is acknowledged before it is saved", "I5", func(_ *testing.T, b *bench) error {
 			b.ToForget(gone)
 			return b.send(2, 1, paxos.Message{Kind: paxos.KindForgotten})

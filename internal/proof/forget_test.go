@@ -135,3 +135,97 @@ func TestForgetIsCancelled(t *testing.T) {
 		}
 	}
 }
+
+// A Forget of a name that is being forgotten joins the other one, and each is cancelled alone.
+func TestForgetsOfOneNameAreCancelledAlone(t *testing.T) {
+	for _, order := range [][]int{{0, 2, 1}, {2, 1, 0}, {1, 0, 2}, {2, 0, 1}} {
+		s := decided(t, paxostest.SimConfig{}, "lunch")
+		s.SaveTime(1, 50*ms)
+		calls := []*paxostest.Call{s.Forget(1, paxos.OneName("lunch")), nil, nil}
+		s.RunFor(2 * ms)
+		calls[1] = s.Read(1, "lunch")
+		calls[2] = s.Forget(1, paxos.OneName("lunch"))
+		for n, i := range order {
+			s.Cancel(calls[i])
+			for m, j := range order {
+				assert.Equal(t, m <= n, calls[j].Ended, "%v: %s", order, calls[j])
+			}
+		}
+		s.RunFor(time.Second)
+		assert.True(t, s.Stored(1, "lunch").Acceptor.Promised.IsForgotten())
+	}
+}
+
+// In round 0 an owner asks for votes without a phase 1. So a Forget of its name waits until it can find no phase-2 quorum.
+func TestForgetOfAnOwnedNameLeavesItsOwnerNoQuorum(t *testing.T) {
+	q, err := paxos.Flexible(4, 3, 2)
+	require.NoError(t, err)
+	for _, names := range []paxos.NameRange{paxos.OneName(paxos.Owned(3, "x")), paxos.Prefix("$3/"), paxos.Prefix("")} {
+		s := decided(t, paxostest.SimConfig{Servers: 4, Quorum: q}, "lunch")
+		for _, a := range []paxos.ServerID{1, 2} {
+			for _, b := range []paxos.ServerID{3, 4} {
+				s.Cut(a, b)
+			}
+		}
+		forget := s.Forget(1, names)
+		s.RunFor(2 * time.Second)
+		assert.False(t, forget.Ended, "%s", forget)
+		propose := s.Propose(3, paxos.Owned(3, "x"), "new")
+		s.RunFor(time.Second)
+		assert.Equal(t, paxos.Value("new"), propose.Decision.Value)
+		s.Heal()
+		s.RunFor(time.Minute)
+		assert.True(t, forget.Ended && forget.Err == nil, "%s", forget)
+	}
+	s := decided(t, paxostest.SimConfig{Servers: 4, Quorum: q}, "lunch")
+	s.Isolate(3)
+	s.Isolate(4)
+	forget := s.Forget(1, paxos.OneName("lunch"))
+	s.RunFor(time.Second)
+	assert.True(t, forget.Ended && forget.Err == nil, "another name has a phase 1, and two servers are enough: %s", forget)
+}
+
+// A server that does not vote forgets what an acceptor has forgotten, whatever waits there.
+func TestForgetAtAServerThatDoesNotVoteBesideACall(t *testing.T) {
+	for _, names := range []paxos.NameRange{paxos.OneName("x"), paxos.Prefix("x")} {
+		s := decided(t, paxostest.SimConfig{Learners: 1}, "lunch")
+		forget := s.Forget(4, names)
+		s.RunFor(ms)
+		wait := s.Wait(4, "x")
+		s.RunFor(time.Minute)
+		assert.True(t, forget.Ended && forget.Err == nil, "%s", forget)
+		assert.True(t, isForgotten(wait), "%s", wait)
+	}
+}
+
+// The text of a range may be longer than any value.
+func TestForgottenIsToldWhereValuesAreSmall(t *testing.T) {
+	s := decided(t, paxostest.SimConfig{Limits: paxos.Limits{MaxValue: 4}}, "lunch")
+	s.Isolate(3)
+	s.Forget(1, paxos.Prefix("a rather long prefix of many names/"))
+	s.RunFor(time.Second)
+	s.Heal()
+	propose := s.Propose(3, "a rather long prefix of many names/1", "v")
+	s.RunFor(100 * ms)
+	assert.True(t, isForgotten(propose), "%s", propose)
+}
+
+// While a range grows, and that is not durable yet, the part that is durable is told as ever, and no more than that.
+func TestForgottenIsToldWhileItsRangeGrows(t *testing.T) {
+	s := decided(t, paxostest.SimConfig{}, "lunch")
+	first := s.Forget(1, paxos.NameRange{From: "a", To: "b"})
+	s.RunFor(time.Second)
+	require.NoError(t, first.Err)
+	s.SaveTime(1, 100*ms)
+	s.Forget(1, paxos.NameRange{From: "b", To: "c"})
+	read := s.Read(1, "a1")
+	require.True(t, isForgotten(read), "%s", read)
+	var forgotten *paxos.ForgottenError
+	require.ErrorAs(t, read.Err, &forgotten)
+	assert.Equal(t, paxos.NameRange{From: "a", To: "b"}, forgotten.Names)
+	later := s.Read(1, "b1")
+	assert.False(t, later.Ended)
+	s.RunFor(time.Second)
+	require.ErrorAs(t, later.Err, &forgotten)
+	assert.Equal(t, paxos.NameRange{From: "a", To: "c"}, forgotten.Names)
+}
