@@ -229,3 +229,22 @@ func TestForgottenIsToldWhileItsRangeGrows(t *testing.T) {
 	require.ErrorAs(t, later.Err, &forgotten)
 	assert.Equal(t, paxos.NameRange{From: "a", To: "c"}, forgotten.Names)
 }
+
+// An answer that waits for a Save names no more than that Save has, although the range has grown since.
+func TestForgottenIsToldAsTheSaveHasIt(t *testing.T) {
+	s := paxostest.NewSim(paxostest.SimConfig{})
+	s.Drop(paxostest.Match{To: 3, Kind: paxos.KindPromise})
+	propose := s.Propose(3, "a/1", "v")
+	s.RunFor(30 * ms)
+	s.SaveTime(1, time.Second)
+	s.Drop(paxostest.Match{From: 1, Kind: paxos.KindForget})
+	s.Forget(1, paxos.Prefix("a/"))
+	s.RunFor(10 * ms)
+	s.Forget(1, paxos.NameRange{From: "a0", To: "b"})
+	s.RunFor(1100 * ms) // server 3 asks again
+	assert.NotZero(t, s.Arrived(paxostest.Match{To: 3, Kind: paxos.KindNack}))
+	require.True(t, isForgotten(propose), "%s", propose)
+	var forgotten *paxos.ForgottenError
+	require.ErrorAs(t, propose.Err, &forgotten)
+	assert.Equal(t, paxos.OneName("a/1"), forgotten.Names, "no range was durable when the answer was made")
+}
