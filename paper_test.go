@@ -17,7 +17,8 @@ import (
 
 // One test for each sentence of Lamport's "Paxos Made Simple" (2001), sections 2.1 to 2.5, that states something which can
 // be checked. docs/paper.md leads from the sentence to the code and to the test. This file holds the world they play in
-// and section 2.1. paper_choosing_test.go and paper_acceptor_test.go have 2.2. paper_learning_test.go has 2.3 to 2.5, and the part of 2.2 that needs a disk.
+// and section 2.1. paper_choosing_test.go and paper_acceptor_test.go have 2.2. paper_learning_test.go has 2.3 to 2.5, and
+// the part of 2.2 that needs a disk.
 
 // A paperProposal is a proposal as the paper has it: a number and a value.
 type paperProposal struct {

@@ -42,8 +42,8 @@ type ServerState struct {
 	// Store 9f03 (hexadecimal). Servers are in the order of their ServerIDs, with at most 38 bytes each. No entry is ever
 	// removed or changed: a server with another Store has lost its disk, and is refused for ever.
 	Peers string
-	// Forgotten says how many records of forgotten ranges there may be: see ReadForgotten of package replica. It is above 0 if this server has
-	// forgotten anything.
+	// Forgotten says how many records of forgotten ranges there may be: see ReadForgotten of package replica. It is above 0
+	// if this server has forgotten anything.
 	Forgotten uint64
 }
 

@@ -181,9 +181,9 @@ func (n *Node) Peek(ctx context.Context, instance string) (d paxos.Decision, ok 
 // best: one range forgets any number of them.
 //
 // Forget refuses a range with [paxos.ErrBusy] if another call of this Node waits for an instance in it: decide it first, for
-// example with a value that means "given up". Calls of other Nodes there end with a ForgottenError. Forget refuses more than [paxos.MaxForgotten] ranges that do not touch, with
-// [paxos.ErrTooLarge]. Single names are not counted; each costs its name and about 40 bytes of disk. Other errors are
-// [paxos.ErrName], [paxos.ErrClosed] and the error of the storage.
+// example with a value that means "given up". Calls of other Nodes there end with a ForgottenError. Forget refuses more than
+// [paxos.MaxForgotten] ranges that do not touch, with [paxos.ErrTooLarge]. Single names are not counted; each costs its name
+// and about 40 bytes of disk. Other errors are [paxos.ErrName], [paxos.ErrClosed] and the error of the storage.
 //
 // If ctx ends first, the error names the silent acceptors. If its Unknown is true, the instances are forgotten on this server,
 // or are about to be, and the others learn of that. A repeated call finds out whether a quorum has forgotten them.
@@ -227,8 +227,8 @@ func (n *Node) Status() paxos.Status {
 // If within has ranges, the sequence has only the names in them, and reads no other values.
 //
 // Forgotten names are told at the Index of their forgetting, and a range again when it has grown. They are told as a Learned
-// with only that Index, and a [*paxos.ForgottenError] with the range. Such an error does not end the sequence. A consumer that was behind may have
-// missed decisions in that range. It takes them from elsewhere, such as a snapshot of the service.
+// with only that Index, and a [*paxos.ForgottenError] with the range. Such an error does not end the sequence. A consumer
+// that was behind may have missed decisions in that range. It takes them from elsewhere, such as a snapshot of the service.
 //
 // A slow consumer delays nobody, because each consumer reads the storage at its own speed. To continue after a restart,
 // give the last Index that was processed.

@@ -373,8 +373,8 @@ func (r *Replica) Stop(now time.Duration, err error) {
 }
 
 // LastBatch returns the batch that has gathered for a Save that nobody waits for, such as the records of decisions, or its
-// first Limits.MaxBatch bytes. It is for a host that stops. The host saves it, and need not tell the Replica of the result. The batch is nil if there is
-// nothing to save, or if a Save is out.
+// first Limits.MaxBatch bytes. It is for a host that stops. The host saves it, and need not tell the Replica of the result.
+// The batch is nil if there is nothing to save, or if a Save is out.
 func (r *Replica) LastBatch() *paxos.Batch {
 	if r.saves.isBooted() {
 		r.saves.want()

@@ -135,8 +135,8 @@ func TestReplicaOwnAnswersCountWhenSaved(t *testing.T) {
 	})
 }
 
-// docs/design.md#4.2, docs/design.md#5: never two Saves at once; while one runs the next gathers; several states of one instance are saved as the
-// last one.
+// docs/design.md#4.2, docs/design.md#5: never two Saves at once; while one runs the next gathers; several states of one
+// instance are saved as the last one.
 func TestReplicaGroupCommit(t *testing.T) {
 	p := newHeld(t, 3)
 	p.hear(1, 2, msg(t, "prepare 1.2 @first"))
@@ -359,7 +359,7 @@ func TestReplicaVotesOvertakenInOneSave(t *testing.T) {
 }
 
 // Where nothing comes, a Save begins at once; and one that is out keeps no other waiting for more.
-func TestReplicaGathers(t *testing.T) {
+func TestReplicaHoldsSaves(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.Unseen = true
 	p.start(1)
@@ -376,8 +376,8 @@ func TestReplicaGathers(t *testing.T) {
 	assert.False(t, r.WantsSave())
 }
 
-// A patient Replica keeps what tells only what was chosen until something else leaves for the same peer, or it is much.
-func TestReplicaPatience(t *testing.T) {
+// A Replica that delays notices keeps them until something else leaves for the same peer, or they are many.
+func TestReplicaDelaysNotices(t *testing.T) {
 	p := newPumpOf(t, 3)
 	r := p.replicas[1]
 	chosen := func(i int) paxos.Message {

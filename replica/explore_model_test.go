@@ -308,7 +308,7 @@ func (m *exModel) voted(acceptor int) uint64 {
 func (m *exModel) emitServer(a exAction, i int, s exServer) {
 	rest := m.to[m.n]
 	m.to[i] = m.pack(i, s)
-	m.letGo(i, s)
+	m.sendOwnedAccept(i, s)
 	m.emit(uint64(a), m.to)
 	m.to[i], m.to[m.n] = m.from[i], rest
 }

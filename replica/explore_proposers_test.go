@@ -285,7 +285,7 @@ func (m *exModel) askOwn(v int, rest exRest) error {
 		return nil
 	}
 	if m.holdsBack() {
-		rest.accepts = m.rest.accepts // see letGo
+		rest.accepts = m.rest.accepts // see sendOwnedAccept
 	}
 	step := steps[s.role][len(m.ballots)+v][0]
 	switch {
@@ -310,9 +310,9 @@ func (m *exModel) askOwn(v int, rest exRest) error {
 // holdsBack reports whether the Accept of round 0 waits for the owner's vote to be saved.
 func (m *exSpace) holdsBack() bool { return m.zero == exOwned && !m.unsaved }
 
-// letGo sends the Accept of round 0 when server i, which owns it, becomes s and its vote is saved. To itself it says then, as
+// sendOwnedAccept sends the Accept of round 0 when server i, which owns it, becomes s and its vote is saved. To itself it says then, as
 // it would to others, that it has voted.
-func (m *exModel) letGo(i int, s exServer) {
+func (m *exModel) sendOwnedAccept(i int, s exServer) {
 	if m.ownsInstance(i) && m.holdsBack() {
 		m.to[m.n] |= m.accepts.put(m.votesIn(s.sent) & (1<<len(m.values) - 1))
 	}

@@ -195,8 +195,8 @@ func TestReplicaLongValuesThatAreStuckMakeRoom(t *testing.T) {
 	checkTables(t, p.replicas[1])
 }
 
-// One vote that came late does not make a server patient for long.
-func TestReplicaPatienceForgets(t *testing.T) {
+// One vote that came late does not delay resends for long.
+func TestReplicaResendAfterForgets(t *testing.T) {
 	r := &Replica{timing: paxos.Timing{}.WithDefaults()}
 	a := attempt{Proposer: paxos.NewProposer(paxos.Ballot{Round: 1, Server: 1}, longValue(0), paxos.Majority(3))}
 	r.now = time.Hour
@@ -219,7 +219,7 @@ func TestReplicaRoomForOne(t *testing.T) {
 }
 
 // Where votes for long values take long, nobody is asked again before it is time; short ones are as ever.
-func TestReplicaPatienceWithLongValues(t *testing.T) {
+func TestReplicaResendsLongValuesLater(t *testing.T) {
 	p := newSolo(t, 3)
 	r := p.replicas[1]
 	resends := func(name string, v paxos.Value, votes time.Duration) uint64 {

@@ -89,7 +89,8 @@ type Output struct {
 	Events []paxos.Event
 }
 
-// A ListAsk asks for a page of decisions: the result of [List], read after this Output was taken. The page holds at least the decisions that were durable then. Later decisions may be in it or not.
+// A ListAsk asks for a page of decisions: the result of [List], read after this Output was taken. The page holds at least
+// the decisions that were durable then. Later decisions may be in it or not.
 type ListAsk struct {
 	// ID names this question, from 1. A Replica uses no ID twice. A page answers only the question that it was read for. A
 	// page that was read for an earlier question lacks later decisions, though After is the same.

@@ -428,8 +428,8 @@ func lister(t *testing.T) *pump {
 	return p
 }
 
-// A decision that a server told, and has forgotten since, is on the page for its next start: also if the message waited, while its instance was
-// loaded, until that start was heard of.
+// A decision that a server told, and has forgotten since, is on the page for its next start: also if the message waited,
+// while its instance was loaded, until that start was heard of.
 func TestReplicaListsWhatAnEarlierLifeTold(t *testing.T) {
 	p := pulling(t, "")
 	p.slow = true

@@ -24,8 +24,8 @@ func tightPump(t *testing.T, limits paxos.Limits, ids ...paxos.ServerID) *pump {
 	return p
 }
 
-// An instance that left memory for want of room is finished all the same, when its silence ends: with what was voted for, and with what the last
-// proposer wanted, which is stored nowhere.
+// An instance that left memory for want of room is finished all the same, when its silence ends: with what was voted for,
+// and with what the last proposer wanted, which is stored nowhere.
 func TestReplicaEvictedIsTakenOver(t *testing.T) {
 	const names = 100
 	for _, begun := range []string{`accept 1.1 "v"`, `prepare 1.1 "v"`} {
@@ -158,7 +158,8 @@ func TestReplicaBacklogLeavesRoom(t *testing.T) {
 	}
 }
 
-// While the disk is slow, what others ask about fills its room and no other's; and instances that calls brought to the disk have a limit of their own.
+// While the disk is slow, what others ask about fills its room and no other's; and instances that calls brought to the disk
+// have a limit of their own.
 func TestReplicaWorkIsBounded(t *testing.T) {
 	p := tightPump(t, paxos.Limits{MaxOpen: 2}, 1, 2, 3)
 	p.hold = func(id paxos.ServerID) bool { return id == 1 }
@@ -291,7 +292,7 @@ func TestReplicaFullServerFetchesLater(t *testing.T) {
 }
 
 // Servers that have nothing to finish an instance with, and no room to remember that, do not ask each other for ever.
-func TestReplicaAloneIsQuietWithoutRoom(t *testing.T) {
+func TestReplicaOrphanedAsksLittleWithoutRoom(t *testing.T) {
 	p := tightPump(t, paxos.Limits{MaxOpen: 1}, 2, 3)
 	for i := range 20 {
 		for _, id := range []paxos.ServerID{2, 3} {

@@ -99,7 +99,7 @@ func TestReplicaDecidedTellsWhoHasPromised(t *testing.T) {
 	assert.Equal(t, []string{"1 -> 2: chosen 7.3 @lunch"}, p.hear(1, 3, msg(t, `decided 7.3 "theirs" @lunch`)))
 }
 
-// The last so many decisions of this life have a teller; others have none.
+// The last so many decisions of this life have a source; others have none.
 func TestRecents(t *testing.T) {
 	a, b := &peer{id: 1}, &peer{id: 2}
 	recents := recents{room: 8}

@@ -87,7 +87,7 @@ func TestReplicaTakeoverAdopts(t *testing.T) {
 }
 
 // A server that knows no value asks once, and then leaves the instance alone, until somebody begins a ballot (S13).
-func TestReplicaAlone(t *testing.T) {
+func TestReplicaOrphaned(t *testing.T) {
 	p := newSolo(t, 3)
 	p.hear(1, 2, msg(t, "prepare 3.2 @job"))
 	assert.Len(t, p.during(func() { p.pass(time.Minute) }), 2, "one question")
@@ -251,7 +251,7 @@ func TestReplicaTakesOverWhenARoundIsReserved(t *testing.T) {
 }
 
 // Those that wait for their turn to be taken over, because so many are, cost no more the more they are.
-func TestReplicaTakeoversThatWaitAreQuiet(t *testing.T) {
+func TestReplicaTakeoversThatWaitCostLittle(t *testing.T) {
 	woken := func(n int) (times int) {
 		p := newSolo(t, 3)
 		r := p.replicas[1]
@@ -331,8 +331,8 @@ func TestReplicaPausedServerHearsAQuorum(t *testing.T) {
 	}
 }
 
-// An answer ends the loss of a quorum that calls have noticed; to hear the others is enough when nothing is asked any more. The other way, one-sided
-// deafness of the others would be told as a loss and its end, again and again.
+// An answer ends the loss of a quorum that calls have noticed; to hear the others is enough when nothing is asked any more.
+// The other way, one-sided deafness of the others would be told as a loss and its end, again and again.
 func TestReplicaHearingIsNoAnswer(t *testing.T) {
 	p := newSolo(t, 3)
 	r := p.replicas[1]

@@ -27,7 +27,8 @@ import (
 //	open 7
 //	sum 5d2f00c1
 //
-// next is the number of the next segment. A closed segment, or a copy that compaction has made, has all its batches up to end. The field last is the latest sequence that it has held. For a copy, the segments that it replaces count, too.
+// next is the number of the next segment. A closed segment, or a copy that compaction has made, has all its batches up to
+// end. The field last is the latest sequence that it has held. For a copy, the segments that it replaces count, too.
 //
 // The manifest does not say where the batches of an open segment end; a prepared one has none. A segment is listed before anything is
 // written to it. sum is the checksum of the lines before.

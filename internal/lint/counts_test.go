@@ -16,8 +16,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var lower = flag.Bool("lower", false, "rewrite ceilings.txt, with each ceiling that is above its count lowered to it")
 
-// TestCeilings holds that nothing that ceilings.txt bounds has risen above its ceiling. A count below its ceiling is logged: -lower lowers the
-// ceilings.
+// TestCeilings holds that nothing that ceilings.txt bounds has risen above its ceiling. A count below its ceiling is logged:
+// -lower lowers the ceilings.
 func TestCeilings(t *testing.T) {
 	text, err := os.ReadFile("ceilings.txt")
 	require.NoError(t, err)

@@ -125,8 +125,8 @@ func (f goFile) comments() (all, exported []string) {
 	return all, exported
 }
 
-// documentSpec gives the comments of one constant, variable or type to document, if it is exported. The comment of the whole declaration comes
-// with the first.
+// documentSpec gives the comments of one constant, variable or type to document, if it is exported. The comment of the whole
+// declaration comes with the first.
 func documentSpec(decl *ast.GenDecl, spec ast.Spec, first bool, document func(...*ast.CommentGroup)) {
 	switch spec := spec.(type) {
 	case *ast.ValueSpec:
