@@ -73,6 +73,17 @@ func (l *callers) len() (n int) {
 // add adds a call. Its seq is above those of all others.
 func (l *callers) add(c call) {
 	l.all = append(l.all, c)
+	l.added(c)
+}
+
+// insert adds a call that forgets the instance. Its seq may be below those of others.
+func (l *callers) insert(c call) {
+	l.all = slices.Insert(l.all, l.place(c.seq), c)
+	l.added(c)
+}
+
+// added counts a call that has come.
+func (l *callers) added(c call) {
 	switch {
 	case l.crowd != nil:
 		l.crowd.count(&c, 1)

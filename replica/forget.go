@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"cmp"
 	"fmt"
 	"iter"
 	"maps"
@@ -110,14 +109,9 @@ func (r *Replica) rangeInstance(number int) *instance {
 // moveForgets moves the calls that ask to forget the names of from to inst, which is the record of a range with those names.
 func (r *Replica) moveForgets(from, inst *instance) {
 	calls := from.calls.take(isForget)
-	if len(calls) == 0 {
-		return
-	}
-	calls = append(calls, inst.calls.take(isForget)...)
-	slices.SortFunc(calls, func(a, b call) int { return cmp.Compare(a.seq, b.seq) })
 	for _, c := range calls {
 		c.exposed = true
-		inst.calls.add(c)
+		inst.calls.insert(c)
 		r.calls[c.id] = calling{inst, c.seq}
 	}
 }
@@ -242,7 +236,7 @@ func (r *Replica) forgetLoaded(inst *instance, asks []call) {
 		if refused {
 			r.end(inst, c, paxos.Decision{}, errCalled(inst.name))
 		} else {
-			inst.calls.add(c)
+			inst.calls.insert(c)
 		}
 	}
 	if !refused {
