@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -254,4 +255,55 @@ func TestReplicaRetryThatFails(t *testing.T) {
 	run()
 	require.ErrorIs(t, done[3], paxos.ErrBusy)
 	require.False(t, paxos.Unknown(done[3]))
+}
+
+// A listedStorage changes what Load returns.
+type listedStorage struct {
+	paxos.Storage
+	load func(paxos.Record) (paxos.Record, error)
+}
+
+func (s listedStorage) Load(name string) (paxos.Record, error) {
+	rec, err := s.Storage.Load(name)
+	if err == nil && s.load != nil {
+		return s.load(rec)
+	}
+	return rec, err
+}
+
+// List says which of the decisions that a storage lists are forgotten names, if it is asked for that.
+func TestListSaysWhatIsForgotten(t *testing.T) {
+	s := memory.NewStorage()
+	m := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1}}
+	require.NoError(t, paxos.Format(s, 1, m))
+	state, err := s.Server()
+	require.NoError(t, err)
+	state.Last, state.Forgotten = 3, 1
+	gone := paxos.Acceptor{}.Forget()
+	range0 := gone
+	range0.Accepted, range0.Value = gone.Promised, paxos.Value(paxos.Prefix("job/").String())
+	vote := paxos.Acceptor{Promised: paxos.Ballot{Round: 1, Server: 1}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: "v"}
+	require.NoError(t, s.Save(paxos.Batch{Server: &state, Records: []paxos.Record{{Instance: "a", Acceptor: vote, Chosen: true, Index: 1},
+		{Instance: "b", Acceptor: gone, Chosen: true, Index: 2}, {Instance: "$forgotten/0", Acceptor: range0, Chosen: true, Index: 3}}}))
+	names := func(s paxos.Storage, forgotten bool) (all []string) {
+		listed, err := replica.List(s, replica.ListAsk{ID: 1, Max: 10, Forgotten: forgotten})
+		require.NoError(t, err)
+		for i, n := range listed {
+			assert.Equal(t, uint64(i+1), n.Index)
+			all = append(all, n.Instance)
+		}
+		return all
+	}
+	assert.Equal(t, []string{"a", "b", "$forgotten/0"}, names(s, false))
+	assert.Equal(t, []string{"a", `$forgotten "b" "b\x00"`, `$forgotten "job/" "job0"`}, names(s, true))
+	since := listedStorage{s, func(rec paxos.Record) (paxos.Record, error) {
+		if rec.Index == 1 {
+			rec.Index = 9 // it was forgotten after it was listed
+		}
+		return rec, nil
+	}}
+	assert.Equal(t, []string{"", `$forgotten "b" "b\x00"`, `$forgotten "job/" "job0"`}, names(since, true))
+	broken := listedStorage{s, func(paxos.Record) (paxos.Record, error) { return paxos.Record{}, errors.New("bad sector") }}
+	_, err = replica.List(broken, replica.ListAsk{ID: 1, Max: 10, Forgotten: true})
+	assert.EqualError(t, err, `load "a": bad sector`)
 }

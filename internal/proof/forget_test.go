@@ -248,3 +248,14 @@ func TestForgottenIsToldAsTheSaveHasIt(t *testing.T) {
 	require.ErrorAs(t, propose.Err, &forgotten)
 	assert.Equal(t, paxos.OneName("a/1"), forgotten.Names, "no range was durable when the answer was made")
 }
+
+// A server that does not vote takes no Forget: nobody might learn of it.
+func TestForgetIsNotForAServerThatDoesNotVote(t *testing.T) {
+	s := decided(t, paxostest.SimConfig{Learners: 1}, "lunch")
+	s.Inject(1, 4, paxos.Message{Kind: paxos.KindForget, Instance: "lunch"})
+	s.Inject(1, 4, paxos.Message{Kind: paxos.KindForget, Value: paxos.Value(paxos.Prefix("l").String())})
+	s.RunFor(time.Second)
+	assert.False(t, s.Stored(4, "lunch").Acceptor.Promised.IsForgotten())
+	assert.Empty(t, s.Status(4).Forgotten)
+	assert.Equal(t, uint64(2), s.Status(4).Counters.Dropped)
+}
