@@ -56,7 +56,8 @@ func TestBlockedLoggerHoldsUpNothing(t *testing.T) {
 		assert.Empty(t, blocked.String())
 		blocked.release()
 		synctest.Wait()
-		assert.Equal(t, 5, strings.Count(blocked.String(), "connected to peer"), "the lines come when the log is read again\n%s", blocked)
+		// A server that closes may let a last connection in, so there can be more lines than lives.
+		assert.GreaterOrEqual(t, strings.Count(blocked.String(), "connected to peer"), 5, "the lines come when the log is read again\n%s", blocked)
 	})
 }
 
