@@ -98,11 +98,7 @@ func (r *Replica) forgetHere(c call, names paxos.NameRange) {
 			return
 		}
 	}
-	inst := r.forgetRange(names)
-	if inst == nil {
-		number, _ := r.forgets.covering(names)
-		inst = r.rangeInstance(number)
-	}
+	inst := r.forgottenRange(names)
 	r.enlist(inst, c)
 	r.forgetting(inst)
 	r.settle(inst)
@@ -150,15 +146,20 @@ func (r *Replica) askedForgotten(names paxos.NameRange) {
 	r.settle(to)
 }
 
+// forgottenRange forgets all instances in that range, and returns the instance of its record, in memory.
+func (r *Replica) forgottenRange(names paxos.NameRange) *instance {
+	if inst := r.forgetRange(names); inst != nil {
+		return inst
+	}
+	number, _ := r.forgets.covering(names)
+	return r.rangeInstance(number)
+}
+
 // adoptNames forgets the names, as another server has. It returns the instance that stands for them.
 func (r *Replica) adoptNames(names paxos.NameRange) *instance {
 	name, one := names.One()
 	if _, _, covered := r.forgets.find(name); !one || covered {
-		if inst := r.forgetRange(names); inst != nil {
-			return inst
-		}
-		number, _ := r.forgets.covering(names)
-		return r.rangeInstance(number)
+		return r.forgottenRange(names)
 	}
 	if known := r.table.decided.find(name); known != nil {
 		r.reopen(known)
@@ -174,13 +175,12 @@ func (r *Replica) adoptNames(names paxos.NameRange) *instance {
 // refuseForget returns why these names can't be forgotten now, or nil.
 func (r *Replica) refuseForget(names paxos.NameRange) error {
 	err := names.Check()
+	if err == nil {
+		err = r.refuseCall()
+	}
 	switch {
 	case err != nil:
 		return err
-	case r.stop != nil:
-		return r.stop
-	case len(r.calls) >= r.limits.MaxCalls:
-		return fmt.Errorf("%d calls wait: %w", len(r.calls), paxos.ErrBusy)
 	case !r.hasRoomToForget(names):
 		return fmt.Errorf("%d ranges of names are forgotten already: %w", paxos.MaxForgotten, paxos.ErrTooLarge)
 	}
@@ -248,17 +248,25 @@ func (r *Replica) call(c call, name string, err error) {
 	if r.trace {
 		r.event(paxos.Event{Kind: paxos.EventCall, Call: uint64(c.id), Message: paxos.Message{Instance: name, Value: c.value}})
 	}
-	switch {
-	case err != nil:
-	case r.stop != nil:
-		err = r.stop
-	case len(r.calls) >= r.limits.MaxCalls:
-		err = fmt.Errorf("%d calls wait: %w", len(r.calls), paxos.ErrBusy)
-	default:
+	if err == nil {
+		err = r.refuseCall()
+	}
+	if err == nil {
 		r.callIn(c, name)
 		return
 	}
 	r.ended(c.id, name, paxos.Decision{}, unsent(c.op, name, err))
+}
+
+// refuseCall returns why no call can begin now, or nil.
+func (r *Replica) refuseCall() error {
+	switch {
+	case r.stop != nil:
+		return r.stop
+	case len(r.calls) >= r.limits.MaxCalls:
+		return fmt.Errorf("%d calls wait: %w", len(r.calls), paxos.ErrBusy)
+	}
+	return nil
 }
 
 // callIn begins a call in the instance of that name, or ends it at once.
