@@ -44,6 +44,10 @@ func (b Ballot) Less(c Ballot) bool {
 // configurationShift says where in a round the number of its configuration begins.
 const configurationShift = 48
 
+// MaxConfiguration is the number of the last configuration. The rounds above its own are left for the greatest Ballot of all:
+// see [Ballot.IsForgotten].
+const MaxConfiguration = 65534
+
 // Configuration returns the number of the configuration to which b belongs. Ballots are ordered by configuration first, so
 // every ballot of a configuration is above all ballots of those before it. Else a change of members could choose two values.
 //
@@ -68,25 +72,47 @@ func (b Ballot) IsForgotten() bool { return b == forgottenBallot() }
 // IsZero reports whether b is the zero Ballot, which means "none".
 func (b Ballot) IsZero() bool { return b == Ballot{} }
 
-// String returns the text form: "2.1" is round 2 of server 1, and "-" is the zero Ballot.
+// String returns the text form: "2.1" is round 2 of server 1, "c3:2.1" is that of configuration 3, and "-" is the zero Ballot.
+// The greatest Ballot of all is "forgotten". So a round is counted from the first of its configuration.
 func (b Ballot) String() string {
-	if b.IsZero() {
+	switch {
+	case b.IsZero():
 		return "-"
+	case b.IsForgotten():
+		return "forgotten"
 	}
-	return strconv.FormatUint(b.Round, 10) + "." + strconv.FormatUint(uint64(b.Server), 10)
+	text := strconv.FormatUint(b.Round&MaxRound, 10) + "." + strconv.FormatUint(uint64(b.Server), 10)
+	if c := b.Configuration(); c > 0 {
+		text = "c" + strconv.FormatUint(c, 10) + ":" + text
+	}
+	return text
 }
+
+// ballotForms says how a text of a Ballot looks. Errors have it.
+const ballotForms = "want ROUND.SERVER in decimal, or -, or cCONFIGURATION:ROUND.SERVER, or forgotten"
 
 // ParseBallot reads the text form that [Ballot.String] writes, and nothing else: no sign, no leading zero, no space.
 func ParseBallot(s string) (Ballot, error) {
-	if s == "-" {
-		return Ballot{}, nil
+	var b Ballot
+	switch s {
+	case "-":
+		return b, nil
+	case "forgotten":
+		return forgottenBallot(), nil
 	}
-	round, server, _ := strings.Cut(s, ".")
-	r, err1 := strconv.ParseUint(round, 10, 64)
+	text := s
+	if after, ok := strings.CutPrefix(s, "c"); ok {
+		var number string
+		number, text, _ = strings.Cut(after, ":")
+		c, _ := strconv.ParseUint(number, 10, 64-configurationShift)
+		b = Base(c)
+	}
+	round, server, _ := strings.Cut(text, ".")
+	r, err1 := strconv.ParseUint(round, 10, configurationShift)
 	i, err2 := strconv.ParseUint(server, 10, 64)
-	b := Ballot{r, ServerID(i)}
+	b = Ballot{b.Round | r, ServerID(i)}
 	if err1 != nil || err2 != nil || b.String() != s {
-		return Ballot{}, fmt.Errorf("paxos: ballot %q: want ROUND.SERVER in decimal, or -", s)
+		return Ballot{}, fmt.Errorf("paxos: ballot %q: %s", s, ballotForms)
 	}
 	return b, nil
 }

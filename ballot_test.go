@@ -88,13 +88,29 @@ func TestBallotTextRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, b, got)
 	}
-	assert.Equal(t, "2.1", Ballot{2, 1}.String())
-	assert.Equal(t, "18446744073709551615.18446744073709551615", Ballot{math.MaxUint64, math.MaxUint64}.String())
+	for text, b := range map[string]Ballot{
+		"2.1":                      {2, 1},
+		"281474976710655.9":        {MaxRound, 9},
+		"c1:0.1":                   {1 << 48, 1},
+		"c3:0.0":                   Base(3),
+		"c3:2.1":                   {3<<48 + 2, 1},
+		"c65534:281474976710655.7": {(MaxConfiguration+1)<<48 - 1, 7},
+		"c65535:281474976710655.18446744073709551614": {math.MaxUint64, math.MaxUint64 - 1},
+		"forgotten": {math.MaxUint64, math.MaxUint64},
+	} {
+		assert.Equal(t, text, b.String())
+		got, err := ParseBallot(text)
+		assert.NoError(t, err, text)
+		assert.Equal(t, b, got, text)
+	}
+	assert.Equal(t, uint64(MaxConfiguration), Ballot{(MaxConfiguration+1)<<48 - 1, 7}.Configuration())
 }
 
 var badBallots = []string{
 	"", "1", "1.", ".1", ".", "0.0", "--", "-1.1", "1.-1", "+1.1", "01.1", "1.01", "1.1.1", " 1.1", "1.1 ", "1 .1", "1,1",
 	"1.1\n", "0x1.1", "1_0.1", "1e1.1", "١.١", "18446744073709551616.1", "1.18446744073709551616", "99999999999999999999999.1", "none",
+	"281474976710656.1", "c0:2.1", "c1:", "c1:2", "c1", "c", "c:2.1", "c01:2.1", "c+1:2.1", "C1:2.1", "c1:281474976710656.1", "c1:-", "c1:01.1",
+	"c65536:2.1", "c65535:281474976710655.18446744073709551615", "c1.1:2", "c1:c1:2.1", "1:2.1", "Forgotten", "forgotten ", "c0:0.0",
 }
 
 func TestParseBallotRefusesAllElse(t *testing.T) {

@@ -196,7 +196,7 @@ func (p *messageParser) ballot(field, prefix string) Ballot {
 	w := p.word()
 	b, err := ParseBallot(w)
 	if err != nil {
-		p.fail(fmt.Errorf("%s %q: want ROUND.SERVER in decimal, or -", field, shorten(w)))
+		p.fail(fmt.Errorf("%s %q: %s", field, shorten(w), ballotForms))
 	}
 	return b
 }
