@@ -170,6 +170,50 @@ func (q grid) Phase2(s Set) bool {
 	return false
 }
 
+// ParseQuorum returns the quorum that String of [Majority], [Flexible], [Weighted] and [Grid] writes in these words:
+// "majority(3)". It reads nothing else: no sign, no leading zero, no space. The result has passed [CheckQuorum]. A quorum of
+// your own can't be made again from its words, so they are an error.
+func ParseQuorum(words string) (Quorum, error) {
+	kind, rest, _ := strings.Cut(words, "(")
+	list := strings.TrimSuffix(rest, ")")
+	var numbers []int
+	for more := strings.Count(list, ",") < MaxAcceptors; more; {
+		var word string
+		word, list, more = strings.Cut(list, ",")
+		n, err := strconv.ParseUint(word, 10, 16)
+		if err != nil {
+			return nil, unreadable(words)
+		}
+		numbers = append(numbers, int(n))
+	}
+	var q Quorum
+	var err error
+	switch {
+	case kind == "majority" && len(numbers) == 1:
+		q, err = checked(Majority(numbers[0]))
+	case kind == "flexible" && len(numbers) == 3:
+		q, err = Flexible(numbers[0], numbers[1], numbers[2])
+	case kind == "weighted" && len(numbers) > 0:
+		q, err = Weighted(numbers)
+	case kind == "grid" && len(numbers) == 2:
+		q, err = Grid(numbers[0], numbers[1])
+	default:
+		return nil, unreadable(words)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case q.String() != words:
+		return nil, unreadable(words)
+	}
+	return q, nil
+}
+
+// unreadable returns the error of ParseQuorum for such words.
+func unreadable(words string) error {
+	return fmt.Errorf("paxos: quorum %q: only majority(N), flexible(N,PHASE1,PHASE2), weighted(N,N,…) and grid(ROWS,COLUMNS) can be read from words", clip(words))
+}
+
 // checked returns q, or the error of CheckQuorum.
 func checked(q Quorum) (Quorum, error) {
 	if err := CheckQuorum(q); err != nil {
