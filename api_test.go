@@ -50,10 +50,11 @@ var (
 	_ = paxos.Message{Kind: paxos.Kind(uint8(0)), Instance: "", Ballot: paxos.Ballot{}, Promised: paxos.Ballot{}, Accepted: paxos.Ballot{},
 		Value: paxos.Value("")}
 	_ = paxos.Packet{From: paxos.ServerID(1), To: paxos.ServerID(2), Store: uint64(0), Boot: uint64(0), Nonce: uint64(0), Members: uint64(0),
-		Index: uint64(0), Seq: uint64(0), Messages: []paxos.Message{}}
+		Index: uint64(0), Seq: uint64(0), ToStore: uint64(0), Configuration: uint64(0), Complete: false, Messages: []paxos.Message{}}
 )
 
-const _ uint64 = paxos.MaxRound - (1<<48 - 1) // it is just that
+const _ uint64 = paxos.MaxRound - (1<<48 - 1)         // it is just that
+const _ uint64 = paxos.MaxConfiguration - (1<<16 - 2) // likewise
 
 // A quorum of the user's own.
 type ownQuorum interface {
@@ -90,10 +91,22 @@ var (
 	_ func() *memory.Storage                                   = memory.NewStorage
 	_ paxos.Storage                                            = (*memory.Storage)(nil)
 
-	_ = paxos.Members{Cluster: "", Acceptors: []paxos.ServerID{}, Learners: []paxos.ServerID{}, Quorum: paxos.Quorum(nil)}
-	_ = paxos.Record{Instance: "", Acceptor: paxos.Acceptor{}, Chosen: false, Index: uint64(0)}
-	_ = paxos.ServerState{Cluster: "", ID: paxos.ServerID(1), Store: uint64(0), Members: "", Boot: uint64(0), Rounds: uint64(0), Last: uint64(0),
-		Pulled: ""}
+	_ = paxos.Members{Cluster: "", Acceptors: []paxos.ServerID{}, Learners: []paxos.ServerID{}, Quorum: paxos.Quorum(nil),
+		Addresses: map[paxos.ServerID]string{}}
+	_ = paxos.Configuration{Number: uint64(0), Members: paxos.Members{}, Before: uint64(0)}
+
+	_ func(string) (paxos.Configuration, error)                             = paxos.ParseConfiguration
+	_ func(paxos.Configuration, paxos.Members) (paxos.Configuration, error) = paxos.Configuration.Next
+	_ func(paxos.Configuration) uint64                                      = paxos.Configuration.Fingerprint
+	_ func(paxos.Configuration) string                                      = paxos.Configuration.Name
+	_ func(paxos.Configuration) error                                       = paxos.Configuration.Check
+	_ fmt.Stringer                                                          = paxos.Configuration{}
+	_ func(uint64) string                                                   = paxos.ConfigurationName
+	_ func(string) (uint64, bool)                                           = paxos.ConfigurationNumber
+	_ func(string) (paxos.Quorum, error)                                    = paxos.ParseQuorum
+	_                                                                       = paxos.Record{Instance: "", Acceptor: paxos.Acceptor{}, Chosen: false, Index: uint64(0)}
+	_                                                                       = paxos.ServerState{Cluster: "", ID: paxos.ServerID(1), Store: uint64(0), Members: "", Boot: uint64(0), Rounds: uint64(0), Last: uint64(0),
+		Pulled: "", Peers: "", Forgotten: uint64(0), Configuration: "", Before: "", Import: paxos.ImportComplete}
 	_ = paxos.NameRange{From: "", To: ""}
 	_ = paxos.Batch{Server: &paxos.ServerState{}, Drop: []paxos.NameRange{}, Records: []paxos.Record{}}
 	_ = paxos.Named{Instance: "", Index: uint64(0)}

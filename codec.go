@@ -30,7 +30,8 @@ import (
 //	            2–20  index, seq: uvarint each
 //	            1–10  number of messages: uvarint
 //	               …  for each message: the length of its body as a uvarint, the body
-//	             0|8  toStore; left out if it is 0
+//	             0|8  toStore; left out if it and the configuration are 0
+//	          0|1–10  configuration: uvarint, its number times 2, plus 1 if complete; left out if the number is 0
 //	               …  unknown fields, skipped
 //
 //	Record         1  version = 1
@@ -42,7 +43,7 @@ import (
 //	            1–10  index: uvarint
 //	               …  unknown fields, skipped
 //
-//	ServerState    1  version = 1; 2 if forgotten is above 0
+//	ServerState    1  version = 1; 2 if forgotten is above 0; 3 if configuration, before or import is not empty
 //	               …  cluster: text
 //	            1–10  id: uvarint
 //	               8  store
@@ -50,7 +51,8 @@ import (
 //	            3–30  boot, rounds, last: uvarint each
 //	               …  pulled: text
 //	             0|…  peers: text
-//	          0|1–10  forgotten: uvarint, in version 2
+//	          0|1–10  forgotten: uvarint, from version 2 on
+//	             0|…  configuration, before, import: text each, in version 3
 //	               …  unknown fields, skipped
 //
 // A form grows by fields at its end, under the same version; older readers skip them. The version rises only if an older
@@ -61,6 +63,10 @@ const wireVersion = 1
 // forgetsVersion is the version of the ServerState of a server that has forgotten anything. A server that knows nothing of that
 // would vote anew in forgotten instances, so it must not read this form.
 const forgetsVersion = 2
+
+// changedVersion is the version of the ServerState of a server that runs under a later configuration than the first. A server
+// that knows nothing of configurations would vote beside those that do, so it must not read this form.
+const changedVersion = 3
 
 // The flag bits of a Message and a Record.
 const (
@@ -94,9 +100,16 @@ func (p Packet) AppendBinary(b []byte) ([]byte, error) {
 		b = binary.AppendUvarint(b, uint64(m.bodySize()))
 		b = m.appendBody(b)
 	}
-	// This field came last: without it, the form is that of an earlier version. If another field ever follows, always write this one.
-	if p.ToStore != 0 {
+	// Without these fields, the form is that of an earlier version. If another field ever follows, always write them.
+	if p.ToStore != 0 || p.Configuration != 0 {
 		b = binary.LittleEndian.AppendUint64(b, p.ToStore)
+	}
+	if p.Configuration != 0 {
+		c := p.Configuration << 1
+		if p.Complete {
+			c |= 1
+		}
+		b = binary.AppendUvarint(b, c)
 	}
 	return b, nil
 }
@@ -118,7 +131,10 @@ func (r Record) AppendBinary(b []byte) ([]byte, error) {
 // allocates only if b has too little room. The error is always nil.
 func (s ServerState) AppendBinary(b []byte) ([]byte, error) {
 	version := byte(wireVersion)
-	if s.Forgotten > 0 {
+	switch {
+	case s.Configuration != "" || s.Before != "" || s.Import != "":
+		version = changedVersion
+	case s.Forgotten > 0:
 		version = forgetsVersion
 	}
 	b = append(b, version)
@@ -130,11 +146,16 @@ func (s ServerState) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, s.Rounds)
 	b = binary.AppendUvarint(b, s.Last)
 	b = appendText(b, s.Pulled)
-	if s.Peers != "" || s.Forgotten > 0 { // without it, the form is that of an earlier version
+	if s.Peers != "" || version >= forgetsVersion { // without it, the form is that of an earlier version
 		b = appendText(b, s.Peers)
 	}
-	if s.Forgotten > 0 {
+	if version >= forgetsVersion {
 		b = binary.AppendUvarint(b, s.Forgotten)
+	}
+	if version >= changedVersion {
+		b = appendText(b, s.Configuration)
+		b = appendText(b, s.Before)
+		b = appendText(b, s.Import)
 	}
 	return b, nil
 }

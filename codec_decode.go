@@ -36,7 +36,7 @@ func (r *Record) UnmarshalBinary(data []byte) error { return decodeRecord(data, 
 // fields that it does not know. A format version that it does not know is an error. It checks only the form. It keeps no
 // part of data, and allocates at most the length of data. After an error s is as before.
 func (s *ServerState) UnmarshalBinary(data []byte) error {
-	r, err := openWire("server state", forgetsVersion, data)
+	r, err := openWire("server state", changedVersion, data)
 	if err != nil {
 		return err
 	}
@@ -53,8 +53,13 @@ func (s *ServerState) UnmarshalBinary(data []byte) error {
 	if r.pos < len(r.data) { // else the form is of a version that stored no Peers
 		t.Peers = string(r.text("peers"))
 	}
-	if data[0] == forgetsVersion {
+	if data[0] >= forgetsVersion {
 		t.Forgotten = r.uvarint("forgotten")
+	}
+	if data[0] >= changedVersion {
+		t.Configuration = string(r.text("configuration"))
+		t.Before = string(r.text("before"))
+		t.Import = string(r.text("import"))
 	}
 	if err := r.err("server state"); err != nil {
 		return err
@@ -212,10 +217,15 @@ func decodePacket(data []byte, names *nameCache, spare []Message) (Packet, error
 		}
 	}
 	if r.pos < len(r.data) { // else the sender has met no storage of the receiver, or is of a version that does not say
-		if p.ToStore = r.fixed("store of the receiver"); r.wrong != "" {
-			clear(p.Messages)
-			return Packet{}, r.err("packet")
-		}
+		p.ToStore = r.fixed("store of the receiver")
+	}
+	if r.pos < len(r.data) { // else the sender is in configuration 0
+		c := r.uvarint("configuration")
+		p.Configuration, p.Complete = c>>1, c > 1 && c&1 == 1
+	}
+	if err := r.err("packet"); err != nil {
+		clear(p.Messages)
+		return Packet{}, err
 	}
 	return p, nil
 }

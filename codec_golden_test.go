@@ -44,6 +44,8 @@ func goldenForms() map[string]encoding.BinaryAppender {
 			Members: 0x1122334455667788, Index: 1000, Seq: 200, Messages: []Message{*promise, *nack, chosen, query}},
 		"packet-met": &Packet{From: 1, To: 2, Store: 0x0123456789abcdef, Boot: 3, Nonce: 0xfedcba9876543210,
 			Members: 0x1122334455667788, Index: 1000, Seq: 200, ToStore: 0xfedcba9876543211, Messages: []Message{*promise}},
+		"packet-configuration": &Packet{From: 1, To: 2, Store: 0x0123456789abcdef, Boot: 3, Nonce: 0xfedcba9876543210,
+			Members: 0x1122334455667788, Index: 1000, Seq: 200, Configuration: 300, Complete: true, Messages: []Message{*promise}},
 		"packet-empty":       &Packet{From: 64, To: 1 << 40, Store: 1, Boot: 1, Nonce: 2, Members: 3},
 		"record-promised":    &Record{Instance: "lunch", Acceptor: Acceptor{Promised: Ballot{2, 1}}},
 		"record-accepted":    &Record{Instance: "lunch", Acceptor: Acceptor{Ballot{3, 2}, Ballot{2, 1}, "burger"}},
@@ -55,6 +57,8 @@ func goldenForms() map[string]encoding.BinaryAppender {
 			Rounds: 1 << 20, Last: 123456, Pulled: "1/9f03/57", Peers: "1/9f03,2/1c2"},
 		"server-state-forgets": &ServerState{Cluster: "prod", ID: 3, Store: 0x0123456789abcdef, Members: "1,2,3 majority(3)", Boot: 7,
 			Rounds: 1 << 20, Last: 123456, Forgotten: 2},
+		"server-state-changes": &ServerState{Cluster: "prod", ID: 3, Store: 0x0123456789abcdef, Members: "1,3,4 majority(3)", Boot: 7,
+			Rounds: 1 << 20, Last: 123456, Peers: "1/9f03", Configuration: goldenConfiguration().String(), Before: "any words", Import: ImportComplete},
 	}
 }
 

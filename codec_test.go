@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +32,10 @@ func encode(t testing.TB, v encoding.BinaryAppender) []byte {
 func anyPacket(rng *rand.Rand) Packet {
 	p := Packet{From: ServerID(anyNumber(rng)), To: ServerID(anyNumber(rng)), Store: anyNumber(rng), Boot: anyNumber(rng),
 		Nonce: anyNumber(rng), Members: anyNumber(rng), Index: anyNumber(rng), Seq: anyNumber(rng), ToStore: anyNumber(rng)}
+	if rng.IntN(2) == 0 {
+		p.Configuration = anyNumber(rng) >> 1
+		p.Complete = p.Configuration > 0 && rng.IntN(2) == 0
+	}
 	for range rng.IntN(6) {
 		p.Messages = append(p.Messages, anyMessage(rng))
 	}
@@ -44,8 +49,15 @@ func anyRecord(rng *rand.Rand) Record {
 }
 
 func anyServerState(rng *rand.Rand) ServerState {
-	return ServerState{Cluster: anyText(rng), ID: ServerID(anyNumber(rng)), Store: anyNumber(rng), Members: anyText(rng),
+	s := ServerState{Cluster: anyText(rng), ID: ServerID(anyNumber(rng)), Store: anyNumber(rng), Members: anyText(rng),
 		Boot: anyNumber(rng), Rounds: anyNumber(rng), Last: anyNumber(rng), Pulled: anyText(rng), Peers: anyText(rng)}
+	if rng.IntN(2) == 0 {
+		s.Forgotten = anyNumber(rng)
+	}
+	if rng.IntN(2) == 0 {
+		s.Configuration, s.Before, s.Import = anyText(rng), anyText(rng), anyText(rng)
+	}
+	return s
 }
 
 // anyNumber returns numbers of all lengths, zero and the highest among them.
@@ -56,21 +68,42 @@ func anyNumber(rng *rand.Rand) uint64 {
 	return rng.Uint64() >> rng.IntN(65)
 }
 
+// olderForms returns at how many bytes of data, the form of v, that of an older version ends, and data with each field at the end that is
+// left out.
+func olderForms(v any, data []byte) (whole []int, all []byte) {
+	all = slices.Clip(data)
+	switch v := v.(type) {
+	case ServerState:
+		switch {
+		case data[0] != wireVersion: // nothing is left out
+		case v.Peers == "":
+			all = append(all, 0)
+		default:
+			whole = []int{len(data) - textSize(len(v.Peers))}
+		}
+	case Packet:
+		last := 0
+		if v.Configuration > 0 {
+			last = uvarintSize(v.Configuration<<1 | 1)
+			whole = []int{len(data) - last, len(data) - last - 8}
+		} else if v.ToStore > 0 {
+			whole = []int{len(data) - 8}
+		}
+		if v.Configuration == 0 && v.ToStore == 0 {
+			all = append(all, make([]byte, 8)...)
+		}
+		if v.Configuration == 0 {
+			all = append(all, 0)
+		}
+	}
+	return whole, all
+}
+
 // checkWire checks all that is promised of one form, for v and for what v must not become.
 func checkWire[T any, P wireForm[T]](t *testing.T, v, other T, decode func(*Decoder, []byte, P) error) {
 	t.Helper()
 	data := encode(t, P(&v))
-	before, all := -1, data // before: how many of its bytes are the form of a version before; all: no field at the end is left out
-	switch v := any(v).(type) {
-	case ServerState:
-		if before = len(data) - textSize(len(v.Peers)); v.Peers == "" {
-			before, all = -1, append(data[:len(data):len(data)], 0)
-		}
-	case Packet:
-		if before = len(data) - 8; v.ToStore == 0 {
-			before, all = -1, append(data[:len(data):len(data)], make([]byte, 8)...)
-		}
-	}
+	whole, all := olderForms(v, data)
 	var d Decoder
 	readers := []func([]byte, P) error{
 		func(data []byte, into P) error { return into.UnmarshalBinary(data) },
@@ -88,8 +121,8 @@ func checkWire[T any, P wireForm[T]](t *testing.T, v, other T, decode func(*Deco
 		require.Equal(t, v, got, "reader %d: unknown fields", i)
 
 		for n := range data {
-			if n == before {
-				continue // it is whole
+			if slices.Contains(whole, n) {
+				continue
 			}
 			got = other
 			require.Error(t, read(data[:n], &got), "reader %d: %d of %d bytes", i, n, len(data))
@@ -195,7 +228,7 @@ func TestOtherFormatVersionsAreRefused(t *testing.T) {
 		data := encode(t, v)
 		newest, knows := byte(1), "only version 1"
 		if form == "server state" {
-			newest, knows = 2, "only the versions 1 to 2"
+			newest, knows = 3, "only the versions 1 to 3"
 		}
 		for _, version := range []byte{0, newest + 1, 255} {
 			data[0] = version
@@ -220,11 +253,11 @@ func TestFieldsOfLaterVersionsAreSkipped(t *testing.T) {
 	second := "\x02\x07\x05lunch\x83\x80\x01\x02\x04\x03\x01\x01\x06burger" + more
 	packet := "\x01\x01\x02" + "\x10\x11\x12\x13\x14\x15\x16\x17" + "\x03" + "\x20\x21\x22\x23\x24\x25\x26\x27" +
 		"\x30\x31\x32\x33\x34\x35\x36\x37" + "\x81\x01" + "\x07" + "\x02" +
-		string([]byte{byte(len(body))}) + body + string([]byte{byte(len(second))}) + second + "\x40\x41\x42\x43\x44\x45\x46\x47" + more
+		string([]byte{byte(len(body))}) + body + string([]byte{byte(len(second))}) + second + "\x40\x41\x42\x43\x44\x45\x46\x47" + "\x83\x02" + more
 	var p Packet
 	require.NoError(t, p.UnmarshalBinary([]byte(packet)))
 	assert.Equal(t, Packet{From: 1, To: 2, Store: 0x1716151413121110, Boot: 3, Nonce: 0x2726252423222120,
-		Members: 0x3736353433323130, Index: 129, Seq: 7, ToStore: 0x4746454443424140, Messages: []Message{want, {Kind: KindPromise, Instance: "lunch", Ballot: Ballot{16387, 2},
+		Members: 0x3736353433323130, Index: 129, Seq: 7, ToStore: 0x4746454443424140, Configuration: 129, Complete: true, Messages: []Message{want, {Kind: KindPromise, Instance: "lunch", Ballot: Ballot{16387, 2},
 			Promised: Ballot{4, 3}, Accepted: Ballot{1, 1}, Value: "burger"}}}, p)
 
 	var r Record

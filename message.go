@@ -80,7 +80,13 @@ type Packet struct {
 	Seq uint64
 	// ToStore names the storage of To that the sender has met: see [ServerState].Peers. A server on any other storage drops the
 	// packet. 0: the sender has met none, or is of a version that does not say.
-	ToStore  uint64
+	ToStore uint64
+	// Configuration is the number of the sender's [Configuration], at most 2^63-1. 0: the first, or the sender is of a version
+	// that knows no other.
+	Configuration uint64
+	// Complete says that the sender has taken over the memory of the acceptors before its Configuration. It is false in
+	// configuration 0, where there are none.
+	Complete bool
 	Messages []Message
 }
 

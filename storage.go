@@ -45,10 +45,26 @@ type ServerState struct {
 	// Forgotten says how many records of forgotten ranges there may be: see ReadForgotten of package replica. It is above 0
 	// if this server has forgotten anything.
 	Forgotten uint64
+	// Configuration is the text of the [Configuration] under which the server runs, with a number from 1 on. Members is then that
+	// of its Voters. Empty: the server runs under configuration 0, with the acceptors and the quorum of Members. The number
+	// never goes down, and one number never has two texts.
+	Configuration string
+	// Before is the text of the configuration before Configuration, while that change is not settled. Empty otherwise. It never
+	// comes back under the same Configuration.
+	Before string
+	// Import says how far this server has taken over the memory of the acceptors before, in words. [ImportComplete] says that it
+	// has all of it, and never changes under the same Configuration.
+	Import string
 }
 
-// Check returns nil if s is the state of a formatted storage of server id, and votes under exactly the [Members] m. Else the
-// error says what differs. A server that was stopped under 3 acceptors and started under 5 could decide a second value.
+// ImportComplete is [ServerState].Import of a server that is complete for its Configuration.
+const ImportComplete = "complete"
+
+// Check returns nil if s is the state of a formatted storage of server id, and the [Members] m are what it votes under. Else
+// the error says what differs. A server that was stopped under 3 acceptors and started under 5 could decide a second value.
+//
+// The acceptors and the quorum of m are exactly those of s.Members, or those of s.Before. After the first change of members the
+// storage knows better than m, and so m need not have the server.
 func (s ServerState) Check(id ServerID, m Members) error {
 	switch {
 	case s == (ServerState{}):
@@ -57,12 +73,70 @@ func (s ServerState) Check(id ServerID, m Members) error {
 		return fmt.Errorf("storage belongs to cluster %q, Members.Cluster is %q", s.Cluster, m.Cluster)
 	case s.ID != id:
 		return fmt.Errorf("storage belongs to server %d, not to server %d", s.ID, id)
+	case s.Configuration != "":
+		return s.checkLater(m)
 	case !m.Has(s.ID):
 		return fmt.Errorf("storage belongs to server %d, which is not in Members", s.ID)
 	case s.Members != m.Voters():
 		return fmt.Errorf("storage votes under acceptors %s, Members says %s: a change of members needs a new cluster", s.Members, m.Voters())
 	}
 	return nil
+}
+
+// checkLater is Check for a state with a Configuration.
+func (s ServerState) checkLater(m Members) error {
+	c, before, err := s.configurations()
+	if err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	known := fmt.Sprintf("acceptors %s of configuration %d", c.Members.Voters(), c.Number)
+	if s.Before != "" {
+		if m.Voters() == before.Members.Voters() {
+			return nil
+		}
+		known += fmt.Sprintf(" and %s of configuration %d", before.Members.Voters(), before.Number)
+	}
+	if m.Voters() == c.Members.Voters() {
+		return nil
+	}
+	return fmt.Errorf("storage knows %s, Members says %s", known, m.Voters())
+}
+
+// configurations parses Configuration and Before. It returns the zero Configuration for an empty text. Else the error names
+// the field that does not fit the others.
+func (s ServerState) configurations() (c, before Configuration, err error) {
+	if s.Configuration == "" {
+		switch {
+		case s.Before != "":
+			err = errors.New("ServerState.Before: there is no Configuration that it is before")
+		case s.Import != "":
+			err = errors.New("ServerState.Import: there is no Configuration before that of Members")
+		}
+		return c, before, err
+	}
+	if c, err = ParseConfiguration(s.Configuration); err != nil {
+		return c, before, fmt.Errorf("ServerState.Configuration: %w", err)
+	}
+	switch {
+	case c.Number == 0:
+		return c, before, errors.New("ServerState.Configuration: number 0: want it empty, because Members has configuration 0")
+	case c.Members.Cluster != s.Cluster:
+		return c, before, fmt.Errorf("ServerState.Configuration: of cluster %q, the server is of cluster %q", c.Members.Cluster, s.Cluster)
+	case c.Members.Voters() != s.Members:
+		return c, before, fmt.Errorf("ServerState.Members: %q, want %q as in Configuration", clip(s.Members), c.Members.Voters())
+	case s.Before == "":
+		return c, before, nil
+	}
+	if before, err = ParseConfiguration(s.Before); err != nil {
+		return c, before, fmt.Errorf("ServerState.Before: %w", err)
+	}
+	switch {
+	case before.Number+1 != c.Number:
+		err = fmt.Errorf("ServerState.Before: configuration %d, want the one before configuration %d", before.Number, c.Number)
+	case before.Fingerprint() != c.Before:
+		err = fmt.Errorf("ServerState.Before: fingerprint %x, but that before configuration %d is %x", before.Fingerprint(), c.Number, c.Before)
+	}
+	return c, before, err
 }
 
 // A Batch is the input of one Save, which makes all of it durable or nothing.
@@ -111,7 +185,8 @@ type Storage interface {
 	// every later Save fails.
 	//
 	// Save refuses a Batch whose Server takes something back. That is a lower Boot, Rounds or Last, or another Cluster, ID or
-	// Store. It is also a server in Peers that is gone or has another Store. Save also refuses a Record whose Index is above the
+	// Store. It is also a server in Peers that is gone or has another Store, and a Configuration that is gone or has a lower number
+	// or another text. Save also refuses a Record whose Index is above the
 	// Last that b leaves; node.Start refuses a storage that holds one. [Batch.Check] finds these errors.
 	//
 	// A name has 1 to [MaxName] bytes. A value has up to Limits.MaxValue bytes, of any content. The record of a range of forgotten

@@ -130,7 +130,45 @@ func checkState(last, next ServerState) error {
 	case last.Store != 0 && next.Store != last.Store:
 		return fmt.Errorf("ServerState.Store: %d after %d: it never changes", next.Store, last.Store)
 	}
-	return checkPeers(last.Peers, next.Peers)
+	if err := checkPeers(last.Peers, next.Peers); err != nil {
+		return err
+	}
+	return checkConfigurations(last, next)
+}
+
+// checkConfigurations returns an error if next takes back something of the configuration of last, or if a text in it is not
+// valid, and nil otherwise. Only an error or a change of these fields allocates.
+func checkConfigurations(last, next ServerState) error {
+	same := next.Configuration == last.Configuration
+	if same && next.Before == last.Before && next.Import == last.Import && (next.Members == last.Members || next.Configuration == "") {
+		return nil
+	}
+	if same && next.Configuration != "" {
+		switch {
+		case last.Import == ImportComplete && next.Import != ImportComplete:
+			return fmt.Errorf("ServerState.Import: %q after %q: it stays so under one Configuration", clip(next.Import), last.Import)
+		case next.Before != last.Before && next.Before != "":
+			return errors.New("ServerState.Before: it has changed under one Configuration: it may only become empty")
+		case next.Before == last.Before && next.Members == last.Members:
+			return nil // only Import has changed
+		}
+	}
+	c, _, err := next.configurations()
+	if err != nil || same || last.Configuration == "" {
+		return err
+	}
+	was, err := ParseConfiguration(last.Configuration)
+	switch {
+	case next.Configuration == "":
+		return fmt.Errorf("ServerState.Configuration: empty after number %d: it is never taken back", was.Number)
+	case err != nil:
+		return fmt.Errorf("ServerState.Configuration: the one before: %w", err)
+	case c.Number < was.Number:
+		return fmt.Errorf("ServerState.Configuration: number %d after %d: it never goes down", c.Number, was.Number)
+	case c.Number == was.Number:
+		return fmt.Errorf("ServerState.Configuration: another text of number %d: it never changes", c.Number)
+	}
+	return nil
 }
 
 // checkRecord returns an error that names the field in which r contradicts itself, or nil.

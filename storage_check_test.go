@@ -1,9 +1,9 @@
 package paxos
 
 import (
-	"testing"
-
 	"math"
+	"strings"
+	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -74,4 +74,108 @@ func TestBatchCheck(t *testing.T) {
 	} {
 		assert.ErrorContains(t, b.Check(last), want)
 	}
+}
+
+// chain returns the texts of configurations 0 to n of cluster c, with the acceptors of each: 1 to 3 and one more in each.
+func chain(t *testing.T, n int) (texts, voters []string) {
+	t.Helper()
+	c := Configuration{Members: Members{Cluster: "c", Acceptors: upTo(3)}}
+	for range n {
+		texts, voters = append(texts, c.String()), append(voters, c.Members.Voters())
+		next, err := c.Next(Members{Cluster: "c", Acceptors: upTo(len(c.Members.Acceptors) + 1)})
+		require.NoError(t, err)
+		c = next
+	}
+	return append(texts, c.String()), append(voters, c.Members.Voters())
+}
+
+// A Batch takes nothing of the configuration of a server back. A state of number n has the Members of it.
+func TestBatchCheckOfConfigurations(t *testing.T) {
+	texts, voters := chain(t, 4)
+	at := func(n int, before, imports string) ServerState {
+		s := ServerState{Cluster: "c", ID: 1, Store: 7, Members: voters[n], Before: before, Import: imports}
+		if n > 0 {
+			s.Configuration = texts[n]
+		}
+		return s
+	}
+	with := func(s ServerState, change func(*ServerState)) ServerState { change(&s); return s }
+	other := strings.Replace(texts[2], "learners -", "learners 9", 1)
+	for _, tt := range []struct {
+		name       string
+		last, next ServerState
+		want       string
+	}{
+		{"nothing", at(2, texts[1], ""), at(2, texts[1], ""), ""},
+		{"the first change", at(0, "", ""), at(1, texts[0], ""), ""},
+		{"the next", at(1, "", ImportComplete), at(2, texts[1], ""), ""},
+		{"one that was settled long ago", at(1, texts[0], "x"), at(4, "", ""), ""},
+		{"it imports", at(2, texts[1], ""), at(2, texts[1], "2/9f03/57"), ""},
+		{"it imports anew", at(2, texts[1], "2/9f03/57"), at(2, texts[1], ""), ""},
+		{"complete", at(2, texts[1], "2/9f03/57"), at(2, texts[1], ImportComplete), ""},
+		{"settled", at(2, texts[1], ImportComplete), at(2, "", ImportComplete), ""},
+		{"settled and complete", at(2, texts[1], "x"), at(2, "", ImportComplete), ""},
+		{"a new storage", ServerState{}, at(3, texts[2], "x"), ""},
+		{"no Configuration, other Members", at(0, "", ""), at(1, "", "").withoutConfiguration(), ""},
+
+		{"taken back", at(2, "", ""), at(0, "", ""), "ServerState.Configuration: empty after number 2: it is never taken back"},
+		{"number down", at(3, "", ""), at(2, "", ""), "ServerState.Configuration: number 2 after 3: it never goes down"},
+		{"another text", at(2, "", ""), with(at(2, "", ""), func(s *ServerState) { s.Configuration = other }),
+			"ServerState.Configuration: another text of number 2: it never changes"},
+		{"another text, one byte", at(2, "", ""), with(at(2, "", ""), func(s *ServerState) { s.Configuration += "\n" }),
+			"ServerState.Configuration: paxos: configuration: "},
+		{"no text", at(0, "", ""), with(at(2, "", ""), func(s *ServerState) { s.Configuration = "x" }), "ServerState.Configuration: paxos: configuration: want a line"},
+		{"number 0", at(0, "", ""), with(at(0, "", ""), func(s *ServerState) { s.Configuration = texts[0] }), "ServerState.Configuration: number 0: want it empty"},
+		{"of another cluster", at(0, "", ""), with(at(1, "", ""), func(s *ServerState) { s.Configuration = strings.Replace(texts[1], "cluster c", "cluster d", 1) }),
+			`ServerState.Configuration: of cluster "d", the server is of cluster "c"`},
+		{"other Members", at(1, "", ""), with(at(1, "", ""), func(s *ServerState) { s.Members = voters[0] }),
+			`ServerState.Members: "1,2,3 majority(3)", want "1,2,3,4 majority(4)" as in Configuration`},
+		{"Members of the one before", at(1, "", ""), with(at(2, texts[1], ""), func(s *ServerState) { s.Members = voters[1] }), "ServerState.Members: "},
+		{"Before alone", at(0, "", ""), at(0, texts[0], ""), "ServerState.Before: there is no Configuration that it is before"},
+		{"Import alone", at(0, "", ""), at(0, "", ImportComplete), "ServerState.Import: there is no Configuration before that of Members"},
+		{"Before is no text", at(0, "", ""), at(1, "x", ""), "ServerState.Before: paxos: configuration: want a line"},
+		{"Before of another number", at(0, "", ""), at(3, texts[1], ""), "ServerState.Before: configuration 1, want the one before configuration 3"},
+		{"Before of other members", at(0, "", ""), at(1, strings.NewReplacer("1,2,3", "1,2,9").Replace(texts[0]), ""), "ServerState.Before: fingerprint "},
+		{"Before comes back", at(2, "", ""), at(2, texts[1], ""), "ServerState.Before: it has changed under one Configuration"},
+		{"complete no more", at(2, texts[1], ImportComplete), at(2, texts[1], ""), `ServerState.Import: "" after "complete": it stays so`},
+		{"complete no more, and settled", at(2, texts[1], ImportComplete), at(2, "", "x"), `ServerState.Import: "x" after "complete": it stays so`},
+	} {
+		err := Batch{Server: &tt.next}.Check(tt.last)
+		if tt.want == "" {
+			assert.NoError(t, err, tt.name)
+		} else {
+			assert.ErrorContains(t, err, tt.want, tt.name)
+		}
+	}
+	last, next := at(2, texts[1], "2/9f03/57"), at(2, texts[1], "2/9f03/58")
+	assert.Zero(t, testing.AllocsPerRun(100, func() {
+		_, _ = checkConfigurations(last, last), checkConfigurations(last, next)
+	}), "what is saved often")
+}
+
+// withoutConfiguration returns s as a server of an earlier version has it.
+func (s ServerState) withoutConfiguration() ServerState {
+	s.Configuration, s.Before, s.Import = "", "", ""
+	return s
+}
+
+// The Members of Start are compared with what the storage knows.
+func TestServerStateCheckOfConfigurations(t *testing.T) {
+	texts, voters := chain(t, 3)
+	members := func(n int) Members { return Members{Cluster: "c", Acceptors: upTo(3 + n)} }
+	s := ServerState{Cluster: "c", ID: 99, Store: 7, Members: voters[2], Configuration: texts[2], Before: texts[1]}
+	assert.NoError(t, s.Check(99, members(2)), "it need not have the server")
+	assert.NoError(t, s.Check(99, members(1)))
+	assert.EqualError(t, s.Check(99, members(0)), "storage knows acceptors 1,2,3,4,5 majority(5) of configuration 2 and 1,2,3,4 majority(4) of configuration 1, "+
+		"Members says 1,2,3 majority(3)")
+	assert.EqualError(t, s.Check(98, members(2)), "storage belongs to server 99, not to server 98")
+	assert.EqualError(t, s.Check(99, Members{Cluster: "d", Acceptors: upTo(5)}), `storage belongs to cluster "c", Members.Cluster is "d"`)
+	s.Before = ""
+	assert.NoError(t, s.Check(99, members(2)))
+	assert.EqualError(t, s.Check(99, members(1)), "storage knows acceptors 1,2,3,4,5 majority(5) of configuration 2, Members says 1,2,3,4 majority(4)")
+	s.Configuration = "x"
+	assert.ErrorContains(t, s.Check(99, members(2)), "storage: ServerState.Configuration: paxos: configuration: want a line")
+	s.Configuration, s.ID = "", 1
+	assert.NoError(t, s.Check(1, members(2)))
+	assert.ErrorContains(t, s.Check(1, members(1)), "a change of members needs a new cluster")
 }

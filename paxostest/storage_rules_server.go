@@ -12,6 +12,7 @@ var storageServerRules = []storageRule{
 	{"every field of the server's state survives", checkStateSurvives},
 	{"a batch without Server leaves the state as it was", checkStateStays},
 	{"the server's state never goes down", checkStateNeverDown},
+	{"the server's configuration is never taken back", checkConfigurationStays},
 	{"no Index is above Last", checkNoIndexAboveLast},
 	{"a storage is formatted once", checkFormatOnce},
 }
@@ -31,6 +32,11 @@ func checkStateSurvives(k *storageKit) {
 		func(st *paxos.ServerState) { st.Forgotten = 1 },
 		func(st *paxos.ServerState) { st.Forgotten = 1 << 40 },
 		func(st *paxos.ServerState) { st.Members = "1,2,3,4,5 majority(5)" },
+		func(st *paxos.ServerState) { changeMembers(st, 1, 0) },
+		func(st *paxos.ServerState) { st.Import = "2/9f03/57" },
+		func(st *paxos.ServerState) { st.Import = paxos.ImportComplete },
+		func(st *paxos.ServerState) { st.Before = "" },
+		func(st *paxos.ServerState) { changeMembers(st, 60, 61) },
 		func(st *paxos.ServerState) { st.Pulled = string(randomValue(1, 32<<10)) },
 		func(st *paxos.ServerState) {
 			st.Boot, st.Rounds, st.Last = math.MaxUint64, math.MaxUint64, math.MaxUint64
@@ -54,6 +60,26 @@ func manyPeers(before string, n int) string {
 		fmt.Fprintf(&text, ",%d/%x", math.MaxUint32+uint64(i), math.MaxUint64-uint64(i))
 	}
 	return text.String()
+}
+
+// changeMembers makes st the state of a server that has just learned configuration number n. It has n+1 acceptors, 3 at least,
+// and so many addresses.
+func changeMembers(st *paxos.ServerState, n uint64, addresses int) {
+	m := storageMembers()
+	m.Cluster = st.Cluster
+	for id := paxos.ServerID(len(m.Acceptors) + 1); id <= paxos.ServerID(n+1); id++ {
+		m.Acceptors = append(m.Acceptors, id)
+	}
+	before := paxos.Configuration{Number: n - 1, Members: m.Clone()}
+	if n > 1 {
+		before.Before = n
+	}
+	m.Addresses = map[paxos.ServerID]string{}
+	for _, id := range m.Acceptors[:min(addresses, len(m.Acceptors))] {
+		m.Addresses[id] = strings.Repeat("a", 255)
+	}
+	next := paxos.Configuration{Number: n, Members: m, Before: before.Fingerprint()}
+	st.Members, st.Configuration, st.Before, st.Import = m.Voters(), next.String(), before.String(), ""
 }
 
 func checkStateStays(k *storageKit) {
@@ -105,6 +131,37 @@ func checkStateNeverDown(k *storageKit) {
 			s.crashed().check()
 			s = s.reopened()
 			s.check()
+		}
+	}
+}
+
+// checkConfigurationStays has a Save refused that takes back what the state says of the configuration, or that breaks it.
+func checkConfigurationStays(k *storageKit) {
+	for _, c := range []struct {
+		what   string
+		change func(*paxos.ServerState)
+	}{
+		{"Configuration is gone", func(st *paxos.ServerState) { st.Configuration, st.Before, st.Import = "", "", "" }},
+		{"the number of Configuration goes down", func(st *paxos.ServerState) { changeMembers(st, 4, 0) }},
+		{"the text of Configuration changes", func(st *paxos.ServerState) { changeMembers(st, 5, 1); st.Before, st.Import = "", paxos.ImportComplete }},
+		{"Configuration is no text of one", func(st *paxos.ServerState) { st.Configuration += " " }},
+		{"Members is not of Configuration", func(st *paxos.ServerState) { st.Members = "1,2,3 majority(3)" }},
+		{"Before comes back", func(st *paxos.ServerState) { changeMembers(st, 5, 0); st.Import = paxos.ImportComplete }},
+		{"Import is complete no more", func(st *paxos.ServerState) { st.Import = "2/9f03/57" }},
+	} {
+		for _, reopen := range []bool{false, true} {
+			s := k.fresh()
+			state := s.state
+			changeMembers(&state, 5, 0)
+			state.Before, state.Import = "", paxos.ImportComplete
+			s.save(paxos.Batch{Server: &state})
+			if reopen {
+				s = s.reopened() // it must know still what it saved
+			}
+			c.change(&state)
+			s.refuse(paxos.Batch{Server: &state, Records: []paxos.Record{promisedRecord("x", 1)}}, c.what)
+			s.checkAfterError()
+			s.reopened().check()
 		}
 	}
 }

@@ -3,10 +3,53 @@ package paxostest
 import (
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/singledecree/paxos"
 )
+
+const staysRule = "the server's configuration is never taken back"
+
+var configurationSabotages = []storageSabotage{
+	{name: "Configuration is not kept", rule: "every field of the server's state survives", want: `members "1,2,3 majority(3)", boot`,
+		wrap: onServer(func(s *paxos.ServerState) { s.Configuration, s.Before, s.Import = "", "", "" })},
+	{name: "Before is not kept", rule: "every field of the server's state survives", want: `before "", import ""}, want {`,
+		wrap: onServer(func(s *paxos.ServerState) { s.Before = "" })},
+	{name: "Import is not kept", rule: "every field of the server's state survives", want: `import ""}, want {`,
+		wrap: onServer(func(s *paxos.ServerState) { s.Import = "" })},
+	{name: "Configuration may go", rule: staysRule, want: "want an error, as Configuration is gone",
+		wrap: keeping(func(old, b *paxos.ServerState) bool { return b.Configuration == "" })},
+	{name: "Configuration may go down", rule: staysRule, want: "want an error, as the number of Configuration goes down",
+		wrap: keeping(func(old, b *paxos.ServerState) bool { return strings.Contains(b.Configuration, "\nnumber 4\n") })},
+	{name: "Configuration may change", rule: staysRule, want: "want an error, as the text of Configuration changes",
+		wrap: keeping(func(old, b *paxos.ServerState) bool { return strings.Contains(b.Configuration, "\naddress ") })},
+	{name: "Configuration may be any text", rule: staysRule, want: "want an error, as Configuration is no text of one",
+		wrap: keeping(func(old, b *paxos.ServerState) bool { return strings.HasSuffix(b.Configuration, " ") })},
+	{name: "Members may be any", rule: staysRule, want: "want an error, as Members is not of Configuration",
+		wrap: keeping(func(old, b *paxos.ServerState) bool {
+			return b.Configuration == old.Configuration && b.Members != old.Members
+		})},
+	{name: "Before may come back", rule: staysRule, want: "want an error, as Before comes back",
+		wrap: keeping(func(old, b *paxos.ServerState) bool {
+			return b.Configuration == old.Configuration && b.Before != old.Before
+		})},
+	{name: "Import may go back", rule: staysRule, want: "want an error, as Import is complete no more",
+		wrap: keeping(func(old, b *paxos.ServerState) bool {
+			return b.Configuration == old.Configuration && b.Import != old.Import
+		})},
+}
+
+// keeping wraps a storage that has already a Configuration. If changed says so, Save leaves it as it is.
+func keeping(changed func(old, b *paxos.ServerState) bool) func(closingStorage) paxos.Storage {
+	return onSave(func(s closingStorage, b paxos.Batch) error {
+		return s.Save(rising(s, b, func(old, b *paxos.ServerState) {
+			if old.Configuration != "" && changed(old, b) {
+				b.Members, b.Configuration, b.Before, b.Import = old.Members, old.Configuration, old.Before, old.Import
+			}
+		}))
+	})
+}
 
 var lifeSabotages = []storageSabotage{
 	{name: "the last batch is lost by Close", rule: "what was saved is there when it is opened again", want: "boot 0",

@@ -14,7 +14,7 @@ import (
 var errSabotage = errors.New("sabotage")
 
 // sabotages break each rule at least once, most of them as some implementation once did.
-var sabotages = slices.Concat(recordSabotages, listSabotages, dropSabotages, forgetSabotages, serverSabotages, lifeSabotages, besideSabotages, promptSabotages)
+var sabotages = slices.Concat(recordSabotages, listSabotages, dropSabotages, forgetSabotages, serverSabotages, configurationSabotages, lifeSabotages, besideSabotages, promptSabotages)
 
 var recordSabotages = []storageSabotage{
 	{name: "a name from nowhere is listed", rule: "a new storage holds nothing",

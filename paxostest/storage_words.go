@@ -33,8 +33,12 @@ func describe(r paxos.Record) string {
 }
 
 func describeState(s paxos.ServerState) string {
-	return fmt.Sprintf("{%s: server %d, store %x, members %s, boot %d, rounds %d, last %d, pulled %s, peers %s, forgotten %d}", short(s.Cluster), s.ID, s.Store,
-		short(s.Members), s.Boot, s.Rounds, s.Last, short(s.Pulled), short(s.Peers), s.Forgotten)
+	configuration := ""
+	if s.Configuration != "" || s.Before != "" || s.Import != "" {
+		configuration = fmt.Sprintf(", configuration %s, before %s, import %s", short(s.Configuration), short(s.Before), short(s.Import))
+	}
+	return fmt.Sprintf("{%s: server %d, store %x, members %s, boot %d, rounds %d, last %d, pulled %s, peers %s, forgotten %d%s}", short(s.Cluster), s.ID, s.Store,
+		short(s.Members), s.Boot, s.Rounds, s.Last, short(s.Pulled), short(s.Peers), s.Forgotten, configuration)
 }
 
 func describeNamed(n paxos.Named) string {

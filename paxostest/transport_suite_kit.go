@@ -138,8 +138,10 @@ func samePacket(sent, got paxos.Packet) error {
 type packetHeader struct {
 	From, To                                         paxos.ServerID
 	Store, Boot, Nonce, Members, Index, Seq, ToStore uint64
+	Configuration                                    uint64
+	Complete                                         bool
 }
 
 func header(p paxos.Packet) packetHeader {
-	return packetHeader{p.From, p.To, p.Store, p.Boot, p.Nonce, p.Members, p.Index, p.Seq, p.ToStore}
+	return packetHeader{p.From, p.To, p.Store, p.Boot, p.Nonce, p.Members, p.Index, p.Seq, p.ToStore, p.Configuration, p.Complete}
 }

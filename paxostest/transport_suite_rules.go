@@ -67,7 +67,10 @@ func ruleIntact(k *transportKit) error {
 		p := paxos.Packet{From: 1, To: 2, Store: number(), Boot: number(), Nonce: number(), Members: number(), Index: number(), Seq: seq, ToStore: number()}
 		if seq == 0 {
 			p.Store, p.Boot, p.Nonce, p.Members, p.Index, p.Seq = math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64
-			p.ToStore = math.MaxUint64
+			p.ToStore, p.Configuration = math.MaxUint64, math.MaxInt64
+		}
+		if seq%2 == 0 {
+			p.Configuration, p.Complete = max(p.Configuration, seq+1), seq%4 == 0
 		}
 		for range rng.IntN(20) {
 			p.Messages = append(p.Messages, paxos.Message{Kind: paxos.Kind(rng.IntN(256)), Instance: text(), Ballot: ballot(),

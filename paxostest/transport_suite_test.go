@@ -216,6 +216,8 @@ var lossOrChange = []transportSabotage{
 	{rule: "delivers", how: "nothing leaves server 3", send: sendIf(func(e *brokenEnd, _ paxos.Packet) bool { return e.id != 3 })},
 	{rule: "every field arrives intact", how: "Index is lost", send: altered(func(p *paxos.Packet) { p.Index = 0 })},
 	{rule: "every field arrives intact", how: "ToStore is lost", send: altered(func(p *paxos.Packet) { p.ToStore = 0 })},
+	{rule: "every field arrives intact", how: "Configuration is lost", send: altered(func(p *paxos.Packet) { p.Configuration = 0 })},
+	{rule: "every field arrives intact", how: "Complete is lost", send: altered(func(p *paxos.Packet) { p.Complete = false })},
 	{rule: "every field arrives intact", how: "names become valid UTF-8", send: altered(func(p *paxos.Packet) {
 		for i := range p.Messages {
 			p.Messages[i].Instance = string([]rune(p.Messages[i].Instance))

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/wal"
@@ -129,12 +130,25 @@ func (r request) identity(w io.Writer, log *wal.Log) error {
 	fmt.Fprintf(w, "server     %d of cluster %q\n", uint64(s.ID), s.Cluster)
 	fmt.Fprintf(w, "store      %016x\n", s.Store)
 	fmt.Fprintf(w, "acceptors  %s\n", s.Members)
+	if s.Configuration != "" {
+		changes(w, s)
+	}
 	fmt.Fprintf(w, "boots      %d\n", s.Boot)
 	fmt.Fprintf(w, "rounds     none above %d was used\n", s.Rounds)
 	fmt.Fprintf(w, "decided    %d, the last with Index %d\n", size.Decided, s.Last)
 	fmt.Fprintf(w, "undecided  %d\n", size.Undecided)
 	fmt.Fprintf(w, "files      %d, %d bytes, of which records that count take %d\n", size.Segments, size.Bytes, size.Live)
 	return nil
+}
+
+// changes says what the storage knows of changes of members.
+func changes(w io.Writer, s paxos.ServerState) {
+	for _, text := range []string{s.Configuration, s.Before} {
+		for line := range strings.Lines(text) {
+			fmt.Fprintf(w, "  %s", line)
+		}
+	}
+	fmt.Fprintf(w, "import     %q\n", s.Import)
 }
 
 // undecided lists what is not decided.
