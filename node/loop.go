@@ -150,8 +150,11 @@ func (n *Node) comes() bool {
 // waits until that Save ends. So turns yields to goroutines that are about to bring an input, but does not wait for them. So if nothing
 // comes, the Save is not delayed.
 func (n *Node) turns() error {
+	if n.instant {
+		return n.turn() // it saves as it goes, and leaves nothing to carry out
+	}
 	const most = 5
-	n.replica.HoldSaves(!n.instant)
+	n.replica.HoldSaves(true)
 	err := n.turn()
 	for i := 1; i < most && err == nil && n.replica.WantsSave() && n.more(); i++ {
 		err = n.turn()
