@@ -51,7 +51,9 @@ func (r *Replica) beginSave() *paxos.Batch {
 	}
 	batch := s.close(server, r.forgets.takeDrops())
 	r.counters.Records += uint64(len(batch.Records))
-	r.event(paxos.Event{Kind: paxos.EventSave, Save: s.number()})
+	if r.trace {
+		r.event(paxos.Event{Kind: paxos.EventSave, Save: s.number()})
+	}
 	return batch
 }
 

@@ -220,14 +220,17 @@ func (r *Replica) Take(out *Output) bool {
 	}
 	out.Index = r.index
 	some := out.Save != nil
-	out.Done = append(out.Done, r.done...) // before the first Save each is an error
-	clear(r.done)
-	r.done = r.done[:0]
+	if len(r.done) > 0 {
+		out.Done = append(out.Done, r.done...) // before the first Save each is an error
+		clear(r.done)
+		r.done = r.done[:0]
+	}
 	if r.saves.isBooted() || r.stop != nil {
-		out.Load = append(out.Load, r.loads...)
-		clear(r.loads)
-		out.List = append(out.List, r.lists...)
-		r.loads, r.lists = r.loads[:0], r.lists[:0]
+		if len(r.loads)+len(r.lists) > 0 {
+			out.Load, out.List = append(out.Load, r.loads...), append(out.List, r.lists...)
+			clear(r.loads)
+			r.loads, r.lists = r.loads[:0], r.lists[:0]
+		}
 		if r.stop == nil {
 			r.takePackets(out)
 		}
@@ -259,7 +262,9 @@ func (r *Replica) Saved(now time.Duration) {
 	if r.stop != nil {
 		return
 	}
-	r.event(paxos.Event{Kind: paxos.EventSaved, Save: s.done()})
+	if r.trace {
+		r.event(paxos.Event{Kind: paxos.EventSaved, Save: s.done()})
+	}
 	replies, instances, server := s.take()
 	if server != nil {
 		if s.boot() {
