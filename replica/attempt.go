@@ -123,14 +123,14 @@ func (r *Replica) sendOwnedAccept(inst *instance) {
 // reserved. Only the own promise and the own vote have to wait for the Save.
 func (r *Replica) ownStep(inst *instance, m paxos.Message) {
 	if r.position >= 0 {
-		r.step(inst, nil, m)
+		r.step(inst, nil, &m)
 	}
 }
 
 // step gives m to the instance's acceptor. The answer goes to the peer, or to the own proposer if to is nil. It leaves when
 // all that it rests on is durable.
-func (r *Replica) step(inst *instance, to *peer, m paxos.Message) {
-	next, answer, wait, err := inst.acceptor.step(m)
+func (r *Replica) step(inst *instance, to *peer, m *paxos.Message) {
+	next, answer, wait, err := inst.acceptor.step(*m)
 	if err != nil {
 		r.fault(inst, to, err)
 		return
@@ -152,36 +152,36 @@ func (r *Replica) step(inst *instance, to *peer, m paxos.Message) {
 		r.heard(inst, to)
 	}
 	if answer.Kind != 0 {
-		r.hold(inst, to, answer, wait)
+		r.hold(inst, to, &answer, wait)
 	}
 }
 
 // hold releases m when the stage that it waits for is past.
-func (r *Replica) hold(inst *instance, to *peer, m paxos.Message, wait stage) {
+func (r *Replica) hold(inst *instance, to *peer, m *paxos.Message, wait stage) {
 	switch {
 	case wait == saved:
-		r.release(reply{inst, to, m})
-	case !r.saves.hold(inst, to, &m, wait):
+		r.release(inst, to, m)
+	case !r.saves.hold(inst, to, m, wait):
 		r.counters.Dropped++
 	}
 }
 
 // release sends a reply to its peer. A reply without a peer goes to this server's own proposer (S10: no message is sent to
 // oneself). The proposer counts its own acceptor like any other, and only now.
-func (r *Replica) release(h reply) {
-	if h.from.forgotten() && !h.m.Promised.IsForgotten() && h.m.Kind != paxos.KindForgotten {
+func (r *Replica) release(from *instance, to *peer, m *paxos.Message) {
+	if from.forgotten() && !m.Promised.IsForgotten() && m.Kind != paxos.KindForgotten {
 		return // it was forgotten since, and the Save may hold nothing of what the reply rests on
 	}
-	if h.to != nil {
-		r.send(h.to, h.m)
+	if to != nil {
+		r.send(to, *m)
 		return
 	}
-	r.answer(h.from, r.position, nil, h.m)
+	r.answer(from, r.position, nil, m)
 }
 
 // answer gives an answer of the acceptor at that position to the attempt or the question that it belongs to. It is a
 // Promise, an Accepted, a Nack or a State.
-func (r *Replica) answer(inst *instance, position int, from *peer, m paxos.Message) {
+func (r *Replica) answer(inst *instance, position int, from *peer, m *paxos.Message) {
 	if m.Kind == paxos.KindState {
 		r.state(inst, position, from, m)
 		return
@@ -195,7 +195,7 @@ func (r *Replica) answer(inst *instance, position int, from *peer, m paxos.Messa
 	if !a.running() || m.Ballot != a.Ballot() || inst.stopped != nil {
 		return
 	}
-	next, accept, err := a.Step(position, m)
+	next, accept, err := a.Step(position, *m)
 	if err != nil {
 		r.fault(inst, from, err)
 		return
@@ -253,7 +253,7 @@ func (r *Replica) ask(inst *instance) {
 	m := paxos.Message{Kind: paxos.KindQuery, Instance: inst.name, Ballot: b}
 	r.toAcceptors(m, 0)
 	if r.position >= 0 {
-		r.tell(inst, nil, m)
+		r.tell(inst, nil, &m)
 	}
 }
 
@@ -273,14 +273,14 @@ func (r *Replica) askDue(inst *instance) {
 }
 
 // tell answers a Query with a State: the acceptor's promise and vote, once they are durable.
-func (r *Replica) tell(inst *instance, to *peer, m paxos.Message) {
+func (r *Replica) tell(inst *instance, to *peer, m *paxos.Message) {
 	a := inst.acceptor.Acceptor
-	r.hold(inst, to, paxos.Message{Kind: paxos.KindState, Instance: inst.name, Ballot: m.Ballot, Promised: a.Promised,
+	r.hold(inst, to, &paxos.Message{Kind: paxos.KindState, Instance: inst.name, Ballot: m.Ballot, Promised: a.Promised,
 		Accepted: a.Accepted, Value: a.Value}, inst.acceptor.stage)
 }
 
 // state takes the answer to a question.
-func (r *Replica) state(inst *instance, position int, from *peer, m paxos.Message) {
+func (r *Replica) state(inst *instance, position int, from *peer, m *paxos.Message) {
 	inst.saw(m.Promised)
 	q := inst.asking
 	if !inst.asked() || inst.stopped != nil || inst.chosen {

@@ -140,7 +140,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 		case inst.loading:
 			return
 		case !inst.chosen:
-			r.answer(inst, from.position, from, *m)
+			r.answer(inst, from.position, from, m)
 		case inst.due(from.position, m):
 			r.tellChosen(from, inst.name, inst.acceptor.Accepted)
 		}
@@ -172,7 +172,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 			}
 			return
 		}
-		r.deliver(inst, from, *m)
+		r.deliver(inst, from, m)
 	}
 	r.settle(inst)
 }
@@ -199,16 +199,16 @@ func (r *Replica) finished(from *peer, m *paxos.Message) bool {
 }
 
 // deliver gives a Prepare, Accept, Query, Chosen or Decided to its instance, which is loaded.
-func (r *Replica) deliver(inst *instance, from *peer, m paxos.Message) {
+func (r *Replica) deliver(inst *instance, from *peer, m *paxos.Message) {
 	switch {
 	case inst.stopped != nil && m.Kind != paxos.KindForget:
 	case inst.forgotten():
 		if answer, ok := forgottenAnswer(m, r.forgottenNames(inst)); ok {
-			r.hold(inst, from, answer, inst.acceptor.stage)
+			r.hold(inst, from, &answer, inst.acceptor.stage)
 		}
 	case m.Kind == paxos.KindForget:
 		r.forgetOne(inst)
-		r.hold(inst, from, paxos.Message{Kind: paxos.KindForgotten, Instance: inst.name}, inst.acceptor.stage)
+		r.hold(inst, from, &paxos.Message{Kind: paxos.KindForgotten, Instance: inst.name}, inst.acceptor.stage)
 	case inst.chosen:
 		r.deliverDecided(inst, from, m)
 	case m.Kind == paxos.KindDecided:
@@ -228,7 +228,7 @@ func (r *Replica) deliver(inst *instance, from *peer, m paxos.Message) {
 
 // decidedBy learns a decision from another server. If the own ballot ran, the acceptors that promised to it, now or later,
 // are told of the decision, too. They do not know it, and have begun a new silence, as somebody was at work.
-func (r *Replica) decidedBy(inst *instance, from *peer, m paxos.Message) {
+func (r *Replica) decidedBy(inst *instance, from *peer, m *paxos.Message) {
 	promised := inst.attempt.promised()
 	if inst.attempt.running() {
 		inst.ownBallot = inst.attempt.Ballot()
@@ -242,7 +242,7 @@ func (r *Replica) decidedBy(inst *instance, from *peer, m paxos.Message) {
 }
 
 // deliverDecided answers a message in a decided instance.
-func (r *Replica) deliverDecided(inst *instance, from *peer, m paxos.Message) {
+func (r *Replica) deliverDecided(inst *instance, from *peer, m *paxos.Message) {
 	if m.Kind == paxos.KindDecided && m.Value != inst.acceptor.Value {
 		r.fault(inst, from, &paxos.SafetyError{Instance: inst.name, Ballot: m.Ballot, Values: [2]paxos.Value{inst.acceptor.Value, m.Value},
 			Reason: "two values were decided"})
@@ -253,7 +253,7 @@ func (r *Replica) deliverDecided(inst *instance, from *peer, m paxos.Message) {
 
 // deliverChosen learns from a Chosen. It says that the value which its receiver accepted in this ballot, or above, is
 // chosen. A vote in a higher ballot is for the same value. A server without such a vote asks for the value.
-func (r *Replica) deliverChosen(inst *instance, from *peer, m paxos.Message) {
+func (r *Replica) deliverChosen(inst *instance, from *peer, m *paxos.Message) {
 	if a := inst.acceptor.Acceptor; !a.Accepted.IsZero() && !a.Accepted.Less(m.Ballot) {
 		r.decide(inst, from, m.Ballot, a.Value)
 		return
@@ -264,7 +264,7 @@ func (r *Replica) deliverChosen(inst *instance, from *peer, m paxos.Message) {
 
 // forgottenAnswer returns the answer to m, which is about a forgotten instance. These names were forgotten with it. ok is false
 // if m needs no answer.
-func forgottenAnswer(m paxos.Message, names paxos.NameRange) (answer paxos.Message, ok bool) {
+func forgottenAnswer(m *paxos.Message, names paxos.NameRange) (answer paxos.Message, ok bool) {
 	switch m.Kind {
 	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
 		return paxos.Message{Kind: paxos.KindNack, Instance: m.Instance, Ballot: m.Ballot, Promised: paxos.Acceptor{}.Forget().Promised,
@@ -282,7 +282,7 @@ func (r *Replica) answerForgotten(from *peer, m *paxos.Message, names paxos.Name
 		r.counters.Dropped++
 		return
 	}
-	if answer, ok := forgottenAnswer(*m, names); ok {
+	if answer, ok := forgottenAnswer(m, names); ok {
 		r.send(from, answer)
 	}
 }
@@ -296,7 +296,7 @@ func (r *Replica) forgetFor(from *peer, m *paxos.Message) {
 	}
 	answer := paxos.Message{Kind: paxos.KindForgotten, Value: m.Value}
 	if inst := r.forgetRange(names); inst != nil {
-		r.hold(inst, from, answer, inst.acceptor.stage)
+		r.hold(inst, from, &answer, inst.acceptor.stage)
 	} else {
 		r.send(from, answer)
 	}
@@ -339,13 +339,13 @@ func (r *Replica) deliverMemo(known *memo, from *peer, m *paxos.Message) {
 	}
 	if m.Kind == paxos.KindForget {
 		inst := r.reopen(known)
-		r.deliver(inst, from, *m)
+		r.deliver(inst, from, m)
 		r.settle(inst)
 		return
 	}
 	if m.Kind == paxos.KindDecided && m.Value != known.Value {
 		inst := r.reopen(known)
-		r.deliverDecided(inst, from, *m) // it stops the instance
+		r.deliverDecided(inst, from, m) // it stops the instance
 		r.settle(inst)
 		return
 	}

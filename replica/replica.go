@@ -275,8 +275,9 @@ func (r *Replica) Saved(now time.Duration) {
 	}
 	r.storePulled()
 	r.decidedMany()
-	for _, h := range replies {
-		r.release(h)
+	for i := range replies {
+		h := &replies[i]
+		r.release(h.from, h.to, &h.m)
 	}
 	for _, inst := range instances {
 		s.saved(inst)
@@ -329,13 +330,14 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 	}
 	arrivals := inst.arrivals
 	inst.arrivals = nil
-	for _, a := range arrivals {
+	for i := range arrivals {
+		a := &arrivals[i]
 		r.saves.arrive(-len(a.m.Value))
 		if a.boot != a.peer.identity.boot() {
 			r.counters.Dropped++ // its sender has started anew since, and may have forgotten the message
 			continue
 		}
-		r.deliver(inst, a.peer, a.m)
+		r.deliver(inst, a.peer, &a.m)
 	}
 	clear(arrivals)
 	inst.arrivals = arrivals[:0]
