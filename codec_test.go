@@ -241,6 +241,54 @@ func TestOtherFormatVersionsAreRefused(t *testing.T) {
 	}
 }
 
+// A reader of an earlier version refuses the state of a server that it would misunderstand, and reads every other one.
+func TestOlderReadersRefuseWhatTheyWouldMisunderstand(t *testing.T) {
+	plain := ServerState{Cluster: "c", ID: 3, Store: 7, Members: "words", Pulled: "2/a/7", Peers: "2/a"}
+	forgets, changes := plain, plain
+	forgets.Forgotten, changes.Configuration = 1, goldenConfiguration().String()
+	both, early, late := changes, plain, plain
+	both.Forgotten, early.Before, late.Import = 1, "x", "x"
+	for _, tt := range []struct {
+		state ServerState
+		want  byte
+	}{{plain, 1}, {forgets, 2}, {changes, 3}, {both, 3}, {early, 3}, {late, 3}} {
+		data := encode(t, tt.state)
+		assert.Equal(t, tt.want, data[0])
+		for newest := byte(1); newest <= 3; newest++ {
+			_, err := openWire("server state", newest, data)
+			if tt.want <= newest {
+				assert.NoError(t, err)
+				continue
+			}
+			known := "version 1"
+			if newest > 1 {
+				known = "the versions 1 to 2"
+			}
+			assert.EqualError(t, err, fmt.Sprintf("paxos: server state: format version %d, but this program knows only %s", tt.want, known))
+		}
+	}
+}
+
+// In configuration 0 a packet has the bytes of the versions before, and Complete says nothing.
+func TestPacketOfConfiguration0(t *testing.T) {
+	p := Packet{From: 1, To: 2, Store: 3, ToStore: 4, Messages: []Message{{Kind: KindChosen}}}
+	before := string(encode(t, p))
+	p.Complete = true
+	assert.Equal(t, before, string(encode(t, p)))
+	for n, complete := range map[uint64]bool{1: false, 2: true, MaxConfiguration: true, 1<<63 - 1: true} {
+		p.Configuration, p.Complete = n, complete
+		data := encode(t, p)
+		assert.Equal(t, before, string(data[:len(before)]), "an earlier version reads it")
+		var got Packet
+		require.NoError(t, got.UnmarshalBinary(data))
+		assert.Equal(t, p, got)
+	}
+	var got Packet
+	require.NoError(t, got.UnmarshalBinary([]byte(before+"\x01")))
+	assert.Zero(t, got.Configuration)
+	assert.False(t, got.Complete)
+}
+
 // The next version of the library, made by hand: more fields at the end of each form, inside a packet too, and more flags.
 func TestFieldsOfLaterVersionsAreSkipped(t *testing.T) {
 	const more = "\x99more\xff"
@@ -274,6 +322,8 @@ func TestDecodersSayWhatIsWrong(t *testing.T) {
 	head := string(encode(t, Packet{}))
 	head = head[:len(head)-1] // without the number of messages
 	good := "\x05\x04\x00\x00\x01\x01"
+	changed := string(encode(t, ServerState{Import: "x"}))
+	changed = strings.TrimSuffix(changed, "\x00\x00\x01x") // without the last three texts
 	for _, c := range []struct {
 		v    encoding.BinaryUnmarshaler
 		data string
@@ -288,6 +338,12 @@ func TestDecodersSayWhatIsWrong(t *testing.T) {
 		{new(Message), "\x01\x01\x04\x00\x01\x01\x02x", "message: value is cut short"},
 		{new(Record), "\x01\x00\x00", "record: index is cut short"},
 		{new(ServerState), "\x01\x00\x01\x01\x02\x03\x04\x05\x06\x07", "server state: store is cut short"},
+		{new(ServerState), changed, "server state: configuration is cut short"},
+		{new(ServerState), changed + "\x02c", "server state: configuration is cut short"},
+		{new(ServerState), changed + "\x01c", "server state: before is cut short"},
+		{new(ServerState), changed + "\x01c\x01b", "server state: import is cut short"},
+		{new(ServerState), changed[:len(changed)-1], "server state: forgotten is cut short"},
+		{new(Packet), head + "\x00" + strings.Repeat("s", 8) + "\x80", "packet: configuration is cut short"},
 		{new(Packet), head, "packet: number of messages is cut short"},
 		{new(Packet), head + "\x01", "packet: 1 messages do not fit the 0 bytes left"},
 		{new(Packet), head + "\x02" + good + good[:5], "packet: 2 messages do not fit the 11 bytes left"},

@@ -190,6 +190,38 @@ func TestGoldenVersions(t *testing.T) {
 	}
 }
 
+// A log that any version has written takes the state of a server after a change of members, and keeps it through compaction.
+func TestGoldenVersionsTakeAChangeOfMembers(t *testing.T) {
+	for version := 1; version <= formatVersion; version++ {
+		_, m := goldenStore(t, version)
+		fs := readGolden(t, version).moving()
+		l, err := Open(dir, small(fs))
+		require.NoError(t, err)
+		before := paxos.Configuration{Members: paxos.Members{Cluster: m.state.Cluster, Acceptors: []paxos.ServerID{1, 2, 3}}}
+		next, err := before.Next(paxos.Members{Cluster: m.state.Cluster, Acceptors: []paxos.ServerID{1, 2, 4}, Addresses: map[paxos.ServerID]string{4: "host:7000"}})
+		require.NoError(t, err)
+		for n := range uint64(60) {
+			b := counted(l, batchOf(decided(fmt.Sprint("saved/", n), 2000+n, strings.Repeat("s", 100))))
+			if n%20 == 0 {
+				state := l.state
+				if b.Server == nil {
+					b.Server = &state
+				}
+				b.Server.Members, b.Server.Configuration, b.Server.Before, b.Server.Import = next.Members.Voters(), next.String(), before.String(), fmt.Sprint("1/2f/", n)
+			}
+			require.NoError(t, l.Save(b))
+			m.apply(b)
+		}
+		require.NoError(t, m.differs(l))
+		require.NoError(t, l.Close())
+		l = openIn(t, fs)
+		require.NoError(t, m.differs(l), "version %d", version)
+		back := m.state
+		back.Members, back.Configuration, back.Before, back.Import = "1,2,3 majority(3)", "", "", ""
+		require.ErrorContains(t, l.Save(paxos.Batch{Server: &back}), "ServerState.Configuration: empty after number 1: it is never taken back")
+	}
+}
+
 // A segment that an earlier version has begun gets no marks; the next ones do.
 func TestNoMarksInOldSegment(t *testing.T) {
 	l, err := Open(dir, small(readGolden(t, 1).moving()))

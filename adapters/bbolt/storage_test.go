@@ -89,6 +89,41 @@ func TestAnotherFormatIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "format [2]: this version knows format 1")
 }
 
+// A storage from before a change of members goes on after it. A program that does not know the version of its state refuses it.
+func TestStateOfOtherVersions(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	members := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}
+	require.NoError(t, paxos.Format(s, 1, members))
+	form := func() (b []byte) {
+		require.NoError(t, s.view(func(tx *bolt.Tx) error { b = append(b, tx.Bucket(bucketServer).Get(keyState)...); return nil }))
+		return b
+	}
+	require.Equal(t, byte(1), form()[4])
+	require.NoError(t, s.Close())
+	s = opened(t, dir)
+	state, err := s.Server()
+	require.NoError(t, err)
+	before := paxos.Configuration{Members: members}
+	next, err := before.Next(paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 4}})
+	require.NoError(t, err)
+	state.Members, state.Configuration, state.Before, state.Import = next.Members.Voters(), next.String(), before.String(), paxos.ImportComplete
+	require.NoError(t, s.Save(paxos.Batch{Server: &state}))
+	require.Equal(t, byte(3), form()[4])
+	require.NoError(t, s.Close())
+	s = opened(t, dir)
+	got, err := s.Server()
+	require.NoError(t, err)
+	require.Equal(t, state, got)
+
+	later := form()
+	later[4] = 4
+	require.NoError(t, s.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketServer).Put(keyState, seal(keyState, later)) }))
+	require.NoError(t, s.Close())
+	_, err = Open(filepath.Join(dir, "paxos.db"), nil)
+	require.ErrorContains(t, err, "state: paxos: server state: format version 4, but this program knows only the versions 1 to 3")
+}
+
 // Any damaged bit of a record or of the state is an error that names it. A Save or an Open that needs it fails.
 func TestDamageIsAnError(t *testing.T) {
 	dir := t.TempDir()

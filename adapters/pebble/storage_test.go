@@ -131,6 +131,42 @@ func TestAnotherFormatIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "format [2]: this version knows format 1")
 }
 
+// A storage from before a change of members goes on after it. A program that does not know the version of its state refuses it.
+func TestStateOfOtherVersions(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	members := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}
+	require.NoError(t, paxos.Format(s, 1, members))
+	form := func() (b []byte) {
+		_, err := get(s.db, []byte{kindState}, func(value []byte) error { b = append(b, value...); return nil })
+		require.NoError(t, err)
+		return b
+	}
+	require.Equal(t, byte(1), form()[0])
+	require.NoError(t, s.Close())
+	s = opened(t, dir)
+	state, err := s.Server()
+	require.NoError(t, err)
+	before := paxos.Configuration{Members: members}
+	next, err := before.Next(paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 4}})
+	require.NoError(t, err)
+	state.Members, state.Configuration, state.Before, state.Import = next.Members.Voters(), next.String(), before.String(), paxos.ImportComplete
+	require.NoError(t, s.Save(paxos.Batch{Server: &state}))
+	require.Equal(t, byte(3), form()[0])
+	require.NoError(t, s.Close())
+	s = opened(t, dir)
+	got, err := s.Server()
+	require.NoError(t, err)
+	require.Equal(t, state, got)
+
+	later := form()
+	later[0] = 4
+	require.NoError(t, s.db.Set([]byte{kindState}, later, pebble.Sync))
+	require.NoError(t, s.Close())
+	_, err = Open(dir, nil)
+	require.ErrorContains(t, err, "state: paxos: server state: format version 4, but this program knows only the versions 1 to 3")
+}
+
 // A value that is not what it should be is an error that says whose, and a Save or an Open that needs it fails.
 func TestDamageIsAnError(t *testing.T) {
 	for _, v := range []string{"", "\x01", "\x02 of a later version", "another's"} {
