@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	swarmSeeds = flag.Uint64("swarm.seeds", 2000, "how many seeds TestSwarm runs")
+	swarmSeeds = flag.Uint64("swarm.seeds", 1000, "how many seeds TestSwarm runs")
 	swarmFrom  = flag.Uint64("swarm.from", 0, "the first of them")
 	swarmStep  = flag.Uint64("swarm.step", 1, "from one to the next: from 9 in steps of 10, in each some server lies")
 	swarmSeed  = flag.String("swarm.seed", "", "run this seed alone, and tell all of it")
@@ -140,7 +140,7 @@ func tellSeed(t *testing.T, text string) {
 // TestSwarmRepeats holds a sample of seeds to the same run twice, and once more with a log.
 func TestSwarmRepeats(t *testing.T) {
 	spoke := 0
-	for seed := range uint64(200) {
+	for seed := range uint64(100) {
 		c := paxostest.NewChaos(seed)
 		first, again, logged := c.Run(false), paxostest.NewChaos(seed).Run(false), c.Run(true)
 		for _, r := range []paxostest.ChaosResult{again, logged} {
@@ -152,5 +152,5 @@ func TestSwarmRepeats(t *testing.T) {
 			spoke++
 		}
 	}
-	assert.Greater(t, spoke, 150, "where there are others, servers speak")
+	assert.Greater(t, spoke, 75, "where there are others, servers speak")
 }
