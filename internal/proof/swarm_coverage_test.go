@@ -46,6 +46,8 @@ var notCovered = map[string]string{
 	"replica/replica.go: return nil, fmt.Errorf(\"paxos: %w\", err)":                                                  "there is no wrong configuration in the swarm",
 	"replica/replica.go: return 0, false":                                                                             "it stops with its host",
 	"replica/state.go: e.At, e.Server, e.Boot = r.now, r.id, r.server.Boot":                                           "the swarm traces nothing",
+	"replica/commit.go: r.event(paxos.Event{Kind: paxos.EventSave, Save: s.number()})":                                "the same",
+	"replica/replica.go: r.event(paxos.Event{Kind: paxos.EventSaved, Save: s.done()})":                                "the same",
 	"replica/ending.go: r.event(paxos.Event{Kind: paxos.EventLearned, Message: paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v}})":         "the same",
 	"replica/ending.go: r.event(paxos.Event{Kind: paxos.EventDone, Call: uint64(id), Message: paxos.Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})": "the same",
 	"replica/ending.go: e.Storage = r.late(r.now - r.SaveWait(r.now))":                                                                                                     "it takes a call that ends while the disk is slow",
