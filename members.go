@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
 // Members lists the servers of a cluster. All its servers must be given the same Cluster, Acceptors and Quorum. Every
@@ -69,19 +67,14 @@ const maxAddress = 255
 
 func (m Members) checkAddresses() error {
 	for _, id := range m.addressed() {
-		a, wrong := m.Addresses[id], ""
-		switch {
+		a := m.Addresses[id]
+		switch flaw := textFlaw(a); {
 		case !m.Has(id):
 			return fmt.Errorf("Members.Addresses: server %d is neither an acceptor nor a learner", id)
 		case a == "" || len(a) > maxAddress:
-			wrong = fmt.Sprintf("has %d bytes: want 1 to %d", len(a), maxAddress)
-		case !utf8.ValidString(a):
-			wrong = fmt.Sprintf("%q is not valid UTF-8", a)
-		case strings.ContainsFunc(a, unicode.IsControl):
-			wrong = fmt.Sprintf("%q has a control character", a)
-		}
-		if wrong != "" {
-			return fmt.Errorf("Members.Addresses: address of server %d %s", id, wrong)
+			return fmt.Errorf("Members.Addresses: address of server %d has %d bytes: want 1 to %d", id, len(a), maxAddress)
+		case flaw != "":
+			return fmt.Errorf("Members.Addresses: address of server %d %q %s", id, a, flaw)
 		}
 	}
 	return nil

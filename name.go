@@ -3,6 +3,7 @@ package paxos
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -19,17 +20,24 @@ func CheckName(name string) error {
 		return nameError("name is empty")
 	case len(name) > MaxName:
 		return fmt.Errorf("%w: %w", nameError(fmt.Sprintf("name has %d bytes, at most %d are allowed", len(name), MaxName)), ErrTooLarge)
-	case printable(name):
-		return nil
-	case !utf8.ValidString(name):
-		return nameError(fmt.Sprintf("name %q is not valid UTF-8", name))
 	}
-	for _, r := range name {
-		if unicode.IsControl(r) {
-			return nameError(fmt.Sprintf("name %q has a control character", name))
-		}
+	if flaw := textFlaw(name); flaw != "" {
+		return nameError(fmt.Sprintf("name %q %s", name, flaw))
 	}
 	return nil
+}
+
+// textFlaw says what is wrong with the bytes of s, as a line of text. It is empty if nothing is.
+func textFlaw(s string) string {
+	switch {
+	case printable(s):
+		return ""
+	case !utf8.ValidString(s):
+		return "is not valid UTF-8"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "has a control character"
+	}
+	return ""
 }
 
 // A nameError says what is wrong with a name. It wraps ErrName.
