@@ -316,7 +316,8 @@ func TestNodeStorageFailsWhileCallsWaitForTheLoop(t *testing.T) {
 		c.storage[1] = c.store(1).Storage // where the loop saves by itself
 		c.startAll()
 		n := c.nodes[1]
-		synctest.Wait()                                                               // else the loop may wait at the gate with what it sends at its start, and take the calls and the cancellation together
+		// Else the loop may wait at the gate with a packet of its start, and take the calls and the cancellation together.
+		synctest.Wait()
 		require.Error(t, c.storage[1].Save(paxos.Batch{Records: []paxos.Record{{}}})) // it is dead
 		gate := make(chan struct{})
 		c.ends[1].gate.Store(&gate)
