@@ -26,10 +26,10 @@ func (a Acceptor) Step(m Message) (next Acceptor, reply Message, err error) {
 	}
 	switch m.Kind {
 	case KindPrepare:
-		next, reply = a.prepare(m)
+		next, reply = a.prepare(&m)
 		return next, reply, nil
 	case KindAccept:
-		return a.accept(m)
+		return a.accept(&m)
 	}
 	return a, Message{}, nil
 }
@@ -37,7 +37,7 @@ func (a Acceptor) Step(m Message) (next Acceptor, reply Message, err error) {
 // prepare is Phase1b. "If an acceptor receives a prepare request with number n greater than that of any prepare request
 // to which it has already responded, then it responds to the request with a promise not to accept any more proposals
 // numbered less than n and with the highest-numbered proposal (if any) that it has accepted." (2.2; S7)
-func (a Acceptor) prepare(m Message) (Acceptor, Message) {
+func (a Acceptor) prepare(m *Message) (Acceptor, Message) {
 	if m.Ballot.Round == 0 || m.Ballot.Less(a.Promised) {
 		return a, a.nack(m)
 	}
@@ -53,7 +53,7 @@ func (a Acceptor) prepare(m Message) (Acceptor, Message) {
 // accept is Phase2b. "If an acceptor receives an accept request for a proposal numbered n, it accepts the proposal unless
 // it has already responded to a prepare request having a number greater than n." (2.2; S9) Accepting raises the promise
 // too, as in Paxos.tla: an acceptor that missed the Prepare must not go back below its own vote.
-func (a Acceptor) accept(m Message) (Acceptor, Message, error) {
+func (a Acceptor) accept(m *Message) (Acceptor, Message, error) {
 	if m.Ballot == a.Accepted && m.Value != a.Value {
 		return a, Message{}, &SafetyError{Instance: m.Instance, Ballot: m.Ballot, Values: [2]Value{a.Value, m.Value},
 			Reason: "an acceptor was asked to accept two values in one ballot"}
@@ -67,6 +67,6 @@ func (a Acceptor) accept(m Message) (Acceptor, Message, error) {
 
 // nack refuses m. It names the higher ballot, so that the proposer need not guess. (2.2: "it is probably a good idea to
 // abandon a proposal if some proposer has begun trying to issue a higher-numbered one"; S7)
-func (a Acceptor) nack(m Message) Message {
+func (a Acceptor) nack(m *Message) Message {
 	return Message{Kind: KindNack, Instance: m.Instance, Ballot: m.Ballot, Promised: a.Promised}
 }

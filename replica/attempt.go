@@ -54,8 +54,8 @@ func (r *Replica) begun(inst *instance, own paxos.Value, why purpose) bool {
 	if prepare.Value != "" {
 		r.exposed(inst)
 	}
-	r.toAcceptors(prepare, 0)
-	r.ownStep(inst, prepare)
+	r.toAcceptors(&prepare, 0)
+	r.ownStep(inst, &prepare)
 	return true
 }
 
@@ -103,9 +103,9 @@ func (r *Replica) beginOwned(inst *instance, own paxos.Value, o paxos.Owner) {
 	accept := inst.attempt.Accept()
 	accept.Instance = inst.name
 	if inst.attempt.acceptWaits = o.Boot == 0; !inst.attempt.acceptWaits {
-		r.toAcceptors(accept, 0)
+		r.toAcceptors(&accept, 0)
 	}
-	r.ownStep(inst, accept)
+	r.ownStep(inst, &accept)
 }
 
 // sendOwnedAccept sends the Accept that waited for the own vote. That vote is durable now.
@@ -116,14 +116,14 @@ func (r *Replica) sendOwnedAccept(inst *instance) {
 	r.timers.set(inst, alarmAttempt, r.now+r.inflight.resendAfter(a, &r.timing))
 	accept := a.Accept()
 	accept.Instance = inst.name
-	r.toAcceptors(accept, 0)
+	r.toAcceptors(&accept, 0)
 }
 
 // ownStep gives m to this server's own acceptor, if it votes. A Prepare or an Accept has left already, because its ballot is
 // reserved. Only the own promise and the own vote have to wait for the Save.
-func (r *Replica) ownStep(inst *instance, m paxos.Message) {
+func (r *Replica) ownStep(inst *instance, m *paxos.Message) {
 	if r.position >= 0 {
-		r.step(inst, nil, &m)
+		r.step(inst, nil, m)
 	}
 }
 
@@ -173,7 +173,7 @@ func (r *Replica) release(from *instance, to *peer, m *paxos.Message) {
 		return // it was forgotten since, and the Save may hold nothing of what the reply rests on
 	}
 	if to != nil {
-		r.send(to, *m)
+		r.send(to, m)
 		return
 	}
 	r.answer(from, r.position, nil, m)
@@ -226,8 +226,8 @@ func (r *Replica) askVotes(inst *instance, accept paxos.Message) {
 		r.exposed(inst)
 	}
 	r.timers.set(inst, alarmAttempt, r.now+r.inflight.resendAfter(a, &r.timing))
-	r.toAcceptors(accept, 0)
-	r.ownStep(inst, accept)
+	r.toAcceptors(&accept, 0)
+	r.ownStep(inst, &accept)
 }
 
 // ask asks all acceptors for their state in inst. A server that knows the decision sends the decision instead.
@@ -251,7 +251,7 @@ func (r *Replica) ask(inst *instance) {
 	}
 	r.timers.set(inst, alarmAsk, r.now+min(pause<<min(q.times-1, 20), max(pause, most)))
 	m := paxos.Message{Kind: paxos.KindQuery, Instance: inst.name, Ballot: b}
-	r.toAcceptors(m, 0)
+	r.toAcceptors(&m, 0)
 	if r.position >= 0 {
 		r.tell(inst, nil, &m)
 	}
@@ -363,7 +363,7 @@ func (r *Replica) askInformed(inst *instance) {
 	if !ok {
 		return // it is asked when a round is reserved
 	}
-	r.send(inst.askForValue, paxos.Message{Kind: paxos.KindQuery, Instance: inst.name, Ballot: b})
+	r.send(inst.askForValue, &paxos.Message{Kind: paxos.KindQuery, Instance: inst.name, Ballot: b})
 	inst.askForValue = nil
 }
 
@@ -411,9 +411,9 @@ func (r *Replica) resend(inst *instance) {
 		most = r.timing.MaxSilence // nobody waits for it here
 	}
 	r.timers.set(inst, alarmAttempt, r.now+min(r.inflight.resendAfter(a, &r.timing)<<min(a.resends, 20), max(r.timing.Phase, most)))
-	r.toAcceptors(m, a.Answered())
+	r.toAcceptors(&m, a.Answered())
 	if r.position >= 0 && !a.Answered().Has(r.position) {
-		r.ownStep(inst, m)
+		r.ownStep(inst, &m)
 	}
 }
 

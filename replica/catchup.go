@@ -55,7 +55,7 @@ func (r *Replica) askNames(p *peer) {
 
 // sendPull sends a Pull that says where the cursor stands.
 func (r *Replica) sendPull(p *peer) {
-	r.send(p, paxos.Message{Kind: paxos.KindPull, Value: p.pull.text(r.server.Boot)})
+	r.send(p, &paxos.Message{Kind: paxos.KindPull, Value: p.pull.text(r.server.Boot)})
 	if r.unusual {
 		r.tellLimits(p, r.timing.Pull)
 	}
@@ -150,7 +150,7 @@ func (r *Replica) takeTurn(p *peer) {
 	}
 	p.pull.setOurTurn(false)
 	r.pullNever(p)
-	r.send(p, paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.server.Store, r.index, p.identity.boot(), r.index, nil)})
+	r.send(p, &paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.server.Store, r.index, p.identity.boot(), r.index, nil)})
 }
 
 // pulledBy takes a Pull. It answers with a page of names, if there are decisions to name.
@@ -234,7 +234,7 @@ func (r *Replica) Listed(now time.Duration, id uint64, names []paxos.Named) bool
 }
 
 func (r *Replica) sendNames(to *peer, names []paxos.Named) {
-	r.send(to, paxos.Message{Kind: paxos.KindNames, Value: r.namesText(to, names)})
+	r.send(to, &paxos.Message{Kind: paxos.KindNames, Value: r.namesText(to, names)})
 }
 
 // namesText is the page for that peer. It leaves out two kinds of instances, where memory is enough to tell them. The peer's

@@ -212,7 +212,7 @@ func (r *Replica) refusing(p *peer, why string) {
 // tellRefused sends a Refuse, at most one in each Timing.Phase.
 func (r *Replica) tellRefused(to *peer, words string) {
 	if to.refusal.mayTell(r.now, r.timing.Phase) {
-		r.send(to, paxos.Message{Kind: paxos.KindRefuse, Value: paxos.Value(words)})
+		r.send(to, &paxos.Message{Kind: paxos.KindRefuse, Value: paxos.Value(words)})
 	}
 }
 

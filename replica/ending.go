@@ -23,11 +23,11 @@ func (r *Replica) chosen(inst *instance) {
 	for i := range r.peers {
 		switch to := &r.peers[i]; {
 		case to.position < 0:
-			r.send(to, paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v})
+			r.send(to, &paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v})
 		case len(v) >= longMessage && !inst.attempt.Accepted().Has(to.position):
 			inst.lateVoters = inst.lateVoters.With(to.position)
 		default:
-			r.send(to, paxos.Message{Kind: paxos.KindChosen, Instance: inst.name, Ballot: b})
+			r.send(to, &paxos.Message{Kind: paxos.KindChosen, Instance: inst.name, Ballot: b})
 		}
 	}
 	r.decide(inst, nil, b, v)

@@ -200,7 +200,7 @@ func (r *Replica) spread(inst *instance) {
 	}
 	for i := range r.peers {
 		if to := &r.peers[i]; to.position >= 0 && !q.answered.Has(to.position) {
-			r.send(to, m)
+			r.send(to, &m)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func (r *Replica) tellLimits(to *peer, within time.Duration) {
 		return
 	}
 	to.limitsTold, to.limitsAt = true, r.now
-	r.send(to, paxos.Message{Kind: paxos.KindLimits, Value: takesOf(r.limits).text()})
+	r.send(to, &paxos.Message{Kind: paxos.KindLimits, Value: takesOf(r.limits).text()})
 }
 
 // noteLimits works out the consequences of a peer's limits.

@@ -283,7 +283,7 @@ func (r *Replica) answerForgotten(from *peer, m *paxos.Message, names paxos.Name
 		return
 	}
 	if answer, ok := forgottenAnswer(m, names); ok {
-		r.send(from, answer)
+		r.send(from, &answer)
 	}
 }
 
@@ -298,7 +298,7 @@ func (r *Replica) forgetFor(from *peer, m *paxos.Message) {
 	if inst := r.forgetRange(names); inst != nil {
 		r.hold(inst, from, &answer, inst.acceptor.stage)
 	} else {
-		r.send(from, answer)
+		r.send(from, &answer)
 	}
 }
 

@@ -129,11 +129,18 @@ func (s *saves) hold(inst *instance, to *peer, m *paxos.Message, after stage) bo
 	fits := len(s.waitRun)+len(s.waitNew) < maxHeld
 	switch {
 	case fits && after == flushing:
-		s.waitRun = append(s.waitRun, reply{inst, to, *m})
+		s.waitRun = withReply(s.waitRun, inst, to, m)
 	case fits:
-		s.waitNew = append(s.waitNew, reply{inst, to, *m})
+		s.waitNew = withReply(s.waitNew, inst, to, m)
 	}
 	return fits
+}
+
+// withReply appends a reply to list. It copies m once.
+func withReply(list []reply, inst *instance, to *peer, m *paxos.Message) []reply {
+	list = append(list, reply{from: inst, to: to})
+	list[len(list)-1].m = *m
+	return list
 }
 
 // begin begins a Save, if there is anything to save. Next comes a snapshot of each instance of next, and then close.
@@ -175,7 +182,8 @@ func (s *saves) snapshot(inst *instance) {
 	if inst.void {
 		return
 	}
-	s.batch.Records = append(s.batch.Records, paxos.Record{Instance: inst.name, Acceptor: inst.acceptor.Acceptor, Chosen: inst.chosen, Index: inst.index})
+	s.batch.Records = append(s.batch.Records, paxos.Record{Instance: inst.name, Chosen: inst.chosen, Index: inst.index})
+	s.batch.Records[len(s.batch.Records)-1].Acceptor = inst.acceptor.Acceptor
 }
 
 // close returns the batch of the Save that began. A server that is not nil is in it, as it is now. drop is what it removes.

@@ -26,34 +26,34 @@ func (r *Replica) addPeers() {
 const maxWaiting = 4096
 
 // send puts m into the next packet to that peer.
-func (r *Replica) send(to *peer, m paxos.Message) {
+func (r *Replica) send(to *peer, m *paxos.Message) {
 	if !r.saves.isBooted() && to.outbox.len() >= maxWaiting {
 		r.counters.Dropped++
 		return
 	}
-	to.outbox.add(&m)
+	to.outbox.add(m)
 	r.counters.Sent[m.Kind]++
 }
 
 // toAcceptors sends m to every other acceptor but those in except. It leaves out those that have said that the value of m is
 // too large. They get a Prepare all the same, without its value, as that is only a hint.
-func (r *Replica) toAcceptors(m paxos.Message, except paxos.Set) {
+func (r *Replica) toAcceptors(m *paxos.Message, except paxos.Set) {
 	for i := range r.peers {
 		switch to := &r.peers[i]; {
 		case to.position < 0 || except.Has(to.position):
 		case to.takesValue(len(m.Value)):
 			r.send(to, m)
 		case m.Kind == paxos.KindPrepare:
-			bare := m
+			bare := *m
 			bare.Value = ""
-			r.send(to, bare)
+			r.send(to, &bare)
 		}
 	}
 }
 
 // tellChosen tells an acceptor that what it has accepted in b, or above, was chosen.
 func (r *Replica) tellChosen(to *peer, name string, b paxos.Ballot) {
-	r.send(to, paxos.Message{Kind: paxos.KindChosen, Instance: name, Ballot: b})
+	r.send(to, &paxos.Message{Kind: paxos.KindChosen, Instance: name, Ballot: b})
 }
 
 // answerDecided answers a question about a decided instance with the decision. It answers nothing else: two servers that
@@ -61,7 +61,7 @@ func (r *Replica) tellChosen(to *peer, name string, b paxos.Ballot) {
 func (r *Replica) answerDecided(d paxos.Decision, from *peer, question paxos.Kind) {
 	switch question {
 	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
-		r.send(from, paxos.Message{Kind: paxos.KindDecided, Instance: d.Instance, Ballot: d.Ballot, Value: d.Value})
+		r.send(from, &paxos.Message{Kind: paxos.KindDecided, Instance: d.Instance, Ballot: d.Ballot, Value: d.Value})
 	}
 }
 

@@ -24,20 +24,17 @@ type acceptorState struct {
 	stage          stage // where the latest change of Acceptor stands
 }
 
-// step answers m. The reply waits for the stage wait to pass:
+// step answers m. On an error there is no reply, and next is s. The reply waits for the stage wait to pass:
 //
 //   - saved: it waits for nothing.
 //   - flushing: it waits for the end of the Save that runs.
 //   - dirty: it waits for the end of a Save that begins later.
 func (s acceptorState) step(m paxos.Message) (next acceptorState, reply paxos.Message, wait stage, err error) {
-	a, reply, err := s.Acceptor.Step(m)
-	if err != nil {
-		return s, paxos.Message{}, saved, err
+	next = s
+	if next.Acceptor, reply, err = s.Acceptor.Step(m); next.Acceptor != s.Acceptor {
+		next.stage = dirty
 	}
-	if a != s.Acceptor {
-		s = acceptorState{a, dirty}
-	}
-	return s, reply, s.stage, nil
+	return next, reply, next.stage, err
 }
 
 // begin is the stage after a Save has begun. The snapshot of that Save holds the present state.
