@@ -96,7 +96,7 @@ func (s ServerState) WithStore(id ServerID, store uint64) ServerState {
 func (b Batch) Check(last ServerState) error {
 	top := last.Last
 	if b.Server != nil {
-		if err := checkState(last, *b.Server); err != nil {
+		if err := checkState(&last, b.Server); err != nil {
 			return err
 		}
 		top = b.Server.Last
@@ -113,7 +113,7 @@ func (b Batch) Check(last ServerState) error {
 }
 
 // checkState returns an error that names the field in which next takes back something of last, or nil.
-func checkState(last, next ServerState) error {
+func checkState(last, next *ServerState) error {
 	for _, n := range []struct {
 		name       string
 		last, next uint64
@@ -138,7 +138,7 @@ func checkState(last, next ServerState) error {
 
 // checkConfigurations returns an error if next takes back something of the configuration of last, or if a text in it is not
 // valid, and nil otherwise. Only an error or a change of these fields allocates.
-func checkConfigurations(last, next ServerState) error {
+func checkConfigurations(last, next *ServerState) error {
 	same := next.Configuration == last.Configuration
 	if same && next.Before == last.Before && next.Import == last.Import && (next.Members == last.Members || next.Configuration == "") {
 		return nil

@@ -149,7 +149,7 @@ func TestBatchCheckOfConfigurations(t *testing.T) {
 	}
 	last, next := at(2, texts[1], "2/9f03/57"), at(2, texts[1], "2/9f03/58")
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
-		_, _ = checkConfigurations(last, last), checkConfigurations(last, next)
+		_, _ = checkConfigurations(&last, &last), checkConfigurations(&last, &next)
 	}), "what is saved often")
 }
 
