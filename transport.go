@@ -31,6 +31,24 @@ type SizedTransport interface {
 	MaxPacket() int
 }
 
+// A ReachTransport is a [Transport] that learns at run time where the servers are, from the addresses in [Members].Addresses.
+// The method is optional. A Transport without Reach knows all its peers from a configuration of its own.
+type ReachTransport interface {
+	Transport
+	// Reach gives the address of another server, in text that the Transport understands. From then on packets to the server go
+	// there, and packets from it are received. Those that wait for it stay as far as possible. Servers that the Transport was
+	// never told of get nothing from it, and are refused.
+	//
+	// An empty address means that the server is no member any more. Nothing is sent to it from then on, what waits for it is
+	// lost, and no later call of Receive returns a packet from it.
+	//
+	// A text that is no address is reported like an address where nobody answers, and the next Reach mends it. The same call
+	// again changes nothing. Reach of the server that the Transport sends as does nothing, nor does Reach after Close.
+	//
+	// Reach never blocks. It is safe for concurrent use, also beside Send, Receive and Close.
+	Reach(id ServerID, address string)
+}
+
 // A DrainTransport is a [Transport] from which a Node takes packets in its own goroutine, without another one that waits in
 // Receive. The methods are optional. They are for a Transport within one process: there, handing a packet to another goroutine
 // costs more than sending it. A caller of Drain does not call Receive.
