@@ -201,7 +201,7 @@ func TestLongestHello(t *testing.T) {
 
 // A queue and a receipt in their steady state: nothing is allocated for a message, and one thing for a value.
 func TestAllocations(t *testing.T) {
-	q := queue{maxBytes: 1 << 20, maxPackets: 1000, largest: 1 << 20}
+	q := queue{drops: &drops{}, maxBytes: 1 << 20, maxPackets: 1000, largest: 1 << 20}
 	p := benchPacket(1, 2, 10)
 	var buf []byte
 	push := func() {
@@ -236,7 +236,7 @@ func TestAllocations(t *testing.T) {
 
 // A queue that is never emptied does not grow beyond what it says, and one that was full once gives the memory back.
 func TestQueueMemory(t *testing.T) {
-	q := queue{maxBytes: 1 << 20, maxPackets: 1 << 20, largest: 1 << 20}
+	q := queue{drops: &drops{}, maxBytes: 1 << 20, maxPackets: 1 << 20, largest: 1 << 20}
 	p := benchPacket(1, 2, 10)
 	for range 10000 {
 		q.push(&p)
@@ -245,8 +245,8 @@ func TestQueueMemory(t *testing.T) {
 	}
 	buf, head, _ := q.take(nil, math.MaxInt)
 	frames := seal(buf[head:], 1)
-	counts, left := q.count(queueCounts{})
-	assert.Equal(t, uint64(10000-frames), counts.oldest)
+	left := q.waiting()
+	assert.Equal(t, uint64(10000-frames), q.drops.oldest.Load())
 	assert.Zero(t, left)
 	for range 200 {
 		q.push(&p)

@@ -3,6 +3,7 @@ package tcp
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/singledecree/paxos"
 )
@@ -14,6 +15,7 @@ import (
 // nothing is allocated.
 type queue struct {
 	maxBytes, maxPackets int
+	drops                *drops // shared by the queues of a Transport
 
 	mu        sync.Mutex // held while one packet is encoded; nothing waits under it
 	away      bool       // the peer is not connected
@@ -24,14 +26,13 @@ type queue struct {
 	longBytes int
 	largest   int // the largest body that the peer takes
 	small     int // how many times in a row a long buffer was little used
-	counts    queueCounts
 }
 
 // longPacket is the size of names and values from which a packet takes the lane of the long ones, in bytes.
 const longPacket = 64 << 10
 
-// queueCounts counts packets that did not leave, by reason.
-type queueCounts struct{ oldest, tooLarge, unreachable, lost uint64 }
+// drops counts packets that did not leave, by reason.
+type drops struct{ oldest, tooLarge, unknown, unreachable, lost atomic.Uint64 }
 
 // maxIdleBuffer is how large a buffer that is little used may stay.
 const maxIdleBuffer = 256 << 10
@@ -51,12 +52,12 @@ func (q *queue) push(p *paxos.Packet) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if bytes > q.largest {
-		q.counts.tooLarge++
+		q.drops.tooLarge.Add(1)
 		return false
 	}
 	long := bytes >= longPacket
 	if !q.encode(p, bytes, long) {
-		q.counts.tooLarge++
+		q.drops.tooLarge.Add(1)
 		return false
 	}
 	most := q.maxBytes
@@ -97,7 +98,7 @@ func (q *queue) shortBytes() int { return len(q.buf) - q.head }
 
 // dropOldest drops the oldest packet of the lane with more bytes, but not the newest of all. newestLong says which lane has that.
 func (q *queue) dropOldest(newestLong bool) {
-	q.counts.oldest++
+	q.drops.oldest.Add(1)
 	fromLong := q.longBytes > q.shortBytes()
 	if newestLong && len(q.long) == 1 || !newestLong && q.packets == 1 {
 		fromLong = !newestLong
@@ -171,7 +172,7 @@ func (q *queue) accept(largest int) {
 			kept = append(kept, rest[:size]...)
 		} else {
 			q.packets--
-			q.counts.tooLarge++
+			q.drops.tooLarge.Add(1)
 		}
 		rest = rest[size:]
 	}
@@ -180,17 +181,15 @@ func (q *queue) accept(largest int) {
 		tooLarge := len(f)-headerSize > largest
 		if tooLarge {
 			q.longBytes -= len(f)
-			q.counts.tooLarge++
+			q.drops.tooLarge.Add(1)
 		}
 		return tooLarge
 	})
 }
 
-// count adds to the counts. It returns them, and the number of packets that wait.
-func (q *queue) count(add queueCounts) (counts queueCounts, packets int) {
+// waiting returns the number of packets that wait.
+func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.counts.unreachable += add.unreachable
-	q.counts.lost += add.lost
-	return q.counts, q.packets + len(q.long)
+	return q.packets + len(q.long)
 }

@@ -15,7 +15,7 @@ import (
 
 // Little waits for a peer that is not connected, and the newest of it.
 func TestQueueOfAPeerThatIsAway(t *testing.T) {
-	q := queue{maxBytes: 16 << 20, maxPackets: 1 << 20, largest: 8 << 20}
+	q := queue{drops: &drops{}, maxBytes: 16 << 20, maxPackets: 1 << 20, largest: 8 << 20}
 	const size = 10_000
 	packet := func(seq uint64, size int) *paxos.Packet {
 		return &paxos.Packet{From: 1, To: 2, Store: 1, Boot: 1, Nonce: 1, Members: 1, Seq: seq, Messages: []paxos.Message{
@@ -35,7 +35,7 @@ func TestQueueOfAPeerThatIsAway(t *testing.T) {
 	waiting, kept = fill(500)
 	assert.LessOrEqual(t, waiting, awayBytes)
 	assert.InDelta(t, awayBytes/size, kept, 10)
-	assert.Equal(t, uint64(1000-kept), q.counts.oldest, "the others are counted")
+	assert.Equal(t, uint64(1000-kept), q.drops.oldest.Load(), "the others are counted")
 	buf, head, _ := q.take(nil, math.MaxInt)
 	var d paxos.Decoder
 	var p paxos.Packet
@@ -97,7 +97,7 @@ func seqs(t *testing.T, frames []byte) (all []uint64) {
 
 // Long frames leave one at a time, and whatever is short goes before the next.
 func TestQueueLanes(t *testing.T) {
-	q := queue{maxBytes: 16 << 20, maxPackets: 100, largest: 8 << 20}
+	q := queue{drops: &drops{}, maxBytes: 16 << 20, maxPackets: 100, largest: 8 << 20}
 	short := func() ([]uint64, bool) {
 		buf, head, more := q.take(nil, math.MaxInt)
 		return seqs(t, buf[head:]), more
@@ -105,7 +105,7 @@ func TestQueueLanes(t *testing.T) {
 	for seq, size := range []int{1 << 20, 10, 2 << 20, longPacket - 100, 1 << 20} {
 		require.True(t, q.push(sized(uint64(seq), size)))
 	}
-	_, waiting := q.count(queueCounts{})
+	waiting := q.waiting()
 	assert.Equal(t, 5, waiting)
 	_, _, more := q.take(nil, 1000)
 	assert.True(t, more, "the short ones are more than that")
@@ -127,7 +127,7 @@ func TestQueueLanes(t *testing.T) {
 
 // The bound of a queue is for both lanes together. The one that holds more gives way, but never the newest packet.
 func TestQueueLanesShareTheRoom(t *testing.T) {
-	q := queue{maxBytes: 4 << 20, maxPackets: 1000, largest: 8 << 20}
+	q := queue{drops: &drops{}, maxBytes: 4 << 20, maxPackets: 1000, largest: 8 << 20}
 	for seq := range uint64(100) {
 		require.True(t, q.push(sized(seq, 1000)))
 	}
@@ -142,7 +142,7 @@ func TestQueueLanesShareTheRoom(t *testing.T) {
 	require.True(t, q.push(sized(2001, 10)))
 	assert.Equal(t, 1, q.packets, "and it goes for a newer one")
 	assert.Empty(t, q.long)
-	assert.Equal(t, uint64(100+10+2-2), q.counts.oldest)
+	assert.Equal(t, uint64(100+10+2-2), q.drops.oldest.Load())
 
 	q.maxPackets = 3
 	for seq := range uint64(3) {
@@ -153,7 +153,7 @@ func TestQueueLanesShareTheRoom(t *testing.T) {
 	assert.Equal(t, []uint64{2001}, seqs(t, q.buf[q.head:]))
 	assert.Empty(t, q.long)
 	assert.Zero(t, q.longBytes)
-	assert.Equal(t, uint64(2), q.counts.tooLarge)
+	assert.Equal(t, uint64(2), q.drops.tooLarge.Load())
 }
 
 // A short packet does not wait until all long ones that were sent before it have left.

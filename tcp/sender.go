@@ -48,7 +48,8 @@ var errNoAddress = errors.New("tcp: its address is not known: give it in Config.
 
 func newSender(t *Transport, id paxos.ServerID, addr string) *sender {
 	s := &sender{transport: t, id: id, addr: addr, wake: make(chan struct{}, 1), again: make(chan struct{}, 1)}
-	s.queue.maxBytes, s.queue.maxPackets, s.queue.largest = t.config.Limits.QueueBytes, t.config.Limits.QueuePackets, t.config.Limits.MaxFrame
+	s.queue.drops, s.queue.largest = &t.counters.drops, t.config.Limits.MaxFrame
+	s.queue.maxBytes, s.queue.maxPackets = t.config.Limits.QueueBytes, t.config.Limits.QueuePackets
 	s.queue.away = true
 	s.unaddressed.Store(addr == "")
 	return s
@@ -271,7 +272,7 @@ func (s *sender) open(w *wire) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	if s.left {
-		s.queue.count(queueCounts{lost: 1}) // one packet at least
+		s.queue.drops.lost.Add(1) // one packet at least
 	}
 	s.out, s.left, s.spare = w, false, nil
 }
@@ -318,7 +319,7 @@ func (s *sender) sendNow() {
 	n := seal(frames, s.out.version)
 	left, err := s.out.endNow(frames)
 	if err != nil {
-		s.queue.count(queueCounts{lost: uint64(n)})
+		s.queue.drops.lost.Add(uint64(n))
 		s.out.fail(err)
 		return
 	}
@@ -337,7 +338,7 @@ func (s *sender) write(w *wire, frames []byte) error {
 	for len(frames) > 0 {
 		part := frames[:min(len(frames), maxWrite)]
 		if err := w.write(part); err != nil {
-			s.queue.count(queueCounts{lost: uint64(n)})
+			s.queue.drops.lost.Add(uint64(n))
 			return err
 		}
 		c.wrote(0, len(part))

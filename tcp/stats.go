@@ -48,36 +48,35 @@ type Peer struct {
 
 // Stats returns the counts up to now. They are not all of the same moment.
 func (t *Transport) Stats() Stats {
-	c := &t.counters
+	c, d := &t.counters, &t.counters.drops
 	s := Stats{Sent: c.sent.Load(), SentBytes: c.sentBytes.Load(), Writes: c.writes.Load(), Received: c.received.Load(),
-		DroppedUnknown: c.unknown.Load(), Dials: c.dials.Load(), DialsFailed: c.dialsFailed.Load(), Connected: c.connected.Load(),
+		DroppedOldest: d.oldest.Load(), DroppedTooLarge: d.tooLarge.Load(), DroppedUnknown: d.unknown.Load(),
+		DroppedUnreachable: d.unreachable.Load(), Lost: d.lost.Load(), Dials: c.dials.Load(), DialsFailed: c.dialsFailed.Load(), Connected: c.connected.Load(),
 		RefusedBy: c.refusedBy.Load(), Accepted: c.accepted.Load(), Welcomed: c.welcomed.Load(), AcceptErrors: c.acceptErrors.Load(),
 		BadFrames: c.badFrames.Load(), UnknownKinds: c.unknownKinds.Load(), Refused: c.refusals(), Pending: t.pending.len()}
 	for _, id := range slices.Sorted(maps.Keys(t.senders)) {
-		p, counts := t.senders[id].status()
+		p := t.senders[id].status()
 		p.In = t.slots[id].occupant() != nil
-		s.DroppedOldest += counts.oldest
-		s.DroppedTooLarge += counts.tooLarge
-		s.DroppedUnreachable += counts.unreachable
-		s.Lost += counts.lost
 		s.Peers = append(s.Peers, p)
 	}
 	return s
 }
 
-func (s *sender) status() (p Peer, counts queueCounts) {
-	counts, queued := s.queue.count(queueCounts{})
+func (s *sender) status() Peer {
+	queued := s.queue.waiting()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p = Peer{ID: s.id, Addr: s.addr, Out: s.up, Queued: queued}
+	p := Peer{ID: s.id, Addr: s.addr, Out: s.up, Queued: queued}
 	if s.err != nil {
 		p.Err = s.err.Error()
 	}
-	return p, counts
+	return p
 }
 
 type counters struct {
-	sent, sentBytes, writes, received, unknown, dials, dialsFailed, connected, refusedBy,
+	drops drops
+
+	sent, sentBytes, writes, received, dials, dialsFailed, connected, refusedBy,
 	accepted, welcomed, acceptErrors, badFrames, unknownKinds atomic.Uint64
 
 	mu      sync.Mutex

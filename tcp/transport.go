@@ -128,12 +128,12 @@ func (t *Transport) ID() paxos.ServerID { return t.config.ID }
 func (t *Transport) Send(p paxos.Packet) {
 	s := t.senders[p.To]
 	if s == nil || t.closed.Load() {
-		t.counters.unknown.Add(1)
+		t.counters.drops.unknown.Add(1)
 		return
 	}
 	p.From = t.config.ID
 	if s.unaddressed.Load() {
-		s.queue.count(queueCounts{unreachable: 1})
+		s.queue.drops.unreachable.Add(1)
 		return
 	}
 	if s.queue.push(&p) {
