@@ -9,10 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/singledecree/paxos"
 )
 
 // The pause of accept after an error. It doubles with each error in a row.
@@ -95,7 +99,7 @@ func (t *Transport) serve(w *wire, place *list.Element) {
 	}
 	err = in.run()
 	w.fail(err)
-	t.slots[in.from].leave(in)
+	in.slot.leave(in)
 	t.dismissed(in, w.err)
 }
 
@@ -130,13 +134,14 @@ func (t *Transport) greet(w *wire, place *list.Element) (*inbound, error) {
 		return in, refuse(ReasonMalformed, "%v", err)
 	}
 	in.hello = h
-	if r := t.judge(h, shown); r != nil {
+	p, r := t.judge(h, shown)
+	if r != nil {
 		t.answer(w, r)
 		return in, r
 	}
 	version, _ := agree(t.hooks.lowest, t.hooks.highest, h)
-	w.version, in.from = version, h.from
-	if r := t.slots[h.from].enter(in, t.config.Timing.Probe); r != nil {
+	w.version, in.from, in.slot = version, h.from, p.slot
+	if r := p.slot.enter(in, t.config.Timing.Probe); r != nil {
 		t.answer(w, r)
 		return in, r
 	}
@@ -154,29 +159,40 @@ func (t *Transport) greet(w *wire, place *list.Element) (*inbound, error) {
 	t.counters.welcomed.Add(1)
 	t.report.frames(h.from, h.maxBody, t.config.Limits.MaxFrame)
 	t.report.debug("peer connected to this server", "peer", uint64(h.from), "addr", w.raw.RemoteAddr().String())
-	t.senders[h.from].kick()
+	p.sender.kick()
 	return in, nil
 }
 
-// judge returns why h is refused; nil: it is not. shown is the certificate of the other side; nil: this is plain TCP.
-func (t *Transport) judge(h hello, shown *x509.Certificate) *refusal {
+// judge returns the peer that says h, or why it is refused. shown is the certificate of the other side; nil: this is plain TCP.
+func (t *Transport) judge(h hello, shown *x509.Certificate) (*peer, *refusal) {
 	own := t.config.Members.Cluster
 	if _, ok := agree(t.hooks.lowest, t.hooks.highest, h); !ok {
-		return refuse(ReasonVersion, "server %d speaks versions %d to %d of the format, server %d speaks %d to %d",
+		return nil, refuse(ReasonVersion, "server %d speaks versions %d to %d of the format, server %d speaks %d to %d",
 			h.from, h.lowest, h.highest, t.config.ID, t.hooks.lowest, t.hooks.highest)
 	}
+	p := t.peer(h.from)
 	switch {
 	case h.cluster != own:
-		return refuse(ReasonCluster, "server %d is of cluster %q, server %d is of cluster %q", h.from, h.cluster, t.config.ID, own)
+		return nil, refuse(ReasonCluster, "server %d is of cluster %q, server %d is of cluster %q", h.from, h.cluster, t.config.ID, own)
 	case h.to != t.config.ID:
-		return refuse(ReasonTo, "server %d has dialed server %d, but this is server %d: check the address there", h.from, h.to, t.config.ID)
-	case t.slots[h.from] == nil:
-		return refuse(ReasonStranger, "server %d is not one of the other members: acceptors %d, learners %d",
-			h.from, t.config.Members.Acceptors, t.config.Members.Learners)
+		return nil, refuse(ReasonTo, "server %d has dialed server %d, but this is server %d: check the address there", h.from, h.to, t.config.ID)
+	case p == nil:
+		return nil, t.stranger(h.from)
 	case shown != nil:
-		return checkNames(shown, own, h.from)
+		return p, checkNames(shown, own, h.from)
 	}
-	return nil
+	return p, nil
+}
+
+// stranger is the refusal of a server that is no other member. It names some of those that are.
+func (t *Transport) stranger(id paxos.ServerID) *refusal {
+	all := *t.peers.Load()
+	known, more := slices.Sorted(maps.Keys(all)), ""
+	if most := 16; len(known) > most {
+		known, more = known[:most], fmt.Sprintf(" and %d more", len(known)-most)
+	}
+	return refuse(ReasonStranger, "server %d is not one of the other members that server %d knows: %d%s. A new server must become a member first, "+
+		"an acceptor or a learner", id, t.config.ID, known, more)
 }
 
 // answer tells the other side why it is refused. Nothing was sent before.
@@ -195,7 +211,7 @@ func (t *Transport) turnAway(w *wire, in *inbound, err error) {
 	t.counters.refuse(r.reason)
 	subject := about{what: "refused", reason: r.reason}
 	args := []any{"addr", w.raw.RemoteAddr().String(), "reason", string(r.reason), "err", r}
-	if isMember(t.config.Members, in.hello.from) {
+	if t.peer(in.hello.from) != nil {
 		subject.peer = in.hello.from // as the other side says
 		args = append(args, "peer", uint64(in.hello.from))
 	}

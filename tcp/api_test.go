@@ -20,11 +20,13 @@ import (
 var (
 	_ paxos.SizedTransport                                        = (*tcp.Transport)(nil)
 	_ paxos.IDTransport                                           = (*tcp.Transport)(nil)
+	_ paxos.ReachTransport                                        = (*tcp.Transport)(nil)
 	_ func(tcp.Config) (*tcp.Transport, error)                    = tcp.Listen
 	_ func(*tcp.Transport, paxos.Packet)                          = (*tcp.Transport).Send
 	_ func(*tcp.Transport, context.Context) (paxos.Packet, error) = (*tcp.Transport).Receive
 	_ func(*tcp.Transport) net.Addr                               = (*tcp.Transport).Addr
 	_ func(*tcp.Transport, paxos.ServerID, string) error          = (*tcp.Transport).SetAddr
+	_ func(*tcp.Transport, paxos.ServerID, string)                = (*tcp.Transport).Reach
 	_ func(*tcp.Transport, *tls.Config) error                     = (*tcp.Transport).SetTLS
 	_ func(*tcp.Transport) tcp.Stats                              = (*tcp.Transport).Stats
 	_ func(*tcp.Transport) error                                  = (*tcp.Transport).Close

@@ -21,7 +21,7 @@ import (
 type Config struct {
 	// ID is this server.
 	ID paxos.ServerID
-	// Members is the cluster. Only its acceptors and learners may connect.
+	// Members is the cluster. Only its acceptors and learners may connect, until [Transport.Reach] adds or removes some.
 	Members paxos.Members
 	// Addr is where to listen, "host:port" or ":port". Port 0 takes a free one: see [Transport.Addr].
 	Addr string
@@ -30,7 +30,7 @@ type Config struct {
 	// Peers are the addresses of other servers, "host:port", with both parts. An address that can't be dialed is an error of [Listen]. A
 	// host name is looked up anew at each dial.
 	//
-	// Packets to a server that is not in Peers are dropped and counted, until [Transport.SetAddr] gives its address.
+	// Packets to a server that is not in Peers are dropped and counted, until [Transport.SetAddr] or [Transport.Reach] gives its address.
 	Peers map[paxos.ServerID]string
 	// TLS has the certificate of this server, and in RootCAs the authorities of all the others. The server shows the certificate as a
 	// listener and as a dialer: an extended key usage, if there is one, must allow both. ClientCAs nil means RootCAs.
@@ -154,6 +154,9 @@ func (m Timing) check() error {
 	return nil
 }
 
+// maxPeers bounds the other members: as many as two configurations have, each with 64 acceptors and 1,024 learners.
+const maxPeers = 2 * (paxos.MaxAcceptors + 1024)
+
 // check returns an error that names the field that is wrong; the defaults are filled in.
 func (c Config) check() error {
 	switch {
@@ -165,6 +168,8 @@ func (c Config) check() error {
 		return fmt.Errorf("Config.ID: server %d is not in Config.Members", c.ID)
 	case isMember(c.Members, 0):
 		return errors.New("Config.Members: 0 is not a valid ServerID")
+	case len(c.Members.Acceptors)+len(c.Members.Learners) > maxPeers:
+		return fmt.Errorf("Config.Members: %d servers: want at most %d", len(c.Members.Acceptors)+len(c.Members.Learners), maxPeers)
 	case c.Addr == "" && c.Listener == nil:
 		return errors.New("Config.Addr: empty, and Config.Listener is nil")
 	case c.Addr != "" && c.Listener != nil:
@@ -209,9 +214,25 @@ func checkPeer(m paxos.Members, self, id paxos.ServerID) error {
 
 // checkAddr returns an error unless addr has a host and a port, so that it can be dialed. Each dial finds out whether the host exists.
 func checkAddr(addr string) error {
-	wrong := func(why string) error {
-		return fmt.Errorf("address %q: %s: want \"host:port\", as in \"two.example:7000\"", addr, why)
+	if err := checkHostPort(addr); err != nil {
+		return err
 	}
+	_, port, _ := net.SplitHostPort(addr)
+	if _, err := strconv.Atoi(port); err != nil { // it may be the name of a service
+		if _, err := net.LookupPort("tcp", port); err != nil {
+			return badAddr(addr, "its port is neither a number nor a service that this machine knows")
+		}
+	}
+	return nil
+}
+
+func badAddr(addr, why string) error {
+	return fmt.Errorf("address %q: %s: want \"host:port\", as in \"two.example:7000\"", addr, why)
+}
+
+// checkHostPort is checkAddr without a look at the services that this machine knows: a dial does that.
+func checkHostPort(addr string) error {
+	wrong := func(why string) error { return badAddr(addr, why) }
 	host, port, err := net.SplitHostPort(addr)
 	var bad *net.AddrError
 	switch {
@@ -228,12 +249,8 @@ func checkAddr(addr string) error {
 	case port == "":
 		return wrong("it has no port")
 	}
-	if n, err := strconv.Atoi(port); err == nil {
-		if n < 1 || n > 65535 {
-			return wrong("its port is not in 1 to 65535")
-		}
-	} else if _, err := net.LookupPort("tcp", port); err != nil { // it may be the name of a service
-		return wrong("its port is neither a number nor a service that this machine knows")
+	if n, err := strconv.Atoi(port); err == nil && (n < 1 || n > 65535) {
+		return wrong("its port is not in 1 to 65535")
 	}
 	return nil
 }

@@ -28,6 +28,17 @@
 //
 // At most one process at a time is accepted as a server. A second process is refused while the first one answers, and both log that.
 //
+// # Members that change
+//
+// A [Transport] knows the other servers of Config.Members at first. [Transport.Reach] adds a server, gives it another address, or removes
+// it, while all else goes on. It is a [paxos.ReachTransport].
+//
+// A server that a listener does not know is refused, whatever its certificate. So a new server can't ask the members for anything by
+// itself, though it may know their addresses. It needs Reach at some members: make it a learner, with its address. Those members dial it
+// at once, and let it in. They must be members for the new server too: name them in its Config.Members and Config.Peers.
+//
+// A program without addresses in its paxos.Members can call Reach itself.
+//
 // # The bytes
 //
 // All numbers are little-endian; a uvarint is as in encoding/binary; text is a uvarint length and that many bytes.

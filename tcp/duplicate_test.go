@@ -164,7 +164,7 @@ func TestRestartWhileNobodyReceives(t *testing.T) {
 			require.NoError(t, first.SetAddr(2, busy.Addr().String()))
 			for seq := uint64(1); ; seq++ {
 				first.Send(packetOf(1, 2, seq))
-				if in := busy.slots[1].occupant(); in != nil && in.stalled.Load() {
+				if in := busy.peer(1).slot.occupant(); in != nil && in.stalled.Load() {
 					break
 				}
 				<-time.After(time.Millisecond)

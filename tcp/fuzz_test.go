@@ -133,7 +133,7 @@ func FuzzListener(f *testing.F) {
 		default:
 		}
 		require.Zero(t, tr.pending.len())
-		require.Nil(t, tr.slots[1].occupant())
+		require.Nil(t, tr.peer(1).slot.occupant())
 	})
 }
 
@@ -145,12 +145,12 @@ func FuzzDialer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, before := range [][]byte{nil, []byte(magic), welcome} {
 			w := newWire(&tape{rest: append(bytes.Clone(before), data...), step: 1 + len(data)%61}, time.Second)
-			r, largest, err := tr.senders[1].introduce(w, nil)
+			r, largest, err := tr.peer(1).sender.introduce(w, nil)
 			if err != nil {
 				continue
 			}
 			require.LessOrEqual(t, largest, tr.config.Limits.MaxFrame)
-			require.Error(t, tr.senders[1].listen(r))
+			require.Error(t, tr.peer(1).sender.listen(r))
 		}
 	})
 }

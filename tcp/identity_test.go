@@ -90,7 +90,7 @@ func visitorsByWords(a *authority) map[string]visitor {
 		"says another cluster": {cert: &good, hello: func(h *hello) { h.cluster = "test" }, want: ReasonCluster, says: `server 2 is of cluster "test", server 1 is of cluster "prod"`},
 		"wants another server": {cert: &good, hello: func(h *hello) { h.to = 3 }, want: ReasonTo, says: "server 2 has dialed server 3, but this is server 1"},
 		"a stranger": {cert: with(a.issue("prod", 9)), hello: func(h *hello) { h.from = 9 }, packet: func(p *paxos.Packet) { p.From = 9 },
-			want: ReasonStranger, says: "server 9 is not one of the other members: acceptors [1 2 3], learners []"},
+			want: ReasonStranger, says: "server 9 is not one of the other members that server 1 knows: [2 3]. A new server must become a member first"},
 		"this very server": {cert: with(a.issue("prod", 1)), hello: func(h *hello) { h.from = 1 }, packet: func(p *paxos.Packet) { p.From = 1 },
 			want: ReasonStranger, says: "server 1 is not one of the other members"},
 		"a later version":              {cert: &good, hello: func(h *hello) { h.lowest, h.highest = 2, 3 }, want: ReasonVersion, says: "server 2 speaks versions 2 to 3 of the format, server 1 speaks 1 to 1"},
@@ -238,7 +238,7 @@ func TestBothSidesSayWhatIsWrong(t *testing.T) {
 		there, words string
 	}{
 		"cluster":  {func(c *Config) { c.Members.Cluster = "test" }, `server 2 is of cluster \"test\"`, `server 2 is of cluster "test", server 1 is of cluster "prod"`},
-		"stranger": {func(c *Config) { c.ID, c.Members.Acceptors = 9, []paxos.ServerID{1, 9} }, "server 9", "server 9 is not one of the other members: acceptors [1 2]"},
+		"stranger": {func(c *Config) { c.ID, c.Members.Acceptors = 9, []paxos.ServerID{1, 9} }, "server 9", "server 9 is not one of the other members that server 1 knows: [2]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := &logBook{}, &logBook{}

@@ -17,6 +17,7 @@ type inbound struct {
 	reader    reader
 	hello     hello          // the introduction of the other side
 	from      paxos.ServerID // the other side; 0: not proved
+	slot      *slot          // its place; nil: not proved
 	free      chan []byte    // the buffer that is not being filled, once Receive has emptied it
 	handed    bool           // frames were handed over
 	small     int            // how many times in a row a long buffer was little used
@@ -27,9 +28,10 @@ type inbound struct {
 
 // A slot is the place for the one process that is accepted as a peer.
 type slot struct {
-	turn chan struct{} // holds one token; the goroutine that takes it may enter
-	mu   sync.Mutex
-	now  *inbound
+	turn   chan struct{} // holds one token; the goroutine that takes it may enter
+	mu     sync.Mutex
+	now    *inbound
+	closed *refusal // why nobody may enter any more; nil: the peer is a member
 }
 
 func newSlot() *slot {
@@ -61,8 +63,14 @@ func (s *slot) enter(in *inbound, within time.Duration) *refusal {
 		}
 	}
 	s.mu.Lock()
-	s.now = in
+	closed := s.closed
+	if closed == nil {
+		s.now = in
+	}
 	s.mu.Unlock()
+	if closed != nil {
+		return closed
+	}
 	if old != nil {
 		old.reader.wire.fail(errReplaced)
 	}
@@ -88,6 +96,18 @@ func (s *slot) leave(in *inbound) {
 func (s *slot) end(why error) {
 	if in := s.occupant(); in != nil {
 		in.reader.wire.fail(why)
+	}
+}
+
+// shut lets nobody in any more. It ends the connection in the slot, and Receive returns nothing more of it, not even what was read.
+func (s *slot) shut(why *refusal) {
+	s.mu.Lock()
+	s.closed = why
+	in := s.now
+	s.mu.Unlock()
+	if in != nil {
+		in.reader.wire.fail(errLeft)
+		in.reader.condemned.Store(why)
 	}
 }
 
@@ -265,7 +285,7 @@ func (in *inbound) hand(whole int) error {
 func (t *Transport) dismissed(in *inbound, err error) {
 	switch {
 	case t.ctx.Err() != nil:
-	case err == io.EOF, err == errReplaced, err == errRenewed, err == errGone:
+	case err == io.EOF, err == errReplaced, err == errRenewed, err == errGone, err == errLeft:
 		t.report.debug("peer's connection ended", "peer", uint64(in.from), "err", err)
 	default:
 		r := asRefusal(err)

@@ -3,6 +3,7 @@ package tcp
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -68,6 +69,13 @@ func (p *reporter) refused(a about, message string, args ...any) {
 	p.log(level, message, args...)
 }
 
+// forget forgets what was said about a peer that is no member any more.
+func (p *reporter) forget(id paxos.ServerID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.said, func(a about, _ *saying) bool { return a.peer == id })
+}
+
 // frames logs that a peer takes frames of another size than this server. theirs is 0 if the peer has not told its size.
 func (p *reporter) frames(id paxos.ServerID, theirs uint64, own int) {
 	if theirs != 0 && theirs != uint64(own) {
@@ -80,7 +88,7 @@ func (p *reporter) frames(id paxos.ServerID, theirs uint64, own int) {
 func (p *reporter) lost(id paxos.ServerID, addr string, err error) {
 	switch err {
 	case errClosed:
-	case errMoved, errRenewed:
+	case errMoved, errRenewed, errLeft:
 		p.info("connection to peer closed", "peer", uint64(id), "addr", addr, "err", err)
 	default:
 		p.warn("connection to peer lost", "peer", uint64(id), "addr", addr, "err", err)

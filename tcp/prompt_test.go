@@ -19,7 +19,7 @@ import (
 // connected waits until a may write to the other, and nobody does.
 func connected(t *testing.T, a *Transport, other paxos.ServerID) {
 	t.Helper()
-	s := a.senders[other]
+	s := a.peer(other).sender
 	eventually(t, "it is connected", func() bool {
 		s.turn.Lock()
 		defer s.turn.Unlock()
@@ -91,7 +91,7 @@ func TestWhatASendHasLeftLeaves(t *testing.T) {
 	arrives(t, a, b, 1)
 	connected(t, a, 2)
 	p := benchPacket(1, 2, 300)
-	s := a.senders[2]
+	s := a.peer(2).sender
 	for left := false; !left; {
 		p.Seq++
 		a.Send(p)
@@ -112,7 +112,7 @@ func TestWhatASendHasLeftIsLost(t *testing.T) {
 	a, b := pair(t, plainConfig)
 	arrives(t, a, b, 1)
 	connected(t, a, 2)
-	s := a.senders[2]
+	s := a.peer(2).sender
 	s.wake <- struct{}{} // the goroutine looks once more, and finds nothing
 	connected(t, a, 2)
 	w := s.out
@@ -147,8 +147,8 @@ func TestCloseDuringAWrite(t *testing.T) {
 		a.Send(*sized(seq, 1<<20))
 	}
 	eventually(t, "it is being written", func() bool {
-		if a.senders[2].turn.TryLock() {
-			a.senders[2].turn.Unlock()
+		if a.peer(2).sender.turn.TryLock() {
+			a.peer(2).sender.turn.Unlock()
 			return false
 		}
 		return a.Stats().Writes > 0

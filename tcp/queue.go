@@ -19,6 +19,7 @@ type queue struct {
 
 	mu        sync.Mutex // held while one packet is encoded; nothing waits under it
 	away      bool       // the peer is not connected
+	closed    bool       // the peer is no member any more
 	buf       []byte     // short frames, from head on; those before head were dropped
 	head      int
 	packets   int      // in buf
@@ -51,6 +52,10 @@ func (q *queue) push(p *paxos.Packet) bool {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed {
+		q.drops.unknown.Add(1)
+		return false
+	}
 	if bytes > q.largest {
 		q.drops.tooLarge.Add(1)
 		return false
@@ -185,6 +190,15 @@ func (q *queue) accept(largest int) {
 		}
 		return tooLarge
 	})
+}
+
+// close drops all packets, and those that come later.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.drops.unknown.Add(uint64(q.packets + len(q.long)))
+	q.closed = true
+	q.buf, q.head, q.packets, q.long, q.longBytes = nil, 0, 0, nil, 0
 }
 
 // waiting returns the number of packets that wait.

@@ -59,7 +59,7 @@ func TestQueueKnowsWhetherThePeerIsAway(t *testing.T) {
 		defer a.Close()
 		away := func() bool {
 			synctest.Wait()
-			q := &a.senders[2].queue
+			q := &a.peer(2).sender.queue
 			q.mu.Lock()
 			defer q.mu.Unlock()
 			return q.away

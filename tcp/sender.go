@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,8 @@ type sender struct {
 	wake        chan struct{} // something was queued
 	again       chan struct{} // a reason to dial at once
 	unaddressed atomic.Bool
+	ctx         context.Context // ends with the Transport, or when the peer is no member any more
+	stop        context.CancelCauseFunc
 
 	turn  sync.Mutex // held while taking from the queue and writing
 	out   *wire      // the wire that may be written to, under turn; nil: not connected
@@ -52,24 +55,26 @@ func newSender(t *Transport, id paxos.ServerID, addr string) *sender {
 	s.queue.maxBytes, s.queue.maxPackets = t.config.Limits.QueueBytes, t.config.Limits.QueuePackets
 	s.queue.away = true
 	s.unaddressed.Store(addr == "")
+	s.ctx, s.stop = context.WithCancelCause(t.ctx)
 	return s
 }
 
-// run connects and sends until the Transport is closed.
+// run connects and sends until the Transport is closed, or the peer is no member any more.
 func (s *sender) run() {
 	t := s.transport
+	defer s.stop(nil)
 	wait := min(minRedial, t.config.Timing.MaxRedial)
-	for t.ctx.Err() == nil {
+	for s.ctx.Err() == nil {
 		began := time.Now()
 		err := s.connect()
-		if t.ctx.Err() != nil {
+		if s.ctx.Err() != nil {
 			return
 		}
 		switch {
 		case err == errNoAddress:
 			select {
 			case <-s.again:
-			case <-t.ctx.Done():
+			case <-s.ctx.Done():
 			}
 			continue
 		case err == errMoved, err == errRenewed:
@@ -82,7 +87,7 @@ func (s *sender) run() {
 		select {
 		case <-timer.C:
 		case <-s.again:
-		case <-t.ctx.Done():
+		case <-s.ctx.Done():
 		}
 		timer.Stop()
 		wait = min(2*wait, t.config.Timing.MaxRedial)
@@ -92,7 +97,7 @@ func (s *sender) run() {
 // connect dials the peer, and sends to it until the connection ends. It reports and returns why it ended.
 func (s *sender) connect() error {
 	t := s.transport
-	ctx, cancel := context.WithTimeout(t.ctx, t.config.Timing.Handshake)
+	ctx, cancel := context.WithTimeout(s.ctx, t.config.Timing.Handshake)
 	defer cancel()
 	s.mu.Lock()
 	addr := s.addr
@@ -113,7 +118,7 @@ func (s *sender) connect() error {
 		t.report.lost(s.id, addr, err)
 	} else if moved := s.moved(addr); moved != nil {
 		err = moved
-	} else if t.ctx.Err() == nil {
+	} else if s.ctx.Err() == nil {
 		r := asRefusal(err)
 		t.report.refused(about{s.id, "unreachable", r.reason}, "peer can't be reached", "peer", uint64(s.id), "addr", addr, "err", err)
 	}
@@ -137,7 +142,11 @@ func (s *sender) moved(addr string) error {
 func (s *sender) dial(ctx context.Context, addr string) (*wire, error) {
 	t := s.transport
 	t.counters.dials.Add(1)
-	raw, err := t.hooks.dial(ctx, addr)
+	err := checkHostPort(addr) // Reach takes any text
+	var raw net.Conn
+	if err == nil {
+		raw, err = t.hooks.dial(ctx, addr)
+	}
 	if err != nil {
 		t.counters.dialsFailed.Add(1)
 		return nil, fmt.Errorf("tcp: server %d: %w", s.id, err)
@@ -246,7 +255,7 @@ func (s *sender) converse(w *wire) error {
 	t := s.transport
 	ping := time.NewTicker(t.config.Timing.KeepAlive)
 	defer ping.Stop()
-	stop := context.AfterFunc(t.ctx, func() { w.fail(errClosed) }) // otherwise a write would wait for the other side
+	stop := context.AfterFunc(s.ctx, func() { w.fail(context.Cause(s.ctx)) }) // otherwise a write would wait for the other side
 	defer stop()
 	defer s.open(nil)
 	s.open(w)
@@ -387,6 +396,13 @@ func (s *sender) move(addr string) {
 	if !same {
 		s.end(errMoved)
 	}
+}
+
+// leave ends the goroutine, the connection and the queue: the peer is no member any more.
+func (s *sender) leave() {
+	s.stop(errLeft)
+	s.end(errLeft)
+	s.queue.close()
 }
 
 // end closes the connection, if there is one, and dials at once.

@@ -17,7 +17,7 @@ type Stats struct {
 
 	DroppedOldest      uint64 // packets that a full queue dropped to make room
 	DroppedTooLarge    uint64 // packets larger than this server or its peer takes
-	DroppedUnknown     uint64 // packets for this server, for a server that is no member, or sent after Close
+	DroppedUnknown     uint64 // packets for this server, for a server that is no member or leaves, or sent after Close
 	DroppedUnreachable uint64 // packets to a server without a known address
 	Lost               uint64 // packets in a write that failed; some of them may have arrived
 
@@ -33,7 +33,7 @@ type Stats struct {
 	UnknownKinds uint64 // frames of a kind that only a later version knows; they were skipped
 
 	Pending int    // connections open now that have not proved who they are
-	Peers   []Peer // by ID, ascending
+	Peers   []Peer // the other members now, by ID, ascending
 }
 
 // A Peer is the state of the connections with another server.
@@ -54,9 +54,10 @@ func (t *Transport) Stats() Stats {
 		DroppedUnreachable: d.unreachable.Load(), Lost: d.lost.Load(), Dials: c.dials.Load(), DialsFailed: c.dialsFailed.Load(), Connected: c.connected.Load(),
 		RefusedBy: c.refusedBy.Load(), Accepted: c.accepted.Load(), Welcomed: c.welcomed.Load(), AcceptErrors: c.acceptErrors.Load(),
 		BadFrames: c.badFrames.Load(), UnknownKinds: c.unknownKinds.Load(), Refused: c.refusals(), Pending: t.pending.len()}
-	for _, id := range slices.Sorted(maps.Keys(t.senders)) {
-		p := t.senders[id].status()
-		p.In = t.slots[id].occupant() != nil
+	peers := *t.peers.Load()
+	for _, id := range slices.Sorted(maps.Keys(peers)) {
+		p := peers[id].sender.status()
+		p.In = peers[id].slot.occupant() != nil
 		s.Peers = append(s.Peers, p)
 	}
 	return s

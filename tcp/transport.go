@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -20,6 +21,7 @@ import (
 var (
 	errClosed   = fmt.Errorf("tcp: transport: %w", paxos.ErrClosed)
 	errMoved    = errors.New("tcp: the server's address has changed")
+	errLeft     = errors.New("tcp: the server is no member any more")
 	errRenewed  = errors.New("tcp: the TLS configuration has changed")
 	errReplaced = errors.New("tcp: its process has connected anew")
 	errGone     = errors.New("tcp: its process has closed, and another one asks for its place")
@@ -32,28 +34,35 @@ type Transport struct {
 	hooks    hooks
 	instance uint64 // random: names this Transport in this process
 	listener net.Listener
-	tls      atomic.Pointer[tls.Config] // a copy of what the user gave; nil: plain
-	senders  map[paxos.ServerID]*sender // one for each other member; the map never changes
-	slots    map[paxos.ServerID]*slot   // one for each other member; the map never changes
+	tls      atomic.Pointer[tls.Config]               // a copy of what the user gave; nil: plain
+	peers    atomic.Pointer[map[paxos.ServerID]*peer] // the other members; a map never changes, another one takes its place
 	pending  pending
 	inbox    inbox
 	receipt  receipt
 	report   reporter
 	counters counters
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	closed atomic.Bool
-	once   sync.Once
-	all    sync.WaitGroup
-	ended  chan struct{} // closed when all goroutines have ended
-	err    error         // the error of closing the listener; set before ended is closed
+	ctx      context.Context // ends with Close
+	cancel   context.CancelCauseFunc
+	changing sync.Mutex // held while peers change, and while closed is set: no goroutine begins after that
+	closed   atomic.Bool
+	once     sync.Once
+	all      sync.WaitGroup
+	ended    chan struct{} // closed when all goroutines have ended
+	err      error         // the error of closing the listener; set before ended is closed
 }
 
 var (
 	_ paxos.IDTransport    = (*Transport)(nil)
 	_ paxos.SizedTransport = (*Transport)(nil)
+	_ paxos.ReachTransport = (*Transport)(nil)
 )
+
+// A peer is another member. It has a sender, and a place for the process that sends to this server.
+type peer struct {
+	sender *sender
+	slot   *slot
+}
 
 // hooks are functions and values that tests replace.
 type hooks struct {
@@ -85,27 +94,27 @@ func listen(cfg Config, h hooks) (*Transport, error) {
 	}
 	var random [8]byte
 	rand.Read(random[:])
-	t := &Transport{config: cfg, hooks: h, instance: binary.LittleEndian.Uint64(random[:]), listener: listener, ended: make(chan struct{}),
-		senders: map[paxos.ServerID]*sender{}, slots: map[paxos.ServerID]*slot{}}
-	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t := &Transport{config: cfg, hooks: h, instance: binary.LittleEndian.Uint64(random[:]), listener: listener, ended: make(chan struct{})}
+	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	t.pending.most = cfg.Limits.Pending
 	t.inbox.init()
 	t.report.init(cfg)
 	if cfg.TLS != nil {
 		t.tls.Store(cfg.TLS.Clone())
 	}
+	peers := map[paxos.ServerID]*peer{}
 	for _, ids := range [][]paxos.ServerID{cfg.Members.Acceptors, cfg.Members.Learners} {
 		for _, id := range ids {
 			if id != cfg.ID {
-				t.senders[id] = newSender(t, id, cfg.Peers[id])
-				t.slots[id] = newSlot()
+				peers[id] = &peer{newSender(t, id, cfg.Peers[id]), newSlot()}
 			}
 		}
 	}
+	t.peers.Store(&peers)
 	t.warnPlain()
 	t.all.Go(t.accept)
-	for _, s := range t.senders {
-		t.all.Go(s.run)
+	for _, p := range peers {
+		t.all.Go(p.sender.run)
 	}
 	return t, nil
 }
@@ -119,6 +128,9 @@ func (t *Transport) warnPlain() {
 	}
 }
 
+// peer returns the other member with that ID; nil: there is none.
+func (t *Transport) peer(id paxos.ServerID) *peer { return (*t.peers.Load())[id] }
+
 // ID returns Config.ID. node.Start refuses this Transport for any other server.
 func (t *Transport) ID() paxos.ServerID { return t.config.ID }
 
@@ -126,11 +138,12 @@ func (t *Transport) ID() paxos.ServerID { return t.config.ID }
 // not another member or has no known address, or if p is too large. It is lost, too, if it becomes the oldest in a full queue. See
 // [paxos.Transport].
 func (t *Transport) Send(p paxos.Packet) {
-	s := t.senders[p.To]
-	if s == nil || t.closed.Load() {
+	to := t.peer(p.To)
+	if to == nil || t.closed.Load() {
 		t.counters.drops.unknown.Add(1)
 		return
 	}
+	s := to.sender
 	p.From = t.config.ID
 	if s.unaddressed.Load() {
 		s.queue.drops.unreachable.Add(1)
@@ -147,20 +160,64 @@ func (t *Transport) MaxPacket() int { return t.config.Limits.MaxFrame }
 // Addr returns the address that the Transport listens on.
 func (t *Transport) Addr() net.Addr { return t.listener.Addr() }
 
-// SetAddr sets the address of another server, "host:port". If the address is new, the connection to the old one is closed, and the new
-// one is dialed at once.
+// SetAddr sets the address of another server, "host:port", until the next SetAddr or [Transport.Reach]. If the address is new, the
+// connection to the old one is closed, and the new one is dialed at once.
 //
 // It returns an error if id is not another member, or if addr can't be dialed, for example without a port. Then nothing has changed, and
-// an open connection stays.
+// an open connection stays. SetAddr makes no server a member: Reach does.
 func (t *Transport) SetAddr(id paxos.ServerID, addr string) error {
-	if err := checkPeer(t.config.Members, t.config.ID, id); err != nil {
-		return fmt.Errorf("tcp: set address: %w", err)
+	p := t.peer(id)
+	switch {
+	case id == t.config.ID:
+		return fmt.Errorf("tcp: set address: server %d is this one", id)
+	case p == nil:
+		return fmt.Errorf("tcp: set address: server %d is not in Config.Members, nor a member by Transport.Reach", id)
 	}
 	if err := checkAddr(addr); err != nil {
 		return fmt.Errorf("tcp: set address: server %d: %w", id, err)
 	}
-	t.senders[id].move(addr)
+	p.sender.move(addr)
 	return nil
+}
+
+// Reach makes another server a member, at an address "host:port". From then on it is dialed, and may connect. If it is a member already,
+// Reach is as SetAddr, and packets that wait for the server stay. An address without host or port is logged as one that can't be reached.
+//
+// An empty address means that the server is no member any more. Its connections end, what waits for it is lost and counted, and it is
+// refused when it connects. So is any other server that is not in Config.Members, and that no Reach has named. See
+// [paxos.ReachTransport].
+//
+// At most 2,176 other members are known at a time. One more is logged, and not reached.
+func (t *Transport) Reach(id paxos.ServerID, address string) {
+	if id == 0 || id == t.config.ID {
+		return
+	}
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	peers := *t.peers.Load()
+	p := peers[id]
+	switch {
+	case t.closed.Load(), p == nil && address == "":
+	case p != nil && address != "":
+		p.sender.move(address)
+	case p != nil:
+		peers = maps.Clone(peers)
+		delete(peers, id)
+		t.peers.Store(&peers)
+		t.report.info("peer is no member any more", "peer", uint64(id))
+		p.slot.shut(refuse(ReasonStranger, "server %d is no member any more", id))
+		p.sender.leave()
+		t.report.forget(id)
+	case len(peers) >= maxPeers:
+		t.report.refused(about{what: "peers"}, "peer is not reached: there are too many", "peer", uint64(id), "addr", address, "err",
+			fmt.Sprintf("%d other members are known: that is the limit", maxPeers))
+	default:
+		peers = maps.Clone(peers)
+		peers[id] = &peer{newSender(t, id, address), newSlot()}
+		t.peers.Store(&peers)
+		t.report.info("peer is a member now", "peer", uint64(id), "addr", address)
+		t.all.Go(peers[id].sender.run)
+	}
 }
 
 // SetTLS replaces Config.TLS, for example when an authority is added or removed. It closes all connections and makes them anew, which
@@ -176,11 +233,9 @@ func (t *Transport) SetTLS(c *tls.Config) error {
 	}
 	// A new connection reads the configuration once more after it is found here.
 	t.tls.Store(c.Clone())
-	for _, s := range t.slots {
-		s.end(errRenewed)
-	}
-	for _, s := range t.senders {
-		s.end(errRenewed)
+	for _, p := range *t.peers.Load() {
+		p.slot.end(errRenewed)
+		p.sender.end(errRenewed)
 	}
 	return nil
 }
@@ -201,8 +256,10 @@ var errHangs = errors.New("tcp: close: a goroutine has not ended: a function of 
 // for functions of Config.TLS and for Config.Listener; then it returns an error that says so.
 func (t *Transport) Close() error {
 	t.once.Do(func() {
+		t.changing.Lock()
 		t.closed.Store(true)
-		t.cancel()
+		t.changing.Unlock()
+		t.cancel(errClosed)
 		t.all.Go(func() {
 			if err := t.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				t.err = fmt.Errorf("tcp: close: %w", err)

@@ -269,7 +269,7 @@ func TestVersionsRunTogether(t *testing.T) {
 					p, err := to.Receive(context.Background())
 					require.NoError(t, err)
 					assert.Equal(t, uint64(5), p.Seq)
-					assert.Equal(t, c.want, to.slots[from.config.ID].occupant().reader.wire.version)
+					assert.Equal(t, c.want, to.peer(from.config.ID).slot.occupant().reader.wire.version)
 				}
 			})
 		})
@@ -330,7 +330,7 @@ func TestLargePacketsLeaveNoLargeBuffers(t *testing.T) {
 		defer cancel()
 		_, err := b.Receive(ctx)
 		require.Error(t, err)
-		in := b.slots[1].occupant()
+		in := b.peer(1).slot.occupant()
 		c.conn.Close()
 		require.NoError(t, b.Close())
 		assert.LessOrEqual(t, len(in.reader.buf), 64<<10)
