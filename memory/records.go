@@ -34,6 +34,9 @@ type memoryRecords struct {
 	undecided []uint32 // in no order
 	order     tables.Order
 	hashes    []uint64 // of the names that were fetched last
+
+	drops   tables.Drops // ranges of which records are still here
+	listing uint64       // changes of the order of decisions, other than new ones at its end
 }
 
 func (m *memoryRecords) hash(name string) uint64 { return maphash.String(m.seed, name) }
@@ -42,7 +45,7 @@ func (m *memoryRecords) record(at uint32) *memoryRecord {
 	return &m.chunks[at/memoryChunk][at%memoryChunk]
 }
 
-// find returns the number of the record of a name.
+// find returns the number of the record of a name, also of a dropped one.
 func (m *memoryRecords) find(hash uint64, name string) (at uint32, ok bool) {
 	return m.names.Find(hash, func(at uint32) bool { return m.record(at).name == name })
 }
@@ -86,6 +89,9 @@ func (m *memoryRecords) replace(at uint32, a *paxos.Acceptor, index uint64) {
 	if r.index == index {
 		return
 	}
+	if r.index != 0 {
+		m.listing++
+	}
 	m.unlink(at)
 	r.index = index
 	m.link(at)
@@ -94,6 +100,7 @@ func (m *memoryRecords) replace(at uint32, a *paxos.Acceptor, index uint64) {
 // remove takes away the record at that number, and moves the last record there.
 func (m *memoryRecords) remove(at uint32) {
 	m.unlink(at)
+	m.drops.Remove(at, m.n-1)
 	gone, last := m.record(at), m.record(m.n-1)
 	hash := m.hash(gone.name)
 	m.names.Remove(hash, at)
@@ -116,10 +123,57 @@ func (m *memoryRecords) remove(at uint32) {
 	}
 }
 
+// sweep looks at most at that many records, and removes the dropped ones. A dropped one at the end goes first: otherwise it
+// would only move.
+func (m *memoryRecords) sweep(most int) {
+	for range most {
+		at, ok := m.drops.Next(m.n)
+		switch {
+		case !ok:
+			return
+		case !m.dropped(at):
+			m.drops.Keep(m.n)
+		case m.dropped(m.n - 1):
+			m.remove(m.n - 1)
+		default:
+			m.remove(at)
+		}
+	}
+}
+
+// dropped reports whether the record at that number was dropped, and waits to be swept.
+func (m *memoryRecords) dropped(at uint32) bool { return m.drops.Has(at, m.record(at).name) }
+
+// listDecided returns the decided records above after, at most most. If it would pass very many dropped ones, it stops: more is
+// true then, and the list goes on above next.
+func (m *memoryRecords) listDecided(after uint64, most int) (named []paxos.Named, next uint64, more bool) {
+	if m.drops.Pending() {
+		name := func(at uint32) string { return m.record(at).name }
+		next, more = m.drops.Above(&m.order, after, most, name, func(p tables.Place) {
+			named = append(named, paxos.Named{Instance: name(p.At), Index: p.Index})
+		})
+		return named, next, more
+	}
+	runs, n := m.order.Above(after, most)
+	if n == 0 {
+		return nil, after, false
+	}
+	named = make([]paxos.Named, 0, n)
+	for _, run := range runs {
+		for _, p := range run {
+			named = append(named, paxos.Named{Instance: m.record(p.At).name, Index: p.Index})
+		}
+	}
+	return named, after, false
+}
+
 // link enters the record into undecided or order.
 func (m *memoryRecords) link(at uint32) {
 	r := m.record(at)
 	if r.index != 0 {
+		if r.index < m.order.Highest() {
+			m.listing++
+		}
 		m.order.Add(tables.Place{Index: r.index, At: at})
 		return
 	}

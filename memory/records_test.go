@@ -49,12 +49,19 @@ func checkMemory(t *testing.T, s *Storage) {
 }
 
 // TestMemoryStorageAgainstModel runs random Saves against a map, with enough records for many chunks, and Indices in any
-// order.
+// order. Dropped records are swept at once, slowly, or never. Others get the Indices that they had.
 func TestMemoryStorageAgainstModel(t *testing.T) {
+	for _, slice := range []int{0, 40, memorySlice} {
+		t.Run(fmt.Sprintf("slice=%d", slice), func(t *testing.T) { testAgainstModel(t, slice) })
+	}
+}
+
+func testAgainstModel(t *testing.T, slice int) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	s, model, free := NewStorage(), map[string]paxos.Record{}, rng.Perm(1<<16)
+	s.slice = slice
 	for step := range 200 {
 		b, inBatch := paxos.Batch{}, map[string]bool{}
 		if from := rng.IntN(3000); step%10 == 9 {
@@ -63,9 +70,20 @@ func TestMemoryStorageAgainstModel(t *testing.T) {
 				b.Drop[0] = paxos.NameRange{From: "n2", To: "n9"}
 			}
 		}
-		maps.DeleteFunc(model, func(name string, _ paxos.Record) bool {
-			return slices.ContainsFunc(b.Drop, func(r paxos.NameRange) bool { return r.From <= name && name < r.To })
-		})
+		for _, name := range slices.Sorted(maps.Keys(model)) {
+			if !slices.ContainsFunc(b.Drop, func(r paxos.NameRange) bool { return r.From <= name && name < r.To }) {
+				continue
+			}
+			if r := model[name]; r.Chosen && rng.IntN(2) == 0 {
+				free = append([]int{int(r.Index - 1)}, free...)
+			}
+			delete(model, name)
+		}
+		if step%7 == 0 && len(model) > 0 {
+			name := slices.Min(slices.Collect(maps.Keys(model)))
+			b.Drop = append(b.Drop, paxos.OneName(name))
+			delete(model, name)
+		}
 		for range rng.IntN(300) {
 			name := fmt.Sprint("n", rng.IntN(6000))
 			if inBatch[name] {
@@ -91,7 +109,22 @@ func TestMemoryStorageAgainstModel(t *testing.T) {
 		checkMemory(t, s)
 		checkAgainst(t, s, model)
 	}
-	// The last Save is one that fails at its end.
+	if slice == 0 {
+		require.Greater(t, int(s.n), 2*len(model), "nothing is swept")
+	} else {
+		for range 2 * (int(s.n)/slice + 1) {
+			require.NoError(t, s.Save(paxos.Batch{}))
+		}
+		require.False(t, s.drops.Pending())
+		require.Len(t, model, int(s.n), "all is swept")
+		checkMemory(t, s)
+		checkAgainst(t, s, model)
+	}
+	failsAtItsEnd(t, s, model, free)
+}
+
+// failsAtItsEnd has a Save that changes all that there is, and fails at its end. Then all is as before.
+func failsAtItsEnd(t *testing.T, s *Storage, model map[string]paxos.Record, free []int) {
 	var b paxos.Batch
 	used := uint64(0)
 	for _, name := range slices.Sorted(maps.Keys(model)) {
@@ -102,6 +135,14 @@ func TestMemoryStorageAgainstModel(t *testing.T) {
 			b.Records = append(b.Records, r)
 		}
 		b.Records = append(b.Records, promised(name+"+", 1))
+	}
+	for at := range s.n {
+		if r := s.record(at); s.dropped(at) {
+			b.Records = append(b.Records, promised(r.name, 1))
+		}
+		if r := s.record(at); !s.dropped(at) && r.index != 0 && r.name > "n5" && r.name < "n7" {
+			b.Records = append(b.Records, decided(r.name+"-", 1, "v", r.index)) // the Index of one that is dropped now
+		}
 	}
 	b.Drop = []paxos.NameRange{{From: "n5", To: "n7"}}
 	b.Records = append(b.Records, decided("twice", 1, "v", used))

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/tables"
 )
 
 // A Storage is a [paxos.Storage] in memory. It survives the stop and the start of a Node in one process, and nothing else.
@@ -25,8 +26,9 @@ import (
 // It holds the live records and little more: about 120 bytes for each, and the strings of its name and its value. It shares
 // those strings with the Batch that brought them. There is no other limit than memory.
 //
-// A Save of n records takes time in proportion to n, however many records are stored. Only a NameRange in Drop costs more: a
-// pass over all records. The order of Undecided depends on nothing but the Saves, so a run can be repeated.
+// A Save of n records takes time in proportion to n, however many records are stored, and however many names a NameRange in
+// Drop has. Those are gone at once. Their memory is given back by this Save and the following ones: each looks at up to 4,096
+// records, which takes about a millisecond. The order of Undecided depends on nothing but the Saves, so a run can be repeated.
 //
 // Save refuses a Batch that no correct server asks for. Its error names the field and the instance. Nothing of the Batch is
 // visible then, and the storage is dead, as after any error of a Save. Readers still see the earlier Saves; later Saves
@@ -56,13 +58,24 @@ type Storage struct {
 	mu    sync.RWMutex // guards the fields below; the one Save that runs holds it to its end
 	state paxos.ServerState
 	memoryRecords
-	undo []memoryUndo // the changes of the running Save, oldest first; empty between Saves
+	undo  []memoryUndo // the changes of the running Save, oldest first; empty between Saves
+	lates []memoryLate // of records that the running Save has put into a dropped range, oldest first; empty between Saves
+	slice int          // how many records a Save looks at to sweep dropped ones
 }
+
+// A memoryLate tells how to take back what drops knows of one record.
+type memoryLate struct {
+	at     uint32
+	before uint64
+}
+
+// memorySlice is how many records a Save looks at to sweep dropped ones.
+const memorySlice = 4096
 
 // A memoryUndo tells how to take back one step of a Save.
 type memoryUndo struct {
 	old  memoryRecord // the record before the step; unused if the step added it
-	at   uint32       // where it is; unused if the step dropped the record
+	at   uint32       // where it is
 	step memoryStep
 }
 
@@ -71,7 +84,7 @@ type memoryStep uint8
 const (
 	memoryAdded memoryStep = iota
 	memoryReplaced
-	memoryDropped
+	memoryDisplaced // it was dropped, and has lost its Index to another
 )
 
 // errOverlap is the error of a Save that begins while another runs.
@@ -79,7 +92,7 @@ var errOverlap = errors.New("Save: another Save is running: there must be one at
 
 // NewStorage returns an empty storage, ready for [paxos.Format].
 func NewStorage() *Storage {
-	s := &Storage{memoryRecords: memoryRecords{seed: maphash.MakeSeed()}}
+	s := &Storage{memoryRecords: memoryRecords{seed: maphash.MakeSeed()}, slice: memorySlice}
 	s.names.Remember()
 	return s
 }
@@ -104,7 +117,7 @@ func (s *Storage) Load(instance string) (paxos.Record, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	at, ok := s.find(s.hash(instance), instance)
-	if !ok {
+	if !ok || s.drops.Has(at, instance) {
 		return paxos.Record{}, nil
 	}
 	return s.record(at).export(), nil
@@ -116,15 +129,21 @@ func (s *Storage) Self() paxos.Storage { return s }
 // SavesAtOnce says that Save waits for nothing: see [paxos.InstantStorage].
 func (s *Storage) SavesAtOnce() {}
 
-// LoadNow returns the record that Load returns. ok is always true.
+// LoadNow returns the record that Load returns, and true.
 func (s *Storage) LoadNow(instance string) (rec paxos.Record, ok bool) {
 	rec, _ = s.Load(instance)
 	return rec, true
 }
 
-// DecidedNow returns the decisions that Decided returns. ok is always true.
+// DecidedNow returns the decisions that Decided returns. ok is false if Decided has to pass thousands of records that were
+// dropped just now.
 func (s *Storage) DecidedNow(after uint64, max int) (named []paxos.Named, ok bool) {
-	named, _ = s.Decided(after, max)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	named, _, more := s.listDecided(after, max)
+	if more {
+		return nil, false
+	}
 	return named, true
 }
 
@@ -139,12 +158,17 @@ func (s *Storage) Save(b paxos.Batch) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := s.drops.State()
 	err := s.apply(b)
 	if err != nil {
-		s.rollback()
+		s.rollback(before)
 		err = s.die(err)
 	}
 	s.forget()
+	if err == nil && s.drops.Pending() {
+		s.removeOnes(b.Drop)
+		s.sweep(s.slice)
+	}
 	return err
 }
 
@@ -169,9 +193,11 @@ func (s *Storage) Undecided() iter.Seq2[string, error] {
 func (s *Storage) undecidedNames() []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	names := make([]string, len(s.undecided))
-	for i, at := range s.undecided {
-		names[i] = s.record(at).name
+	names := make([]string, 0, len(s.undecided))
+	for _, at := range s.undecided {
+		if name := s.record(at).name; !s.drops.Has(at, name) {
+			names = append(names, name)
+		}
 	}
 	return names
 }
@@ -179,19 +205,42 @@ func (s *Storage) undecidedNames() []string {
 // Decided lists Chosen records with an Index above after, in the order of Index, at most max of them. It lists none if max
 // is not positive. Its time is in proportion to the length of the list and to the logarithm of all records. It never fails.
 func (s *Storage) Decided(after uint64, max int) ([]paxos.Named, error) {
+	var p memoryPage
+	p.begin(after, max, 0)
+	for p.more {
+		s.turn(&p, after, max)
+	}
+	return p.named, nil
+}
+
+// A memoryPage is a list of decisions that is made in pieces, between which Saves go on.
+type memoryPage struct {
+	named   []paxos.Named
+	next    uint64 // it goes on above
+	most    int    // with so many
+	more    bool
+	listing uint64 // as it was when the list began
+}
+
+func (p *memoryPage) begin(after uint64, most int, listing uint64) {
+	*p = memoryPage{named: p.named[:0], next: after, most: most, more: true, listing: listing}
+}
+
+// turn adds a piece to p. If a Save since the first piece has changed more than the end of the list, p begins anew: it must
+// not have half of a Save.
+func (s *Storage) turn(p *memoryPage, after uint64, most int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	runs, n := s.order.Above(after, max)
-	if n == 0 {
-		return nil, nil
+	if p.listing != s.listing {
+		p.begin(after, most, s.listing)
 	}
-	named := make([]paxos.Named, 0, n)
-	for _, run := range runs {
-		for _, p := range run {
-			named = append(named, paxos.Named{Instance: s.record(p.At).name, Index: p.Index})
-		}
+	named, next, more := s.listDecided(p.next, p.most)
+	if p.named == nil {
+		p.named = named
+	} else {
+		p.named = append(p.named, named...)
 	}
-	return named, nil
+	p.next, p.most, p.more = next, p.most-len(named), more
 }
 
 // apply carries out b, and notes in undo how to take it back. On an error it stops half-way.
@@ -199,8 +248,9 @@ func (s *Storage) apply(b paxos.Batch) error {
 	if err := b.Check(s.state); err != nil {
 		return err
 	}
-	for _, r := range b.Drop {
-		s.drop(r)
+	if len(b.Drop) > 0 {
+		s.drops.Add(b.Drop)
+		s.listing++
 	}
 	s.undo = slices.Grow(s.undo, len(b.Records))
 	s.fetch(b.Records)
@@ -215,47 +265,59 @@ func (s *Storage) apply(b paxos.Batch) error {
 	return nil
 }
 
-// drop removes the records in r. It looks at every record, as they are in no order of names.
-func (s *Storage) drop(r paxos.NameRange) {
-	for at := uint32(0); at < s.n; {
-		rec := s.record(at)
-		if rec.name < r.From || rec.name >= r.To {
-			at++
+// removeOnes removes the records of those ranges that have one name. So a sweep need not look for them.
+func (s *Storage) removeOnes(ranges []paxos.NameRange) {
+	for _, r := range ranges {
+		name, one := r.One()
+		if !one {
 			continue
 		}
-		s.note(0, memoryDropped).old = *rec
-		s.remove(at) // the last record is at this place now
+		if at, ok := s.find(s.hash(name), name); ok && s.drops.Has(at, name) {
+			s.remove(at)
+		}
+		s.drops.Done(r)
 	}
 }
 
 // put adds or replaces one record.
 func (s *Storage) put(hash uint64, r *paxos.Record) error {
-	step := uint32(len(s.undo))
 	at, known := s.find(hash, r.Instance)
 	if !known {
-		if err := s.checkIndex(r.Index); err != nil {
+		if err := s.takeIndex(r.Index); err != nil {
 			return err
 		}
+		step := uint32(len(s.undo))
 		s.note(s.n, memoryAdded)
 		s.add(hash, &memoryRecord{name: r.Instance, acceptor: r.Acceptor, index: r.Index, step: step})
+		s.noteLate(s.n-1, r.Instance)
 		return nil
 	}
 	old := s.record(at)
 	if s.touched(at, old.step) {
 		return errors.New("Instance: it is in the Batch twice")
 	}
-	if err := checkSuccessor(old, r); err != nil {
+	if s.drops.Has(at, r.Instance) {
+		s.noteLate(at, r.Instance)
+	} else if err := checkSuccessor(old, r); err != nil {
 		return err
 	}
 	if r.Index != old.index {
-		if err := s.checkIndex(r.Index); err != nil {
+		if err := s.takeIndex(r.Index); err != nil {
 			return err
 		}
 	}
+	step := uint32(len(s.undo))
 	s.note(at, memoryReplaced).old = *old
 	old.step = step
 	s.replace(at, &r.Acceptor, r.Index)
 	return nil
+}
+
+// noteLate notes that the record at this place, of that name, is later than all drops.
+func (s *Storage) noteLate(at uint32, name string) {
+	if s.drops.Pending() {
+		s.lates = append(s.lates, memoryLate{at, s.drops.Put(at, name)})
+	}
 }
 
 // note adds a step to undo; the caller sets its old record. The entries beyond the end of undo are zero.
@@ -270,7 +332,7 @@ func (s *Storage) note(at uint32, step memoryStep) *memoryUndo {
 // touched reports whether the running Save has put the record at this place, in that step. The number of a step is of the
 // Save that noted it. In a later Save the same number is beyond the end of undo, or is a step of another record.
 func (s *Storage) touched(at, step uint32) bool {
-	return int(step) < len(s.undo) && s.undo[step].at == at && s.undo[step].step != memoryDropped
+	return int(step) < len(s.undo) && s.undo[step].at == at && s.undo[step].step != memoryDisplaced
 }
 
 // checkSuccessor returns an error if r takes back something of old, and nil otherwise.
@@ -298,25 +360,35 @@ func checkSuccessor(old *memoryRecord, r *paxos.Record) error {
 	return nil
 }
 
-// checkIndex returns an error if an instance has this Index already. No instance has Index 0.
-func (s *Storage) checkIndex(index uint64) error {
-	if at, ok := s.order.Get(index); ok {
-		return fmt.Errorf("Index: %d is that of %q", index, s.record(at).name)
+// takeIndex returns an error if an instance has this Index already. If it is a dropped one, takeIndex takes the Index from it.
+// No instance has Index 0.
+func (s *Storage) takeIndex(index uint64) error {
+	at, ok := s.order.Get(index)
+	if !ok {
+		return nil
 	}
+	old := s.record(at)
+	if !s.drops.Has(at, old.name) {
+		return fmt.Errorf("Index: %d is that of %q", index, old.name)
+	}
+	s.note(at, memoryDisplaced).old = *old
+	s.replace(at, &old.acceptor, 0)
 	return nil
 }
 
 // rollback takes back the changes of the running Save, the latest step first. So each record is at its old place again when
 // its step is taken back.
-func (s *Storage) rollback() {
+func (s *Storage) rollback(before tables.State) {
+	for _, l := range slices.Backward(s.lates) {
+		s.drops.Unput(l.at, l.before)
+	}
+	s.drops.Back(before)
 	for i := range slices.Backward(s.undo) {
 		switch u := &s.undo[i]; u.step {
 		case memoryAdded:
 			s.remove(u.at)
-		case memoryReplaced:
+		case memoryReplaced, memoryDisplaced:
 			s.replace(u.at, &u.old.acceptor, u.old.index)
-		case memoryDropped:
-			s.add(s.hash(u.old.name), &u.old)
 		}
 	}
 }
@@ -327,8 +399,11 @@ func (s *Storage) forget() {
 	if cap(s.undo) > most {
 		s.undo = nil
 	}
+	if cap(s.lates) > most {
+		s.lates = nil
+	}
 	clear(s.undo)
-	s.undo = s.undo[:0]
+	s.undo, s.lates = s.undo[:0], s.lates[:0]
 }
 
 // quoteShort quotes v for people, cut to what fits a line.

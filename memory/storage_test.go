@@ -236,6 +236,11 @@ func TestMemoryStorageGivesMemoryBack(t *testing.T) {
 	assert.Nil(t, s.undo[:cap(s.undo)], "room for a Save of this size is not kept")
 	require.NoError(t, s.Save(paxos.Batch{Drop: []paxos.NameRange{{From: "n00010", To: "n99999"}}}))
 	checkMemory(t, s)
+	for i := range 20_000/memorySlice + 1 {
+		require.NoError(t, s.Save(paxos.Batch{Records: []paxos.Record{voted("n00001", uint64(i+2), "w")}}))
+		checkMemory(t, s)
+	}
+	require.False(t, s.drops.Pending())
 	require.Len(t, s.chunks, 1)
 	for _, r := range s.chunks[0][s.n:cap(s.chunks[0])] {
 		require.Zero(t, r, "a dropped record keeps no string alive")
@@ -245,7 +250,7 @@ func TestMemoryStorageGivesMemoryBack(t *testing.T) {
 	assert.LessOrEqual(t, cap(s.undecided), memoryChunk)
 	_, slots := s.names.Len()
 	assert.LessOrEqual(t, slots, 16*256)
-	require.NoError(t, s.Save(paxos.Batch{Records: []paxos.Record{voted("n00001", 2, "w")}}))
+	require.NoError(t, s.Save(paxos.Batch{Records: []paxos.Record{voted("n00001", 99, "w")}}))
 	for _, u := range s.undo[:cap(s.undo)] {
 		require.Zero(t, u, "a Save that ended keeps no string alive")
 	}
@@ -285,6 +290,77 @@ func TestMemoryStorageUndecidedHoldsNoLock(t *testing.T) {
 	assert.ElementsMatch(t, []string{"aa", "bb"}, names, "the next loop begins anew")
 	for range seq {
 		break
+	}
+}
+
+// TestMemoryStorageIndexOfADroppedRecord takes the Index of a record that waits to be swept. That one may come back in the same
+// Save.
+func TestMemoryStorageIndexOfADroppedRecord(t *testing.T) {
+	s := NewStorage()
+	s.slice = 0
+	require.NoError(t, s.Save(reaching(s, paxos.Batch{Records: []paxos.Record{decided("d", 1, "v", 1), decided("e", 1, "v", 2)}})))
+	require.NoError(t, s.Save(paxos.Batch{Drop: []paxos.NameRange{{From: "a", To: "e"}}}))
+	require.True(t, s.drops.Pending())
+	require.NoError(t, s.Save(reaching(s, paxos.Batch{Records: []paxos.Record{decided("x", 1, "v", 1), decided("d", 1, "w", 3)}})))
+	checkMemory(t, s)
+	named, err := s.Decided(0, 10)
+	require.NoError(t, err)
+	assert.Equal(t, []paxos.Named{{Instance: "x", Index: 1}, {Instance: "e", Index: 2}, {Instance: "d", Index: 3}}, named)
+	s.sweep(10)
+	require.NoError(t, s.Save(paxos.Batch{Drop: []paxos.NameRange{paxos.OneName("x")}}))
+	require.False(t, s.drops.Pending(), "one name needs no sweep")
+	assert.EqualValues(t, 2, s.n)
+	checkMemory(t, s)
+}
+
+// TestMemoryStorageListBesideSaves makes a list in pieces. It begins anew after a Save that has changed a part of it, so it never
+// has half of a Save.
+func TestMemoryStorageListBesideSaves(t *testing.T) {
+	const n = 20_000
+	var full, kept paxos.Batch
+	for i := range uint64(n) {
+		r := decided(fmt.Sprintf("job/%05d", i), 1, "v", i+1)
+		if i == 1 {
+			continue
+		}
+		if i%10 == 0 {
+			r.Instance = fmt.Sprintf("lunch/%05d", i)
+			kept.Records = append(kept.Records, r)
+		}
+		full.Records = append(full.Records, r)
+	}
+	for name, b := range map[string]paxos.Batch{
+		"a drop of what is listed": {Drop: []paxos.NameRange{{From: "lunch/00000", To: "lunch/00100"}}},
+		"a drop of one name":       {Drop: []paxos.NameRange{paxos.OneName("lunch/00010")}},
+		"an Index that was passed": {Records: []paxos.Record{decided("new", 1, "v", 2), decided("new too", 1, "v", n+5)}},
+		"another Index":            {Records: []paxos.Record{decided("lunch/00010", 1, "v", n+5)}},
+		"only the end":             {Records: []paxos.Record{decided("new", 1, "v", n+5), decided("new too", 1, "v", n+6)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := NewStorage()
+			s.slice = 0
+			require.NoError(t, s.Save(reaching(s, full)))
+			require.NoError(t, s.Save(paxos.Batch{Drop: []paxos.NameRange{paxos.Prefix("job/")}}))
+			_, ok := s.DecidedNow(0, n)
+			require.False(t, ok, "it would pass too many")
+			require.Zero(t, loadRecord(t, s, "job/00002"))
+			var p memoryPage
+			p.begin(0, n, 0)
+			s.turn(&p, 0, n)
+			require.True(t, p.more)
+			require.Greater(t, len(p.named), 100)
+			require.NoError(t, s.Save(reaching(s, b)))
+			for p.more {
+				s.turn(&p, 0, n)
+			}
+			same := savedIn(t, kept, b)
+			want, err := same.Decided(0, n)
+			require.NoError(t, err)
+			require.Equal(t, want, p.named)
+			got, err := s.Decided(0, n)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		})
 	}
 }
 
