@@ -54,6 +54,9 @@ func (l *Log) wasteful(times int64) bool {
 // compactAll compacts until it is no longer due, or gains nothing more. Then, if it rests, the log writes the missing hints.
 func (l *Log) compactAll() error {
 	for {
+		if err := l.sweep(); err != nil {
+			return err
+		}
 		due, resting := l.isDue()
 		if !due {
 			return nil
@@ -129,7 +132,7 @@ type origin struct{ segment, offset uint32 }
 type compaction struct {
 	*Log
 	out     *segment
-	first   bool // the run begins with the oldest segment
+	first   bool // the run begins with the oldest segment, and all of its drops are swept: it needs none of them
 	file    disk.File
 	encoder encoder
 	origins []origin // of all entries written to out, in order
@@ -139,12 +142,16 @@ type compaction struct {
 	found   int64    // bytes of the entries of from that count
 }
 
-// compact replaces the run by one segment.
+// compact replaces the run by one segment. It keeps the drops in it as long as the index has records of a dropped range: compaction may
+// copy those records, too.
 func (l *Log) compact(run []*segment, first bool) error {
 	l.plan.Lock()
 	number := l.manifest.next
 	l.manifest.next++
 	l.plan.Unlock()
+	l.mu.RLock()
+	first = first && !l.index.drops.Pending()
+	l.mu.RUnlock()
 	c := &compaction{Log: l, first: first, out: l.newSegment(number)}
 	c.out.closed, c.out.copy, c.out.hinted, c.out.last = true, true, true, run[len(run)-1].last
 	c.encoder.reset()

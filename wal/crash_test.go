@@ -50,6 +50,9 @@ func record(t *testing.T, seed uint64, silent func(disktest.Op) bool) recording 
 	from := len(fs.Ops())
 	x := rand.New(rand.NewPCG(seed, 2))
 	l := openIn(t, fs)
+	if seed%2 == 1 {
+		l.holdSweeps()
+	}
 	s := newScript(x, 400, l)
 	mark := func(begun, saved *model) {
 		r.moments = append(r.moments, moment{saved, begun})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,6 +39,12 @@ func openIn(t testing.TB, fs *disktest.FS) *Log {
 	l, err := Open(dir, small(fs))
 	require.NoError(t, err)
 	return l
+}
+
+// holdSweeps makes l sweep nothing by itself, as for a while under load.
+func (l *Log) holdSweeps() {
+	l.resting.Store(false)
+	l.swept = time.Now().Add(time.Hour)
 }
 
 // sealNow seals the log, as after a rest.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"iter"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -129,6 +128,8 @@ type Log struct {
 	state    paxos.ServerState
 	stateAt  spot
 	closed   bool
+	swept    time.Time // when the last sweep ended
+	entered  uint32    // in Open: records that were read since the last sweep
 
 	displaced map[string]spot // in Open: instances that lost their Index to another, and must still get another one
 
@@ -235,12 +236,6 @@ func (l *Log) LoadNow(instance string) (rec paxos.Record, ok bool) {
 	return paxos.Record{}, !known
 }
 
-// DecidedNow is [Log.Decided]. ok is false only after [Log.Close].
-func (l *Log) DecidedNow(after uint64, max int) (named []paxos.Named, ok bool) {
-	named, err := l.Decided(after, max)
-	return named, err == nil
-}
-
 // isOf returns an error unless rec, which was read at that spot, is the record that the index expects there.
 func isOf(rec *paxos.Record, instance string, from *segment, s spot) error {
 	if rec.Instance == instance && rec.Index == s.index {
@@ -326,43 +321,6 @@ func (l *Log) readEntry(from *segment, s spot, kind byte, buf *[]byte) (e entry,
 // intact reports whether the checksum of an entry of that segment is right.
 func (l *Log) intact(from *segment, e entry) bool {
 	return place{l.store, uint64(from.number), uint64(e.offset)}.sum(e.bytes) == leUint32(e.bytes)
-}
-
-// Undecided lists the names of the records that were not Chosen when the loop began. It holds no lock while the loop runs. The result may
-// be used any number of times.
-func (l *Log) Undecided() iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		names, err := l.undecidedNames()
-		if err != nil {
-			yield("", err)
-			return
-		}
-		for _, name := range names {
-			if !yield(name, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (l *Log) undecidedNames() ([]string, error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if l.closed {
-		return nil, errClosed
-	}
-	return l.index.undecidedNames(), nil
-}
-
-// Decided lists Chosen records with an Index above after, in the order of Index. It lists at most max, and none if max is not positive.
-// It reads nothing from disk.
-func (l *Log) Decided(after uint64, max int) ([]paxos.Named, error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if l.closed {
-		return nil, errClosed
-	}
-	return l.index.decided(after, max), nil
 }
 
 // die ends all writing, because of err, and returns err.

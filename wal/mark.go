@@ -179,9 +179,10 @@ func (l *Log) findVotes(b *paxos.Batch) (any bool) {
 	if len(l.votes.list) == 0 || !l.active.marks {
 		return false
 	}
-	l.index.fetch(b.Records)
-	l.mu.RLock() // compaction moves records
+	l.index.hashAll(b.Records)
+	l.mu.RLock() // the worker moves records, and sweeps dropped ones
 	defer l.mu.RUnlock()
+	l.index.byName.FetchAll(l.index.hashes)
 	for i := range b.Records {
 		r := &b.Records[i]
 		if n := len(r.Acceptor.Value); !r.Chosen || n < leastMarked || n > mostMarked {

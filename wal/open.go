@@ -122,6 +122,7 @@ func (l *Log) open() (err error) {
 	if err != nil {
 		return err
 	}
+	l.sweepWhole()
 	if err := l.checkProof(); err != nil {
 		return err
 	}
@@ -295,7 +296,8 @@ func (l *Log) enterEntry(s *segment, e entry, data []byte) error {
 		if err != nil {
 			return err
 		}
-		l.enterDrop(r, at)
+		l.segments[at.segment].live += int64(at.size)
+		l.drop([]paxos.NameRange{r})
 		maps.DeleteFunc(l.displaced, func(name string, _ spot) bool { return r.From <= name && name < r.To })
 	case kindRecord:
 		name, index, _, err := recordHead(e.payload())
@@ -320,6 +322,7 @@ func (l *Log) enterEntry(s *segment, e entry, data []byte) error {
 // enterRead enters a record that was read. If another instance has the Index in an older record, that instance has got another Index
 // since. A later record must say so.
 func (l *Log) enterRead(name []byte, at spot) {
+	l.leave(l.index.free(at.index))
 	if i, ok := l.index.order.Get(at.index); ok && string(l.index.name(i)) != string(name) {
 		if l.displaced == nil {
 			l.displaced = map[string]spot{}
@@ -332,6 +335,7 @@ func (l *Log) enterRead(name []byte, at spot) {
 		delete(l.displaced, string(name))
 	}
 	l.enterRecord(l.index.hash(name), name, at)
+	l.sweepSoon()
 }
 
 // checkDisplaced returns an error if an instance has lost its Index to another one, and got no other.

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"syscall"
+	"time"
 
+	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/disk"
 )
 
-// The worker is the goroutine for work that no Save has to wait for: it prepares the next segment, and compacts.
+// The worker is the goroutine for work that no Save has to wait for: it prepares the next segment, sweeps, and
+// compacts.
 
 // work tells the worker to look for work.
 func (l *Log) work() {
@@ -49,6 +52,9 @@ func (l *Log) workOnce() {
 }
 
 func (l *Log) tryWork() error {
+	if err := l.sweep(); err != nil { // also if there is no space
+		return err
+	}
 	if err := l.prepareNext(); err != nil {
 		return err
 	}
@@ -73,6 +79,102 @@ func (l *Log) isStopping() bool {
 	l.plan.Lock()
 	defer l.plan.Unlock()
 	return l.stopping
+}
+
+// A dropped instance is gone from the moment in which its drop is entered: no method finds it. Its name and its spot stay in the index
+// until a sweep removes them, in pieces, between which readers and Saves go on. Only then its record no longer counts as live.
+//
+// The drop is durable before it is entered, and lies behind all records that it drops. So compaction may copy a record that waits to be
+// swept, as long as it keeps the drop.
+
+const (
+	// sweepPiece is how long a sweep holds mu at a time, about.
+	sweepPiece = time.Millisecond / 2
+	// sweepLook is how many instances it looks at before it looks at the clock.
+	sweepLook = 64
+	// sweepEvery is the least time between two sweeps while Saves come.
+	sweepEvery = time.Second
+)
+
+// drop drops the names in the ranges. It removes a single name itself. The lock mu is held, or the log is being opened.
+func (l *Log) drop(ranges []paxos.NameRange) {
+	if len(ranges) == 0 {
+		return
+	}
+	l.index.listing++
+	wide := ranges[:0:0]
+	for _, r := range ranges {
+		name, one := r.One()
+		if !one {
+			wide = append(wide, r)
+			continue
+		}
+		if at, ok := l.index.find(l.index.hash([]byte(name)), []byte(name)); ok {
+			l.leave(*l.index.spot(at))
+			l.index.remove(at)
+		}
+	}
+	l.index.drops.Add(wide)
+}
+
+// sweepIsDue reports whether it is time for a sweep.
+func (l *Log) sweepIsDue() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.index.sweepIsDue() && (l.resting.Load() || time.Since(l.swept) >= sweepEvery)
+}
+
+// sweep removes all dropped instances, if it is time to. Those that are dropped meanwhile may stay.
+func (l *Log) sweep() error {
+	if !l.sweepIsDue() {
+		return nil
+	}
+	for more := true; more; {
+		more = l.sweepSome()
+		if err := l.breathe(); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	l.swept = time.Now()
+	l.mu.Unlock()
+	return nil
+}
+
+// sweepSome sweeps a piece, and reports whether there is more to do.
+func (l *Log) sweepSome() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for began := time.Now(); time.Since(began) < sweepPiece; {
+		for range sweepLook {
+			if !l.index.sweepOne(l.leave) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// leave notes that the entry at s no longer counts.
+func (l *Log) leave(s spot) {
+	if from := l.segments[s.segment]; from != nil && s.size > 0 {
+		from.live -= s.bytes()
+	}
+}
+
+// sweepWhole sweeps all that is left. The log is being opened.
+func (l *Log) sweepWhole() {
+	for l.entered = 0; l.index.sweepIsDue(); {
+		l.index.sweepOne(l.leave)
+	}
+}
+
+// sweepSoon sweeps if enough records were read since the last sweep. So the sweeps of Open take time in proportion to the records, and not
+// to the drops as well. And Open remembers not too many records as later than a drop.
+func (l *Log) sweepSoon() {
+	if l.entered++; l.index.drops.Pending() && 2*l.entered >= l.index.n {
+		l.sweepWhole()
+	}
 }
 
 // outOfSpace reports whether err says that the disk is full. Work that needs room can be done later.
