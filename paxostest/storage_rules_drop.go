@@ -10,6 +10,7 @@ var storageDropRules = []storageRule{
 	{"Drop removes the names From <= name < To", checkDropRanges},
 	{"Drop comes before the Records of its batch", checkDropFirst},
 	{"a dropped name can come back", checkDropComesBack},
+	{"a dropped range is gone at once, however many names it has", checkDropMany},
 	{"a forgotten record takes the place of any other", checkForgotten},
 	{"the record of a forgotten range and its Drop are one Save", checkForgottenRange},
 }
@@ -91,6 +92,57 @@ func checkDropComesBack(k *storageKit) {
 		s.check()
 	}
 	s.reopened().check()
+}
+
+// checkDropMany drops a range of more names than a storage may care to remove in one Save. Some come back at once, as another kind, and
+// are dropped again.
+func checkDropMany(k *storageKit) {
+	const n, most = 9000, 1000
+	s := k.fresh()
+	for i := 0; i < n; {
+		var b paxos.Batch
+		for ; len(b.Records) < most; i++ {
+			switch name := fmt.Sprintf("job/%05d", i); {
+			case i%100 == 0:
+				b.Records = append(b.Records, decidedRecord(fmt.Sprintf("lunch/%05d", i), 1, "pizza", uint64(i+1)))
+			case i%3 == 0:
+				b.Records = append(b.Records, votedRecord(name, 9, "value"))
+			default:
+				b.Records = append(b.Records, decidedRecord(name, 9, "value", uint64(i+1)))
+			}
+		}
+		s.save(b)
+	}
+	check := func() {
+		k.Helper()
+		for i := 0; i < n; i += 499 {
+			name := fmt.Sprintf("job/%05d", i)
+			s.loads(name, s.records[name])
+		}
+		s.page(0, 10)
+		s.page(n/2, 10)
+		s.check()
+	}
+	jobs := paxos.Prefix("job/")
+	s.save(paxos.Batch{Drop: []paxos.NameRange{jobs}})
+	check()
+	for i := range uint64(20) {
+		name := fmt.Sprintf("job/%05d", 450*i+1)
+		if i%2 == 0 {
+			s.put(promisedRecord(name, 1))
+		} else {
+			s.put(decidedRecord(name, 1, "again", n+1+i))
+		}
+		if i%5 == 0 {
+			check()
+		}
+	}
+	s.save(paxos.Batch{Drop: []paxos.NameRange{{From: "job/03", To: "job/06"}}, Records: []paxos.Record{votedRecord("job/04501", 1, "more")}})
+	check()
+	s.crashed().check()
+	s.save(paxos.Batch{Drop: []paxos.NameRange{jobs}})
+	check()
+	k.lasts(s)
 }
 
 // forgottenRecord is the record of a forgotten instance.

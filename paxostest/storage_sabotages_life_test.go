@@ -2,6 +2,7 @@ package paxostest
 
 import (
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -300,6 +301,23 @@ var besideSabotages = []storageSabotage{
 }
 
 var forgetSabotages = []storageSabotage{
+	{name: "a part of a large range is dropped", rule: "a dropped range is gone at once, however many names it has", want: `want the zero Record`,
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			b.Drop = slices.Clone(b.Drop)
+			for i, r := range b.Drop {
+				var names []string
+				all, _ := s.Decided(0, math.MaxInt)
+				for _, n := range all {
+					if r.Has(n.Instance) {
+						names = append(names, n.Instance)
+					}
+				}
+				if slices.Sort(names); len(names) > 4096 {
+					b.Drop[i].To = names[4096]
+				}
+			}
+			return s.Save(b)
+		})},
 	{name: "a decision is never forgotten", rule: "a forgotten record takes the place of any other", want: `{"b", index 1}, want {"b", index 3}`,
 		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
 			b.Records = slices.DeleteFunc(slices.Clone(b.Records), func(r paxos.Record) bool {
