@@ -104,9 +104,10 @@ func (d *Drops) find(name string) (i int, ok bool) {
 
 // Has reports whether the record at that number, which has that name, is dropped.
 func (d *Drops) Has(at uint32, name string) bool {
-	if len(d.spans) == 0 {
-		return false
-	}
+	return len(d.spans) > 0 && d.has(at, name)
+}
+
+func (d *Drops) has(at uint32, name string) bool {
 	i, ok := d.find(name)
 	return ok && d.late[at] < d.spans[i].drop
 }
