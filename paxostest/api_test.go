@@ -40,4 +40,6 @@ var (
 	_ func(paxostest.Chaos, bool) paxostest.ChaosResult                         = paxostest.Chaos.Run
 	_ func(paxostest.Chaos) paxostest.Chaos                                     = paxostest.Chaos.Shrink
 	_ func(*testing.T, func(*testing.T, ...paxos.ServerID) []paxos.Transport)   = paxostest.TestTransport
+
+	_ func(*testing.T, func(*testing.T, paxos.ServerID) (paxos.ReachTransport, string)) = paxostest.TestReach
 )

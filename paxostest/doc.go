@@ -14,5 +14,5 @@
 // repeats and reorders. The CrashStorage is a Storage that crashes and fails on command. Both are best used in a testing/synctest bubble,
 // where time costs nothing.
 //
-// [TestTransport] checks a Transport of your own.
+// [TestTransport] checks a Transport of your own, and [TestReach] one that learns at run time where the servers are.
 package paxostest

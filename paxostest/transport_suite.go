@@ -19,6 +19,8 @@ import (
 //
 // A Transport that is a [paxos.DrainTransport] keeps the rules of that, too: Wake and Drain, in networks of their own.
 //
+// See [TestReach] for a Transport that is a [paxos.ReachTransport].
+//
 // The ids are 1 to 4. The suite takes some seconds, and a few hundred MB pass through the network. A Close that does not return within 30
 // s is a failure. If the t.Cleanup of a rule does not return, the suite says so and ends without it.
 func TestTransport(t *testing.T, join func(t *testing.T, ids ...paxos.ServerID) []paxos.Transport) {

@@ -55,3 +55,16 @@ func TestTransportSuite(t *testing.T) {
 		})
 	}
 }
+
+func TestReachSuite(t *testing.T) {
+	for name, config := range map[string]func(paxos.ServerID, int) Config{"TLS": secureConfig, "plain": plainConfig} {
+		t.Run(name, func(t *testing.T) {
+			paxostest.TestReach(t, func(t *testing.T, id paxos.ServerID) (paxos.ReachTransport, string) {
+				c := config(id, 1)
+				c.Members.Acceptors[0] = id
+				tr := start(t, c)
+				return tr, tr.Addr().String()
+			})
+		})
+	}
+}
