@@ -27,8 +27,8 @@ import (
 // those strings with the Batch that brought them. There is no other limit than memory.
 //
 // A Save of n records takes time in proportion to n, however many records are stored, and however many names a NameRange in
-// Drop has. Those are gone at once. Their memory is given back by this Save and the following ones: each looks at up to 4,096
-// records, which takes about a millisecond. The order of Undecided depends on nothing but the Saves, so a run can be repeated.
+// Drop has. Those are gone at once. Their memory is given back by this Save and the following ones: each looks at up to 2,048
+// records, which takes a millisecond or two. The order of Undecided depends on nothing but the Saves, so a run can be repeated.
 //
 // Save refuses a Batch that no correct server asks for. Its error names the field and the instance. Nothing of the Batch is
 // visible then, and the storage is dead, as after any error of a Save. Readers still see the earlier Saves; later Saves
@@ -70,7 +70,7 @@ type memoryLate struct {
 }
 
 // memorySlice is how many records a Save looks at to sweep dropped ones.
-const memorySlice = 4096
+const memorySlice = 2048
 
 // A memoryUndo tells how to take back one step of a Save.
 type memoryUndo struct {

@@ -89,7 +89,7 @@ func (l *Log) isStopping() bool {
 
 const (
 	// sweepPiece is how long a sweep holds mu at a time, about.
-	sweepPiece = time.Millisecond / 2
+	sweepPiece = time.Millisecond
 	// sweepLook is how many instances it looks at before it looks at the clock.
 	sweepLook = 64
 	// sweepEvery is the least time between two sweeps while Saves come.
