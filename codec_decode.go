@@ -272,10 +272,21 @@ func openWire(form string, newest byte, data []byte) (wireReader, error) {
 		if newest > wireVersion {
 			known = fmt.Sprintf("only the versions %d to %d", wireVersion, newest)
 		}
-		return wireReader{}, fmt.Errorf("paxos: %s: format version %d, but this program knows %s", form, data[0], known)
+		err := fmt.Sprintf("paxos: %s: format version %d, but this program knows %s", form, data[0], known)
+		if data[0] > newest {
+			return wireReader{}, newerError(err)
+		}
+		return wireReader{}, errors.New(err)
 	}
 	return wireReader{data: data, pos: 1}, nil
 }
+
+// A newerError says which format version is not known. It wraps ErrNewer.
+type newerError string
+
+func (e newerError) Error() string { return string(e) }
+
+func (e newerError) Unwrap() error { return ErrNewer }
 
 func (r *wireReader) err(form string) error {
 	if r.wrong == "" {

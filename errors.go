@@ -22,6 +22,9 @@ var (
 	ErrRounds    = errors.New("no rounds are left")
 	// ErrName: the name of an instance is not valid. The error says why. See [MaxName].
 	ErrName = errors.New("not a valid name")
+	// ErrNewer: a newer version of this package has written these bytes. A method UnmarshalBinary returns it, and says which
+	// format version it met.
+	ErrNewer = errors.New("a newer version has written it")
 	// ErrIndex: Decisions was asked to go on after an Index that this storage has never given.
 	ErrIndex = errors.New("not an Index of this storage")
 )

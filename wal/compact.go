@@ -231,7 +231,7 @@ func (c *compaction) copyPending() error {
 		counts, err := c.counts(c.from, e, !c.first)
 		if err != nil {
 			c.mu.RUnlock()
-			return &CorruptionError{c.from.path, e.offset, err.Error()}
+			return unread(c.from.path, e.offset, err)
 		}
 		if counts {
 			kept = append(kept, e)
@@ -242,7 +242,7 @@ func (c *compaction) copyPending() error {
 	c.mu.RUnlock()
 	for _, e := range kept {
 		if err := c.copy(e); err != nil {
-			return &CorruptionError{c.from.path, e.offset, err.Error()}
+			return unread(c.from.path, e.offset, err)
 		}
 		if len(c.encoder.buf) >= copyChunk {
 			if err := c.flush(); err != nil {

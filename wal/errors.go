@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/disk"
 )
 
@@ -28,6 +29,15 @@ var ErrNewer = errors.New("a newer version of the program has written it, and no
 // newer returns the error for a file of a later format version.
 func newer(version uint64) error {
 	return fmt.Errorf("format version %d: this program knows those up to %d only: %w", version, formatVersion, ErrNewer)
+}
+
+// unread returns the error for an entry with the right checksum that can't be read for another reason, which is err: a newer version has
+// written it, or else it is damaged.
+func unread(path string, offset int64, err error) error {
+	if errors.Is(err, paxos.ErrNewer) {
+		return fmt.Errorf("wal: %s, offset %d: %w: %w", path, offset, err, ErrNewer)
+	}
+	return &CorruptionError{path, offset, err.Error()}
 }
 
 // ErrLocked is in the error of [Open] and [Create] if the storage is open already, in this process or another. The error is a

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -241,6 +242,49 @@ func TestNoMarksInOldSegment(t *testing.T) {
 	}
 	require.Positive(t, without)
 	require.NoError(t, l.Close())
+}
+
+// An entry of a later version than this program knows is no damage, whatever it is of: the state of the server, a record or a mark. It is
+// told of in words.
+func TestEntryOfANewerVersion(t *testing.T) {
+	record := voted("lunch", 1, "pizza")
+	form, err := paxos.Record{Acceptor: record.Acceptor}.AppendBinary(nil)
+	require.NoError(t, err)
+	state, err := paxos.ServerState{Cluster: "lunch", ID: 1}.AppendBinary(nil)
+	require.NoError(t, err)
+	form[0], state[0] = 99, 99
+	head := append([]byte{5}, "lunch\x00"...)
+	for name, entry := range map[string]struct {
+		kind    uint32
+		payload []byte
+	}{
+		"server": {kindServer, state},
+		"record": {kindRecord, slices.Concat(head, form)},
+		"mark":   {kindMark, slices.Concat([]byte{5}, []byte("lunch\x01\x00\x00\x00\x00\x00"), form)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := created(t)
+			l := openIn(t, fs)
+			require.NoError(t, l.Save(batchOf(promised("first", 1))))
+			s := l.active
+			l.encoder.reset()
+			from := l.encoder.begin()
+			l.encoder.buf = append(l.encoder.buf, entry.payload...)
+			require.NoError(t, l.encoder.end(from, entry.kind))
+			_, err := s.file.WriteAt(l.encoder.seal(l.store, uint64(s.number), uint64(s.end), l.sequence), s.end)
+			require.NoError(t, err)
+			require.NoError(t, s.file.Sync())
+			fs.Kill()
+			l, err = Open(dir, small(fs))
+			if err == nil { // a record is read when it is asked for
+				_, err = l.Load("lunch")
+			}
+			require.ErrorIs(t, err, ErrNewer)
+			require.ErrorIs(t, err, paxos.ErrNewer)
+			require.ErrorContains(t, err, "format version 99, but this program knows only")
+			require.False(t, errors.As(err, new(*CorruptionError)), "%v", err)
+		})
+	}
 }
 
 // A change of format is told of in words, wherever it is met.

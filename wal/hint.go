@@ -122,7 +122,7 @@ func (l *Log) readHint(s *segment) (bool, error) {
 	at := int64(dataStart)
 	for rest := b[hintHead : len(b)-4]; len(rest) > 0; {
 		if rest, at, err = l.enterHint(s, rest, at); err != nil {
-			return false, &CorruptionError{hintName(s.path), int64(len(b) - 4 - len(rest)), err.Error()}
+			return false, unread(hintName(s.path), int64(len(b)-4-len(rest)), err)
 		}
 	}
 	return true, nil

@@ -263,7 +263,7 @@ func (l *Log) read(from *segment, s spot, buf *[]byte) (paxos.Record, error) {
 	}
 	rec, err := parseRecord(e.payload())
 	if err != nil {
-		return paxos.Record{}, &CorruptionError{from.path, e.offset, err.Error()}
+		return paxos.Record{}, unread(from.path, e.offset, err)
 	}
 	return rec, nil
 }
@@ -279,7 +279,7 @@ func (l *Log) readMark(from *segment, s spot, buf *[]byte) (paxos.Record, error)
 		err = m.missing()
 	}
 	if err != nil {
-		return paxos.Record{}, &CorruptionError{from.path, e.offset, err.Error()}
+		return paxos.Record{}, unread(from.path, e.offset, err)
 	}
 	of, err := l.readEntry(from, spot{offset: s.place, size: s.vote}, kindRecord, buf)
 	if err != nil {
@@ -287,7 +287,7 @@ func (l *Log) readMark(from *segment, s spot, buf *[]byte) (paxos.Record, error)
 	}
 	rec, err := m.whole(of)
 	if err != nil {
-		return paxos.Record{}, &CorruptionError{from.path, of.offset, err.Error()}
+		return paxos.Record{}, unread(from.path, of.offset, err)
 	}
 	return rec, nil
 }

@@ -164,7 +164,7 @@ func (s *scan) eachEntry(entries []byte, at int64, f func(entry) error) error {
 			return other.error
 		}
 		if err != nil {
-			return s.corrupt(at, "%v", err)
+			return unread(s.segment.path, at, err)
 		}
 		at += int64(len(e.bytes))
 		entries = rest
