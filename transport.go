@@ -40,7 +40,7 @@ type ReachTransport interface {
 	// never told of get nothing from it, and are refused.
 	//
 	// An empty address means that the server is no member any more. Nothing is sent to it from then on, what waits for it is
-	// lost, and no later call of Receive returns a packet from it.
+	// lost, and no later call of Receive returns a packet from it. So a member without an address is no reason to call Reach.
 	//
 	// A text that is no address is reported like an address where nobody answers, and the next Reach mends it. The same call
 	// again changes nothing. Reach of the server that the Transport sends as does nothing, nor does Reach after Close.

@@ -157,6 +157,9 @@ func (m Timing) check() error {
 // maxPeers bounds the other members: as many as two configurations have, each with 64 acceptors and 1,024 learners.
 const maxPeers = 2 * (paxos.MaxAcceptors + 1024)
 
+// maxAddr is more than the bytes of any address that can be dialed.
+const maxAddr = 512
+
 // check returns an error that names the field that is wrong; the defaults are filled in.
 func (c Config) check() error {
 	switch {

@@ -3,7 +3,10 @@ package tcp
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,18 +105,17 @@ func TestReachAnotherAddress(t *testing.T) {
 func TestNothingMoreFromAServerThatLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, n *pipes) {
 		here, there := &logBook{}, &logBook{}
-		b := n.start(t, 2, knows(1), logsTo(here))
-		defer b.Close()
 		a := n.start(t, 1, knows(2), logsTo(there))
 		defer a.Close()
-		for seq := range uint64(10) {
-			synctest.Wait()
+		for seq := range uint64(10) { // they will leave, and be read, at once
 			a.Send(packetOf(1, 2, seq))
 		}
-		synctest.Wait()
+		b := n.start(t, 2, knows(1), logsTo(here))
+		defer b.Close()
 		p, err := b.Receive(context.Background())
 		require.NoError(t, err)
-		require.Zero(t, p.Seq, "more of them are read, or on their way")
+		require.Zero(t, p.Seq)
+		require.Less(t, b.receipt.batches[0].start, b.receipt.batches[0].end, "the others are read")
 
 		b.Reach(1, "")
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -162,6 +164,37 @@ func TestLeavesDuringItsHandshake(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, &refusal{ReasonStranger, "server 1 is no member any more"}, r)
 		second.closedAfter()
+	})
+}
+
+// A dial to a server that leaves ends, and so does a connection. Nothing is wrong then.
+func TestLeavesWhileItIsDialed(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		deaf := n.listen("three") // nobody accepts
+		defer deaf.Close()
+		b, book, dials := n.start(t, 2), &logBook{}, atomic.Int64{}
+		defer b.Close()
+		a := n.start(t, 1, logsTo(book), func(_ *Config, h *hooks) {
+			h.dial = func(ctx context.Context, addr string) (net.Conn, error) {
+				dials.Add(1)
+				defer dials.Add(-1)
+				return n.dial(ctx, addr)
+			}
+		})
+		a.Reach(2, "two:7000")
+		a.Reach(3, "three:7000")
+		synctest.Wait()
+		require.Equal(t, int64(1), dials.Load())
+		require.True(t, b.Stats().Peers[0].In)
+		a.Reach(2, "")
+		a.Reach(3, "")
+		synctest.Wait()
+		assert.Zero(t, dials.Load())
+		assert.False(t, b.Stats().Peers[0].In)
+		a.Close()
+		book.says(t, "level=INFO", "connection to peer closed", "peer=2", "the server is no member any more")
+		assert.NotContains(t, book.String(), "connection to peer lost")
+		assert.NotContains(t, book.String(), "can't be reached")
 	})
 }
 
@@ -251,6 +284,11 @@ func TestReachBadAddresses(t *testing.T) {
 		book.says(t, "level=WARN", "peer can't be reached", "peer=2", `want "host:port"`)
 	})
 	a := start(t, plainConfig(1, 2))
+	long := strings.Repeat("7", 1<<16)
+	a.Reach(2, long)
+	eventually(t, "it is told", func() bool { return a.Stats().Peers[0].Err != "" })
+	assert.Equal(t, long[:512]+"…", a.Stats().Peers[0].Addr)
+	assert.Less(t, len(a.Stats().Peers[0].Err), 1024)
 	a.Reach(2, "127.0.0.1:nosuchservice")
 	eventually(t, "the dialer finds it out", func() bool { return strings.Contains(a.Stats().Peers[0].Err, "nosuchservice") })
 }
@@ -283,6 +321,63 @@ func TestReachIsBounded(t *testing.T) {
 	c := plainConfig(1, maxPeers+1)
 	_, err := Listen(c)
 	assert.EqualError(t, err, "tcp: listen: Config.Members: 2177 servers: want at most 2176")
+}
+
+// A connection of Config.Listener that hangs in its Close holds up the Reach that ends it, and no other.
+func TestReachAlthoughTheUsersCodeHangs(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	never := make(chan struct{})
+	release := sync.OnceFunc(func() { close(never) })
+	defer release()
+	c := plainConfig(1, 2)
+	c.Addr, c.Listener = "", hangingListener{l, never}
+	a := start(t, c)
+	c = plainConfig(2, 2)
+	c.Peers = map[paxos.ServerID]string{1: l.Addr().String()}
+	start(t, c)
+	eventually(t, "it is connected", func() bool { return a.Stats().Peers[0].In })
+	ended := a.peer(2).slot.occupant().reader.wire.dead
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.Reach(2, "")
+	}()
+	<-ended
+	a.Reach(3, "127.0.0.1:1")
+	a.Reach(3, "")
+	assert.Empty(t, a.Stats().Peers)
+	select {
+	case <-done:
+		assert.Fail(t, "nothing has hung")
+	default:
+	}
+	release()
+	<-done
+}
+
+// A hangingListener is one whose connections hang in Close until never is closed.
+type hangingListener struct {
+	net.Listener
+	never chan struct{}
+}
+
+type hangingConn struct {
+	net.Conn
+	never chan struct{}
+}
+
+func (l hangingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return hangingConn{conn, l.never}, nil
+}
+
+func (c hangingConn) Close() error {
+	<-c.never
+	return c.Conn.Close()
 }
 
 // Reach of no server, of this one, and after Close does nothing.

@@ -192,6 +192,18 @@ func (t *Transport) Reach(id paxos.ServerID, address string) {
 	if id == 0 || id == t.config.ID {
 		return
 	}
+	if len(address) > maxAddr { // it is none, and the log and Stats show it
+		address = address[:maxAddr] + "…"
+	}
+	if p := t.change(id, address); p != nil { // without the lock: Config.Listener may have the code that closes a connection
+		p.slot.shut(refuse(ReasonStranger, "server %d is no member any more", id))
+		p.sender.leave()
+		t.report.forget(id)
+	}
+}
+
+// change is Reach, but for the end of a peer that is no member any more. It returns that peer.
+func (t *Transport) change(id paxos.ServerID, address string) (left *peer) {
 	t.changing.Lock()
 	defer t.changing.Unlock()
 	peers := *t.peers.Load()
@@ -205,9 +217,7 @@ func (t *Transport) Reach(id paxos.ServerID, address string) {
 		delete(peers, id)
 		t.peers.Store(&peers)
 		t.report.info("peer is no member any more", "peer", uint64(id))
-		p.slot.shut(refuse(ReasonStranger, "server %d is no member any more", id))
-		p.sender.leave()
-		t.report.forget(id)
+		return p
 	case len(peers) >= maxPeers:
 		t.report.refused(about{what: "peers"}, "peer is not reached: there are too many", "peer", uint64(id), "addr", address, "err",
 			fmt.Sprintf("%d other members are known: that is the limit", maxPeers))
@@ -218,6 +228,7 @@ func (t *Transport) Reach(id paxos.ServerID, address string) {
 		t.report.info("peer is a member now", "peer", uint64(id), "addr", address)
 		t.all.Go(peers[id].sender.run)
 	}
+	return nil
 }
 
 // SetTLS replaces Config.TLS, for example when an authority is added or removed. It closes all connections and makes them anew, which
