@@ -188,6 +188,8 @@ func (t *Transport) SetAddr(id paxos.ServerID, addr string) error {
 // [paxos.ReachTransport].
 //
 // At most 2,176 other members are known at a time. One more is logged, and not reached.
+//
+// Reach waits for nothing, but for the code of a Config.Listener that closes a connection.
 func (t *Transport) Reach(id paxos.ServerID, address string) {
 	if id == 0 || id == t.config.ID {
 		return
