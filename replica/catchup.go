@@ -28,8 +28,8 @@ import (
 func (r *Replica) pullFrom(s paxos.ServerState) {
 	stored, _ := parsePulled(s.Pulled) // it was checked
 	r.pulls.begin(r.limits.MaxValue)
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 {
+	for _, p := range r.peers {
+		if p.position >= 0 {
 			p.pull.begin(stored[p.id])
 			r.askNames(p)
 		}
@@ -121,8 +121,8 @@ func (r *Replica) askSoon(p *peer) {
 // decidedMany is called when decisions have become durable here. Acceptors that had no reason to send anything lately have
 // probably decided as many.
 func (r *Replica) decidedMany() {
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeard() && !p.pull.isActive() && p.pull.sinceAsked(r.index) >= r.manyNames() {
+	for _, p := range r.peers {
+		if p.position >= 0 && p.identity.isHeard() && !p.pull.isActive() && p.pull.sinceAsked(r.index) >= r.manyNames() {
 			r.askSoon(p) // nothing else may come that says how far it is
 		}
 	}
@@ -224,8 +224,8 @@ func (r *Replica) Listed(now time.Duration, id uint64, names []paxos.Named) bool
 	if r.stop != nil || id == 0 {
 		return false
 	}
-	for i := range r.peers {
-		if p := &r.peers[i]; p.listing.answer(id) {
+	for _, p := range r.peers {
+		if p.listing.answer(id) {
 			r.sendNames(p, names)
 			return true
 		}
@@ -272,8 +272,8 @@ func (r *Replica) watchDue(now time.Duration) {
 func (r *Replica) askSigns(all bool) {
 	if all {
 		recent := r.heardSince(r.now - r.timing.Phase)
-		for i := range r.peers {
-			if p := &r.peers[i]; p.position >= 0 && !recent.Has(p.position) {
+		for _, p := range r.peers {
+			if p.position >= 0 && !recent.Has(p.position) {
 				r.askSign(p)
 			}
 		}

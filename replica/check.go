@@ -36,8 +36,7 @@ const (
 func (r *Replica) meet(s *paxos.ServerState) {
 	stores, _ := s.Stores() // they were checked
 	pulls, _ := parsePulled(s.Pulled)
-	for i := range r.peers {
-		p := &r.peers[i]
+	for _, p := range r.peers {
 		store := stores[p.id]
 		if store == 0 && pulls[p.id].store != 0 {
 			store = pulls[p.id].store

@@ -401,12 +401,12 @@ func TestReplicaDelaysNotices(t *testing.T) {
 	r.DelayNotices(true)
 	for i := range r.peers {
 		m := chosen(1)
-		r.send(&r.peers[i], &m)
+		r.send(r.peers[i], &m)
 	}
 	assert.Empty(t, take())
 	assert.True(t, r.HasNotices())
 
-	r.send(&r.peers[0], &paxos.Message{Kind: paxos.KindPrepare, Instance: "job/2", Ballot: paxos.Ballot{Round: 1, Server: 1}})
+	r.send(r.peers[0], &paxos.Message{Kind: paxos.KindPrepare, Instance: "job/2", Ballot: paxos.Ballot{Round: 1, Server: 1}})
 	assert.Equal(t, map[paxos.ServerID][]paxos.Kind{2: {paxos.KindChosen, paxos.KindPrepare}}, take(), "together, in their order")
 	assert.True(t, r.HasNotices(), "server 3 has not heard it yet")
 	r.DelayNotices(false)
@@ -415,7 +415,7 @@ func TestReplicaDelaysNotices(t *testing.T) {
 
 	r.DelayNotices(true)
 	m := chosen(3)
-	r.send(&r.peers[0], &m)
+	r.send(r.peers[0], &m)
 	var out Output
 	r.Flush(&out)
 	require.Len(t, out.Send, 1)
@@ -426,7 +426,7 @@ func TestReplicaDelaysNotices(t *testing.T) {
 	n := 0
 	for ; len(take()) == 0; n++ {
 		m := chosen(n)
-		r.send(&r.peers[0], &m)
+		r.send(r.peers[0], &m)
 	}
 	size := chosen(n)
 	assert.InDelta(t, r.limits.MaxPacket/2/sizeOf(&size), n, float64(n)/10, "half of a packet at most waits")

@@ -20,8 +20,8 @@ func (r *Replica) chosen(inst *instance) {
 		r.measure(&inst.attempt) // its only one
 	}
 	r.inflight.voted(&inst.attempt, r.now, &r.timing)
-	for i := range r.peers {
-		switch to := &r.peers[i]; {
+	for _, to := range r.peers {
+		switch {
 		case to.position < 0:
 			r.send(to, &paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v})
 		case len(v) >= longMessage && !inst.attempt.Accepted().Has(to.position):
@@ -157,8 +157,8 @@ func (r *Replica) fetched(inst *instance) {
 	}
 	inst.fetching = 0
 	r.pulls.fetched(len(inst.acceptor.Value))
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && waits.Has(p.position) {
+	for _, p := range r.peers {
+		if p.position >= 0 && waits.Has(p.position) {
 			p.pull.fetched()
 		}
 	}

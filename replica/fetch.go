@@ -117,8 +117,8 @@ func (r *Replica) fetchOne(inst *instance, p *peer) {
 // fetchLoaded asks for the decision of inst, which has just been loaded and is undecided here. It asks one of the acceptors
 // that have it.
 func (r *Replica) fetchLoaded(inst *instance) {
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && inst.fetching.Has(p.position) {
+	for _, p := range r.peers {
+		if p.position >= 0 && inst.fetching.Has(p.position) {
 			r.fetchOne(inst, p)
 			return
 		}
@@ -128,8 +128,8 @@ func (r *Replica) fetchLoaded(inst *instance) {
 // fetchMore goes on with the pages whose decisions have come.
 func (r *Replica) fetchMore() {
 	r.pulls.goOn()
-	for i := range r.peers {
-		if p := &r.peers[i]; p.pull.hasPage() {
+	for _, p := range r.peers {
+		if p.pull.hasPage() {
 			r.fetch(p)
 		}
 	}
@@ -173,8 +173,8 @@ func (r *Replica) pullsDue(now time.Duration) {
 	if !r.pulls.isDue(now) {
 		return
 	}
-	for i := range r.peers {
-		if p := &r.peers[i]; p.pull.isDue(now) {
+	for _, p := range r.peers {
+		if p.pull.isDue(now) {
 			r.endPage(p)
 			r.takeTurn(p)
 		}

@@ -198,8 +198,8 @@ func (r *Replica) spread(inst *instance) {
 			m.Instance, m.Value = "", inst.acceptor.Value
 		}
 	}
-	for i := range r.peers {
-		if to := &r.peers[i]; to.position >= 0 && !q.answered.Has(to.position) {
+	for _, to := range r.peers {
+		if to.position >= 0 && !q.answered.Has(to.position) {
 			r.send(to, &m)
 		}
 	}

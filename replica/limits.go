@@ -85,8 +85,8 @@ func (r *Replica) tooLarge(bytes int) error {
 	if r.position >= 0 {
 		takers = takers.With(r.position)
 	}
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.takesValue(bytes) {
+	for _, p := range r.peers {
+		if p.position >= 0 && p.takesValue(bytes) {
 			takers = takers.With(p.position)
 		}
 	}
@@ -94,8 +94,8 @@ func (r *Replica) tooLarge(bytes int) error {
 		return nil
 	}
 	var words []string
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && !p.takesValue(bytes) {
+	for _, p := range r.peers {
+		if p.position >= 0 && !p.takesValue(bytes) {
 			words = append(words, fmt.Sprintf("server %d takes %d at most", p.id, p.takes.value))
 		}
 	}

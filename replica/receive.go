@@ -234,8 +234,8 @@ func (r *Replica) decidedBy(inst *instance, from *peer, m *paxos.Message) {
 		inst.ownBallot = inst.attempt.Ballot()
 	}
 	r.decide(inst, from, m.Ballot, m.Value)
-	for i := range r.peers {
-		if to := &r.peers[i]; inst.chosen && to.position >= 0 && promised.Has(to.position) {
+	for _, to := range r.peers {
+		if inst.chosen && to.position >= 0 && promised.Has(to.position) {
 			r.tellChosen(to, inst.name, inst.acceptor.Accepted)
 		}
 	}

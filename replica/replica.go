@@ -380,8 +380,7 @@ func (r *Replica) NoQuorum(now time.Duration) time.Duration {
 
 // Peers returns [paxos.Status].Peers, and costs less than a Status.
 func (r *Replica) Peers(now time.Duration) (all []paxos.PeerStatus) {
-	for i := range r.peers {
-		p := &r.peers[i]
+	for _, p := range r.peers {
 		all = append(all, paxos.PeerStatus{ID: p.id, Votes: p.position >= 0, Heard: p.identity.silence(max(now, r.now)),
 			Store: p.identity.store(), Boot: p.identity.boot(), Index: p.identity.index(),
 			Refused: p.refusal.why(), Dropped: p.refusal.drops(), Limits: p.limits})

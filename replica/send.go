@@ -5,20 +5,21 @@ import "github.com/singledecree/paxos"
 // addPeers fills in r.peers: the other acceptors by position, then the other learners.
 func (r *Replica) addPeers() {
 	m := r.members
-	r.peers = make([]peer, 0, len(m.Acceptors)+len(m.Learners))
+	all := make([]peer, 0, len(m.Acceptors)+len(m.Learners)) // side by side in memory
 	for i, id := range m.Acceptors {
 		if id != r.id {
-			r.peers = append(r.peers, peer{id: id, position: i})
+			all = append(all, peer{id: id, position: i})
 		}
 	}
 	for _, id := range m.Learners {
 		if id != r.id {
-			r.peers = append(r.peers, peer{id: id, position: -1})
+			all = append(all, peer{id: id, position: -1})
 		}
 	}
-	for i := range r.peers {
-		r.byID[r.peers[i].id] = &r.peers[i]
-		r.peers[i].maxPacket = r.limits.MaxPacket
+	for i := range all {
+		p := &all[i]
+		p.maxPacket = r.limits.MaxPacket
+		r.peers, r.byID[p.id] = append(r.peers, p), p
 	}
 }
 
@@ -38,8 +39,8 @@ func (r *Replica) send(to *peer, m *paxos.Message) {
 // toAcceptors sends m to every other acceptor but those in except. It leaves out those that have said that the value of m is
 // too large. They get a Prepare all the same, without its value, as that is only a hint.
 func (r *Replica) toAcceptors(m *paxos.Message, except paxos.Set) {
-	for i := range r.peers {
-		switch to := &r.peers[i]; {
+	for _, to := range r.peers {
+		switch {
 		case to.position < 0 || except.Has(to.position):
 		case to.takesValue(len(m.Value)):
 			r.send(to, m)
@@ -68,8 +69,7 @@ func (r *Replica) answerDecided(d paxos.Decision, from *peer, question paxos.Kin
 // takePackets appends a packet for each peer that has messages waiting, or several packets where one would be too large. It
 // leaves notices that are delayed: see DelayNotices.
 func (r *Replica) takePackets(out *Output) {
-	for i := range r.peers {
-		p := &r.peers[i]
+	for _, p := range r.peers {
 		if p.outbox.len() == 0 || r.delayNotices && p.outbox.mayDelay(p.maxPacket) {
 			continue
 		}

@@ -66,8 +66,8 @@ func (r *Replica) quorumHeard() time.Duration {
 // latest returns the other acceptors that were heard. The one heard last is the first.
 func (r *Replica) latest() []*peer {
 	var heard []*peer
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeard() {
+	for _, p := range r.peers {
+		if p.position >= 0 && p.identity.isHeard() {
 			heard = append(heard, p)
 		}
 	}
@@ -80,8 +80,8 @@ func (r *Replica) heardSince(at time.Duration) (have paxos.Set) {
 	if r.position >= 0 {
 		have = have.With(r.position)
 	}
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeardAfter(at) {
+	for _, p := range r.peers {
+		if p.position >= 0 && p.identity.isHeardAfter(at) {
 			have = have.With(p.position)
 		}
 	}

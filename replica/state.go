@@ -38,7 +38,7 @@ type Replica struct {
 	stop         error // why the server must stop; nil: it need not
 	stopSaid     bool
 
-	peers         []peer // all other servers: acceptors by position, then learners
+	peers         []*peer // all other servers: acceptors by position, then learners
 	strange       strange
 	byID          map[paxos.ServerID]*peer
 	rounds        rounds
@@ -112,8 +112,8 @@ func (r *Replica) caughtUp() bool {
 	if r.position >= 0 {
 		have = have.With(r.position)
 	}
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 && p.identity.isHeard() && p.pull.isCaughtUp(p.identity.store()) {
+	for _, p := range r.peers {
+		if p.position >= 0 && p.identity.isHeard() && p.pull.isCaughtUp(p.identity.store()) {
 			have = have.With(p.position)
 		}
 	}

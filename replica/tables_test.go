@@ -290,8 +290,8 @@ func checkCalls(t require.TestingT, r *Replica) {
 	require.LessOrEqual(t, calls, r.limits.MaxCalls)
 	require.Equal(t, takeovers, r.takeovers)
 	require.Equal(t, hints, r.hints.bytes)
-	for i := range r.peers {
-		if p := &r.peers[i]; p.position >= 0 {
+	for _, p := range r.peers {
+		if p.position >= 0 {
 			require.Equal(t, fetches[p.position], p.pull.open, "server %d", p.id)
 			require.NotZero(t, p.pull.at, "nothing is pulled from server %d any more", p.id)
 		}
