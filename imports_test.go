@@ -325,7 +325,7 @@ var samples = []struct {
 	{pureStatements, "proposer.go", `func f() { select {} }`, "has a select"},
 	{pureStatements, "proposer.go", `func f() int { return -1 }`, ""},
 	{pureStatements, "node.go", `func f(c chan int) { go f(c); c <- 1 }`, ""},
-	{replicaIsPure, "replica/commit.go", `func f() { go f() }`, "replica/commit.go:2:12 has a go statement"},
+	{replicaIsPure, "replica/send.go", `func f() { go f() }`, "replica/send.go:2:12 has a go statement"},
 	{replicaIsPure, "replica/replica.go", `import "log/slog"`, "replica/replica.go imports log/slog"},
 	{replicaIsPure, "replica/replica.go", `import "crypto/rand"`, "replica/replica.go imports crypto/rand"},
 	{replicaIsPure, "replica/replica.go", `import "hash/maphash"`, "replica/replica.go imports hash/maphash"},

@@ -380,17 +380,6 @@ func (r *Replica) Stop(now time.Duration, err error) {
 	r.stop = err
 }
 
-// LastBatch returns the batch that has gathered for a Save that nobody waits for, such as the records of decisions, or its
-// first Limits.MaxBatch bytes. It is for a host that stops. The host saves it, and need not tell the Replica of the result.
-// The batch is nil if there is nothing to save, or if a Save is out.
-func (r *Replica) LastBatch() *paxos.Batch {
-	if r.saves.isBooted() {
-		r.saves.want()
-		return r.beginSave()
-	}
-	return nil
-}
-
 // endTooLarge ends the calls whose values can get no quorum any more, in the order of their IDs.
 func (r *Replica) endTooLarge() {
 	if r.leastValue >= r.limits.MaxValue {

@@ -22,7 +22,6 @@
 package replica
 
 import (
-	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -293,6 +292,17 @@ func (r *Replica) Saved(now time.Duration) {
 	r.storesSaved()
 }
 
+// LastBatch returns the batch that has gathered for a Save that nobody waits for, such as the records of decisions, or its
+// first Limits.MaxBatch bytes. It is for a host that stops. The host saves it, and need not tell the Replica of the result.
+// The batch is nil if there is nothing to save, or if a Save is out.
+func (r *Replica) LastBatch() *paxos.Batch {
+	if r.saves.isBooted() {
+		r.saves.want()
+		return r.beginSave()
+	}
+	return nil
+}
+
 // Loaded answers one name of [Output].Load: rec is the result of [paxos.Storage].Load for it. It reports whether that name
 // was asked for and not answered yet. If not, it ignores rec.
 func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) bool {
@@ -406,32 +416,4 @@ func (r *Replica) oldest(most int) []paxos.OpenInstance {
 	}
 	l.trim()
 	return slices.Clip(l.all)
-}
-
-// An openList keeps the oldest of the instances that are added to it, and few beside them. There may be a million, and the
-// whole server waits while a Status is made.
-type openList struct {
-	all  []paxos.OpenInstance
-	most int
-	full bool // all begins with most instances, the oldest first: one that is younger than the last of these is none of the oldest
-}
-
-func (l *openList) add(o paxos.OpenInstance) {
-	if l.full && olderFirst(o, l.all[l.most-1]) > 0 {
-		return
-	}
-	if l.all = append(l.all, o); len(l.all) >= 2*l.most {
-		l.trim()
-	}
-}
-
-// trim puts the list in order, and forgets all but the oldest.
-func (l *openList) trim() {
-	slices.SortFunc(l.all, olderFirst)
-	l.all = l.all[:min(len(l.all), l.most)]
-	l.full = len(l.all) == l.most
-}
-
-func olderFirst(a, b paxos.OpenInstance) int {
-	return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))
 }

@@ -1,6 +1,11 @@
 package replica
 
-import "github.com/singledecree/paxos"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/singledecree/paxos"
+)
 
 // A table holds the instances in memory. Of a decided instance, a memo stays. Of an undecided one that left memory, and that
 // this server has to see finished, the silence stays. For their numbers see room.
@@ -119,4 +124,32 @@ func (t *recents) source(index uint64) source {
 		return at.source
 	}
 	return source{}
+}
+
+// An openList keeps the oldest of the instances that are added to it, and few beside them. There may be a million, and the
+// whole server waits while a Status is made.
+type openList struct {
+	all  []paxos.OpenInstance
+	most int
+	full bool // all begins with most instances, the oldest first: one that is younger than the last of these is none of the oldest
+}
+
+func (l *openList) add(o paxos.OpenInstance) {
+	if l.full && olderFirst(o, l.all[l.most-1]) > 0 {
+		return
+	}
+	if l.all = append(l.all, o); len(l.all) >= 2*l.most {
+		l.trim()
+	}
+}
+
+// trim puts the list in order, and forgets all but the oldest.
+func (l *openList) trim() {
+	slices.SortFunc(l.all, olderFirst)
+	l.all = l.all[:min(len(l.all), l.most)]
+	l.full = len(l.all) == l.most
+}
+
+func olderFirst(a, b paxos.OpenInstance) int {
+	return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))
 }
