@@ -20,6 +20,12 @@ var (
 	// ErrForgotten: the instance is forgotten, for ever. The error is a [*ForgottenError], which says which names are.
 	ErrForgotten = errors.New("instance is forgotten")
 	ErrRounds    = errors.New("no rounds are left")
+	// ErrNotMember: this server is no member of the cluster any more. The error names the configuration that left it out.
+	ErrNotMember = errors.New("server is not a member any more")
+	// ErrConflict: another change of members was decided than the one that was asked for.
+	ErrConflict = errors.New("another change of members was decided")
+	// ErrNotReady: a change of members was refused, because no quorum of the new members is here. The error names what they lack.
+	ErrNotReady = errors.New("the new members are not ready")
 	// ErrName: the name of an instance is not valid. The error says why. See [MaxName].
 	ErrName = errors.New("not a valid name")
 	// ErrNewer: a newer version of this package has written these bytes. A method UnmarshalBinary returns it, and says which

@@ -31,6 +31,8 @@ type Kind uint8
 //	Limits    any         any                                  Value: "MAXVALUE MAXPACKET"
 //	Forget    any         acceptors                            Value: the range of names, if it is no single Instance
 //	Forgotten acceptor    any                                  likewise; all of it is forgotten, and that is durable
+//	Scan      acceptor    acceptors                            Value: "BOOT PAGE", then the last name that is known on a line
+//	Open      acceptor    acceptor                             Value: "BOOT PAGE INDEX", " end", then a line for each name
 const (
 	KindPrepare   Kind = 1  // 1a: begin a ballot
 	KindPromise   Kind = 2  // 1b: no lower ballot will be accepted
@@ -47,6 +49,8 @@ const (
 	KindLimits    Kind = 13 // the largest value and packet that the sender takes
 	KindForget    Kind = 14 // forget this instance, or all instances in this range of names
 	KindForgotten Kind = 15 // answers a Forget
+	KindScan      Kind = 16 // asks for the names of undecided instances
+	KindOpen      Kind = 17 // answers a Scan
 )
 
 // A Message is what one server says to another about one instance. It is flat and comparable, so a batch of messages is one

@@ -4,8 +4,8 @@ import "time"
 
 // Counters count the work of a server since it started.
 type Counters struct {
-	Sent     [16]uint64 // messages sent, by Kind
-	Received [16]uint64 // messages taken, by Kind
+	Sent     [18]uint64 // messages sent, by Kind
+	Received [18]uint64 // messages taken, by Kind
 	Packets  uint64     // packets sent
 	Saves    uint64     // Saves begun
 	Records  uint64     // records in those Saves
@@ -16,6 +16,7 @@ type Counters struct {
 	Takeovers           uint64 // attempts begun to finish an instance of another server
 	Fetched             uint64 // decisions asked for because another server had listed them
 	Decided             uint64 // decisions learned
+	Changes             uint64 // configurations entered
 	Dropped             uint64 // messages that were not valid, or for which there was no room
 	// Unwatched counts the undecided instances that left memory for want of room, and that this server no longer watches. It
 	// finishes such an instance when somebody asks for it, or after its next start. It watches 16 x Limits.MaxOpen instances
@@ -39,6 +40,8 @@ type PeerStatus struct {
 	// Limits says in words how its MaxValue and MaxPacket differ from those of this server. Empty: they are the same, or not
 	// known.
 	Limits string
+	// Complete says that it is an acceptor of this server's configuration, and remembers all that the acceptors before remembered.
+	Complete bool
 }
 
 // An OpenInstance is an instance that has begun and of which the server knows no decision.
@@ -52,14 +55,30 @@ type OpenInstance struct {
 	Orphaned bool
 }
 
+// An ImportStatus tells how far an acceptor of a new configuration has taken over what other acceptors remember. It is zero if there is
+// nothing to take over.
+type ImportStatus struct {
+	Sources int // the acceptors from which it imports
+	Done    int // those of them from which all is here, and durable
+	// Records is how many of the Goal decisions of the sources are here, and durable. A source is in both numbers when it has told all
+	// its undecided instances.
+	Records, Goal uint64
+}
+
 // Status is the state of a server, for people and monitors. A Node fills in Err.
 type Status struct {
 	ID      ServerID
 	Store   uint64
 	Boot    uint64
 	Members string // cluster, acceptors and quorum, in words
-	Calls   int    // calls that wait
-	Open    int    // undecided instances, in memory or to come back to it
+	// Configuration is the number of the configuration under which this server lives. 0: the members never changed.
+	Configuration uint64
+	// Settled says that a phase-2 quorum of the configuration is complete, as far as this server knows. Servers that are not in it
+	// are not needed any more.
+	Settled bool
+	Import  ImportStatus
+	Calls   int // calls that wait
+	Open    int // undecided instances, in memory or to come back to it
 	// Instances are the oldest of the open instances, 1,000 at most, the oldest first.
 	Instances []OpenInstance
 	// NoQuorum is the time for which no quorum has answered this server's attempts and questions. 0: a quorum answers. A server
