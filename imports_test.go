@@ -77,7 +77,8 @@ func (f sourceFile) isRoot() bool { return path.Dir(f.path) == "." }
 func (f sourceFile) isPure() bool { return slices.Contains(pureFiles, f.path) }
 
 func (f sourceFile) isReplica() bool {
-	return path.Dir(f.path) == "replica" && !f.isTest()
+	dir := path.Dir(f.path)
+	return (dir == "replica" || dir == "internal/change") && !f.isTest()
 }
 
 // isCore reports whether f is in the root package, replica, node, memory, wal or tcp, or in the oracle, which judges them. Other code
@@ -90,10 +91,11 @@ func (f sourceFile) isCore() bool {
 // layers are what the packages of the core may import of this module. The oracle shares no code with what it judges.
 var layers = map[string][]string{
 	".":       {},
-	"replica": {"", "/internal/tables"},
+	"replica": {"", "/internal/change", "/internal/tables"},
 	"node":    {"", "/replica", "/internal/lines"},
 	"memory":  {"", "/node", "/internal/tables"},
 
+	"internal/change": {""},
 	"internal/oracle": {"", "/internal/words"},
 }
 
@@ -326,6 +328,7 @@ var samples = []struct {
 	{pureStatements, "proposer.go", `func f() int { return -1 }`, ""},
 	{pureStatements, "node.go", `func f(c chan int) { go f(c); c <- 1 }`, ""},
 	{replicaIsPure, "replica/send.go", `func f() { go f() }`, "replica/send.go:2:12 has a go statement"},
+	{replicaIsPure, "internal/change/view.go", `func f() { go f() }`, "internal/change/view.go:2:12 has a go statement"},
 	{replicaIsPure, "replica/replica.go", `import "log/slog"`, "replica/replica.go imports log/slog"},
 	{replicaIsPure, "replica/replica.go", `import "crypto/rand"`, "replica/replica.go imports crypto/rand"},
 	{replicaIsPure, "replica/replica.go", `import "hash/maphash"`, "replica/replica.go imports hash/maphash"},

@@ -74,6 +74,8 @@ const (
 	ActSaveTime // For: the new time
 	ActLoadTime // For: the new bound, in place of ReadTime
 	ActForget   // Names
+	ActChange   // Members: the next acceptors and learners
+	ActSettled
 	ActWipe     // while Server is down, its disk is lost and replaced; the others are to go on without it: see chaosRun.wipe
 	ActCut      // Server -> Peer
 	ActJoin     // Server -> Peer
@@ -84,7 +86,7 @@ const (
 )
 
 var actNames = [acts]string{"propose", "wait", "read", "ready", "cancel", "crash", "crash-saved", "restart", "pause", "resume",
-	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "forget", "wipe", "cut", "join", "forge", "twist", "stranger"}
+	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "forget", "change", "settled", "wipe", "cut", "join", "forge", "twist", "stranger"}
 
 // String returns the word for a in scripts.
 func (a Act) String() string { return actNames[a] }
@@ -99,6 +101,7 @@ type Action struct {
 	Instance string
 	Value    paxos.Value
 	Names    paxos.NameRange
+	Members  paxos.Members
 	For      time.Duration
 	Message  paxos.Message
 }
@@ -113,6 +116,8 @@ func (a Action) String() string {
 		s += " " + a.Instance
 	case ActForget:
 		s += " " + a.Names.String()
+	case ActChange:
+		s += fmt.Sprintf(" to acceptors %s, learners %v", a.Members.Voters(), a.Members.Learners)
 	case ActSaveTime, ActLoadTime:
 		s += " " + a.For.String()
 	case ActCut, ActJoin:

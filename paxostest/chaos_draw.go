@@ -33,6 +33,7 @@ func NewChaos(seed uint64) Chaos {
 	d.drawOwned()
 	d.drawReads()
 	d.drawForgets()
+	d.drawChanges()
 	d.drawWipe()
 	d.drawCrowd()
 	slices.SortStableFunc(d.Actions, func(a, b Action) int { return int(a.At - b.At) })
@@ -229,4 +230,81 @@ func (d *drawing) drawForgets() {
 			a.Value = ""
 		}
 	}
+}
+
+// drawChanges makes the members change, in one seed of three: one server replaced, one more or one fewer, or all at once; once or several
+// times, at any servers, at the same time or one after the other; with crashes in the middle. It has random numbers of its own, so that
+// the other seeds stay as they were.
+func (d *drawing) drawChanges() {
+	d.Rand = rand.New(rand.NewPCG(d.Seed, 0xc0f1))
+	if d.Forges || d.Seed%10 == 7 || d.Servers > 7 || !d.some(3) {
+		return
+	}
+	spare := d.Learners
+	d.Learners = max(d.Learners, 1+d.IntN(3))
+	for id := d.Servers + spare + 1; id <= d.Servers+d.Learners; id++ { // callers of their own
+		d.do(Action{At: d.when(), Act: ActPropose, Server: paxos.ServerID(id), Instance: d.names[d.IntN(len(d.names))], Value: d.values[d.IntN(len(d.values))]})
+	}
+	now := paxos.Members{}
+	for id := 1; id <= d.Servers; id++ {
+		now.Acceptors = append(now.Acceptors, paxos.ServerID(id))
+	}
+	at := d.when() / 2
+	for range 1 + d.IntN(4) {
+		next := d.drawMembers(now.Acceptors)
+		server := d.id()
+		d.do(Action{At: at, Act: ActChange, Server: server, Members: next})
+		if d.some(3) { // two changes at once: one of them wins
+			d.do(Action{At: at + d.between(0, 4*d.Delay), Act: ActChange, Server: d.id(), Members: d.drawMembers(now.Acceptors)})
+		}
+		if d.some(2) {
+			d.do(Action{At: at + d.between(0, 20*d.Delay), Act: ActSettled, Server: d.id()})
+		}
+		if d.some(6) {
+			d.do(Action{At: at + d.between(0, 100*ms), Act: ActCancel, Server: server})
+		}
+		for range d.IntN(3) { // a crash in the middle of the seal, or of the import
+			victim, down := d.id(), at+d.between(0, 10*d.Delay+5*d.SaveTime)
+			d.do(Action{At: down, Act: []Act{ActCrash, ActCrashSaved}[d.IntN(2)], Server: victim})
+			d.do(Action{At: down + d.between(0, 200*ms), Act: ActRestart, Server: victim})
+		}
+		for range d.IntN(4) {
+			d.do(Action{At: at + d.between(0, 20*d.Delay), Act: []Act{ActPropose, ActRead, ActWait}[d.IntN(3)], Server: d.id(), Instance: d.names[d.IntN(len(d.names))]})
+		}
+		now = next
+		at += d.between(0, d.Ends/2+1)
+	}
+}
+
+// drawMembers draws the members after those acceptors. All other servers are learners, or no members at all.
+func (d *drawing) drawMembers(now []paxos.ServerID) (next paxos.Members) {
+	all := make([]paxos.ServerID, d.Servers+d.Learners)
+	for i := range all {
+		all[i] = paxos.ServerID(i + 1)
+	}
+	next.Acceptors = slices.Clone(now)
+	others := slices.DeleteFunc(slices.Clone(all), func(id paxos.ServerID) bool { return slices.Contains(now, id) })
+	how := d.IntN(5)
+	if how != 1 && len(others) > 0 { // one more
+		next.Acceptors = append(next.Acceptors, others[d.IntN(len(others))])
+	}
+	if how != 0 && len(next.Acceptors) > 1 { // one fewer
+		i := d.IntN(len(next.Acceptors))
+		next.Acceptors = slices.Delete(next.Acceptors, i, i+1)
+	}
+	if how == 4 { // any
+		d.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		next.Acceptors = slices.Clone(all[:1+d.IntN(len(all))])
+	}
+	slices.Sort(next.Acceptors)
+	for _, id := range slices.Sorted(slices.Values(all)) {
+		if !slices.Contains(next.Acceptors, id) && !d.some(4) {
+			next.Learners = append(next.Learners, id)
+		}
+	}
+	if n := len(next.Acceptors); d.some(4) {
+		phase2 := 1 + d.IntN(n)
+		next.Quorum, _ = paxos.Flexible(n, n+1-phase2, phase2)
+	}
+	return next
 }

@@ -80,7 +80,7 @@ func (r *chaosRun) act(a *Action) {
 	up := s.replica != nil
 	done := true
 	switch a.Act {
-	case ActPropose, ActWait, ActRead, ActReady, ActForget, ActCancel:
+	case ActPropose, ActWait, ActRead, ActReady, ActForget, ActChange, ActSettled, ActCancel:
 		done = up && r.call(a)
 	case ActCrash, ActCrashSaved:
 		if done = up && (a.Act == ActCrash || s.running); done {
@@ -143,6 +143,10 @@ func (r *chaosRun) call(a *Action) bool {
 		c = r.Ready(a.Server)
 	case ActForget:
 		c = r.Forget(a.Server, a.Names)
+	case ActChange:
+		c = r.Change(a.Server, a.Members)
+	case ActSettled:
+		c = r.Settled(a.Server)
 	case ActCancel:
 		c = r.last[a.Server]
 		if c == nil || c.Ended {
@@ -308,13 +312,16 @@ func (r *chaosRun) unwell() string {
 	if why := r.forgetsApart(); why != "" {
 		return why
 	}
+	if why := r.unsettled(); why != "" {
+		return why
+	}
 	for name, fact := range r.oracle.Facts() {
 		if fact.Forged {
 			continue
 		}
 		for _, s := range r.servers {
 			switch rec := s.Disk.Records[name]; {
-			case s.Wiped():
+			case !r.counts(s):
 			case fact.Chosen && !r.knows(s, name):
 				return fmt.Sprintf("server %d does not know what %q is", s.ID, name)
 			case !fact.Chosen && !rec.Acceptor.Accepted.IsZero():
@@ -323,8 +330,8 @@ func (r *chaosRun) unwell() string {
 		}
 	}
 	for _, s := range r.servers {
-		if s.Wiped() {
-			continue // it is refused, and the others go on without it
+		if latest := r.oracle.Latest(); !r.counts(s) || latest.Number > 0 && latest.Members.Position(s.ID) < 0 {
+			continue // the others go on without it, or without its promises
 		}
 		for _, open := range s.replica.Status(r.now).Instances {
 			if r.oracle.Fact(open.Instance).Forged || open.Orphaned || open.Ballot.IsZero() {
@@ -334,8 +341,25 @@ func (r *chaosRun) unwell() string {
 		}
 	}
 	for _, c := range r.calls {
-		if fact := r.oracle.Fact(c.Instance); !c.Ended && !r.server(c.Server).Wiped() && !fact.Forged && (c.Op != "wait" || fact.Chosen) {
+		if fact := r.oracle.Fact(c.Instance); !c.Ended && r.counts(r.server(c.Server)) && !fact.Forged && (c.Op != "wait" || fact.Chosen) {
 			return "a call has not ended: " + c.String()
+		}
+	}
+	return ""
+}
+
+// counts reports whether all is to be well at a server: it is a member of the last configuration, and has its disk.
+func (r *chaosRun) counts(s *server) bool { return !s.Wiped() && r.oracle.Latest().Members.Has(s.ID) }
+
+// unsettled says which member does not live under the last configuration, or does not know that it is settled. Empty: none.
+func (r *chaosRun) unsettled() string {
+	latest := r.oracle.Latest()
+	for _, s := range r.servers {
+		if !r.counts(s) {
+			continue
+		}
+		if c, settled := s.replica.Configuration(); c.Number != latest.Number || !settled {
+			return fmt.Sprintf("server %d lives under configuration %d, settled: %t; the last one is %d", s.ID, c.Number, settled, latest.Number)
 		}
 	}
 	return ""
@@ -355,7 +379,7 @@ func (r *chaosRun) forgetsApart() string {
 	var first *server
 	for _, s := range r.servers {
 		switch {
-		case s.Wiped():
+		case !r.counts(s):
 			continue
 		case first == nil:
 			first = s

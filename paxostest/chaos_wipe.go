@@ -3,6 +3,7 @@ package paxostest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -16,7 +17,7 @@ import (
 func (d *drawing) drawWipe() {
 	d.Rand = rand.New(rand.NewPCG(d.Seed, 0x3a3))
 	d.Unmet = d.some(3)
-	if d.Forges || !d.some(5) {
+	if changes := func(a Action) bool { return a.Act == ActChange }; d.Forges || slices.ContainsFunc(d.Actions, changes) || !d.some(5) {
 		return
 	}
 	victim, at := d.id(), d.when()

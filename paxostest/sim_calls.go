@@ -13,13 +13,14 @@ import (
 type Call struct {
 	ID       replica.CallID
 	Server   paxos.ServerID
-	Op       string // "propose", "wait", "read", "ready", "forget"
+	Op       string // "propose", "wait", "read", "ready", "forget", "change", "settled"
 	Instance string
 	Value    paxos.Value // the proposed value
 	Ended    bool
 	Decision paxos.Decision // zero if Err is not nil, after a Ready, and after a Read of an instance without a decision
 	Err      error
 	Names    paxos.NameRange // of a Forget
+	Next     paxos.Members   // of a Change
 
 	chosen bool // a value was chosen when the call began
 	forgot bool // a quorum had forgotten the instance then, and a call was told so
@@ -30,6 +31,8 @@ func (c *Call) String() string {
 	head := fmt.Sprintf("%s %q on server %d", c.Op, string(c.Value), c.Server)
 	if c.Op == "forget" {
 		head = fmt.Sprintf("forget %s on server %d", c.Names, c.Server)
+	} else if c.Op == "change" {
+		head = fmt.Sprintf("change to acceptors %s on server %d", c.Next.Voters(), c.Server)
 	} else if c.Op != "propose" {
 		head = fmt.Sprintf("%s on server %d", c.Op, c.Server)
 	}
@@ -38,7 +41,7 @@ func (c *Call) String() string {
 		return head + " still waits"
 	case c.Err != nil:
 		return head + " failed: " + c.Err.Error()
-	case c.Op == "ready" || c.Op == "forget":
+	case c.Op == "ready" || c.Op == "forget" || c.Op == "settled":
 		return head + " returned"
 	case c.Decision == paxos.Decision{}:
 		return head + " returned that nothing was chosen"
@@ -88,6 +91,35 @@ func (w *Sim) Forget(id paxos.ServerID, names paxos.NameRange) *Call {
 	c.Names = names
 	w.input(w.server(id), func(r *replica.Replica) { r.Forget(w.now, c.ID, names) })
 	return c
+}
+
+// Change calls Change on a server. The cluster is that of the Sim.
+func (w *Sim) Change(id paxos.ServerID, next paxos.Members) *Call {
+	next.Cluster = w.members.Cluster
+	c := w.call(id, "change", "", "")
+	c.Next = next
+	w.input(w.server(id), func(r *replica.Replica) {
+		if now, _ := r.Configuration(); now.Number < paxos.MaxConfiguration {
+			if asked, err := now.Next(next); err == nil {
+				c.Instance, c.Value = asked.Name(), paxos.Value(asked.String())
+				w.oracle.Proposed(c.Instance, c.Value)
+			}
+		}
+		r.Change(w.now, c.ID, next)
+	})
+	return c
+}
+
+// Settled calls Settled on a server.
+func (w *Sim) Settled(id paxos.ServerID) *Call {
+	c := w.call(id, "settled", "", "")
+	w.input(w.server(id), func(r *replica.Replica) { r.Settled(w.now, c.ID) })
+	return c
+}
+
+// Configuration returns the configuration under which a server lives, which must be up, and whether it is settled.
+func (w *Sim) Configuration(id paxos.ServerID) (c paxos.Configuration, settled bool) {
+	return w.server(id).replica.Configuration()
 }
 
 // Read calls Read on a server.

@@ -83,6 +83,9 @@ func (w *Sim) event(e Entry, named bool) []spacetime.Event {
 	if !named {
 		m.Instance = ""
 	}
+	if int(e.Peer) > len(w.servers) {
+		return nil // a stranger has no lane
+	}
 	switch e.Kind {
 	case paxos.EventSend, Forged:
 		d.Kind, d.Peer, d.Text = spacetime.Send, int(e.Peer)-1, words.Brief(m)

@@ -372,7 +372,10 @@ func (w *Sim) recycle(c *parcel) {
 
 // post sends a packet whole, to the fate that w.fates gives it. Its messages are copied: the Replica reuses the slices.
 func (w *Sim) post(p *paxos.Packet, ls []letter) {
-	w.copies = w.fates.fate(w, p, w.copies[:0])
+	w.copies = w.copies[:0]
+	if int(p.To) <= len(w.servers) { // else it is the answer to a stranger
+		w.copies = w.fates.fate(w, p, w.copies)
+	}
 	if len(w.copies) == 0 {
 		for _, l := range ls {
 			w.lost(l, "")

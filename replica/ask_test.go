@@ -283,12 +283,14 @@ func TestReplicaReadNothing(t *testing.T) {
 		p.hear(1, 3, msg(t, "state 1.1 @job"))
 		assert.Equal(t, Done{ID: 1}, p.done[1])
 	})
-	t.Run("a phase-1 quorum is enough", func(t *testing.T) {
+	t.Run("a quorum of both phases is needed", func(t *testing.T) {
 		q, err := paxos.Flexible(4, 2, 3)
 		require.NoError(t, err)
 		p := newSoloOf(t, q)
 		p.read(1, 1, "job")
 		p.hear(1, 2, msg(t, "state 1.1 @job"))
+		assert.Empty(t, p.done, "1 and 2 meet all votes of this configuration, and 3 and 4 may live under the next one already")
+		p.hear(1, 3, msg(t, "state 1.1 @job"))
 		assert.Equal(t, Done{ID: 1}, p.done[1])
 	})
 	t.Run("of those that had accepted nothing", func(t *testing.T) {

@@ -127,9 +127,22 @@ func (r *Replica) ownStep(inst *instance, m *paxos.Message) {
 	}
 }
 
+// maySayYes reports whether this acceptor may answer m at all. An acceptor of the configuration before promises, and does not vote.
+// The next configuration is decided by acceptors that are complete: otherwise there would be a third one to be asked.
+func (r *Replica) maySayYes(m *paxos.Message) bool {
+	if r.view.IsJoint() && m.Kind == paxos.KindAccept && !r.voters.Has(r.position) {
+		return false
+	}
+	number, ok := paxos.ConfigurationNumber(m.Instance)
+	return !ok || number == r.view.Number()+1 && r.complete
+}
+
 // step gives m to the instance's acceptor. The answer goes to the peer, or to the own proposer if to is nil. It leaves when
 // all that it rests on is durable.
 func (r *Replica) step(inst *instance, to *peer, m *paxos.Message) {
+	if (m.Instance[0] == '$' || r.view.IsJoint()) && !r.maySayYes(m) {
+		return
+	}
 	next, answer, wait, err := inst.acceptor.step(*m)
 	if err != nil {
 		r.fault(inst, to, err)
@@ -241,7 +254,7 @@ func (r *Replica) ask(inst *instance) {
 	if q.learner.IsZero() {
 		q.learner = paxos.NewLearner(r.quorum)
 	}
-	*q = asking{on: true, ballot: b, at: r.now, learner: q.learner, times: q.times + 1}
+	*q = asking{on: true, ballot: b, at: r.now, learner: q.learner, earlier: q.earlier, times: q.times + 1}
 	pause, most := r.timing.Silence, r.timing.MaxSilence
 	if inst.calls.asks() {
 		pause, most = r.timing.Phase, r.timing.MaxBackoff
@@ -286,12 +299,16 @@ func (r *Replica) state(inst *instance, position int, from *peer, m *paxos.Messa
 	if !inst.asked() || inst.stopped != nil || inst.chosen {
 		return
 	}
-	next, err := q.learner.Step(position, m.Accepted, m.Value)
-	if err != nil {
-		r.fault(inst, from, err)
-		return
+	if r.view.IsVote(m.Accepted) {
+		next, err := q.learner.Step(position, m.Accepted, m.Value)
+		if err != nil {
+			r.fault(inst, from, err)
+			return
+		}
+		q.learner = next
+	} else if q.earlier.ballot.Less(m.Accepted) {
+		q.earlier = earlierVote{m.Accepted, m.Value}
 	}
-	q.learner = next
 	if v, ok := q.learner.Chosen(); ok {
 		r.decide(inst, from, m.Accepted, v)
 		inst.learnedFrom = source{} // a server that tells of its vote may not know of the decision
@@ -312,14 +329,15 @@ func (r *Replica) state(inst *instance, position int, from *peer, m *paxos.Messa
 }
 
 // readAnswered ends the Reads that came before the question was asked, if its answers prove that nothing was chosen then.
-// The proof is a phase-1 quorum that had accepted nothing: every phase-2 quorum has one of these acceptors.
+// The proof is a quorum of both phases that had accepted nothing. Every phase-2 quorum has an acceptor in a phase-1 quorum. And if a
+// later configuration can choose a value already, a phase-1 quorum has learned of it, and each phase-2 quorum has one of these.
 //
 // If the answers leave it open, the other acceptors get about a round trip more, and so does a proposer that may be at work.
 // Then the instance is finished, by an attempt for the highest vote that was seen.
 func (r *Replica) readAnswered(inst *instance) {
 	q := inst.asking
 	switch {
-	case r.quorum.Phase1(q.none):
+	case r.isQuorum(q.none):
 		asked := q.ballot
 		r.quorumAnswers(true)
 		r.endAsking(inst)
@@ -329,7 +347,7 @@ func (r *Replica) readAnswered(inst *instance) {
 		q.closing = true
 		r.timers.stop(inst, alarmAsk)
 		r.askDue(inst)
-	case !q.closing && r.quorum.Phase1(q.answered):
+	case !q.closing && r.isQuorum(q.answered):
 		q.closing = true
 		r.timers.set(inst, alarmAsk, r.now+max(r.rtt, time.Millisecond))
 	}
@@ -337,7 +355,10 @@ func (r *Replica) readAnswered(inst *instance) {
 
 // finish begins an attempt for the highest vote in the answers.
 func (r *Replica) finish(inst *instance) {
-	_, v := inst.asking.learner.Highest()
+	b, v := inst.asking.learner.Highest()
+	if b.IsZero() {
+		v = inst.asking.earlier.value
+	}
 	r.begun(inst, v, forRead)
 }
 

@@ -158,6 +158,7 @@ func TestFewLookAtAllCallers(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{
 		"calls.go":   2, // a Forget that begins; askedForgotten, once for each of those that an acceptor has answered
+		"change.go":  1, // endSettled, which ends all of them
 		"ending.go":  5, // endDecided; endCalls; endAsked, once for each question that was answered; endForgotten and endForgets
 		"forget.go":  2, // moveForgets, once for each range that joins another; forgetting, once for each Forget
 		"limits.go":  1, // endStuck, which ends what it looks at

@@ -263,10 +263,21 @@ func (r *Replica) refuseCall() error {
 	switch {
 	case r.stop != nil:
 		return r.stop
+	case r.isRemoved():
+		return r.errRemoved()
 	case len(r.calls) >= r.limits.MaxCalls:
 		return fmt.Errorf("%d calls wait: %w", len(r.calls), paxos.ErrBusy)
 	}
 	return nil
+}
+
+// isRemoved reports whether this server is no member any more. It goes on to tell others of its configuration.
+func (r *Replica) isRemoved() bool {
+	return !r.view.IsJoint() && r.view.Number() > 0 && !r.view.Has(r.id)
+}
+
+func (r *Replica) errRemoved() error {
+	return fmt.Errorf("server %d is not in configuration %d: %w", r.id, r.view.Number(), paxos.ErrNotMember)
 }
 
 // callIn begins a call in the instance of that name, or ends it at once.
@@ -294,7 +305,7 @@ func (r *Replica) callIn(c call, name string) {
 	c.exposed = c.exposed || c.op == opPropose && inst.attempt.exposed && inst.attempt.Own() == c.value
 	c.since = r.rounds.used()
 	if q := inst.asking; inst.asked() && !inst.forgotten() && (c.op == opWait && r.now-q.at >= r.timing.Phase || c.op == opRead && !inst.calls.reads()) {
-		*q = asking{learner: q.learner} // the answers may be out of date: ask at once
+		*q = asking{learner: q.learner, earlier: q.earlier} // the answers may be out of date: ask at once
 	}
 	if a := &inst.attempt; c.op == opPropose && a.running() && inst.calls.proposes() == nil {
 		a.resends = 0 // nobody waited for it, so it was resent ever more rarely

@@ -2,9 +2,12 @@ package replica
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/change"
 )
 
 // Catching up (2.3: "a learner may want to know what has been chosen, and no one has told it"). Each server numbers its
@@ -163,6 +166,7 @@ func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
 	if store != r.server.Store || after > r.index {
 		after = 0 // it names another storage: begin at the first decision
 	}
+	from.listing.says(after)
 	switch {
 	case after < r.index:
 		r.answerPull(from, after)
@@ -190,6 +194,9 @@ func (r *Replica) answerPull(to *peer, after uint64) {
 // List returns the argument of [Replica.Listed] for a question: the decisions that s lists. If ask.Forgotten is set, it loads
 // them, and says which of them are not decisions, but forgotten names.
 func List(s paxos.Storage, ask ListAsk) ([]paxos.Named, error) {
+	if ask.Open {
+		return listOpen(s, ask.Name, ask.Max)
+	}
 	names, err := s.Decided(ask.After, ask.Max)
 	if err != nil {
 		return nil, fmt.Errorf("decisions after %d: %w", ask.After, err)
@@ -227,6 +234,9 @@ func (r *Replica) Listed(now time.Duration, id uint64, names []paxos.Named) bool
 	for _, p := range r.peers {
 		if p.listing.answer(id) {
 			r.sendNames(p, names)
+			return true
+		}
+		if r.sendOpen(p, id, names) {
 			return true
 		}
 	}
@@ -299,4 +309,48 @@ func (r *Replica) askSign(p *peer) {
 	}
 	p.pull.urge()
 	r.askNames(p)
+}
+
+// listOpen returns at most so many undecided instances after that name, in the order of names.
+func listOpen(s paxos.Storage, after string, most int) ([]paxos.Named, error) {
+	var names []string
+	trim := func() {
+		slices.Sort(names)
+		names = names[:min(len(names), most)]
+	}
+	last := ""
+	for name, err := range s.Undecided() {
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("undecided instances: %w", err)
+		case name <= after || last != "" && name >= last || paxos.CheckInstance(name) != nil:
+			continue
+		}
+		if names = append(names, name); len(names) >= min(2*most, math.MaxInt32) {
+			trim()
+			last = names[len(names)-1]
+		}
+	}
+	trim()
+	named := make([]paxos.Named, len(names))
+	for i, name := range names {
+		named[i].Instance = name
+	}
+	return named, nil
+}
+
+// sendOpen sends p a page of undecided instances, if the ListAsk with that ID is the one for it. It reports whether it is.
+func (r *Replica) sendOpen(p *peer, id uint64, names []paxos.Named) bool {
+	if p.scan.ask != id {
+		return false
+	}
+	p.scan.ask = 0
+	list := make([]string, 0, len(names))
+	for _, n := range names {
+		list = append(list, n.Instance)
+	}
+	// Each Index of a record in the storage is at most Last, also while the Save with it runs.
+	text := change.PageText(p.identity.boot(), p.scan.seq, r.server.Last, list, len(names) < change.MaxPage)
+	r.send(p, &paxos.Message{Kind: paxos.KindOpen, Value: text})
+	return true
 }

@@ -50,22 +50,16 @@ func (r *Replica) meet(s *paxos.ServerState) {
 // on the members. The sender's storage and process must be those heard before, or a later process.
 //
 // check detects what it can: a storage that forgot, a copied directory and a second process. It can't prevent them.
-func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
-	from = r.byID[p.From]
-	if from == nil || p.To != r.id {
-		r.counters.Strangers++
-		r.dropped(nil, p, "it is for another server or from none of Members")
-		return nil, false
-	}
+func (r *Replica) check(from *peer, p *paxos.Packet) bool {
 	if p.ToStore != 0 && p.ToStore != r.server.Store && !r.meantForAnother(from, p) {
-		return nil, false
+		return false
 	}
-	if p.Members != r.fingerprint {
+	if p.Members != r.view.Fingerprint() {
 		r.refuseMembers(from, p)
-		return nil, false
+		return false
 	}
 	if !r.met(from, p) {
-		return nil, false
+		return false
 	}
 	silence := from.identity.silence(r.now)
 	switch found := from.identity.hear(p, r.now); found {
@@ -77,9 +71,9 @@ func (r *Replica) check(p *paxos.Packet) (from *peer, ok bool) {
 		r.refuse(from, p, fmt.Sprintf("the storage of server %d went back in time, from decision %d to %d", p.From, from.identity.index(), p.Index))
 	default:
 		r.taken(from, p, silence, found == hearsNewProcess)
-		return from, true
+		return true
 	}
-	return nil, false
+	return false
 }
 
 // taken is called when p is taken, after that silence of its sender; -1: it is the first packet of that peer. first: it is
@@ -99,6 +93,9 @@ func (r *Replica) taken(from *peer, p *paxos.Packet, silence time.Duration, firs
 	}
 	r.refusing(from, "")
 	r.exchangeLimits(from, first)
+	if p.Complete && !from.complete {
+		r.saidComplete(from)
+	}
 }
 
 // met reports whether the packet is of the Store that is stored here for that peer. If none is stored yet, this Store is,
@@ -185,12 +182,12 @@ func (r *Replica) refuseMembers(from *peer, p *paxos.Packet) {
 			return
 		}
 	}
-	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.members, r.fingerprint)
+	why := fmt.Sprintf("its members differ: fingerprint %016x; here %s, fingerprint %016x", p.Members, r.view.Current().Members, r.view.Fingerprint())
 	if !strings.HasPrefix(from.refusal.why(), refusesUs+refusesMembers) { // the peer's own words say which members it has
 		r.refusing(from, why)
 	}
 	r.dropped(from, p, why)
-	r.tellRefused(from, refusesMembers+"server "+fmt.Sprint(uint64(r.id))+" has "+r.members.String()+"; you differ")
+	r.tellRefused(from, refusesMembers+"server "+fmt.Sprint(uint64(r.id))+" has "+r.view.Current().Members.String()+"; you differ")
 }
 
 // refuse drops a packet of a server that is not the one heard before, and sends it a Refuse. The Boot and the Nonce in it

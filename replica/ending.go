@@ -2,10 +2,12 @@ package replica
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/change"
 )
 
 // chosen is called when this server has counted a phase-2 quorum of votes. It tells the others. An acceptor has the value in
@@ -22,7 +24,7 @@ func (r *Replica) chosen(inst *instance) {
 	r.inflight.voted(&inst.attempt, r.now, &r.timing)
 	for _, to := range r.peers {
 		switch {
-		case to.position < 0:
+		case to.position < 0 || !r.voters.Has(to.position):
 			r.send(to, &paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v})
 		case len(v) >= longMessage && !inst.attempt.Accepted().Has(to.position):
 			inst.lateVoters = inst.lateVoters.With(to.position)
@@ -41,6 +43,12 @@ func (r *Replica) measure(a *attempt) {
 // decide makes b and v the decision of inst, which is loaded and has none yet. The peer from told of it. Without from, this
 // server counted the votes itself.
 func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Value) {
+	if change.IsConfiguration(inst.name) {
+		if err := r.checkNext(inst.name, b, v); err != nil {
+			r.fault(inst, from, err)
+			return
+		}
+	}
 	a := inst.acceptor.Acceptor
 	if !a.Accepted.IsZero() && !a.Accepted.Less(b) && a.Value != v {
 		r.fault(inst, from, &paxos.SafetyError{Instance: inst.name, Ballot: a.Accepted, Values: [2]paxos.Value{v, a.Value},
@@ -59,7 +67,13 @@ func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Val
 	}
 	r.table.open--
 	r.counters.Decided++
-	r.gatherLater(inst)
+	r.imports.Knows(inst.name)
+	if change.IsConfiguration(inst.name) {
+		r.saves.addFirst(inst) // beside the state that names it: see changeMembers
+		r.saveLater()
+	} else {
+		r.gatherLater(inst)
+	}
 	if fresh {
 		r.saves.count(inst)
 	}
@@ -82,6 +96,32 @@ func (r *Replica) endDecided(inst *instance) {
 		}
 	}
 	inst.calls.clear()
+	if change.IsConfiguration(inst.name) {
+		r.configurationDecided(inst)
+	}
+}
+
+// checkNext returns an error if v can't be the configuration that is decided in the instance of that name.
+func (r *Replica) checkNext(name string, b paxos.Ballot, v paxos.Value) error {
+	number, _ := paxos.ConfigurationNumber(name)
+	c, err := paxos.ParseConfiguration(string(v))
+	switch {
+	case err != nil:
+	case c.Number != number:
+		err = fmt.Errorf("it is configuration %d", c.Number)
+	case number == r.view.Number()+1 && c.Before != r.view.Fingerprint():
+		err = fmt.Errorf("it follows a configuration %d with the fingerprint %016x; here that has %016x", r.view.Number(), c.Before, r.view.Fingerprint())
+	default:
+		return nil
+	}
+	return &paxos.SafetyError{Instance: name, Ballot: b, Reason: "what was decided there is not the next configuration: " + err.Error()}
+}
+
+// configurationDecided is called when inst, in which a configuration is decided, is loaded or decided.
+func (r *Replica) configurationDecided(inst *instance) {
+	if number, _ := paxos.ConfigurationNumber(inst.name); number == r.view.Number()+1 && inst.stopped == nil {
+		r.next = string(inst.acceptor.Value)
+	}
 }
 
 // endForgotten ends the calls of inst, which is forgotten, if that is durable. A Forget ends when a quorum has forgotten inst.
@@ -330,7 +370,7 @@ func (r *Replica) opError(inst *instance, c call, err error) *paxos.OpError {
 	if r.position >= 0 && !answered.Has(r.position) {
 		e.Storage = r.late(r.now - r.SaveWait(r.now))
 	}
-	for i, id := range r.members.Acceptors {
+	for i, id := range r.view.Acceptors() {
 		switch {
 		case !answered.Has(i):
 			e.Silent = append(e.Silent, id)

@@ -24,6 +24,7 @@ func (r *Replica) erase(inst *instance) {
 	inst.doomed, inst.stopped = false, nil
 	inst.index, inst.learnedFrom, inst.pendingNotices = 0, source{}, pendingNotices{}
 	inst.acceptor = acceptorState{inst.acceptor.Forget(), dirty}
+	r.imports.Knows(inst.name)
 	r.gatherNow(inst)
 	r.saves.count(inst)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/change"
 )
 
 // Forgetting (docs/design.md#4.15). A forgotten instance has promised the greatest Ballot of all, for ever. So it is never
@@ -55,7 +56,7 @@ func isLine(line string) bool {
 	if _, ok := parseRangeLine(line); ok {
 		return true
 	}
-	return paxos.CheckInstance(line) == nil
+	return paxos.CheckInstance(line) == nil || change.IsConfiguration(line)
 }
 
 // ReadForgotten returns the records of the ranges of names that the server with that storage has forgotten, for [Config].
@@ -115,6 +116,9 @@ func (f *forgets) init(stored []paxos.Record, most uint64) error {
 
 // some reports whether any range is forgotten.
 func (f *forgets) some() bool { return len(f.byFrom) > 0 }
+
+// seal notes that this server lives under the configuration with that number.
+func (f *forgets) seal(configuration uint64) { f.floor.Seal(configuration) }
 
 // all returns the ranges, in the order of names. The result is the caller's.
 func (f *forgets) all() []paxos.NameRange { return f.floor.Ranges() }

@@ -298,7 +298,15 @@ type asking struct {
 	answered paxos.Set
 	none     paxos.Set // those of them that had accepted nothing
 	learner  paxos.Learner
+	earlier  earlierVote
 	times    int // how often it was asked
+}
+
+// An earlierVote is the highest vote in the answers that counts for no decision: it was cast in an earlier configuration, or taken over
+// from one. Its value may have to be proposed.
+type earlierVote struct {
+	ballot paxos.Ballot
+	value  paxos.Value
 }
 
 // pendingNotices names the acceptors that hear of a decision only when they answer an earlier message.
@@ -326,6 +334,12 @@ type reply struct {
 	m    paxos.Message
 }
 
+// A scan is a page of undecided instances for a peer, while the storage lists it.
+type scan struct {
+	ask uint64 // the ListAsk for it; 0: none is out
+	seq uint64 // the number of the page, as the peer counts
+}
+
 // A peer is the memory that this server has of another one. Only its Store is stored. A fault that shows in the rest alone,
 // and that no server remembers, is not detected (docs/assumptions.md).
 type peer struct {
@@ -337,6 +351,9 @@ type peer struct {
 	pull     pull
 	fetching []*instance // the instances of its page that are not known here; stale ones have lost their bit in instance.fetching
 	listing  listing
+	scan     scan // of the undecided instances, for it
+	gone     bool // it is no member any more, and gets nothing
+	complete bool // it says so, of the configuration under which this server lives
 
 	takes      takes         // its limits, as far as it has said
 	maxPacket  int           // largest packet to it, in bytes

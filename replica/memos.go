@@ -128,6 +128,14 @@ func (t *memos) forgetAll(names paxos.NameRange) {
 	}
 }
 
+// forgetNotices takes out all pendingNotices. Positions have changed, and the acceptors find out by themselves.
+func (t *memos) forgetNotices() {
+	for i := range t.ring {
+		t.ring[i].pendingNotices = pendingNotices{}
+	}
+	t.late = 0
+}
+
 // many returns most, or half of the memos if these are fewer and their values are large. Fewer memos fit then.
 func (t *memos) many(most int) int {
 	if t.bytes > maxCacheBytes/2 {

@@ -57,6 +57,16 @@ func (r *Replica) open(name string) *instance {
 	return inst
 }
 
+// arrives keeps m until inst is loaded.
+func (r *Replica) arrives(inst *instance, from *peer, m *paxos.Message) {
+	if len(inst.arrivals) == maxArrivals {
+		r.counters.Dropped++
+		return
+	}
+	inst.arrivals = append(inst.arrivals, arrival{source{from, from.identity.boot()}, *m})
+	r.saves.arrive(len(m.Value))
+}
+
 // reopen makes a memo an instance again, and takes out the memo.
 func (r *Replica) reopen(m *memo) *instance {
 	r.makeRoom(1)

@@ -1,6 +1,11 @@
 package replica
 
-import "github.com/singledecree/paxos"
+import (
+	"fmt"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/change"
+)
 
 // A Config says which server a Replica is.
 type Config struct {
@@ -11,7 +16,9 @@ type Config struct {
 	State paxos.ServerState
 	// Nonce is a random number that no other start of any server has. It tells two processes on copies of one storage apart.
 	// A Node takes it from crypto/rand.
-	Nonce   uint64
+	Nonce uint64
+	// Members are those that the storage was formatted with, or of any later configuration. If State names a configuration, that one
+	// counts.
 	Members paxos.Members
 	// Open lists the instances that the storage holds undecided: see [paxos.Storage].Undecided. The Replica finishes them as
 	// far as it can, in this order, as there is room for them. Names beyond the first [Backlog] are of no use. The Replica
@@ -41,6 +48,13 @@ func (c Config) check() error {
 	}
 	if _, err := c.State.Stores(); err != nil {
 		return err
+	}
+	if c.State.Configuration != "" {
+		current, err := paxos.ParseConfiguration(c.State.Configuration)
+		if err != nil {
+			return fmt.Errorf("ServerState.Configuration: %w", err)
+		}
+		return c.State.Check(c.ID, current.Members)
 	}
 	return c.State.Check(c.ID, c.Members)
 }
@@ -99,6 +113,9 @@ type ListAsk struct {
 	Max   int
 	// Forgotten says that some of these decisions may be forgotten names. [List] then tells which.
 	Forgotten bool
+	// Open says that the page has undecided instances instead, in the order of their names, after Name. Their Index is 0.
+	Open bool
+	Name string
 }
 
 // An op is the kind of a call.
@@ -110,6 +127,7 @@ const (
 	opRead
 	opReady
 	opForget
+	opSettled
 	opNone // not a call any more
 	opMint // not a call either, but it can fail
 )
@@ -126,12 +144,17 @@ func (o op) String() string {
 		return "ready"
 	case opForget:
 		return "forget"
+	case opSettled:
+		return "settled"
 	}
 	return "mint"
 }
 
 // unsent returns the error of a call if nothing of it has left.
 func unsent(o op, instance string, err error) *paxos.OpError {
+	if o == opPropose && change.IsConfiguration(instance) {
+		return &paxos.OpError{Op: "change", Instance: instance, Err: err, Unsent: true}
+	}
 	return &paxos.OpError{Op: o.String(), Instance: shownName(instance), Err: err, Unsent: true}
 }
 

@@ -2,6 +2,8 @@ package replica
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -13,8 +15,16 @@ func (r *Replica) Receive(now time.Duration, p paxos.Packet) {
 	if r.stop != nil {
 		return
 	}
-	from, ok := r.check(&p)
-	if !ok {
+	from := r.byID[p.From]
+	switch {
+	case p.To != r.id || p.From == r.id:
+		r.counters.Strangers++
+		r.dropped(nil, &p, "it is for another server")
+		return
+	case from == nil || p.Configuration != r.view.Number():
+		r.otherConfiguration(from, &p)
+		return
+	case !r.check(from, &p):
 		return
 	}
 	for i := range p.Messages {
@@ -51,4 +61,78 @@ func (r *Replica) storesSaved() {
 			r.Receive(r.now, held)
 		}
 	}
+}
+
+// otherConfiguration takes a packet of a server that lives under another configuration, or that is none of the peers. Nothing of it is
+// used but the decision of the next configuration. A server that is behind is told the one after its own.
+func (r *Replica) otherConfiguration(from *peer, p *paxos.Packet) {
+	own := r.view.Number()
+	switch {
+	case p.ToStore != 0 && p.ToStore != r.server.Store || p.Store == 0 || from != nil && from.identity.store() != 0 && from.identity.store() != p.Store:
+		r.dropped(from, p, "it is of another storage")
+		return
+	case from == nil && own == 0 && p.Configuration == 0:
+		r.counters.Strangers++
+		r.dropped(nil, p, "it is from none of Members")
+		return
+	}
+	if from == nil {
+		if from = r.guest(p.From); from == nil {
+			r.counters.Strangers++
+			r.dropped(nil, p, "it is from none of Members, as many others")
+			return
+		}
+	}
+	if p.Configuration > own {
+		name := paxos.ConfigurationName(own + 1)
+		for i := range p.Messages {
+			if m := &p.Messages[i]; m.Kind == paxos.KindDecided && m.Instance == name && len(m.Value) <= maxConfiguration {
+				r.message(from, m, r.table.byName[name])
+				return
+			}
+		}
+	}
+	r.dropped(from, p, fmt.Sprintf("it is of configuration %d; here it is %d", p.Configuration, own))
+	if !from.refusal.mayTell(r.now, r.timing.Phase) {
+		return
+	}
+	switch {
+	case p.Configuration < own:
+		r.sayConfiguration(from, p.Configuration+1)
+	case p.Configuration > own:
+		r.send(from, &paxos.Message{Kind: paxos.KindQuery, Instance: paxos.ConfigurationName(own + 1), Ballot: r.importBallot(false)})
+	default:
+		r.sayConfiguration(from, own) // it is no member, and does not know yet that it is not needed any more
+	}
+}
+
+// sayConfiguration sends p the decision of the configuration with that number, as if p had asked for it.
+func (r *Replica) sayConfiguration(p *peer, number uint64) {
+	if number > 0 {
+		q := paxos.Message{Kind: paxos.KindQuery, Instance: paxos.ConfigurationName(number), Ballot: paxos.Ballot{Round: 1, Server: p.id}}
+		r.message(p, &q, r.table.byName[q.Instance])
+	}
+}
+
+// maxGuests bounds the guests. One more takes the place of the first, if that was answered long enough ago. So strangers get few answers,
+// however many there are.
+const maxGuests = 64
+
+// guest returns the peer that stands for a server that is none of the peers. It returns nil if there is no room.
+func (r *Replica) guest(id paxos.ServerID) *peer {
+	for _, p := range r.guests {
+		if p.id == id {
+			return p
+		}
+	}
+	p := &peer{id: id, position: -1, maxPacket: r.limits.MaxPacket}
+	if len(r.guests) == maxGuests {
+		if !r.guests[0].refusal.mayTell(r.now, r.timing.Phase) {
+			return nil
+		}
+		r.guests[0].gone = true
+		r.guests = slices.Delete(r.guests, 0, 1)
+	}
+	r.guests = append(r.guests, p)
+	return p
 }

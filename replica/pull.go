@@ -36,6 +36,7 @@ type pull struct {
 	names []string // the names of it not looked at yet
 	open  int      // how many decisions of the page were asked for, and are not known yet
 
+	lacks  bool   // a decision before the cursor is too large for this server: ServerState.Pulled must not say that it is here
 	stored pulled // the pull's text in ServerState.Pulled, or about to be there
 	added  uint64 // saves.mark at the end of the last page
 }
@@ -108,6 +109,9 @@ func (q *pull) plan(at time.Duration) { q.at = max(at, 1) }
 // planNone makes no Pull due.
 func (q *pull) planNone() { q.at = 0 }
 
+// cease ends the pulls from a server that is no acceptor any more. Its page has ended.
+func (q *pull) cease() { q.at, q.active, q.turn, q.asked = 0, false, false, 0 }
+
 // planned returns when the next Pull is due; 0: never.
 func (q *pull) planned() time.Duration { return q.at }
 
@@ -179,14 +183,25 @@ func (q *pull) endPage() {
 	q.to, q.page, q.names, q.open = 0, q.page[:0], nil, 0
 }
 
-// isMoved reports whether the cursor is not in ServerState.Pulled.
-func (q *pull) isMoved() bool { return pulled{q.store, q.cursor} != q.stored }
+// lack notes that a decision of the page is passed over, because it is too large for this server.
+func (q *pull) lack() { q.lacks = true }
+
+// isMoved reports whether the cursor is not in ServerState.Pulled, and has to be.
+func (q *pull) isMoved() bool { return !q.lacks && pulled{q.store, q.cursor} != q.stored }
 
 // mark returns the saves.mark from which the decisions up to the cursor are durable.
 func (q *pull) mark() uint64 { return q.added }
 
 // keep makes the cursor the one in ServerState.Pulled.
 func (q *pull) keep() { q.stored = pulled{q.store, q.cursor} }
+
+// storedIndex returns the Index of that store up to which all decisions are here, and durable.
+func (q *pull) storedIndex(store uint64) uint64 {
+	if q.stored.store != store {
+		return 0
+	}
+	return q.stored.index
+}
 
 // appendStored appends what ServerState.Pulled says of the acceptor with that ID.
 func (q *pull) appendStored(b []byte, id paxos.ServerID) []byte { return q.stored.append(b, id) }
@@ -196,7 +211,14 @@ type listing struct {
 	ask  uint64 // the ListAsk to our own storage for it; 0: none is out
 	from uint64 // the page lists decisions after this Index
 	top  uint64 // the durable Index when the peer pulled: a page that is not full claims to list all up to here
+	said uint64 // the peer knows all decisions up to this Index of this server
 }
+
+// says notes that the peer knows all decisions up to that Index of this server.
+func (l *listing) says(index uint64) { l.said = index }
+
+// told returns the Index of this server up to which the peer knows all decisions, as it has said.
+func (l *listing) told() uint64 { return l.said }
 
 // begin begins a page of the decisions after that Index. top is the durable Index.
 func (l *listing) begin(after, top uint64) { l.from, l.top = after, top }
@@ -267,9 +289,14 @@ func (w *pulls) takeMoved() bool {
 
 // ask returns the ID of a new ListAsk, which is for l.
 func (w *pulls) ask(l *listing) uint64 {
-	w.asks++
-	l.ask = w.asks
+	l.ask = w.askOpen()
 	return l.ask
+}
+
+// askOpen returns the ID of a new ListAsk, which is for no pull.
+func (w *pulls) askOpen() uint64 {
+	w.asks++
+	return w.asks
 }
 
 // text returns the text of the page l: the names, but for those to leave out. store is this server's Store. The page is for

@@ -5,7 +5,11 @@ import (
 	"strings"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/change"
 )
+
+// maxConfiguration is the most bytes of a configuration as text. That is not bounded by Limits.MaxValue.
+const maxConfiguration = 384 << 10
 
 // invalid returns why m can't be a message of the protocol from that peer. No role sees such a message. The result is empty
 // if m can be one. inst is the instance of m, if it is in memory.
@@ -21,6 +25,11 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 			return "its instance has no valid name"
 		}
 		return ""
+	case paxos.KindScan, paxos.KindOpen:
+		if r.view.Number() == 0 || from.position < 0 {
+			return "there is nothing to import"
+		}
+		return ""
 	case paxos.KindNames:
 		if from.position < 0 {
 			return "its sender does not vote"
@@ -29,6 +38,9 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
 		if m.Ballot.Server != from.id {
 			return "its ballot is another server's"
+		}
+		if number := r.view.Number(); number > 0 && (m.Ballot.Configuration() != number || m.Ballot.Round == paxos.Base(number).Round) {
+			return "its ballot is of another configuration"
 		}
 		if m.Ballot.Round == 0 && (m.Kind != paxos.KindAccept || !paxos.OwnsRound(m.Ballot, m.Instance)) {
 			return "its ballot has round 0"
@@ -50,12 +62,13 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 	switch {
 	case m.Instance == readyName && m.Kind != paxos.KindQuery && m.Kind != paxos.KindState:
 		return "nothing is decided in that instance"
-	case max(m.Ballot.Round, m.Accepted.Round) > paxos.MaxRound,
-		m.Promised.Round > paxos.MaxRound && (m.Kind != paxos.KindNack || !m.Promised.IsForgotten()):
+	case max(m.Ballot.Round, m.Accepted.Round) > r.rounds.top(),
+		m.Promised.Round > r.rounds.top() && (m.Kind != paxos.KindNack || !m.Promised.IsForgotten()):
 		return "a round is above MaxRound"
 	case isRangeName(m.Instance), strings.HasPrefix(m.Instance, askedPrefix):
 		return "nothing is decided in that instance"
-	case len(m.Value) > r.limits.MaxValue && (!m.Promised.IsForgotten() || len(m.Value) > maxRangeText):
+	case len(m.Value) > r.limits.MaxValue && (!m.Promised.IsForgotten() || len(m.Value) > maxRangeText) &&
+		(len(m.Value) > maxConfiguration || !change.IsConfiguration(m.Instance)):
 		return "its value is too large"
 	case inst == nil && paxos.CheckName(m.Instance) != nil:
 		return "its instance has no valid name"
@@ -72,6 +85,11 @@ func (r *Replica) passOver(from *peer, inst *instance, m *paxos.Message) {
 		r.tellLimits(from, r.timing.Phase) // it waits for an answer
 	}
 	if inst != nil && m.Kind == paxos.KindDecided && len(m.Value) > r.limits.MaxValue {
+		for _, p := range r.peers {
+			if inst.fetching.Has(p.position) {
+				p.pull.lack()
+			}
+		}
 		r.fetched(inst)
 		r.endUnlearned(inst, len(m.Value))
 		r.settle(inst)
@@ -96,9 +114,18 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 	case paxos.KindForgotten:
 		r.forgottenBy(from, m)
 		return
+	case paxos.KindScan:
+		r.scannedBy(from, m)
+		return
+	case paxos.KindOpen:
+		r.openOf(from, m)
+		return
 	case paxos.KindPromise, paxos.KindAccepted, paxos.KindNack, paxos.KindState:
 		// Answers matter only to the server that asked, and that server has the instance in memory.
 		switch {
+		case r.isImport(m):
+			r.importFrom(from, m, inst)
+			return
 		case inst == nil:
 			r.answeredMemo(from, m)
 			return
@@ -129,12 +156,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 			return
 		}
 		if inst.loading {
-			if len(inst.arrivals) < maxArrivals {
-				inst.arrivals = append(inst.arrivals, arrival{source{from, from.identity.boot()}, *m})
-				r.saves.arrive(len(m.Value))
-			} else {
-				r.counters.Dropped++
-			}
+			r.arrives(inst, from, m)
 			return
 		}
 		r.deliver(inst, from, m)
@@ -166,6 +188,8 @@ func (r *Replica) finished(from *peer, m *paxos.Message) bool {
 // deliver gives a Prepare, Accept, Query, Chosen or Decided to its instance, which is loaded.
 func (r *Replica) deliver(inst *instance, from *peer, m *paxos.Message) {
 	switch {
+	case m.Kind == paxos.KindState || m.Kind == paxos.KindNack:
+		r.merge(inst, from, m)
 	case inst.stopped != nil && m.Kind != paxos.KindForget:
 	case inst.forgotten():
 		if answer, ok := forgottenAnswer(m, r.forgottenNames(inst)); ok {
@@ -213,6 +237,7 @@ func (r *Replica) deliverDecided(inst *instance, from *peer, m *paxos.Message) {
 			Reason: "two values were decided"})
 		return
 	}
+	r.imports.Knows(inst.name)
 	r.answerDecided(inst.decision(), from, m.Kind)
 }
 
@@ -314,6 +339,7 @@ func (r *Replica) deliverMemo(known *memo, from *peer, m *paxos.Message) {
 		r.settle(inst)
 		return
 	}
+	r.imports.Knows(known.name)
 	r.answerDecided(known.decision(), from, m.Kind)
 }
 

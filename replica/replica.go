@@ -38,26 +38,32 @@ func New(now time.Duration, c Config) (*Replica, error) {
 		return nil, fmt.Errorf("paxos: %w", err)
 	}
 	r := &Replica{
-		id: c.State.ID, members: c.Members.Clone(), position: c.Members.Position(c.State.ID), nonce: c.Nonce,
+		id: c.State.ID, nonce: c.Nonce,
 		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), trace: c.Trace,
 		now: now, indexSaid: c.State.Last, byID: map[paxos.ServerID]*peer{}, calls: map[CallID]calling{}, rtt: c.Timing.Phase / 10,
 	}
-	r.quorum, r.fingerprint = r.members.Quorum, r.members.Fingerprint()
+	if err := r.startView(c.Members, &c.State); err != nil {
+		return nil, fmt.Errorf("paxos: %w", err)
+	}
 	r.leastValue, r.unusual = r.limits.MaxValue, takesOf(r.limits) != takesOf(paxos.Limits{}.WithDefaults())
 	r.addPeers()
 	r.table.init(r.limits.Cache)
 	r.begin(c.State)
+	r.useView()
 	if err := r.forgets.init(c.Forgotten, c.State.Forgotten); err != nil {
 		return nil, fmt.Errorf("paxos: %w", err)
 	}
 	r.backlog = c.Open
+	if number := r.view.Number(); number > 0 {
+		r.openForWork(paxos.ConfigurationName(number + 1)) // it may be known already, if the news came in another order
+	}
 	r.openBacklog()
 	return r, nil
 }
 
 // begin raises Boot and reserves the first block of rounds. The first Save holds both, and nothing leaves before it is done.
 func (r *Replica) begin(s paxos.ServerState) {
-	r.rounds.begin(s.Rounds)
+	r.rounds.begin(s.Rounds, r.view.Number())
 	r.index = s.Last
 	s.Boot++
 	s.Rounds = r.rounds.reserved()
@@ -76,6 +82,10 @@ func (r *Replica) Tick(now time.Duration) {
 	r.saves.hurry(now)
 	r.pullsDue(now)
 	r.watchDue(now)
+	if r.importAt != 0 && r.importAt <= now {
+		r.imports.Goes(true)
+		r.planImport()
+	}
 	for {
 		switch t := r.timers.due(now); {
 		case t == nil:
@@ -191,6 +201,9 @@ func (r *Replica) Next() (at time.Duration, ok bool) {
 	if w := r.quorums.next(); w != 0 && (!ok || w < at) {
 		at, ok = w, true
 	}
+	if r.importAt != 0 && (!ok || r.importAt < at) {
+		at, ok = r.importAt, true
+	}
 	if lazy, set := r.saves.hurryAt(); set && (!ok || lazy < at) {
 		return lazy, true
 	}
@@ -214,6 +227,12 @@ func (r *Replica) Take(out *Output) bool {
 		}
 		if len(r.backlog) > 0 && r.unfinished() <= r.mostUnfinished()/2 {
 			r.openBacklog()
+		}
+		if r.next != "" || r.view.IsJoint() {
+			r.changeMembers()
+		}
+		if r.imports.IsReady() {
+			r.importMore()
 		}
 		out.Save = r.beginSave()
 	}
@@ -271,6 +290,10 @@ func (r *Replica) Saved(now time.Duration) {
 		}
 		r.index = server.Last
 		r.reserved(server.Rounds)
+		r.importSaved(server)
+	}
+	if r.imports.IsActive() {
+		r.imports.Goes(true)
 	}
 	r.storePulled()
 	r.decidedMany()
@@ -297,6 +320,7 @@ func (r *Replica) Saved(now time.Duration) {
 // The batch is nil if there is nothing to save, or if a Save is out.
 func (r *Replica) LastBatch() *paxos.Batch {
 	if r.saves.isBooted() {
+		r.changeMembers()
 		r.saves.want()
 		return r.beginSave()
 	}
@@ -366,7 +390,8 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 // Status returns the state of the server at that time.
 func (r *Replica) Status(now time.Duration) paxos.Status {
 	r.input(now)
-	s := paxos.Status{ID: r.id, Store: r.server.Store, Boot: r.server.Boot, Members: r.members.String(), Calls: len(r.calls),
+	s := paxos.Status{ID: r.id, Store: r.server.Store, Boot: r.server.Boot, Members: r.view.Current().Members.String(), Calls: len(r.calls),
+		Configuration: r.view.Number(), Settled: !r.view.IsJoint(), Import: r.importStatus(),
 		Open: r.table.open + len(r.table.evicted), Index: r.index, Counters: r.counters, Broken: slices.Clone(r.broken), Err: r.stop}
 	s.StorageWait = r.SaveWait(now)
 	s.NoQuorum = r.NoQuorum(now)
@@ -379,9 +404,10 @@ func (r *Replica) Status(now time.Duration) paxos.Status {
 // Boot returns the number of this start of the server: ServerState.Boot, from the first Output on.
 func (r *Replica) Boot() uint64 { return r.server.Boot }
 
-// Changes counts the changes that an operator is told of. These are each loss of the quorum and its end, and each change of
-// Refused or Limits of a [paxos.PeerStatus]. When it rises, a host looks at [Replica.NoQuorum] and [Replica.Peers].
-func (r *Replica) Changes() uint64 { return r.refusals + r.quorums.changed() }
+// Changes counts the changes that an operator is told of. These are each loss of the quorum and its end, each change of Refused or
+// Limits of a [paxos.PeerStatus], each new configuration, and the time when it is settled. When Changes rises, a host looks at
+// [Replica.NoQuorum], [Replica.Peers] and [Replica.Configuration].
+func (r *Replica) Changes() uint64 { return r.refusals + r.quorums.changed() + r.views }
 
 // NoQuorum returns [paxos.Status].NoQuorum, and costs less than a Status.
 func (r *Replica) NoQuorum(now time.Duration) time.Duration {
@@ -393,7 +419,7 @@ func (r *Replica) Peers(now time.Duration) (all []paxos.PeerStatus) {
 	for _, p := range r.peers {
 		all = append(all, paxos.PeerStatus{ID: p.id, Votes: p.position >= 0, Heard: p.identity.silence(max(now, r.now)),
 			Store: p.identity.store(), Boot: p.identity.boot(), Index: p.identity.index(),
-			Refused: p.refusal.why(), Dropped: p.refusal.drops(), Limits: p.limits})
+			Refused: p.refusal.why(), Dropped: p.refusal.drops(), Limits: p.limits, Complete: r.isComplete(p)})
 	}
 	return all
 }

@@ -36,6 +36,10 @@ type saves struct {
 	waitNew            []reply           // replies that leave when the next Save is
 	batch              paxos.Batch       // of the Save that runs
 	server             paxos.ServerState // the ServerState in the running Save, if there is one in it
+	sealing            struct {          // see seal
+		save uint64 // the Save that holds the configuration
+		mark uint64 // see mark
+	}
 }
 
 // isBooted reports whether the first Save is done.
@@ -117,6 +121,12 @@ func (s *saves) mark() uint64 { return s.added }
 
 // isKept reports whether all instances are durable that were in a batch when mark returned that.
 func (s *saves) isKept(mark uint64) bool { return mark <= s.kept }
+
+// seal is called when this server enters a configuration. The next Save holds it.
+func (s *saves) seal() { s.sealing.save, s.sealing.mark = s.begun+1, s.added }
+
+// isSealed reports whether all is durable that this server did under the configurations before its own.
+func (s *saves) isSealed() bool { return s.ended >= s.sealing.save && s.isKept(s.sealing.mark) }
 
 // arrive counts so many bytes of values that came for instances that are being loaded. They go as a negative number.
 func (s *saves) arrive(bytes int) { s.arrived += bytes }
@@ -272,17 +282,33 @@ const roundBlock = 10_000
 // Rounds are reserved in blocks, so that a ballot costs no Save of its own. No round above usable is used. usable is the
 // number in a Save that is done.
 type rounds struct {
-	floor   uint64      // ServerState.Rounds as stored before this start: all up to it may have been used
+	floor   uint64      // all up to it may have been used: ServerState.Rounds as stored before this start, or those of earlier configurations
+	most    uint64      // the last round of the configuration
 	last    uint64      // the last round used in this life, in any instance
 	usable  uint64      // reserved by a Save that is done
 	wanted  uint64      // to be reserved: ServerState.Rounds as of now
 	waiting []*instance // want a ballot, but no round was usable
 }
 
-// begin reserves the first block of this life. stored is ServerState.Rounds as stored before this start.
-func (w *rounds) begin(stored uint64) {
-	w.floor, w.wanted = stored, min(stored+roundBlock, paxos.MaxRound)
+// begin reserves the first block of this life, in the configuration with that number. stored is ServerState.Rounds as stored
+// before this start.
+func (w *rounds) begin(stored, configuration uint64) {
+	w.floor = stored
+	w.enter(configuration)
 }
+
+// enter goes on with the rounds of the configuration with that number, which are above all of those before. It reserves its first
+// block.
+func (w *rounds) enter(configuration uint64) {
+	w.floor, w.most = max(w.floor, paxos.Base(configuration).Round), lastRound(configuration)
+	w.wanted = max(w.wanted, min(w.floor+roundBlock, w.most))
+}
+
+// lastRound returns the last round of the configuration with that number.
+func lastRound(configuration uint64) uint64 { return paxos.Base(configuration).Round + paxos.MaxRound }
+
+// top returns the last round of the configuration.
+func (w *rounds) top() uint64 { return w.most }
 
 // used returns the last round used in this life, in any instance.
 func (w *rounds) used() uint64 { return w.last }
@@ -297,7 +323,7 @@ func (w *rounds) reserved() uint64 { return w.wanted }
 //   - Else more rounds are wanted: see reserved. inst waits until they are usable.
 func (w *rounds) next(inst *instance) (round uint64, ok bool) {
 	next := max(w.last, w.floor, inst.seen) + 1
-	if next > paxos.MaxRound {
+	if next > w.most {
 		return 0, false
 	}
 	if next > w.usable {
@@ -318,8 +344,8 @@ func (w *rounds) next(inst *instance) (round uint64, ok bool) {
 // reserve wants a block of rounds from next on, unless enough are wanted already.
 func (w *rounds) reserve(next uint64) {
 	next += uint64(len(w.waiting))
-	if w.wanted < min(next+roundBlock/2, paxos.MaxRound) {
-		w.wanted = min(next+roundBlock, paxos.MaxRound)
+	if w.wanted < min(next+roundBlock/2, w.most) {
+		w.wanted = min(next+roundBlock, w.most)
 	}
 }
 

@@ -8,14 +8,14 @@ import (
 
 // addPeers fills in r.peers: the other acceptors by position, then the other learners.
 func (r *Replica) addPeers() {
-	m := r.members
-	all := make([]peer, 0, len(m.Acceptors)+len(m.Learners)) // side by side in memory
-	for i, id := range m.Acceptors {
+	acceptors, learners := r.view.Acceptors(), r.view.Learners()
+	all := make([]peer, 0, len(acceptors)+len(learners)) // side by side in memory
+	for i, id := range acceptors {
 		if id != r.id {
 			all = append(all, peer{id: id, position: i})
 		}
 	}
-	for _, id := range m.Learners {
+	for _, id := range learners {
 		if id != r.id {
 			all = append(all, peer{id: id, position: -1})
 		}
@@ -32,7 +32,7 @@ const maxWaiting = 4096
 
 // send puts m into the next packet to that peer.
 func (r *Replica) send(to *peer, m *paxos.Message) {
-	if !r.saves.isBooted() && to.outbox.len() >= maxWaiting {
+	if to.gone || !r.saves.isBooted() && to.outbox.len() >= maxWaiting {
 		r.counters.Dropped++
 		return
 	}
@@ -45,7 +45,7 @@ func (r *Replica) send(to *peer, m *paxos.Message) {
 func (r *Replica) toAcceptors(m *paxos.Message, except paxos.Set) {
 	for _, to := range r.peers {
 		switch {
-		case to.position < 0 || except.Has(to.position):
+		case to.position < 0 || except.Has(to.position) || m.Kind == paxos.KindAccept && !r.voters.Has(to.position):
 		case to.takesValue(len(m.Value)):
 			r.send(to, m)
 		case m.Kind == paxos.KindPrepare:
@@ -73,7 +73,14 @@ func (r *Replica) answerDecided(d paxos.Decision, from *peer, question paxos.Kin
 // takePackets appends a packet for each peer that has messages waiting, or several packets where one would be too large. It
 // leaves notices that are delayed: see DelayNotices.
 func (r *Replica) takePackets(out *Output) {
-	for _, p := range r.peers {
+	r.takePacketsTo(out, r.peers)
+	if len(r.guests) > 0 {
+		r.takePacketsTo(out, r.guests)
+	}
+}
+
+func (r *Replica) takePacketsTo(out *Output, peers []*peer) {
+	for _, p := range peers {
 		if p.outbox.len() == 0 || r.delayNotices && p.outbox.mayDelay(p.maxPacket) {
 			continue
 		}
@@ -129,7 +136,7 @@ func (r *Replica) packet(to *peer, ms []paxos.Message) paxos.Packet {
 		}
 	}
 	return paxos.Packet{From: r.id, To: to.id, Store: r.server.Store, Boot: r.server.Boot, Nonce: r.nonce,
-		Members: r.fingerprint, Index: r.index, Seq: seq, ToStore: to.identity.store(), Messages: ms}
+		Members: r.view.Fingerprint(), Configuration: r.view.Number(), Complete: r.complete && r.view.Number() > 0, Index: r.index, Seq: seq, ToStore: to.identity.store(), Messages: ms}
 }
 
 // gatherNow puts inst into the next batch, and asks for a Save.
@@ -218,8 +225,9 @@ func (r *Replica) ballot(inst *instance) (b paxos.Ballot, ok bool) {
 //   - This server is an acceptor. Its own vote remembers that the round was used, in this life and after it.
 //   - Its acceptor has promised and accepted nothing. Its record was loaded before: proceed does nothing until it is.
 //   - A minted name is of this very start. In an earlier start the round may have been used without a vote that was saved.
+//   - The configuration is the first one. In a later one, acceptors may not remember yet what was accepted before.
 func (r *Replica) ownsRound(inst *instance) (o paxos.Owner, ok bool) {
-	if r.position < 0 || inst.acceptor.Acceptor != (paxos.Acceptor{}) {
+	if r.position < 0 || r.view.Number() > 0 || inst.acceptor.Acceptor != (paxos.Acceptor{}) {
 		return paxos.Owner{}, false
 	}
 	o, ok = paxos.OwnerOf(inst.name)

@@ -9,9 +9,9 @@ import (
 )
 
 // watches reports whether this server has to see inst finished. It has to if it votes, has promised or accepted there, and
-// does not know the decision.
+// does not know the decision. It also has to if it does not vote any more, and has accepted a value: nobody else may know that.
 func (r *Replica) watches(inst *instance) bool {
-	return r.position >= 0 && !inst.loading && !inst.chosen && inst.stopped == nil && !inst.acceptor.Promised.IsZero()
+	return (r.position >= 0 || !inst.acceptor.Accepted.IsZero()) && !inst.loading && !inst.chosen && inst.stopped == nil && !inst.acceptor.Promised.IsZero()
 }
 
 // watch begins a silence. If no new ballot comes before it ends, this server takes over. The silence doubles with each
@@ -26,9 +26,13 @@ func (r *Replica) watch(inst *instance) {
 	r.timers.set(inst, alarmWatch, r.now+silence+turn+r.jitter(r.timing.Phase/2))
 }
 
-// turn is how many acceptors come before this one in the ring of acceptors that begins after server last. This server votes.
+// turn is how many acceptors come before this one in the ring of acceptors that begins after server last. A server that does not vote
+// comes after all of them.
 func (r *Replica) turn(last paxos.ServerID) int {
-	all := r.members.Acceptors
+	all := r.view.Acceptors()
+	if r.position < 0 {
+		return len(all)
+	}
 	first := 0
 	for first < len(all) && all[first] <= last {
 		first++

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/change"
 )
 
 // A Replica is all instances of one server as one state machine. It has no clock, no goroutine, no randomness of its own and
@@ -23,10 +24,11 @@ import (
 // If a Save fails, the host drops the Replica. It may start a new one on the reopened storage.
 type Replica struct {
 	id           paxos.ServerID
-	members      paxos.Members
-	quorum       paxos.Quorum
-	position     int // of this server among the acceptors; -1: it does not vote
-	fingerprint  uint64
+	view         change.View  // the configuration under which it runs
+	quorum       paxos.Quorum // of an attempt that begins now
+	voters       paxos.Set    // the acceptors that are asked for votes
+	position     int          // of this server among the acceptors; -1: it is none
+	complete     bool         // this acceptor is complete for its configuration, and that is durable
 	nonce        uint64
 	limits       paxos.Limits
 	timing       paxos.Timing
@@ -39,6 +41,10 @@ type Replica struct {
 	stopSaid     bool
 
 	peers         []*peer // all other servers: acceptors by position, then learners
+	guests        []*peer // servers of other configurations, which are told of this one
+	next          string  // the text of the next configuration, which is decided; empty: it is not
+	imports       change.Imports
+	importAt      time.Duration // when to look at it next; 0: never
 	strange       strange
 	byID          map[paxos.ServerID]*peer
 	rounds        rounds
@@ -70,6 +76,7 @@ type Replica struct {
 	events   []paxos.Event
 	counters paxos.Counters
 	refusals uint64 // counts the changes of peer.refusal and peer.limits
+	views    uint64 // counts the changes of view
 
 	unusual    bool // Limits.MaxValue or MaxPacket is not the default
 	leastValue int  // the least MaxValue, of all servers as far as they have said

@@ -371,3 +371,80 @@ func TestReplicaStoresLearners(t *testing.T) {
 	p.hear(1, 9, msg(t, "query 5.9 @a"))
 	assert.Equal(t, "2/66,8/abc,9/6d", p.state[1].Peers)
 }
+
+// TestLateStateOfAWholeSource: a State that a source sent before it was complete comes late, when it is asked anew as a whole source.
+func TestLateStateOfAWholeSource(t *testing.T) {
+	p := newPumpOf(t, 3)
+	p.lose = func(paxos.Packet, paxos.Message) bool { return true }
+	p.propose(1, 1, "lunch", "soup") // its instance is loaded, and stays open
+	r := p.replicas[1]
+	ask := func() {
+		t.Helper()
+		seq, _, ok := r.imports.WantsPage(2, 1, 0)
+		require.True(t, ok)
+		require.True(t, r.imports.Page(2, seq, []string{"lunch"}, 1, true))
+		require.Equal(t, []string{"lunch"}, r.imports.Ask(2, 9, 1, 0))
+	}
+	r.imports.Begin([]paxos.ServerID{2}, "")
+	ask()
+	early := paxos.Message{Kind: paxos.KindState, Instance: "lunch", Ballot: r.importBallot(false)}
+	r.imports.Whole(2)
+	ask()
+	r.importFrom(r.byID[2], &early, r.table.byName["lunch"])
+	require.True(t, r.imports.Waits(2, "lunch"), "the record of a source that was not complete")
+}
+
+// TestScanWaitsForTheSeal: a server names its undecided instances when its own configuration is durable, and with it all earlier votes.
+func TestScanWaitsForTheSeal(t *testing.T) {
+	p := newPumpOf(t, 3)
+	holds := false
+	p.hold = func(id paxos.ServerID) bool { return id == 2 && holds }
+	p.propose(3, 1, "lunch", "soup")
+	holds = true
+	next, _ := paxos.Configuration{Members: p.members}.Next(paxos.Members{Cluster: p.members.Cluster, Acceptors: []paxos.ServerID{1, 2}})
+	p.Proposed(next.Name(), paxos.Value(next.String()))
+	p.replicas[1].Change(p.now, 2, next.Members)
+	p.pass(2 * time.Second)
+	for range 10 {
+		if b := p.held[2]; b != nil && b.Server != nil && b.Server.Configuration != "" {
+			break
+		} else if b != nil {
+			p.endSave(2) // with its votes in configuration 0
+		}
+		p.pass(time.Second)
+	}
+	require.NotEmpty(t, p.held[2].Server.Configuration)
+	p.pass(2 * time.Second)
+	left := func(prefix string) bool {
+		return slices.ContainsFunc(p.sent, func(s string) bool { return strings.HasPrefix(s, prefix) })
+	}
+	require.True(t, left("1 -> 2: scan"))
+	require.False(t, left("2 -> 1: open"))
+	holds = false
+	p.endSave(2)
+	p.pass(2 * time.Second)
+	require.True(t, left("2 -> 1: open"))
+}
+
+// TestNextConfigurationFollows: no configuration is entered that does not name the one before it. A fault tells of it.
+func TestNextConfigurationFollows(t *testing.T) {
+	for _, spoil := range []func(c *paxos.Configuration){
+		func(*paxos.Configuration) {},
+		func(c *paxos.Configuration) { c.Before++ },
+		func(c *paxos.Configuration) { c.Number = 2 },
+	} {
+		p := newSolo(t, 3)
+		c, err := paxos.Configuration{Members: p.members}.Next(paxos.Members{Cluster: p.members.Cluster, Acceptors: []paxos.ServerID{1, 2}})
+		require.NoError(t, err)
+		name, whole := c.Name(), c.String()
+		spoil(&c)
+		p.hear(1, 2, paxos.Message{Kind: paxos.KindDecided, Instance: name, Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: paxos.Value(c.String())})
+		now, _ := p.replicas[1].Configuration()
+		if c.String() == whole {
+			assert.Equal(t, uint64(1), now.Number)
+			assert.Empty(t, p.faults)
+		} else if assert.Zero(t, now.Number) && assert.Len(t, p.faults, 1) {
+			assert.ErrorContains(t, p.faults[0], "is not the next configuration")
+		}
+	}
+}

@@ -270,7 +270,7 @@ func checkCalls(t require.TestingT, r *Replica) {
 		if inst.attempt.purpose == forTakeover {
 			takeovers++
 		}
-		for i := range r.members.Acceptors {
+		for i := range r.view.Acceptors() {
 			if inst.fetching.Has(i) {
 				fetches[i]++
 			}

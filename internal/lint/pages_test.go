@@ -123,7 +123,7 @@ func TestDesignHasItsSections(t *testing.T) {
 		numbers = append(numbers, s[1])
 	}
 	want := []string{"1", "2", "3", "4"}
-	for i := range 16 {
+	for i := range 17 {
 		want = append(want, fmt.Sprintf("4.%d", i+1))
 	}
 	assert.Equal(t, append(want, "5", "6", "7", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6"), numbers)

@@ -45,15 +45,20 @@ func (o *Oracle) Forged(m paxos.Message) {
 
 // vote checks I1: a vote of s was cast in b.
 func (o *Oracle) vote(h *history, s *Server, b paxos.Ballot) error {
-	if !s.votes() {
+	c := o.of(b)
+	switch {
+	case o.Unseen && (c == nil || b.Configuration() > 0):
+		return nil
+	case c == nil:
+		return h.broken("I14", "server %d voted in ballot %s, and no configuration of that number is decided", s.ID, b)
+	case c.position(s) < 0:
 		return h.broken("S2", "server %d does not vote, and voted in ballot %s", s.ID, b)
-	}
-	if o.Unseen {
+	case o.Unseen:
 		return nil
 	}
 	known := h.of(b)
-	known.voters = known.voters.With(s.position)
-	if !o.quorum.Phase2(known.voters) {
+	known.voters = known.voters.With(c.position(s))
+	if !c.quorum.Phase2(known.voters) {
 		return nil
 	}
 	if known.late {
@@ -62,8 +67,11 @@ func (o *Oracle) vote(h *history, s *Server, b paxos.Ballot) error {
 	if h.chosen && h.value != known.value {
 		return h.broken("I1", "two values are chosen: %s, and in ballot %s %s", words.Quote(h.value), b, words.Quote(known.value))
 	}
+	if h.chosen {
+		return nil
+	}
 	h.chosen, h.value = true, known.value
-	return nil
+	return o.chose(h)
 }
 
 // votedItself counts the vote of the ballot's own server once its disk implies it; no message tells of that vote. It matters only if the
@@ -71,7 +79,7 @@ func (o *Oracle) vote(h *history, s *Server, b paxos.Ballot) error {
 func (o *Oracle) votedItself(s *Server, h *history, b paxos.Ballot) {
 	known := h.find(b)
 	rec := s.Disk.Records[h.name]
-	if known != nil && known.asked && b.Server == s.ID && !s.Wiped() && s.votes() && !rec.Acceptor.Accepted.Less(b) {
+	if known != nil && known.asked && b.Server == s.ID && !s.Wiped() && o.of(b) != nil && o.of(b).position(s) >= 0 && !rec.Acceptor.Accepted.Less(b) {
 		_ = o.vote(h, s, b)
 	}
 }

@@ -18,7 +18,7 @@ type history struct {
 	chosen   bool
 	forged   bool // a lie with Lenient set: nothing is checked any more
 	value    paxos.Value
-	own      [][]vote // by server: votes that disks held, as they came
+	own      [][]ownVote // by server: votes that disks held, as they came
 
 	// From the name: the server that may use round 0, and the start in which it may; 0: none, or any.
 	owner paxos.ServerID
@@ -28,6 +28,12 @@ type history struct {
 type vote struct {
 	ballot paxos.Ballot
 	value  paxos.Value
+}
+
+// An ownVote is a vote that a disk held. It is imported if the server may have taken it over from another one.
+type ownVote struct {
+	vote
+	imported bool
 }
 
 // A ballot is all that is known of one ballot.

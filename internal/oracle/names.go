@@ -49,3 +49,7 @@ func (s nameSet) covers(r paxos.NameRange) bool {
 func isInternal(name string) bool {
 	return strings.HasPrefix(name, "$") && (len(name) == 1 || name[1] < '0' || name[1] > '9')
 }
+
+// ofImport reports whether b has one of the last two rounds of its configuration. It is of a question of an import, or for the next
+// configuration, and its answer counts for nothing else.
+func ofImport(b paxos.Ballot) bool { return b.Round&paxos.MaxRound >= paxos.MaxRound-1 }

@@ -21,6 +21,8 @@
 //	I12 Nothing comes of what a server says before its Store is on the disk here: no answer leaves, and no promise of it counts for I7.
 //	I13 What is forgotten, some call asked to forget. It stays forgotten on a disk, whose server says nothing else of it. Calls are told
 //	    so when it is on the disk. After a Forget returned well, no ballot that began later is chosen, and no read finds nothing.
+//	I14 Configurations are decided one after the other, each when a phase-2 quorum is complete for the one before. A server enters only
+//	    what was decided, and never goes back. In a ballot of a configuration its acceptors vote, and its quorum counts.
 //	S2  A server that does not vote casts no vote.
 //	S10 No server sends itself a message.
 //
@@ -44,22 +46,23 @@ type Oracle struct {
 	// all servers can tell: I1, I2, I7 but for round 0, I8, I12, and that calls return what was chosen.
 	Unseen bool
 
-	quorum    paxos.Quorum
-	servers   []*Server
-	instances map[string]*history
-	uses      map[paxos.Ballot]string               // of round 1 and above: the instance that each was used in
-	indexes   map[uint64]map[uint64]string          // by Store: the instance saved at each Index
-	ranges    map[uint64]map[uint64]paxos.NameRange // by Store: the names forgotten at each Index
-	toForget  nameSet                               // that calls asked to forget
-	forgot    nameSet                               // of them, those that a quorum has forgotten, as a call was told
+	configurations []*configuration // by number
+	latest         paxos.Configuration
+	servers        []*Server
+	instances      map[string]*history
+	uses           map[paxos.Ballot]string               // of round 1 and above: the instance that each was used in
+	indexes        map[uint64]map[uint64]string          // by Store: the instance saved at each Index
+	ranges         map[uint64]map[uint64]paxos.NameRange // by Store: the names forgotten at each Index
+	toForget       nameSet                               // that calls asked to forget
+	forgot         nameSet                               // of them, those that a quorum has forgotten, as a call was told
 }
 
 // New returns an Oracle for the servers of m, whose disks are formatted. It keeps the servers, and reads them whenever it is told of one.
 func New(m paxos.Members, servers []*Server) *Oracle {
-	o := &Oracle{quorum: m.Clone().Quorum, servers: servers, instances: map[string]*history{}, uses: map[paxos.Ballot]string{},
+	o := &Oracle{configurations: []*configuration{newConfiguration(m)}, latest: paxos.Configuration{Members: m}, servers: servers, instances: map[string]*history{}, uses: map[paxos.Ballot]string{},
 		indexes: map[uint64]map[uint64]string{}, ranges: map[uint64]map[uint64]paxos.NameRange{}}
 	for i, s := range servers {
-		s.place, s.position, s.first = i, m.Position(s.ID), s.Disk.State.Store
+		s.place, s.first = i, s.Disk.State.Store
 	}
 	return o
 }
@@ -80,15 +83,15 @@ func (o *Oracle) server(id paxos.ServerID) *Server {
 func (o *Oracle) history(name string) *history {
 	h := o.instances[name]
 	if h == nil {
-		h = &history{name: name, own: make([][]vote, len(o.servers))}
+		h = &history{name: name, own: make([][]ownVote, len(o.servers))}
 		h.owner, h.boot = ownerOf(name)
 		o.instances[name] = h
 	}
 	return h
 }
 
-// Quorum returns what the Oracle counts votes with.
-func (o *Oracle) Quorum() paxos.Quorum { return o.quorum }
+// Quorum returns what the Oracle counts the votes of the last configuration with.
+func (o *Oracle) Quorum() paxos.Quorum { return o.configurations[len(o.configurations)-1].quorum }
 
 // A Fact is what the Oracle knows of an instance.
 type Fact struct {

@@ -14,18 +14,25 @@ func (o *Oracle) Saved(s *Server, b paxos.Batch) error {
 	if b.Server != nil {
 		old, next := s.Disk.State, *b.Server
 		if next.Boot < old.Boot || next.Rounds < old.Rounds || next.Last < old.Last || next.ID != old.ID ||
-			next.Store != old.Store || next.Members != old.Members || next.Cluster != old.Cluster {
+			next.Store != old.Store || next.Members != old.Members && next.Configuration == old.Configuration || next.Cluster != old.Cluster {
 			return fmt.Errorf("I3 is broken: the state of server %d goes from %+v to %+v", s.ID, old, next)
 		}
 	}
 	if err := o.savedForgotten(s, b); err != nil {
 		return err
 	}
+	number := s.number()
+	if b.Server != nil && !s.Wiped() && !o.Unseen {
+		if err := o.savedConfiguration(s, b.Server); err != nil {
+			return err
+		}
+		number = numberIn(b.Server.Configuration)
+	}
 	for i, rec := range b.Records {
 		if slices.ContainsFunc(b.Records[:i], func(r paxos.Record) bool { return r.Instance == rec.Instance }) {
 			return o.history(rec.Instance).broken("I3", "server %d saves it twice in one Batch", s.ID)
 		}
-		if err := o.savedRecord(s, s.Disk.Records[rec.Instance], rec); err != nil {
+		if err := o.savedRecord(s, s.Disk.Records[rec.Instance], rec, number); err != nil {
 			return err
 		}
 	}
@@ -35,7 +42,8 @@ func (o *Oracle) Saved(s *Server, b paxos.Batch) error {
 	return nil
 }
 
-func (o *Oracle) savedRecord(s *Server, old, next paxos.Record) error {
+// savedRecord takes a record that is about to be on the disk of s, which then lives under the configuration of that number.
+func (o *Oracle) savedRecord(s *Server, old, next paxos.Record, number uint64) error {
 	if strings.HasPrefix(next.Instance, rangeRecord) { // no instance
 		return o.savedForever(s, &history{name: next.Instance}, old, next)
 	}
@@ -60,10 +68,15 @@ func (o *Oracle) savedRecord(s *Server, old, next paxos.Record) error {
 	case s.Wiped() && a.Accepted.Server == s.ID:
 		return nil // it uses ballots a second time, and all others refuse it
 	}
+	if number > 0 && (a.Accepted.Configuration() < number || a.Accepted.Server == 0) {
+		// It may be taken over from another server: that is no vote. If it was one, a message has told of it, or nobody counts it.
+		h.own[s.place] = append(h.own[s.place], ownVote{vote{a.Accepted, a.Value}, true})
+		return nil
+	}
 	if err := o.valued(h, a.Accepted, a.Value); err != nil {
 		return err
 	}
-	h.own[s.place] = append(h.own[s.place], vote{a.Accepted, a.Value})
+	h.own[s.place] = append(h.own[s.place], ownVote{vote{a.Accepted, a.Value}, false})
 	return o.vote(h, s, a.Accepted)
 }
 

@@ -37,7 +37,7 @@ func (o *Oracle) Shown(s *Server, index uint64) error {
 
 func (o *Oracle) sentMessage(s *Server, to paxos.ServerID, m *paxos.Message) error {
 	switch {
-	case m.Kind == paxos.KindRefuse || m.Kind == paxos.KindPull || m.Kind == paxos.KindLimits:
+	case m.Kind == paxos.KindRefuse || m.Kind == paxos.KindPull || m.Kind == paxos.KindLimits || m.Kind == paxos.KindScan || m.Kind == paxos.KindOpen:
 		return nil
 	case s.Wiped() && m.Kind != paxos.KindChosen && m.Kind != paxos.KindDecided:
 		return nil // it uses ballots a second time, and no server may believe it
@@ -61,9 +61,9 @@ func (o *Oracle) sentMessage(s *Server, to paxos.ServerID, m *paxos.Message) err
 		}
 		return o.answered(s, h, m)
 	case paxos.KindChosen:
-		if known := h.find(m.Ballot); known == nil || !o.quorum.Phase2(known.voters) {
+		if known := h.find(m.Ballot); known == nil || !o.phase2(known) {
 			o.votedItself(s, h, m.Ballot)
-			if known == nil || !o.quorum.Phase2(known.voters) {
+			if known == nil || !o.phase2(known) {
 				return o.brokenTogether(h, "I8", "server %d says that ballot %s is chosen", s.ID, m.Ballot)
 			}
 		}
@@ -97,7 +97,7 @@ func (o *Oracle) answered(s *Server, h *history, m *paxos.Message) error {
 	switch {
 	case early && !rec.Chosen:
 		return h.broken("I5", "server %d says %s; on its disk it has %s", s.ID, words.Message(*m), words.Record(rec))
-	case m.Kind == paxos.KindPromise && !m.Accepted.IsZero():
+	case m.Kind == paxos.KindPromise && !m.Accepted.IsZero() && m.Accepted.Server != 0:
 		return o.valued(h, m.Accepted, m.Value)
 	case m.Kind != paxos.KindAccepted:
 		return nil

@@ -14,11 +14,12 @@ type Server struct {
 	Life uint64 // counts the starts, from 1
 	Disk Disk
 
-	place    int                       // in Oracle.servers
-	position int                       // among the acceptors; -1: it does not vote
-	first    uint64                    // Store of the disk that it began with
-	peers    string                    // text that stores was read from
-	stores   map[paxos.ServerID]uint64 // as peers has them
+	place  int                       // in Oracle.servers
+	first  uint64                    // Store of the disk that it began with
+	peers  string                    // text that stores was read from
+	stores map[paxos.ServerID]uint64 // as peers has them
+	text   string                    // of the configuration whose number is in
+	in     uint64
 }
 
 // Stored returns the storage of another server that the disk of s names; 0: it names none.
@@ -40,8 +41,13 @@ func (s *Server) Met(other *Server) bool { return s.Stored(other.ID) == other.fi
 // Wiped reports whether s has lost the disk that it began with, and came back on a new one.
 func (s *Server) Wiped() bool { return s.Disk.State.Store != s.first }
 
-// votes reports whether s is an acceptor.
-func (s *Server) votes() bool { return s.position >= 0 }
+// number returns the number of the configuration that is on the disk.
+func (s *Server) number() uint64 {
+	if text := s.Disk.State.Configuration; text != s.text {
+		s.text, s.in = text, numberIn(text)
+	}
+	return s.in
+}
 
 // holds reports whether the decision of an instance is on the disk of s, or in records, which are about to be.
 func (s *Server) holds(name string, records []paxos.Record) bool {
@@ -54,8 +60,8 @@ func (s *Server) forgetsAll(names paxos.NameRange, b paxos.Batch) bool {
 	for _, r := range s.Disk.ranges {
 		all.add(r)
 	}
-	if name, one := names.One(); one && s.Disk.Forgets(name) {
-		return true
+	if name, one := names.One(); one && (s.Disk.Forgets(name) || isInternal(name)) {
+		return s.Disk.Forgets(name)
 	}
 	for _, rec := range b.Records {
 		if r, ok := rangeOf(rec); ok {
@@ -63,4 +69,10 @@ func (s *Server) forgetsAll(names paxos.NameRange, b paxos.Batch) bool {
 		}
 	}
 	return all.covers(names)
+}
+
+// numberIn returns the number of a configuration as text; 0: the text is empty.
+func numberIn(text string) uint64 {
+	c, _ := paxos.ParseConfiguration(text)
+	return c.Number
 }

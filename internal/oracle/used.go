@@ -13,6 +13,8 @@ func (o *Oracle) used(s *Server, h *history, m *paxos.Message) error {
 	switch {
 	case m.Ballot.Server != s.ID:
 		return h.broken("I6", "server %d uses ballot %s of another server", s.ID, m.Ballot)
+	case question && ofImport(m.Ballot):
+		return nil
 	case m.Ballot.Round > s.Disk.State.Rounds:
 		return h.broken("I5", "server %d uses ballot %s; on its disk it has rounds up to %d", s.ID, m.Ballot, s.Disk.State.Rounds)
 	case m.Ballot.Round == 0 && m.Kind != paxos.KindAccept:
@@ -48,7 +50,7 @@ func (o *Oracle) Arrived(s *Server, p *paxos.Packet) {
 			continue
 		}
 		from := o.server(p.From)
-		if from == nil || !from.votes() || p.Store != from.first {
+		if from == nil || !o.mayPromise(m.Ballot, from) || p.Store != from.first {
 			continue
 		}
 		if b := o.history(m.Instance).of(m.Ballot); b.life == s.Life && !b.asked {
@@ -81,23 +83,24 @@ func (o *Oracle) justified(s *Server, h *history, b *ballot, m *paxos.Message) e
 	promises, known := slices.DeleteFunc(slices.Clone(b.promises), func(p promise) bool {
 		return !s.Met(p.acceptor) // such a promise waits there (I12)
 	}), true
-	if rec := s.Disk.Records[m.Instance]; s.votes() && !rec.Acceptor.Promised.Less(m.Ballot) {
+	if rec := s.Disk.Records[m.Instance]; o.mayPromise(m.Ballot, s) && !rec.Acceptor.Promised.Less(m.Ballot) {
 		// The server's own promise is no message: the disk must imply it. It reports the last vote below the ballot.
-		own := promise{acceptor: s}
+		own, imported := promise{acceptor: s}, false
 		for _, v := range slices.Backward(h.own[s.place]) {
 			if v.ballot.Less(m.Ballot) {
-				own.vote = v
+				own.vote, imported = v.vote, v.imported
 				break
 			}
 		}
 		promises = append(promises, own)
-		known = rec.Acceptor.Accepted.Less(m.Ballot) // else an own vote may have been saved as a higher one alone
+		// Else an own vote may have been saved as a higher one alone. And what is taken over may have come after the own promise.
+		known = rec.Acceptor.Accepted.Less(m.Ballot) && !imported
 	}
-	if !o.quorum.Phase1(acceptors(promises, nil)) {
+	if !o.phase1(m.Ballot, acceptors(promises, nil)) {
 		return h.broken("I7", "server %d asks for votes, %s, and only %d acceptors that its disk has met promised exactly that ballot", s.ID,
-			words.Message(*m), acceptors(promises, nil).Len())
+			words.Message(*m), len(acceptors(promises, nil)))
 	}
-	if known && !o.follows(promises, m.Value) {
+	if known && !o.follows(m.Ballot, promises, m.Value) {
 		return h.broken("I7", "server %d asks for votes, %s, and no quorum of the promises that it was given says so: %v", s.ID,
 			words.Message(*m), promises)
 	}
@@ -108,7 +111,7 @@ func (o *Oracle) justified(s *Server, h *history, b *ballot, m *paxos.Message) e
 func (o *Oracle) askedByOwner(s *Server, h *history, m *paxos.Message) error {
 	stored := s.Disk.Records[m.Instance].Acceptor
 	switch {
-	case h.owner != s.ID || !s.votes():
+	case h.owner != s.ID || o.of(m.Ballot).position(s) < 0:
 		return h.broken("I7", "server %d asks for votes in round 0, which is not its to use", s.ID)
 	case h.boot != 0 && h.boot != s.Disk.State.Boot:
 		return h.broken("I7", "server %d asks for votes in round 0 in its start %d", s.ID, s.Disk.State.Boot)
@@ -120,25 +123,25 @@ func (o *Oracle) askedByOwner(s *Server, h *history, m *paxos.Message) error {
 }
 
 // follows reports whether a phase-1 quorum among the promises reports no vote, or one for v as its highest.
-func (o *Oracle) follows(promises []promise, v paxos.Value) bool {
-	if o.quorum.Phase1(acceptors(promises, func(p promise) bool { return p.ballot.IsZero() })) {
+func (o *Oracle) follows(b paxos.Ballot, promises []promise, v paxos.Value) bool {
+	if o.phase1(b, acceptors(promises, func(p promise) bool { return p.ballot.IsZero() })) {
 		return true
 	}
 	for _, highest := range promises {
 		if highest.value == v && !highest.ballot.IsZero() &&
-			o.quorum.Phase1(acceptors(promises, func(p promise) bool { return !highest.ballot.Less(p.ballot) })) {
+			o.phase1(b, acceptors(promises, func(p promise) bool { return !highest.ballot.Less(p.ballot) })) {
 			return true
 		}
 	}
 	return false
 }
 
-// acceptors returns the positions of the acceptors of those promises that fit; nil: of all.
-func acceptors(promises []promise, fits func(promise) bool) (s paxos.Set) {
+// acceptors returns the acceptors of those promises that fit; nil: of all.
+func acceptors(promises []promise, fits func(promise) bool) (all []*Server) {
 	for _, p := range promises {
 		if fits == nil || fits(p) {
-			s = s.With(p.acceptor.position)
+			all = append(all, p.acceptor)
 		}
 	}
-	return s
+	return all
 }

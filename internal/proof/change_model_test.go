@@ -29,7 +29,10 @@ type changeConfig struct {
 	forget  bool  // the instance may be forgotten, by any acceptor at any time
 	reader  int   // the configuration in which a read asks, plus one; 0: there is none
 	crash   bool  // a crash loses the progress of an import; without it every source may be read again at any time
-	wrong   changeRules
+	whole   bool  // an acceptor that imports from a complete one of its own configuration is complete, too
+	// completes: a change to the same acceptors and quorum makes an acceptor complete. It need not be so, and may be.
+	completes bool
+	wrong     changeRules
 }
 
 // A changeMembers is one configuration: acceptors by their place in the model, and the quorum.
@@ -57,6 +60,9 @@ type changeRules struct {
 	forgottenIsEmpty          bool // a forgotten answer counts as an empty promise
 	forgottenAccepts          bool // a forgotten instance is voted for
 	importForgetsTheForgotten bool // an import takes no notice of forgetting
+	wholeIncomplete           bool // an import from any acceptor of the same configuration is enough
+	wholeReadBefore           bool // an import is enough if its source is complete by now, and was not when it was read
+	anyQuorumIsSame           bool // the same acceptors are enough, whatever the quorum
 }
 
 // A changeAcceptor is one acceptor. level is the configuration that it has learned last.
@@ -310,6 +316,12 @@ func (m *changeModel) phase2(c uint64, set uint64) bool {
 	return m.members[c].quorum.Phase2(within(set, m.members[c].acceptors))
 }
 
+// same reports whether configuration c has the acceptors and the quorum of the one before. Then it needs no import and no joint phase.
+// An acceptor that is complete stays so. One that is not can still import from a complete one.
+func (m *changeModel) same(c uint64) bool {
+	return c > 0 && m.members[c].acceptors == m.members[c-1].acceptors && (m.members[c].quorum == m.members[c-1].quorum || m.wrong.anyQuorumIsSame)
+}
+
 // chosen returns the numbers of the values that were chosen, as bits.
 func (m *changeModel) chosen(s *changeState) (values uint64) {
 	for b, ballot := range m.all {
@@ -364,7 +376,7 @@ func (m *changeModel) saysNothing(s *changeState) bool {
 	if !m.phase1(c, s.answers) || !m.phase2(c, s.answers) && !m.wrong.readPhase1 {
 		return false
 	}
-	return c == 0 || s.read&4 != 0 || m.phase1(c-1, s.answers) || m.wrong.readNewOnly
+	return c == 0 || m.same(c) || s.read&4 != 0 || m.phase1(c-1, s.answers) || m.wrong.readNewOnly
 }
 
 // text tells a step, for the trace of a violation.

@@ -12,6 +12,7 @@ const (
 	stepSeal
 	stepForget
 	stepImport
+	stepWhole
 	stepCrash
 	stepComplete
 	stepWiped
@@ -23,6 +24,7 @@ const (
 )
 
 var changeActions = []string{"configuration is decided:", "acceptor learns configuration:", "acceptor forgets:", "acceptor imports from:",
+	"acceptor imports all, and is complete, from:",
 	"acceptor crashes in its import:", "acceptor is complete for:", "acceptor loses its disk:", "acceptor promises ballot number:",
 	"acceptor votes in ballot number:", "read begins:", "acceptor answers the read:", "ballot number asks for value:"}
 
@@ -80,9 +82,13 @@ func (n *changeStep) decide() {
 func (n *changeStep) seal(i int) {
 	if n.from.acceptors[i].level < n.from.decided {
 		t := *n.from
-		t.acceptors[i].level++
-		t.acceptors[i].imported = 0
-		n.to(&t, stepSeal, i, int(t.acceptors[i].level))
+		x := &t.acceptors[i]
+		x.level++
+		x.imported = 0
+		if n.same(x.level) && n.members[x.level].acceptors>>i&1 == 1 && (x.complete == x.level-1 || n.completes) {
+			x.complete = x.level
+		}
+		n.to(&t, stepSeal, i, int(x.level))
 	}
 }
 
@@ -110,7 +116,8 @@ func (n *changeStep) forgets(i int) {
 	n.to(&t, stepForget, i, 0)
 }
 
-// imports has acceptor i of a configuration import from the acceptors of the one before, and be complete.
+// imports has acceptor i of a configuration import from the acceptors of the one before, and be complete. Or it imports from one that is
+// complete already.
 func (n *changeStep) imports(i int) {
 	s, x := n.from, &n.from.acceptors[i]
 	if n.wrong.wiped && x.forgot == 0 && i == 1 { // it goes on in configuration 1
@@ -122,8 +129,9 @@ func (n *changeStep) imports(i int) {
 	if c == 0 || n.members[c].acceptors>>i&1 == 0 || x.complete >= c {
 		return
 	}
+	n.wholes(i, c)
 	for k := range n.acceptors {
-		if n.members[c-1].acceptors>>k&1 == 1 && !(n.crash && x.imported>>k&1 == 1) && (s.acceptors[k].level >= c || n.wrong.importUnsealed) {
+		if !n.same(c) && n.members[c-1].acceptors>>k&1 == 1 && !(n.crash && x.imported>>k&1 == 1) && (s.acceptors[k].level >= c || n.wrong.importUnsealed) {
 			t := *s
 			n.importFrom(&t, i, k)
 			n.to(&t, stepImport, i, k)
@@ -138,6 +146,23 @@ func (n *changeStep) imports(i int) {
 		t := *s
 		t.acceptors[i].imported, t.acceptors[i].complete = 0, c
 		n.to(&t, stepComplete, i, int(c))
+	}
+}
+
+// wholes has acceptor i of configuration c import from an acceptor of c that is complete. Then it is complete, too, whatever it has
+// imported before.
+func (n *changeStep) wholes(i int, c uint64) {
+	for k := range n.acceptors {
+		source := &n.from.acceptors[k]
+		isWhole := source.level == c && (source.complete == c || n.wrong.wholeIncomplete)
+		if n.whole && k != i && n.members[c].acceptors>>k&1 == 1 && isWhole {
+			t := *n.from
+			if !n.wrong.wholeReadBefore || n.from.acceptors[i].imported>>k&1 == 0 {
+				n.importFrom(&t, i, k)
+			}
+			t.acceptors[i].imported, t.acceptors[i].complete = 0, c
+			n.to(&t, stepWhole, i, k)
+		}
 	}
 }
 
@@ -318,7 +343,7 @@ func (n *changeStep) allowed(b int) (values uint64, err error) {
 		return values, nil
 	}
 	place, quorum := n.members[c].acceptors, n.members[c].quorum
-	if c > 0 {
+	if c > 0 && !n.same(c) {
 		before := n.members[c-1]
 		place |= before.acceptors
 		quorum, err = paxos.Joint(before.quorum, within(before.acceptors, place), quorum, within(n.members[c].acceptors, place), within(complete&n.members[c].acceptors, place))

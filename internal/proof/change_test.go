@@ -89,6 +89,10 @@ func changes(t *testing.T) map[string][]changeMembers {
 		"two, read one, to two, write one":   {of(0b0011, 1, 2), of(0b1100, 2, 1)},
 		"two, one replaced twice, write one": {of(0b0011, 2, 1), of(0b0110, 2, 1), of(0b1100, 2, 1)},
 		"two, one replaced twice, read one":  {of(0b0011, 1, 2), of(0b0110, 1, 2), of(0b1100, 1, 2)},
+		"three, the same":                    {of(0b111, 2, 2), of(0b111, 2, 2)},
+		"three, read two, to read one":       {of(0b111, 2, 2), of(0b111, 1, 3)},
+		"one to two, the same, to one":       {of(0b0001, 1, 1), of(0b0110, 2, 1), of(0b0110, 2, 1), of(0b1000, 1, 1)},
+		"one to three, the same, to one":     {of(0b00001, 1, 1), of(0b01110, 2, 2), of(0b01110, 2, 2), of(0b10000, 1, 1)},
 	}
 }
 
@@ -96,16 +100,7 @@ func changes(t *testing.T) map[string][]changeMembers {
 // ship do the same, no more and no less.
 func TestChangeSpaces(t *testing.T) {
 	all := changes(t)
-	for _, space := range []struct {
-		change  string
-		ballots []int
-		forget  bool
-		reader  int
-		crash   bool
-		size    int
-		want    counts
-		seen    uint64
-	}{
+	for _, space := range []changeSpace{
 		{change: "one by one", ballots: []int{2, 2}, size: changeTiny, want: counts{4_026, 13_291, 18}, seen: seenFirst | seenLast | seenBoth},
 		{change: "one by one", ballots: []int{2, 2}, forget: true, size: changeTiny, want: counts{14_760, 57_063, 19}, seen: seenBoth | seenForgotten},
 		{change: "one by one by one", ballots: []int{1, 1, 1}, size: changeTiny, want: counts{2_704, 9_634, 21}, seen: seenBoth},
@@ -130,21 +125,71 @@ func TestChangeSpaces(t *testing.T) {
 		{change: "three, one replaced", ballots: []int{2, 1}, size: changeLong, want: counts{16_399_847, 194_188_369, 33}, seen: seenBoth},
 		{change: "three, one replaced", ballots: []int{1, 2}, size: changeLong, want: counts{34_386_222, 434_199_941, 33}, seen: seenBoth},
 	} {
-		t.Run(fmt.Sprintf("%s %v forget=%v reader=%d crash=%v", space.change, space.ballots, space.forget, space.reader, space.crash), func(t *testing.T) {
-			changeFits(t, space.size)
-			c := changeConfig{members: all[space.change], ballots: space.ballots, forget: space.forget, reader: space.reader, crash: space.crash}
-			m, r := exploreChange(t, c, 4*space.want.distinct)
-			if r.Violation != nil {
-				t.Fatalf("after %d steps:\n%s", len(r.Violation.Steps)-1, m.way(r.Violation))
-			}
-			assert.Equal(t, space.seen, r.Seen&space.seen, "nothing is shown by a space in which this never happens")
-			got := counts{r.Distinct, r.Generated, r.Depth}
-			if space.want.generated == 0 {
-				got.generated, got.depth = 0, 0
-			}
-			assert.Equal(t, space.want, got)
-		})
+		space.explore(t, all)
 	}
+}
+
+// TestChangeSpacesWithWholeSources explores complete spaces in which an acceptor can also import from one that is complete already. It
+// has fewer sources to ask, and needs none of the configuration before. The last spaces have a change to the same acceptors and quorum.
+func TestChangeSpacesWithWholeSources(t *testing.T) {
+	all := changes(t)
+	for _, space := range []changeSpace{
+		{change: "one by one by one", ballots: []int{1, 1, 1}, size: changeTiny, want: counts{2_704, 9_634, 21}, seen: seenBoth},
+		{change: "two, read one, to two, write one", ballots: []int{1, 1}, forget: true, size: changeTiny, want: counts{53_210, 424_723, 21}, seen: seenBoth | seenForgotten},
+		{change: "two, read one, to two, write one", ballots: []int{1, 1}, reader: 2, size: changeTiny, want: counts{71_445, 550_296, 22}, seen: seenBoth | seenRead},
+		{change: "three, one replaced", ballots: []int{1, 1}, size: changeCI, want: counts{765_633, 9_508_806, 27}, seen: seenBoth},
+		{change: "three, all replaced", ballots: []int{1, 1}, size: changeCI, want: counts{195_887, 2_432_018, 29}, seen: seenBoth},
+		{change: "two, one replaced twice, write one", ballots: []int{1, 1, 1}, size: changeCI, want: counts{729_744, 4_713_685, 34}, seen: seenBoth},
+		{change: "two, one replaced twice, read one", ballots: []int{1, 1, 1}, size: changeCI, want: counts{1_508_854, 12_544_449, 29}, seen: seenBoth},
+		{change: "two, read one, to two, write one", ballots: []int{2, 2}, size: changeCI, want: counts{1_601_777, 12_457_805, 29}, seen: seenBoth},
+		{change: "three, one replaced", ballots: []int{1, 1}, crash: true, size: changeCI, want: counts{1_094_583, 12_018_412, 27}, seen: seenBoth},
+		{change: "three, one replaced", ballots: []int{2, 1}, size: changeLong, want: counts{16_450_454, 208_690_129, 33}, seen: seenBoth},
+		{change: "three, the same", ballots: []int{2, 1}, size: changeTiny, want: counts{5_663, 21_435, 23}, seen: seenBoth},
+		{change: "three, the same", ballots: []int{1, 2}, size: changeTiny, want: counts{3_497, 13_366, 23}, seen: seenBoth},
+		{change: "three, the same", ballots: []int{2, 2}, size: changeTiny, want: counts{60_099, 257_940, 29}, seen: seenBoth},
+		{change: "one to two, the same, to one", ballots: []int{1, 1, 1, 1}, size: changeCI, want: counts{620_912, 2_972_868, 36}, seen: seenBoth},
+		{change: "one to two, the same, to one", ballots: []int{1, 1, 1, 1}, completes: true, size: changeCI, want: counts{246_080, 1_193_886, 35}, seen: seenBoth},
+		{change: "one to three, the same, to one", ballots: []int{1, 1, 1, 1}, completes: true, size: changeLong, want: counts{7_013_708, 48_547_213, 41}, seen: seenBoth},
+	} {
+		space.whole = true
+		space.explore(t, all)
+	}
+}
+
+// A changeSpace is a space that is explored whole, and its counts.
+type changeSpace struct {
+	change  string
+	ballots []int
+	forget  bool
+	reader  int
+	crash   bool
+	whole   bool
+	// completes: see changeConfig
+	completes bool
+	size      int
+	want      counts
+	seen      uint64
+}
+
+func (space changeSpace) explore(t *testing.T, all map[string][]changeMembers) {
+	name := fmt.Sprintf("%s %v forget=%v reader=%d crash=%v", space.change, space.ballots, space.forget, space.reader, space.crash)
+	if space.completes {
+		name += " completes"
+	}
+	t.Run(name, func(t *testing.T) {
+		changeFits(t, space.size)
+		c := changeConfig{members: all[space.change], ballots: space.ballots, forget: space.forget, reader: space.reader, crash: space.crash, whole: space.whole, completes: space.completes}
+		m, r := exploreChange(t, c, 4*space.want.distinct)
+		if r.Violation != nil {
+			t.Fatalf("after %d steps:\n%s", len(r.Violation.Steps)-1, m.way(r.Violation))
+		}
+		assert.Equal(t, space.seen, r.Seen&space.seen, "nothing is shown by a space in which this never happens")
+		got := counts{r.Distinct, r.Generated, r.Depth}
+		if space.want.generated == 0 {
+			got.generated, got.depth = 0, 0
+		}
+		assert.Equal(t, space.want, got)
+	})
 }
 
 // counts are how large a space is, as TLC counts. Generated and depth may be left out.
@@ -158,17 +203,7 @@ type counts struct {
 // out. The mutants leave out the rules of the roles.
 func TestChangeRulesLeftOut(t *testing.T) {
 	all := changes(t)
-	for _, left := range []struct {
-		name    string
-		change  string
-		ballots []int
-		forget  bool
-		reader  int
-		wrong   changeRules
-		size    int
-		steps   int
-		err     error
-	}{
+	for _, left := range []changeLeftOut{
 		{name: "the next change before this one is complete", change: "one by one by one", ballots: []int{1, 1, 1}, wrong: changeRules{nextBeforeComplete: true},
 			size: changeTiny, steps: 10, err: errTwoValues},
 		{name: "the next change before this one is complete, from three", change: "three to one to one", ballots: []int{1, 1, 1}, wrong: changeRules{nextBeforeComplete: true},
@@ -206,13 +241,55 @@ func TestChangeRulesLeftOut(t *testing.T) {
 		{name: "an import takes no notice of forgetting", change: "three, one replaced", ballots: []int{1, 1}, forget: true, wrong: changeRules{importForgetsTheForgotten: true},
 			size: changeLong, steps: 17, err: errTwoValues},
 	} {
-		t.Run(left.name, func(t *testing.T) {
-			changeFits(t, left.size)
-			m, r := exploreChange(t, changeConfig{members: all[left.change], ballots: left.ballots, forget: left.forget, reader: left.reader, wrong: left.wrong}, 0)
-			require.NotNil(t, r.Violation, "nothing is wrong without this rule")
-			t.Logf("\n%s", m.way(r.Violation))
-			require.ErrorIs(t, r.Violation.Err, left.err)
-			assert.Len(t, r.Violation.Steps, left.steps+1)
-		})
+		left.explore(t, all)
 	}
+}
+
+// TestChangeRulesOfWholeSourcesLeftOut does so where an acceptor can import from one that is complete already, and where the change is one
+// to the same acceptors.
+func TestChangeRulesOfWholeSourcesLeftOut(t *testing.T) {
+	all := changes(t)
+	for _, left := range []changeLeftOut{
+		{name: "import from one that is not complete", change: "three, all replaced", ballots: []int{1, 1}, wrong: changeRules{wholeIncomplete: true},
+			size: changeCI, steps: 12, states: 31_590, err: errTwoValues},
+		{name: "import from one that is not complete, one replaced", change: "three, one replaced", ballots: []int{1, 1}, wrong: changeRules{wholeIncomplete: true},
+			size: changeSmall, steps: 13, states: 173_486, err: errTwoValues},
+		{name: "import from one that is complete by now, and was not then", change: "three, one replaced", ballots: []int{1, 1}, wrong: changeRules{wholeReadBefore: true},
+			size: changeCI, steps: 18, states: 583_374, err: errTwoValues},
+		{name: "the same acceptors with another quorum", change: "three, read two, to read one", ballots: []int{1, 1}, wrong: changeRules{anyQuorumIsSame: true},
+			size: changeTiny, steps: 14, states: 510, err: errTwoValues},
+	} {
+		left.whole = true
+		left.explore(t, all)
+	}
+}
+
+// A changeLeftOut is a space in which a rule is left out, and how long the shortest way is to where that ends.
+type changeLeftOut struct {
+	name    string
+	change  string
+	ballots []int
+	forget  bool
+	reader  int
+	whole   bool
+	wrong   changeRules
+	size    int
+	steps   int
+	states  uint64 // 0: not counted
+	err     error
+}
+
+func (left changeLeftOut) explore(t *testing.T, all map[string][]changeMembers) {
+	t.Run(left.name, func(t *testing.T) {
+		changeFits(t, left.size)
+		c := changeConfig{members: all[left.change], ballots: left.ballots, forget: left.forget, reader: left.reader, whole: left.whole, wrong: left.wrong}
+		m, r := exploreChange(t, c, 0)
+		require.NotNil(t, r.Violation, "nothing is wrong without this rule")
+		t.Logf("\n%s", m.way(r.Violation))
+		require.ErrorIs(t, r.Violation.Err, left.err)
+		assert.Len(t, r.Violation.Steps, left.steps+1)
+		if left.states != 0 {
+			assert.Equal(t, left.states, r.Distinct)
+		}
+	})
 }
