@@ -20,7 +20,7 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (replica.Done, error) {
 	switch {
 	case n.closed:
 		refused = closedBy(n.err)
-	case c.op == callStatus || c.op == callPeek && len(n.inbox.asks) < n.config.Limits.MaxCalls:
+	case c.op == callStatus || c.op == callMembers || c.op == callPeek && len(n.inbox.asks) < n.config.Limits.MaxCalls:
 		n.inbox.asks = append(n.inbox.asks, c)
 		n.inbox.some = true
 	case c.op == callPeek || n.begins >= n.config.Limits.MaxCalls:
@@ -216,6 +216,60 @@ func (n *Node) Status() paxos.Status {
 		return n.last
 	}
 	return c.status
+}
+
+// Change asks for the next configuration of the cluster: its acceptors, learners, quorum and addresses. It returns the configuration
+// that was decided next, by whomever it was asked for. If that has other members than next, the error wraps [paxos.ErrConflict].
+// The caller looks at it then, and asks again if need be.
+//
+// Calls go on while members change. Each server enters the new configuration when it learns it. The new acceptors then take over, in
+// the background, what those before remember. [Node.Settled] tells when that is done. A change is for ever: it can't be taken back, only
+// followed by another one. While a change is not settled, the next one waits. The cluster then needs a quorum of the acceptors before,
+// and one of the new ones.
+//
+// A server that is new begins on a storage that was formatted for an ID that the cluster never used. It is best to add it as a learner,
+// and to make it an acceptor when it has caught up. Change refuses next with [paxos.ErrNotReady] if no quorum of it is here, or lacks
+// few decisions. Its other errors are those of [Node.Propose], and errors that name the field of next that does not allow the change.
+// [paxos.Configuration.Next] lists those.
+func (n *Node) Change(ctx context.Context, next paxos.Members) (paxos.Configuration, error) {
+	d, err := n.do(ctx, &nodeCall{op: callChange, members: next.Clone(), done: make(chan replica.Done, 1)})
+	if err != nil {
+		return paxos.Configuration{}, err
+	}
+	c, err := paxos.ParseConfiguration(string(d.Decision.Value))
+	if err != nil {
+		return paxos.Configuration{}, &paxos.OpError{Op: callChange, Instance: d.Decision.Instance, Err: err}
+	}
+	if asked := (paxos.Configuration{Number: c.Number, Members: next.Clone(), Before: c.Before}); asked.String() != c.String() {
+		err = &paxos.OpError{Op: callChange, Instance: d.Decision.Instance,
+			Err: fmt.Errorf("configuration %d has acceptors %s: %w", c.Number, c.Members.Voters(), paxos.ErrConflict)}
+	}
+	return c, err
+}
+
+// Settled waits until the configuration of this server is settled: a phase-2 quorum of its acceptors remembers all that was decided or
+// accepted before. Servers that are not in it may be stopped for good then, and the next change may begin. A configuration that
+// changed no acceptor is settled at once.
+//
+// If ctx ends first, [Node.Status] shows what is missing. Other errors are [paxos.ErrNotMember], [paxos.ErrBusy], [paxos.ErrClosed] and
+// the error of the storage.
+func (n *Node) Settled(ctx context.Context) error {
+	_, _, err := n.call(ctx, callSettled, "", "")
+	return err
+}
+
+// Configuration returns the configuration under which this server lives. settled says whether [Node.Settled] would return at once. After
+// the server has stopped, Configuration returns the last one.
+func (n *Node) Configuration() (c paxos.Configuration, settled bool) {
+	call := &nodeCall{op: callMembers, done: make(chan replica.Done, 1)}
+	if _, err := n.do(context.Background(), call); err != nil {
+		<-n.stopped
+		c, settled = n.lastView.configuration, n.lastView.settled
+	} else {
+		c, settled = call.view.configuration, call.view.settled
+	}
+	c.Members = c.Members.Clone()
+	return c, settled
 }
 
 // Decisions returns every decision of this server with an Index above after, in the order of Index. The decisions in the

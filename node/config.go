@@ -15,7 +15,8 @@ import (
 type Config struct {
 	// ID is the ID of this server. Its storage must have been formatted for this ID: see [paxos.Format].
 	ID paxos.ServerID
-	// Members is the cluster. It must be the same on every server.
+	// Members is the cluster as it began. It must be the same on every server, but for learners and addresses. After a change
+	// of members it may also be the present one: the storage knows better.
 	Members paxos.Members
 	// Storage and Transport must not be used by anything else while the Node runs. The caller closes them after
 	// [Node.Close].
@@ -55,9 +56,6 @@ func (c Config) check() error {
 	if err := c.Members.Check(); err != nil {
 		return fmt.Errorf("Config.%w", err)
 	}
-	if !c.Members.Has(c.ID) {
-		return fmt.Errorf("Config.ID: server %d is not in Config.Members", c.ID)
-	}
 	if err := c.Limits.Check(); err != nil {
 		return fmt.Errorf("Config.%w", err)
 	}
@@ -88,6 +86,9 @@ const (
 	callDecisions = "decisions"
 	callMint      = "mint"
 	callForget    = "forget"
+	callChange    = "change"
+	callSettled   = "settled"
+	callMembers   = "configuration"
 	callStart     = "start"
 )
 

@@ -272,7 +272,7 @@ func (n *Node) stop(err error) {
 		n.saveLast()
 	}
 	n.last = n.replica.Status(n.now())
-	n.last.Err = n.err
+	n.last.Err, n.lastView = n.err, n.view()
 	close(n.stopped)
 }
 

@@ -65,6 +65,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 // A startRead holds the data that a start reads from the storage.
 type startRead struct {
 	state     paxos.ServerState
+	members   paxos.Members
 	open      []string // undecided
 	forgotten []paxos.Record
 }
@@ -94,12 +95,20 @@ func readStorage(ctx context.Context, cfg Config) (r startRead, err error) {
 	if r.state, err = cfg.Storage.Server(); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
+	members, err := knownMembers(cfg, r.state)
+	if err != nil {
+		return r, fmt.Errorf("storage: %w", err)
+	}
+	if r.state.Configuration == "" && !members.Has(cfg.ID) {
+		return r, fmt.Errorf("Config.ID: server %d is not in Config.Members", cfg.ID)
+	}
 	if r.state.ID != cfg.ID && r.state != (paxos.ServerState{}) {
 		return r, fmt.Errorf("Config.ID: %d, but the storage belongs to server %d", cfg.ID, r.state.ID)
 	}
-	if err := r.state.Check(cfg.ID, cfg.Members); err != nil {
+	if err := r.state.Check(cfg.ID, members); err != nil {
 		return r, err
 	}
+	r.members = members
 	if err := paxos.CheckLast(cfg.Storage, r.state.Last); err != nil {
 		return r, fmt.Errorf("storage: %w", err)
 	}
@@ -112,6 +121,33 @@ func readStorage(ctx context.Context, cfg Config) (r startRead, err error) {
 	return r, nil
 }
 
+// knownMembers returns the present members, if Config.Members are those of any configuration that the storage knows. Else it returns
+// Config.Members. So nobody has to change a Config whenever members change.
+func knownMembers(cfg Config, state paxos.ServerState) (paxos.Members, error) {
+	if state.Configuration == "" {
+		return cfg.Members, nil
+	}
+	present, err := paxos.ParseConfiguration(state.Configuration)
+	if err != nil {
+		return paxos.Members{}, fmt.Errorf("ServerState.Configuration: %w", err)
+	}
+	for number := present.Number; number > 0; number-- {
+		rec, err := cfg.Storage.Load(paxos.ConfigurationName(number))
+		if err != nil {
+			return paxos.Members{}, fmt.Errorf("load %q: %w", paxos.ConfigurationName(number), err)
+		}
+		c, err := paxos.ParseConfiguration(string(rec.Acceptor.Value))
+		if err != nil {
+			continue // the check tells what differs
+		}
+		before := paxos.Configuration{Number: number - 1, Members: cfg.Members}
+		if cfg.Members.Cluster == c.Members.Cluster && (cfg.Members.Voters() == c.Members.Voters() || before.Fingerprint() == c.Before) {
+			return present.Members, nil
+		}
+	}
+	return cfg.Members, nil
+}
+
 // newNode returns a Node that does not run yet. cfg must be checked, with its defaults filled in.
 func newNode(cfg Config, stored startRead) (*Node, error) {
 	var random [16]byte
@@ -119,14 +155,14 @@ func newNode(cfg Config, stored startRead) (*Node, error) {
 	if cfg.Seed == 0 {
 		cfg.Seed = binary.LittleEndian.Uint64(random[8:])
 	}
-	r, err := replica.New(0, replica.Config{ID: cfg.ID, State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: cfg.Members,
+	r, err := replica.New(0, replica.Config{ID: cfg.ID, State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: stored.members,
 		Open: stored.open, Forgotten: stored.forgotten, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
 	if err != nil {
 		return nil, err
 	}
-	peers := len(r.Peers(0))
 	n := &Node{config: cfg, replica: r, boot: r.Boot(), origin: time.Now(), yield: runtime.Gosched, wake: make(chan struct{}, 1), booted: make(chan struct{}),
-		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), refused: make([]string, peers), limits: make([]string, peers)}
+		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), told: map[paxos.ServerID]told{}}
+	n.shows = n.view()
 	n.shown = stored.state.Last
 	if n.prompt = promptOf(cfg.Storage); n.prompt != nil {
 		_, n.instant = n.prompt.(paxos.InstantStorage)

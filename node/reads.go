@@ -63,7 +63,7 @@ func (n *Node) loaded(now time.Duration, name string, rec paxos.Record, bytes in
 
 // list answers Output.List, in the same way as load answers Output.Load.
 func (n *Node) list(now time.Duration, ask replica.ListAsk) {
-	if n.prompt != nil && !ask.Forgotten {
+	if n.prompt != nil && !ask.Forgotten && !ask.Open {
 		if names, ok := n.prompt.DecidedNow(ask.After, ask.Max); ok {
 			n.replica.Listed(now, ask.ID, names)
 			return
@@ -243,9 +243,13 @@ func (n *Node) readStretch(ctx context.Context, now bool, after, shown uint64, w
 	return s, nil
 }
 
-// wanted reports whether a subscriber to these ranges of names may want the record of that name. Without ranges it wants all.
+// wanted reports whether a subscriber to these ranges of names may want the record of that name. Without ranges it wants all. Nobody
+// wants configurations: they are not the decisions of a service.
 // The record of a forgotten range may be about any name.
 func wanted(name string, within []paxos.NameRange) bool {
+	if _, ok := paxos.ConfigurationNumber(name); ok {
+		return false
+	}
 	return len(within) == 0 || replica.IsForgottenRange(name) || slices.ContainsFunc(within, func(r paxos.NameRange) bool { return r.Has(name) })
 }
 

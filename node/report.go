@@ -19,8 +19,8 @@ func (n *Node) reportAll(out *replica.Output) {
 	}
 }
 
-// reportChanges logs each change of these: whether the storage and a quorum answer, the refusals, and the limits that
-// differ.
+// reportChanges logs each change of these: whether the storage and a quorum answer, the members, the refusals, and the limits
+// that differ.
 func (n *Node) reportChanges(now time.Duration) {
 	n.reportStorage(now)
 	if c := n.replica.Changes(); c != n.changes {
@@ -28,6 +28,7 @@ func (n *Node) reportChanges(now time.Duration) {
 		peers := n.replica.Peers(now)
 		n.reportQuorum(now, peers)
 		n.reportRefusals(peers)
+		n.reportMembers()
 	}
 }
 
@@ -82,16 +83,35 @@ func (n *Node) reportQuorum(now time.Duration, peers []paxos.PeerStatus) {
 
 // reportRefusals logs each new refusal, by a peer or of a peer, and each new difference from the limits of a peer.
 func (n *Node) reportRefusals(peers []paxos.PeerStatus) {
-	for i, p := range peers {
-		if p.Refused != n.refused[i] {
-			if n.refused[i] = p.Refused; p.Refused != "" {
-				n.report.log(slog.LevelWarn, "peer refused", "peer", uint64(p.ID), "err", p.Refused)
+	for _, p := range peers {
+		was, now := n.told[p.ID], told{p.Refused, p.Limits}
+		if now == was {
+			continue
+		}
+		n.told[p.ID] = now
+		if now.refused != was.refused && now.refused != "" {
+			n.report.log(slog.LevelWarn, "peer refused", "peer", uint64(p.ID), "err", p.Refused)
+		}
+		if now.limits != was.limits && now.limits != "" {
+			n.report.log(slog.LevelWarn, "limits differ from those of a peer", "peer", uint64(p.ID), "err", p.Limits)
+		}
+	}
+}
+
+// reportMembers logs each new configuration, and that it is settled.
+func (n *Node) reportMembers() {
+	was, now := n.shows, n.view()
+	n.shows = now
+	c := now.configuration
+	if c.Number != was.configuration.Number {
+		n.report.log(slog.LevelInfo, "members changed", "configuration", c.Number, "acceptors", c.Members.Voters())
+		for id := range n.told {
+			if !c.Members.Has(id) {
+				delete(n.told, id)
 			}
 		}
-		if p.Limits != n.limits[i] {
-			if n.limits[i] = p.Limits; p.Limits != "" {
-				n.report.log(slog.LevelWarn, "limits differ from those of a peer", "peer", uint64(p.ID), "err", p.Limits)
-			}
-		}
+	}
+	if now.settled && c.Number > 0 && (c.Number != was.configuration.Number || !was.settled) {
+		n.report.log(slog.LevelInfo, "members settled", "configuration", c.Number)
 	}
 }

@@ -46,11 +46,11 @@ type Node struct {
 	taken   chan struct{}        // the inbox was emptied
 	yield   func()               // runtime.Gosched: lets other goroutines go on
 
-	refused  []string // by peer, the last refusal that was logged
-	limits   []string // by peer, the last difference of limits that was logged
-	changes  uint64   // the last Replica.Changes that was reported
-	noQuorum bool     // the log says that no quorum answers
-	hung     bool     // the log says that the storage does not answer
+	told     map[paxos.ServerID]told // of each peer, what the log says
+	shows    view                    // the configuration that the log has
+	changes  uint64                  // the last Replica.Changes that was reported
+	noQuorum bool                    // the log says that no quorum answers
+	hung     bool                    // the log says that the storage does not answer
 
 	wake    chan struct{} // there may be something to do
 	stopped chan struct{} // closed when the loop has ended; then err and last are set
@@ -58,6 +58,8 @@ type Node struct {
 	err     error         // written under mu, and before stopped is closed
 	hangs   error         // names the calls that had not returned when done was closed; nil: none
 	last    paxos.Status
+
+	lastView view
 
 	// spares holds *nodeCalls for use again. Each Node has its own, because a channel made in a synctest bubble must not leave it.
 	spares sync.Pool
@@ -96,6 +98,21 @@ type inbox struct {
 	failed   error // the error with which the transport ended
 }
 
+// told has the last lines about a peer.
+type told struct{ refused, limits string }
+
+// A view is the result of Configuration.
+type view struct {
+	configuration paxos.Configuration
+	settled       bool
+}
+
+// view returns the configuration under which the Replica runs.
+func (n *Node) view() (v view) {
+	v.configuration, v.settled = n.replica.Configuration()
+	return v
+}
+
 // A nodeCall is a call of a Node while its caller waits.
 type nodeCall struct {
 	op       string // callPropose, callWait and so on
@@ -103,8 +120,10 @@ type nodeCall struct {
 	value    paxos.Value
 	names    paxos.NameRange // of a Forget
 	id       replica.CallID
-	known    bool // the Replica has answered a Peek
+	known    bool          // the Replica has answered a Peek
+	members  paxos.Members // of a Change
 	status   paxos.Status
+	view     view
 	late     bool              // its context ended first: the loop may still hold the nodeCall
 	done     chan replica.Done // has room for one
 }

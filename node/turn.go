@@ -140,13 +140,16 @@ func (n *Node) handInCalls(now time.Duration) error {
 // answer answers Peek and Status. These calls do not wait in the queue.
 func (n *Node) answer(now time.Duration, c *nodeCall) {
 	var d replica.Done
-	if c.op == callPeek {
+	switch c.op {
+	case callPeek:
 		if d.Decision, d.OK, c.known = n.replica.Peek(c.instance); !d.OK {
 			if names, ok := n.replica.Forgotten(c.instance); ok {
 				d.Err = failure(callPeek, c.instance, &paxos.ForgottenError{Names: names})
 			}
 		}
-	} else {
+	case callMembers:
+		c.view = n.view()
+	default:
 		c.status = n.replica.Status(now)
 		c.status.StorageWait, _ = n.storageWait(now)
 	}
@@ -167,6 +170,10 @@ func (n *Node) begin(now time.Duration, c *nodeCall) {
 		n.replica.Ready(now, c.id)
 	case callForget:
 		n.replica.Forget(now, c.id, c.names)
+	case callChange:
+		n.replica.Change(now, c.id, c.members)
+	case callSettled:
+		n.replica.Settled(now, c.id)
 	}
 }
 
