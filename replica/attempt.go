@@ -254,7 +254,7 @@ func (r *Replica) ask(inst *instance) {
 	if q.learner.IsZero() {
 		q.learner = paxos.NewLearner(r.quorum)
 	}
-	*q = asking{on: true, ballot: b, at: r.now, learner: q.learner, earlier: q.earlier, times: q.times + 1}
+	*q = asking{on: true, quorum: r.quorum, ballot: b, at: r.now, learner: q.learner, earlier: q.earlier, times: q.times + 1}
 	pause, most := r.timing.Silence, r.timing.MaxSilence
 	if inst.calls.asks() {
 		pause, most = r.timing.Phase, r.timing.MaxBackoff
@@ -337,7 +337,7 @@ func (r *Replica) state(inst *instance, position int, from *peer, m *paxos.Messa
 func (r *Replica) readAnswered(inst *instance) {
 	q := inst.asking
 	switch {
-	case r.isQuorum(q.none):
+	case isQuorum(q.quorum, q.none):
 		asked := q.ballot
 		r.quorumAnswers(true)
 		r.endAsking(inst)
@@ -347,7 +347,7 @@ func (r *Replica) readAnswered(inst *instance) {
 		q.closing = true
 		r.timers.stop(inst, alarmAsk)
 		r.askDue(inst)
-	case !q.closing && r.isQuorum(q.answered):
+	case !q.closing && isQuorum(q.quorum, q.answered):
 		q.closing = true
 		r.timers.set(inst, alarmAsk, r.now+max(r.rtt, time.Millisecond))
 	}

@@ -350,7 +350,7 @@ func (r *Replica) sendOpen(p *peer, id uint64, names []paxos.Named) bool {
 		list = append(list, n.Instance)
 	}
 	// Each Index of a record in the storage is at most Last, also while the Save with it runs.
-	text := change.PageText(p.identity.boot(), p.scan.seq, r.server.Last, list, len(names) < change.MaxPage)
+	text := change.PageText(p.scan.boot, p.scan.seq, r.server.Last, list, len(names) < change.MaxPage)
 	r.send(p, &paxos.Message{Kind: paxos.KindOpen, Value: text})
 	return true
 }

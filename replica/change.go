@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -27,10 +28,14 @@ import (
 // Joint of package paxos. An acceptor is complete when it has taken over what the acceptors before remember: see import.go. From then on
 // nobody needs the acceptors before.
 
-// changeMembers enters the next configuration, if it is decided. It is called before a Save begins. So the decision and
-// the configuration that this server lives under are in one Batch.
+// changeMembers enters the next configuration, if it is decided. It is called before a Save begins. So the decision is in the Batch
+// with the configuration that this server lives under, or was in one before.
 func (r *Replica) changeMembers() {
 	for r.next != "" {
+		inst := r.table.byName[paxos.ConfigurationName(r.view.Number()+1)]
+		if inst != nil && r.saves.comesLate(inst) {
+			break // the disk never has a configuration without its decision
+		}
 		next, err := paxos.ParseConfiguration(r.next)
 		r.next = ""
 		if err == nil {
@@ -71,11 +76,6 @@ func (r *Replica) enterConfiguration(next paxos.Configuration) {
 func (r *Replica) settled() {
 	r.server.Before, r.serverChanged = "", true
 	r.saveLater()
-	for _, p := range r.peers {
-		if p.position >= 0 && !r.voters.Has(p.position) {
-			r.sayConfiguration(p, r.view.Number()) // it may be the last packet to that server, and says that this one is complete
-		}
-	}
 	r.setView(change.NewView(r.view.Current()))
 }
 
@@ -132,6 +132,7 @@ func (r *Replica) setView(v change.View) {
 	for _, p := range r.peers {
 		r.endPage(p)
 		p.pull.askAnew()
+		p.scan = scan{}
 	}
 	all := make([]*instance, 0, len(r.table.byName))
 	for _, inst := range r.table.byName {
@@ -144,6 +145,11 @@ func (r *Replica) setView(v change.View) {
 			r.endAttempt(inst)
 		}
 		r.endAsking(inst)
+		for i := range inst.arrivals { // of the view before; they are sent again
+			r.saves.arrive(-len(inst.arrivals[i].m.Value))
+		}
+		clear(inst.arrivals)
+		inst.arrivals = inst.arrivals[:0]
 	}
 	r.table.decided.forgetNotices()
 	r.view = v
@@ -194,6 +200,7 @@ func (r *Replica) movePeers() {
 		if p == nil {
 			p = &peer{id: id, position: -1, maxPacket: r.limits.MaxPacket}
 			p.identity.begin(stores[id])
+			p.outbox.begin(r.counters.Packets)
 			p.pull.begin(pulls[id])
 			r.byID[id] = p
 		}
@@ -206,13 +213,18 @@ func (r *Replica) movePeers() {
 			p.pull.cease()
 		}
 	}
+	r.guests = slices.DeleteFunc(r.guests, func(p *peer) bool { return r.byID[p.id] != nil })
 	for _, p := range before {
-		if !slices.Contains(r.peers, p) {
-			p.gone = true
-			delete(r.byID, p.id)
+		if slices.Contains(r.peers, p) {
+			continue
+		}
+		p.gone = true
+		r.strange.saved(&p.identity, math.MaxUint64) // its held packets are lost
+		delete(r.byID, p.id)
+		if g := r.guest(p.id); g != nil {
+			r.sayConfiguration(g, r.view.Number()) // it is not needed any more
 		}
 	}
-	r.guests = slices.DeleteFunc(r.guests, func(p *peer) bool { return r.byID[p.id] != nil })
 	r.planPulls()
 }
 
@@ -267,9 +279,6 @@ func (r *Replica) isReady(next paxos.Members) error {
 	}
 	return fmt.Errorf("%w: %w", paxos.ErrNotReady, errors.Join(lacking...))
 }
-
-// settledName is the name of the instance that holds the calls of Settled.
-const settledName = "$settled"
 
 // Settled waits until the configuration is settled: a phase-2 quorum of its acceptors is complete. Servers that are not in it may be stopped
 // for good then. The call ends without a decision. Its errors are those of [Replica.Ready].

@@ -24,7 +24,7 @@ func (r *Replica) chosen(inst *instance) {
 	r.inflight.voted(&inst.attempt, r.now, &r.timing)
 	for _, to := range r.peers {
 		switch {
-		case to.position < 0 || !r.voters.Has(to.position):
+		case to.position < 0 || !r.voters.Has(to.position) || change.IsConfiguration(inst.name): // no packet of before takes a Chosen along
 			r.send(to, &paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v})
 		case len(v) >= longMessage && !inst.attempt.Accepted().Has(to.position):
 			inst.lateVoters = inst.lateVoters.With(to.position)
@@ -109,10 +109,14 @@ func (r *Replica) checkNext(name string, b paxos.Ballot, v paxos.Value) error {
 	case err != nil:
 	case c.Number != number:
 		err = fmt.Errorf("it is configuration %d", c.Number)
-	case number == r.view.Number()+1 && c.Before != r.view.Fingerprint():
+	case number != r.view.Number()+1:
+		return nil // it is looked at when the configurations before it are known
+	case c.Before != r.view.Fingerprint():
 		err = fmt.Errorf("it follows a configuration %d with the fingerprint %016x; here that has %016x", r.view.Number(), c.Before, r.view.Fingerprint())
 	default:
-		return nil
+		if _, err = r.view.Current().Next(c.Members); err == nil {
+			return nil
+		}
 	}
 	return &paxos.SafetyError{Instance: name, Ballot: b, Reason: "what was decided there is not the next configuration: " + err.Error()}
 }
@@ -167,7 +171,8 @@ func (r *Replica) endForgets(inst *instance) {
 	if r.position >= 0 {
 		have = have.With(r.position)
 	}
-	if !r.quorum.Phase2(have) || r.mayHoldOwned(inst) && r.quorum.Phase2(paxos.All(r.quorum.Size())&^have) {
+	before := r.view.IsJoint() && r.view.Complete() == 0 // the acceptors of the configuration before may still vote in it
+	if !r.quorum.Phase2(have) || before && !r.view.IsSource(have) || r.mayHoldOwned(inst) && r.quorum.Phase2(paxos.All(r.quorum.Size())&^have) {
 		return
 	}
 	r.quorumAnswers(true)

@@ -56,6 +56,8 @@ func (r *Replica) importMore() {
 		changed = r.imports.Durable(id, r.saves.isKept, p.pull.storedIndex(p.identity.store())) || changed
 		if r.imports.Done(id) {
 			done = done.With(p.position)
+		} else if goal, ok := r.imports.Goal(id); ok && !p.pull.isActive() && p.pull.isBehind(p.identity.store(), goal) {
+			r.askSoon(p) // for the decisions, and not when a Pull is due
 		}
 	}
 	if r.view.Sources().Has(r.position) {
@@ -128,10 +130,10 @@ func (r *Replica) scannedBy(from *peer, m *paxos.Message) {
 	switch {
 	case !ok || boot != from.identity.boot() || r.position < 0:
 		r.counters.Dropped++
-	case from.scan.ask != 0 || !r.saves.isSealed():
-		// It asks again.
+	case !r.saves.isSealed(), from.scan.ask != 0 && from.scan.boot == boot && from.scan.seq == seq:
+		// It asks again; or it is being listed.
 	default:
-		from.scan.ask, from.scan.seq = r.pulls.askOpen(), seq
+		from.scan = scan{ask: r.pulls.askOpen(), seq: seq, boot: boot} // the list of another question is not wanted any more
 		r.lists = append(r.lists, ListAsk{ID: from.scan.ask, Max: change.MaxPage, Open: true, Name: after})
 	}
 }

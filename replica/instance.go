@@ -291,6 +291,7 @@ func (a *attempt) outlived() bool {
 // Votes are for ever, so the learner counts them whatever question they answer. Two facts are asked anew each time: which
 // acceptors answer, and which had accepted nothing.
 type asking struct {
+	quorum   paxos.Quorum // as of when it was asked
 	on       bool
 	closing  bool // its answers leave the decision open: the acceptors that have not answered have a little time left
 	ballot   paxos.Ballot
@@ -336,8 +337,9 @@ type reply struct {
 
 // A scan is a page of undecided instances for a peer, while the storage lists it.
 type scan struct {
-	ask uint64 // the ListAsk for it; 0: none is out
-	seq uint64 // the number of the page, as the peer counts
+	ask  uint64 // the ListAsk for it; 0: none is out
+	seq  uint64 // the number of the page, as the peer counts
+	boot uint64 // of the process that asked
 }
 
 // A peer is the memory that this server has of another one. Only its Store is stored. A fault that shows in the rest alone,

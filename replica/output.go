@@ -168,3 +168,6 @@ func shownName(name string) string {
 	}
 	return name[:min(len(name), paxos.MaxName)]
 }
+
+// settledName is the name of the instance that holds the calls of Settled.
+const settledName = "$settled"

@@ -86,7 +86,8 @@ func (r *Replica) otherConfiguration(from *peer, p *paxos.Packet) {
 	if p.Configuration > own {
 		name := paxos.ConfigurationName(own + 1)
 		for i := range p.Messages {
-			if m := &p.Messages[i]; m.Kind == paxos.KindDecided && m.Instance == name && len(m.Value) <= maxConfiguration {
+			if m := &p.Messages[i]; m.Kind == paxos.KindDecided && m.Instance == name && len(m.Value) <= maxConfiguration && !m.Ballot.IsZero() &&
+				m.Ballot.Configuration() == own && r.checkNext(name, m.Ballot, m.Value) == nil {
 				r.message(from, m, r.table.byName[name])
 				return
 			}
@@ -126,6 +127,7 @@ func (r *Replica) guest(id paxos.ServerID) *peer {
 		}
 	}
 	p := &peer{id: id, position: -1, maxPacket: r.limits.MaxPacket}
+	p.outbox.begin(r.counters.Packets)
 	if len(r.guests) == maxGuests {
 		if !r.guests[0].refusal.mayTell(r.now, r.timing.Phase) {
 			return nil

@@ -191,6 +191,9 @@ type outbox struct {
 	news  int             // how many of out are Chosen
 }
 
+// begin begins the numbers after that one. It is above every number of an earlier peer with the same ID.
+func (o *outbox) begin(seq uint64) { o.seq = seq }
+
 // add adds a message.
 func (o *outbox) add(m *paxos.Message) {
 	o.out = append(o.out, *m)

@@ -383,3 +383,51 @@ func TestReplicaStateOfAnotherServerIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// Two configurations, each entered with peers that go: does anything of a peer that is gone stay for ever?
+func TestChangeFreesWhatIsHeld(t *testing.T) {
+	m := membersOf(3)
+	m.Learners = ids(4)
+	p := newPump(t, m)
+	p.Unseen = true
+	p.state[1].Peers = "2/66,3/67"
+	p.start(1)
+	p.run()
+	p.hold = func(paxos.ServerID) bool { return true }
+	p.replicas[1].Receive(p.now, p.packet(4, 1, msg(t, `decided 3.2 "v" @q`)))
+	require.True(t, p.replicas[1].strange.any())
+	mm := of(ids(1, 2, 3), nil)
+	mm.Cluster = p.members.Cluster
+	next, err := p.replicas[1].view.Current().Next(mm)
+	require.NoError(t, err)
+	packet := p.packet(2, 1, decidedConfig(next))
+	packet.Configuration = 1
+	p.replicas[1].Receive(p.now, packet)
+	p.run()
+	for p.held[1] != nil {
+		p.endSave(1)
+		p.run()
+	}
+	p.pass(time.Second)
+	for p.held[1] != nil {
+		p.endSave(1)
+		p.run()
+	}
+	require.Equal(t, uint64(1), p.replicas[1].view.Number())
+	assert.Zero(t, p.replicas[1].strange)
+}
+
+// "$settled" from the network.
+func TestChangeSettledIsNoInstance(t *testing.T) {
+	p := newSolo(t, 3)
+	p.hear(1, 2, msg(t, `accept 1.2 "v" @"$settled"`))
+	p.slow = false
+	p.hear(1, 2, msg(t, `prepare 2.2 @"$settled"`))
+	p.replicas[1].Settled(p.now, 1)
+	p.run()
+	p.hear(1, 2, msg(t, `prepare 3.2 @"$settled"`))
+	p.hear(1, 2, msg(t, `decided 3.2 "v" @"$settled"`))
+	p.replicas[1].Settled(p.now, 2)
+	p.run()
+	assert.Empty(t, p.records[1])
+}

@@ -65,7 +65,7 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 	case max(m.Ballot.Round, m.Accepted.Round) > r.rounds.top(),
 		m.Promised.Round > r.rounds.top() && (m.Kind != paxos.KindNack || !m.Promised.IsForgotten()):
 		return "a round is above MaxRound"
-	case isRangeName(m.Instance), strings.HasPrefix(m.Instance, askedPrefix):
+	case isRangeName(m.Instance), m.Instance == settledName, strings.HasPrefix(m.Instance, askedPrefix):
 		return "nothing is decided in that instance"
 	case len(m.Value) > r.limits.MaxValue && (!m.Promised.IsForgotten() || len(m.Value) > maxRangeText) &&
 		(len(m.Value) > maxConfiguration || !change.IsConfiguration(m.Instance)):

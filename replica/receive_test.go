@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -309,4 +310,126 @@ func (p *pump) stoppedBy(t *testing.T, f *paxos.SafetyError, called bool) {
 	assert.Len(t, p.faults, 1, "said once")
 	assert.Equal(t, uint64(1), p.replicas[1].counters.Faults)
 	assert.Equal(t, []string{"1 -> 2: promise 3.2 @y"}, p.hear(1, 2, msg(t, "prepare 3.2 @y")), "other instances go on")
+}
+
+// A packet of a stranger.
+func TestChangeToTooManyServers(t *testing.T) {
+	p := newSolo(t, 3)
+	var many []paxos.ServerID
+	for i := range 64 {
+		many = append(many, paxos.ServerID(100+i))
+	}
+	before := p.replicas[1].view.Current()
+	next := paxos.Configuration{Number: 1, Members: paxos.Members{Cluster: p.members.Cluster, Acceptors: many}, Before: before.Fingerprint()}
+	m := paxos.Message{Kind: paxos.KindDecided, Instance: "$config/1", Ballot: paxos.Ballot{Round: 1, Server: 77}, Value: paxos.Value(next.String())}
+	assert.NotPanics(t, func() {
+		p.replicas[1].Receive(p.now, paxos.Packet{From: 77, To: 1, Store: 5, Boot: 1, Nonce: 7, Configuration: 1, Messages: []paxos.Message{m}})
+		p.run()
+	})
+}
+
+// A configuration of another cluster name is saved, and no storage takes it.
+func TestChangeToAnotherCluster(t *testing.T) {
+	p := newSolo(t, 3)
+	before := p.replicas[1].view.Current()
+	next := paxos.Configuration{Number: 1, Members: paxos.Members{Cluster: "other", Acceptors: ids(1, 2, 3)}, Before: before.Fingerprint()}
+	m := paxos.Message{Kind: paxos.KindDecided, Instance: "$config/1", Ballot: paxos.Ballot{Round: 1, Server: 77}, Value: paxos.Value(next.String())}
+	last := *p.state[1]
+	p.hold = func(paxos.ServerID) bool { return true }
+	p.replicas[1].Receive(p.now, paxos.Packet{From: 77, To: 1, Store: 5, Boot: 1, Nonce: 7, Configuration: 1, Messages: []paxos.Message{m}})
+	p.run()
+	p.pass(10 * time.Millisecond)
+	if p.held[1] != nil {
+		assert.NoError(t, p.held[1].Check(last))
+	}
+}
+
+func decidedConfig(c paxos.Configuration) paxos.Message {
+	return paxos.Message{Kind: paxos.KindDecided, Instance: c.Name(), Ballot: paxos.Ballot{Round: 1, Server: 2}, Value: paxos.Value(c.String())}
+}
+
+// Junk from a stranger stops the instance of the next configuration: the server never learns it.
+func TestChangeSurvivesJunk(t *testing.T) {
+	p := newSolo(t, 3)
+	junk := paxos.Message{Kind: paxos.KindDecided, Instance: "$config/1", Ballot: paxos.Ballot{Round: 1, Server: 77}, Value: "junk"}
+	p.replicas[1].Receive(p.now, paxos.Packet{From: 77, To: 1, Store: 5, Boot: 1, Nonce: 7, Configuration: 1, Messages: []paxos.Message{junk}})
+	p.run()
+	next, err := p.replicas[1].view.Current().Next(of(ids(1, 2, 4), nil))
+	next.Members.Cluster = p.members.Cluster
+	if err != nil {
+		m := of(ids(1, 2, 4), nil)
+		m.Cluster = p.members.Cluster
+		next, err = p.replicas[1].view.Current().Next(m)
+	}
+	require.NoError(t, err)
+	for range 5 {
+		packet := p.packet(2, 1, decidedConfig(next))
+		packet.Configuration = 1
+		p.replicas[1].Receive(p.now, packet)
+		p.run()
+		p.pass(time.Second)
+	}
+	assert.Equal(t, uint64(1), p.replicas[1].view.Number(), "STUCK in configuration 0 until a restart")
+}
+
+// A vote in a ballot of configuration 0, cast and saved after the seal.
+func TestChangeNoVoteAfterTheSeal(t *testing.T) {
+	p := newSolo(t, 3)
+	p.slow = true
+	p.hear(1, 2, msg(t, `accept 1.2 "v" @X`))
+	require.Equal(t, []string{"X"}, p.loads)
+	m := of(ids(1, 2, 4), nil)
+	m.Cluster = p.members.Cluster
+	next, err := p.replicas[1].view.Current().Next(m)
+	require.NoError(t, err)
+	packet := p.packet(2, 1, decidedConfig(next))
+	packet.Configuration = 1
+	p.replicas[1].Receive(p.now, packet)
+	p.run()
+	p.load(1, "$config/1")
+	p.run()
+	p.pass(10 * time.Millisecond)
+	require.Equal(t, uint64(1), p.replicas[1].view.Number())
+	require.NotEmpty(t, p.state[1].Configuration, "the seal is durable")
+	require.True(t, p.replicas[1].saves.isSealed())
+	p.load(1, "X")
+	sent := p.during(func() { p.run(); p.pass(10 * time.Millisecond) })
+	assert.Empty(t, p.records[1]["X"].Acceptor)
+	assert.False(t, slices.Contains(sent, "1 -> 2: accepted 1.2 @X"))
+}
+
+// Flush spoils the packets for guests that the last Take gave.
+func TestChangeFlushKeepsPackets(t *testing.T) {
+	p := newSolo(t, 3)
+	m := of(ids(1, 2, 3), ids(9))
+	m.Cluster = p.members.Cluster
+	next, err := p.replicas[1].view.Current().Next(m)
+	require.NoError(t, err)
+	packet := p.packet(2, 1, decidedConfig(next))
+	packet.Configuration = 1
+	p.replicas[1].Receive(p.now, packet)
+	p.run()
+	p.pass(time.Second)
+	require.Equal(t, uint64(1), p.replicas[1].view.Number())
+	r := p.replicas[1]
+	stranger := paxos.Packet{From: 77, To: 1, Store: 5, Boot: 1, Nonce: 7}
+	var out Output
+	r.Receive(p.now, stranger)
+	require.True(t, r.Take(&out))
+	var was []paxos.Packet
+	for _, pk := range out.Send {
+		if pk.To == 77 {
+			was = append(was, pk)
+		}
+	}
+	require.Len(t, was, 1)
+	require.Equal(t, paxos.KindDecided, was[0].Messages[0].Kind)
+	p.now += time.Second
+	r.Receive(p.now, stranger)
+	r.Flush(&out)
+	assert.Equal(t, paxos.KindDecided, was[0].Messages[0].Kind)
+	p.now += time.Second
+	r.Receive(p.now, stranger)
+	r.Flush(&out)
+	assert.Equal(t, paxos.KindDecided, was[0].Messages[0].Kind)
 }

@@ -54,7 +54,7 @@ func New(now time.Duration, c Config) (*Replica, error) {
 		return nil, fmt.Errorf("paxos: %w", err)
 	}
 	r.backlog = c.Open
-	if number := r.view.Number(); number > 0 {
+	if number := r.view.Number(); number > 0 || c.State.Last > 0 {
 		r.openForWork(paxos.ConfigurationName(number + 1)) // it may be known already, if the news came in another order
 	}
 	r.openBacklog()

@@ -325,3 +325,33 @@ func TestReplicaStoppedMakesRoom(t *testing.T) {
 	require.Len(t, p.faults, 1)
 	checkTables(t, p.replicas[1])
 }
+
+// A server that left and came back hears packets whose numbers begin anew, and takes them for late ones.
+func TestChangeBackAgain(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.timing.Pull = 500 * time.Millisecond
+	p.startAll()
+	for i := range 200 {
+		p.propose(1, CallID(100+i), fmt.Sprint("x/", i), "v")
+	}
+	p.pass(time.Second)
+	p.change(1, 1, of(ids(1, 2), nil))
+	p.pass(time.Second)
+	p.change(1, 2, of(ids(1, 2), ids(3)))
+	p.pass(time.Second)
+	p.pass(10 * time.Second)
+	for _, id := range p.ids() {
+		require.Equal(t, uint64(2), p.replicas[id].view.Number(), "server %d", id)
+	}
+	cut := deaf(3)
+	p.lose = cut
+	for i := range 100 {
+		p.propose(1, CallID(1000+i), fmt.Sprint("y/", i), "v")
+	}
+	p.lose = nil
+	p.pass(time.Second)
+	p.propose(2, 5000, "z", "v")
+	p.pass(time.Minute)
+	q := p.replicas[3].byID[1]
+	assert.Equal(t, p.replicas[1].index, q.identity.index())
+}

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"slices"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -89,6 +90,11 @@ func (s *saves) addFirst(inst *instance) {
 		inst.gathered = true
 		s.ranges = append(s.ranges, inst)
 	}
+}
+
+// comesLate reports whether inst is in line for a Save, which may be a later one than the next.
+func (s *saves) comesLate(inst *instance) bool {
+	return inst.gathered && !slices.Contains(s.ranges, inst)
 }
 
 // count counts the value of inst, which is in the next batch and new.

@@ -121,6 +121,9 @@ func (r *Replica) Flush(out *Output) {
 	for i := range r.peers {
 		r.peers[i].outbox.leave() // the packets of the last Take or Flush stay valid
 	}
+	for _, p := range r.guests {
+		p.outbox.leave()
+	}
 	delay := r.delayNotices
 	r.delayNotices = false
 	r.takePackets(out)

@@ -93,7 +93,10 @@ func (r *Replica) heardSince(at time.Duration) (have paxos.Set) {
 }
 
 // isQuorum reports whether s is a quorum of both phases.
-func (r *Replica) isQuorum(s paxos.Set) bool { return r.quorum.Phase1(s) && r.quorum.Phase2(s) }
+func (r *Replica) isQuorum(s paxos.Set) bool { return isQuorum(r.quorum, s) }
+
+// isQuorum reports whether s is a quorum of both phases of q.
+func isQuorum(q paxos.Quorum, s paxos.Set) bool { return q.Phase1(s) && q.Phase2(s) }
 
 // turnWait returns how long this server waits before it takes its turn. Two servers that can't do without each other wait
 // less: their two turns take half the time of listens.

@@ -403,8 +403,8 @@ func TestScanWaitsForTheSeal(t *testing.T) {
 	holds = true
 	next, _ := paxos.Configuration{Members: p.members}.Next(paxos.Members{Cluster: p.members.Cluster, Acceptors: []paxos.ServerID{1, 2}})
 	p.Proposed(next.Name(), paxos.Value(next.String()))
+	p.lose = func(pk paxos.Packet, m paxos.Message) bool { return m.Kind == paxos.KindScan && pk.To == 3 }
 	p.replicas[1].Change(p.now, 2, next.Members)
-	p.pass(2 * time.Second)
 	for range 10 {
 		if b := p.held[2]; b != nil && b.Server != nil && b.Server.Configuration != "" {
 			break

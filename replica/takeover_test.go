@@ -368,3 +368,45 @@ func TestReplicaAloneIsAQuorum(t *testing.T) {
 	p.pass(100 * time.Hour)
 	assert.Zero(t, p.replicas[1].quorums.changes)
 }
+
+// An acceptor that scanned a source before that source was complete never becomes complete, over restarts, although the
+// configuration is settled and a majority of it is up.
+func TestChangeBesideOneCompleteAcceptor(t *testing.T) {
+	m := membersOf(3)
+	m.Learners = ids(4, 5)
+	p := newPump(t, m)
+	p.timing.Pull = 50 * time.Millisecond
+	p.startAll()
+	p.pass(200 * time.Millisecond)
+	hold2 := true
+	p.lose = func(pk paxos.Packet, m paxos.Message) bool {
+		with4 := func(id paxos.ServerID) bool { return pk.From == id && pk.To == 4 || pk.From == 4 && pk.To == id }
+		if pk.Configuration == 1 && (with4(1) || with4(3)) {
+			return true // server 4 is cut off from 1 and 3
+		}
+		return hold2 && m.Kind == paxos.KindScan && pk.From != 4 // servers 2 and 3 begin later
+	}
+	p.change(2, 1, of(ids(2, 3, 4), ids(5)))
+	p.run()
+	p.pass(time.Second)
+	require.Contains(t, p.state[4].Import, "2/")
+	hold2 = false
+	p.pass(time.Second)
+	require.True(t, p.replicas[2].complete && p.replicas[3].complete)
+	p.replicas[2].Settled(p.now, 2)
+	p.run()
+	require.NoError(t, p.done[2].Err)
+	require.Contains(t, p.done, CallID(2), "it is settled, says server 2")
+	p.crash(1) // as it may
+	p.crash(3) // one of the three acceptors is lost
+	p.lose = nil
+	p.pass(time.Minute)
+	p.crash(4)
+	p.start(4)
+	p.pass(time.Minute)
+	assert.True(t, p.replicas[4].complete, "STUCK: servers 2 and 4 are up")
+	p.change(2, 3, of(ids(2, 4, 5), nil))
+	p.pass(time.Minute)
+	_, ok := p.done[3]
+	assert.True(t, ok, "the lost server can't be replaced")
+}

@@ -29,6 +29,7 @@ type Imports struct {
 type source struct {
 	id      paxos.ServerID
 	whole   bool
+	before  bool // it was done before it became whole
 	scanned bool
 	goal    uint64        // once it is scanned: the last Index of the source
 	asked   time.Duration // when something was last asked of it; 0: nothing is out
@@ -47,7 +48,7 @@ type source struct {
 
 // Begin begins with these sources. stored is the result of Text in an earlier life.
 func (m *Imports) Begin(sources []paxos.ServerID, stored string) {
-	*m = Imports{ready: true}
+	*m = Imports{ready: true, seq: m.seq} // a page of before answers no question of from now on
 	goals := parseGoals(stored)
 	for _, id := range sources {
 		goal, scanned := goals[id]
@@ -56,18 +57,18 @@ func (m *Imports) Begin(sources []paxos.ServerID, stored string) {
 }
 
 // End ends the work.
-func (m *Imports) End() { *m = Imports{} }
+func (m *Imports) End() { *m = Imports{seq: m.seq} }
 
-// Whole makes a server that is complete a whole source, unless its scan has ended already.
+// Whole makes a server that is complete a whole source. Its scan begins anew: it may have been of a time when it was not complete.
 func (m *Imports) Whole(id paxos.ServerID) {
 	s := m.of(id)
 	switch {
 	case s == nil:
 		m.sources = append(m.sources, source{id: id, whole: true})
-	case s.whole || s.scanned || s.over:
+	case s.whole:
 		return
 	default:
-		*s = source{id: id, whole: true}
+		*s = source{id: id, whole: true, before: s.done}
 	}
 	m.ready = true
 }
@@ -110,15 +111,18 @@ func (m *Imports) of(id paxos.ServerID) *source {
 	return nil
 }
 
-// WantsPage reports whether a page is to be asked for now, and after which name. The page has the number seq. One that was asked for at the
-// time again, or before, and did not come, is asked for again.
+// WantsPage reports whether a page is to be asked for now, and after which name. The page has the number seq, which no other question has,
+// in this life. One that was asked for at the time again, or before, and did not come, is asked for again, as the same question.
 func (m *Imports) WantsPage(id paxos.ServerID, now, again time.Duration) (seq uint64, after string, ok bool) {
 	s := m.of(id)
 	if s == nil || s.scanned || s.over || s.page || s.seq != 0 && s.asked > again {
 		return 0, "", false
 	}
-	m.seq++
-	s.seq, s.asked = m.seq, max(now, 1)
+	if s.seq == 0 { // else it is the same question
+		m.seq++
+		s.seq = m.seq
+	}
+	s.asked = max(now, 1)
 	return s.seq, s.after, true
 }
 
@@ -217,16 +221,16 @@ func (m *Imports) Durable(id paxos.ServerID, isKept func(mark uint64) bool, pull
 	return changed
 }
 
-// Done reports whether all that the source remembers is taken over.
+// Done reports whether all is taken over that the source remembers of the configuration before.
 func (m *Imports) Done(id paxos.ServerID) bool {
 	s := m.of(id)
-	return s != nil && s.done
+	return s != nil && (s.done || s.before)
 }
 
 // Progress returns how many sources are done, and how many there are.
 func (m *Imports) Progress() (done, all int) {
 	for i := range m.sources {
-		if m.sources[i].done {
+		if s := &m.sources[i]; s.done || s.before {
 			done++
 		}
 	}

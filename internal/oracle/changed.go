@@ -70,7 +70,7 @@ func (o *Oracle) mayPromise(b paxos.Ballot, s *Server) bool {
 }
 
 // savedConfiguration checks I14 for a ServerState that is about to be durable: its configuration was decided, and it never goes back.
-func (o *Oracle) savedConfiguration(s *Server, next *paxos.ServerState) error {
+func (o *Oracle) savedConfiguration(s *Server, next *paxos.ServerState, records []paxos.Record) error {
 	was, now := s.number(), numberIn(next.Configuration)
 	h := &history{name: configurationRecord + strconv.FormatUint(now, 10)}
 	switch {
@@ -82,6 +82,8 @@ func (o *Oracle) savedConfiguration(s *Server, next *paxos.ServerState) error {
 		return h.broken("I14", "server %d enters another one than what was decided", s.ID)
 	case now > 0 && next.Members != o.configurations[now].voters:
 		return h.broken("I14", "server %d enters it, and its state has the members %s", s.ID, next.Members)
+	case now > was && !s.holds(h.name, records):
+		return h.broken("I14", "server %d enters it, and its disk does not hold the decision", s.ID)
 	case next.Import == paxos.ImportComplete && now > 0:
 		o.configurations[now].complete[s.ID] = true
 	}

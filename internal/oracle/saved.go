@@ -23,7 +23,7 @@ func (o *Oracle) Saved(s *Server, b paxos.Batch) error {
 	}
 	number := s.number()
 	if b.Server != nil && !s.Wiped() && !o.Unseen {
-		if err := o.savedConfiguration(s, b.Server); err != nil {
+		if err := o.savedConfiguration(s, b.Server, b.Records); err != nil {
 			return err
 		}
 		number = numberIn(b.Server.Configuration)
