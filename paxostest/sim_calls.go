@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/words"
 	"github.com/singledecree/paxos/replica"
 )
 
@@ -32,7 +33,7 @@ func (c *Call) String() string {
 	if c.Op == "forget" {
 		head = fmt.Sprintf("forget %s on server %d", c.Names, c.Server)
 	} else if c.Op == "change" {
-		head = fmt.Sprintf("change to acceptors %s on server %d", c.Next.Voters(), c.Server)
+		head = fmt.Sprintf("change to %s on server %d", words.Acceptors(c.Next), c.Server)
 	} else if c.Op != "propose" {
 		head = fmt.Sprintf("%s on server %d", c.Op, c.Server)
 	}
@@ -45,6 +46,8 @@ func (c *Call) String() string {
 		return head + " returned"
 	case c.Decision == paxos.Decision{}:
 		return head + " returned that nothing was chosen"
+	case c.Op == "change":
+		return fmt.Sprintf("%s returned %s, chosen in ballot %s", head, words.Quote(c.Decision.Value), c.Decision.Ballot)
 	}
 	return fmt.Sprintf("%s returned %q, chosen in ballot %s", head, string(c.Decision.Value), c.Decision.Ballot)
 }

@@ -3,6 +3,7 @@ package paxostest
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/spacetime"
@@ -22,8 +23,13 @@ const (
 	widthMany = 140
 )
 
-// Draw returns the log as a space-time diagram. If all that happened was in one instance, its name is left out.
-func (w *Sim) Draw() string {
+// Draw returns the log as a space-time diagram. If all that happened was in one instance, its name is left out. Instances that servers
+// keep for themselves do not count.
+func (w *Sim) Draw() string { return w.DrawWithout() }
+
+// DrawWithout returns the diagram of [Sim.Draw] without the messages of those kinds. Without Names, it also has no Save that only tells
+// how far these came.
+func (w *Sim) DrawWithout(kinds ...paxos.Kind) string {
 	var lanes []string
 	for _, s := range w.servers {
 		name := fmt.Sprintf("server %d", s.ID)
@@ -38,6 +44,7 @@ func (w *Sim) Draw() string {
 	}
 	named := w.instances() > 1
 	var events []spacetime.Event
+	unsaid := map[paxos.ServerID]bool{} // by server, whether its last Save is left out
 	for i, e := range w.log {
 		if text, joined := w.learnedAndReturned(i); joined {
 			if e.Kind == paxos.EventLearned {
@@ -45,20 +52,43 @@ func (w *Sim) Draw() string {
 			}
 			continue
 		}
+		if e.Kind == paxos.EventSave {
+			unsaid[e.Server] = e.tellsOnlyNames() && slices.Contains(kinds, paxos.KindNames)
+		}
+		isSave := e.Kind == paxos.EventSave || e.Kind == paxos.EventSaved
+		if isSave && unsaid[e.Server] || e.MessageID != 0 && slices.Contains(kinds, e.Message.Kind) {
+			continue
+		}
 		events = append(events, w.event(e, named)...)
 	}
 	return spacetime.Draw(lanes, events, width)
+}
+
+// tellsOnlyNames reports whether a Save tells only how far the names of others came.
+func (e *Entry) tellsOnlyNames() bool {
+	if len(e.Records) > 0 || e.State == nil {
+		return false
+	}
+	was := e.was
+	was.Pulled = e.State.Pulled
+	return was == *e.State
 }
 
 // instances counts the instances that the log tells of.
 func (w *Sim) instances() int {
 	names := map[string]bool{}
 	for _, e := range w.log {
-		if e.Message.Instance != "" {
+		if e.Message.Instance != "" && e.Message.Instance[0] != '$' {
 			names[e.Message.Instance] = true
 		}
 	}
 	return len(names)
+}
+
+// isNamed reports whether the name of an instance is told where those of others are told, or not. That of a configuration always is.
+func isNamed(instance string, others bool) bool {
+	_, ok := paxos.ConfigurationNumber(instance)
+	return ok || others
 }
 
 // learnedAndReturned returns one text for two entries: a server learns, and at once ends a call.
@@ -80,7 +110,7 @@ func (w *Sim) learnedAndReturned(i int) (text string, ok bool) {
 func (w *Sim) event(e Entry, named bool) []spacetime.Event {
 	d := spacetime.Event{Kind: spacetime.Note, At: e.At, Lane: int(e.Server) - 1, Message: e.MessageID, Late: e.Late}
 	m := e.Message
-	if !named {
+	if !isNamed(m.Instance, named) {
 		m.Instance = ""
 	}
 	if int(e.Peer) > len(w.servers) {

@@ -31,6 +31,8 @@ type Entry struct {
 	Text      string
 	State     *paxos.ServerState // of a Save; nil: it did not change
 	Records   []paxos.Record     // of a Save
+
+	was paxos.ServerState // of a Save with a State: the one on the disk
 }
 
 // Log returns all entries, in order. The slice belongs to the Sim.
@@ -103,7 +105,7 @@ func (w *Sim) logEvents(s *server, letters []letter) {
 			e.Records = append(e.Records, s.out.Save.Records...)
 			if s.out.Save.Server != nil {
 				state := *s.out.Save.Server
-				e.State = &state
+				e.State, e.was = &state, s.Disk.State
 			}
 		case paxos.EventLearned:
 			w.fail(w.oracle.Learned(&s.Server, &e.Message))
@@ -216,6 +218,8 @@ func (w *Sim) callText(e Entry) string {
 		if name, one := c.Names.One(); !one || name == "" {
 			return "forget " + c.Names.String()
 		}
+	case "change":
+		return "change to " + words.Acceptors(c.Next)
 	}
 	return c.Op
 }
@@ -225,7 +229,7 @@ func (w *Sim) doneText(e Entry) string {
 	switch {
 	case e.Err != nil:
 		return "fails: " + e.Err.Error()
-	case c.Op == "ready" || c.Op == "forget":
+	case c.Op == "ready" || c.Op == "forget" || c.Op == "settled":
 		return "returns"
 	case c.Decision == paxos.Decision{}:
 		return "returns that nothing was chosen"
@@ -238,22 +242,48 @@ func saveText(e Entry, named bool) string {
 	var parts []string
 	for _, rec := range e.Records {
 		at := ""
-		if named {
+		if isNamed(rec.Instance, named) {
 			at = " @" + rec.Instance
 		}
 		parts = append(parts, words.Record(rec)+at)
 	}
+	if e.State != nil {
+		parts = append(parts, changeText(e)...)
+	}
 	if len(parts) == 0 && e.State != nil {
-		text := fmt.Sprintf("boot %d, rounds to %d", e.State.Boot, e.State.Rounds)
-		switch {
-		case e.State.Pulled != "" && named:
-			text += ", pulled " + e.State.Pulled
-		case e.State.Pulled != "":
-			text = "how far the names came"
-		}
-		parts = append(parts, text)
+		parts = append(parts, stateText(e, named))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// changeText says how far a change of members came with a Save.
+func changeText(e Entry) (parts []string) {
+	was, now := &e.was, e.State
+	if now.Configuration != was.Configuration {
+		return append(parts, "sealed")
+	}
+	if now.Import == paxos.ImportComplete && was.Import != now.Import {
+		parts = append(parts, "complete")
+	}
+	if now.Before == "" && was.Before != "" {
+		parts = append(parts, "settled")
+	}
+	return parts
+}
+
+// stateText says what a Save holds that has nothing but a ServerState.
+func stateText(e Entry, named bool) string {
+	text := fmt.Sprintf("boot %d, rounds to %d", e.State.Boot, e.State.Rounds)
+	if e.State.Boot == e.was.Boot && e.State.Rounds == e.was.Rounds && e.State.Import != e.was.Import {
+		return "how far the import came"
+	}
+	switch {
+	case e.State.Pulled != "" && named:
+		text += ", pulled " + e.State.Pulled
+	case e.State.Pulled != "":
+		text = "how far the names came"
+	}
+	return text
 }
 
 // shortError returns err in few words.

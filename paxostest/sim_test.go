@@ -77,3 +77,30 @@ func TestDraw(t *testing.T) {
 	w.Run()
 	assert.Contains(t, w.Draw(), "@dinner")
 }
+
+// TestDrawChange: a diagram tells who the acceptors are, and how far a change came. It can do without what goes on all the time.
+func TestDrawChange(t *testing.T) {
+	w := NewSim(SimConfig{Learners: 1, Timing: paxos.Timing{Pull: 100 * time.Millisecond}})
+	w.Propose(2, "lunch", "burger")
+	w.RunFor(50 * time.Millisecond)
+	change := w.Change(1, paxos.Members{Acceptors: []paxos.ServerID{1, 2, 4}})
+	w.Until("the change ends", func() bool { return change.Ended })
+	settled := w.Settled(1)
+	w.Until("it is settled", func() bool { return settled.Ended && w.StoredState(1).Before == "" })
+
+	assert.Equal(t, "change to {1,2,4} on server 1 returned {1,2,4}, chosen in ballot 1.1", change.String())
+	drawn := w.Draw()
+	for _, part := range []string{"◆ change to {1,2,4}", "★ learns {1,2,4}, returns it", "sealed", "complete", "settled", "◆ returns", "scan", "open: none",
+		"pull", "names: ", "how far the names came"} {
+		assert.Contains(t, drawn, part)
+	}
+	assert.NotContains(t, drawn, "@lunch", "there is one instance only")
+	without := w.DrawWithout(paxos.KindPull, paxos.KindNames)
+	for _, part := range []string{"pull", "names: ", "how far the names came"} {
+		assert.NotContains(t, without, part)
+	}
+	for _, part := range []string{"sealed", "complete", "settled", "scan"} {
+		assert.Contains(t, without, part)
+	}
+	assert.Equal(t, w.Draw(), w.DrawWithout())
+}

@@ -42,20 +42,21 @@ func Message(m paxos.Message) string {
 // names that it brings.
 func Brief(m paxos.Message) string {
 	switch m.Kind {
+	case paxos.KindScan:
+		return "scan"
+	case paxos.KindOpen:
+		return "open: " + namesOf(m.Value)
+	case paxos.KindQuery:
+		return "query" + at(m.Instance)
+	case paxos.KindState:
+		if m.Accepted.IsZero() {
+			return "state: no vote" + at(m.Instance)
+		}
+		return fmt.Sprintf("state: %s %s%s", m.Accepted, Quote(m.Value), at(m.Instance))
 	case paxos.KindPull:
 		return "pull"
 	case paxos.KindNames:
-		_, names, _ := strings.Cut(string(m.Value), "\n")
-		if names == "" {
-			return "names: none"
-		}
-		lines := strings.Split(names, "\n")
-		for i, line := range lines {
-			if text, ok := strings.CutPrefix(line, "$forgotten "); ok {
-				lines[i] = "forgotten " + rangeOf(text)
-			}
-		}
-		return "names: " + strings.Join(strings.Split(shorten(strings.Join(lines, "\n")), "\n"), ", ")
+		return "names: " + namesOf(m.Value)
 	case paxos.KindForget, paxos.KindForgotten:
 		if m.Value == "" { // of one instance
 			return m.Kind.String()
@@ -66,7 +67,35 @@ func Brief(m paxos.Message) string {
 			return "nack " + m.Ballot.String() + ": forgotten"
 		}
 	}
+	if _, ok := paxos.ConfigurationNumber(m.Instance); ok {
+		name := m.Instance
+		m.Instance = ""
+		return Message(m) + at(name)
+	}
 	return Message(m)
+}
+
+// at says which instance a message is about, if that is to be said.
+func at(instance string) string {
+	if instance == "" {
+		return ""
+	}
+	return " @" + instance
+}
+
+// namesOf says which names are in the lines after the first.
+func namesOf(text paxos.Value) string {
+	_, names, _ := strings.Cut(string(text), "\n")
+	if names == "" {
+		return "none"
+	}
+	lines := strings.Split(names, "\n")
+	for i, line := range lines {
+		if text, ok := strings.CutPrefix(line, "$forgotten "); ok {
+			lines[i] = "forgotten " + rangeOf(text)
+		}
+	}
+	return strings.ReplaceAll(shorten(strings.Join(lines, "\n")), "\n", ", ")
 }
 
 // rangeOf says which names a range has, of which text is the text form.
@@ -81,23 +110,35 @@ func rangeOf(text string) string {
 	return fmt.Sprintf("%q to %q", r.From, r.To)
 }
 
-// shorten cuts a long text.
+// shorten cuts a long list of names.
 func shorten(text string) string {
-	if len(text) <= maxShown {
+	if len(text) <= maxNames {
 		return text
 	}
-	return text[:maxShown] + "…"
+	return text[:maxNames] + "…"
 }
+
+// maxNames is how many bytes of a list of names are shown.
+const maxNames = 40
 
 // maxShown is how many bytes of a value are shown.
 const maxShown = 24
 
-// Quote returns v in quotes, a long one cut.
+// Quote returns v in quotes, a long one cut. Of a configuration it returns the acceptors: {1,2,4}.
 func Quote(v paxos.Value) string {
 	if len(v) <= maxShown {
 		return strconv.Quote(string(v))
 	}
+	if c, err := paxos.ParseConfiguration(string(v)); err == nil {
+		return Acceptors(c.Members)
+	}
 	return fmt.Sprintf("%s… %d bytes", strconv.Quote(string(v[:maxShown])), len(v))
+}
+
+// Acceptors returns the acceptors of m: {1,2,4}.
+func Acceptors(m paxos.Members) string {
+	ids, _, _ := strings.Cut(m.Voters(), " ")
+	return "{" + ids + "}"
 }
 
 // Milliseconds returns t in milliseconds, to the microsecond.
