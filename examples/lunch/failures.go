@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -203,31 +202,4 @@ func (st *stage) asked(b paxos.Ballot) (v paxos.Value) {
 func (st *stage) decided(id paxos.ServerID, b paxos.Ballot) bool {
 	rec := st.Stored(id, lunch)
 	return rec.Chosen && rec.Acceptor.Value == "burger" && rec.Acceptor.Accepted == b
-}
-
-func forgotten(st *stage) {
-	st.open(paxostest.SimConfig{})
-	burger := st.Propose(1, lunch, "burger")
-	st.untilEnded(burger)
-	st.RunFor(50 * time.Millisecond)
-	st.Crash(3)
-	forget := st.Forget(1, paxos.OneName(lunch))
-	st.untilEnded(forget)
-	st.Inject(3, 2, paxos.Message{Kind: paxos.KindAccept, Instance: lunch, Ballot: paxos.Ballot{Round: 7, Server: 3}, Value: "pizza"})
-	st.RunFor(50 * time.Millisecond)
-	refused := st.Sent(paxostest.Match{From: 2, Kind: paxos.KindNack})
-	st.Restart(3)
-	st.RunFor(200 * time.Millisecond)
-	kimbap := st.Propose(3, lunch, "kimbap")
-	st.Run()
-
-	st.expectResult(burger, "burger", paxos.Ballot{Round: 1, Server: 1})
-	st.expect(forget.String(), forget.Ended && forget.Err == nil)
-	st.expect("server 2 refused the old accept", refused == 1)
-	st.expect(kimbap.String(), errors.Is(kimbap.Err, paxos.ErrForgotten))
-	all := true
-	for _, id := range st.Servers() {
-		all = all && st.Stored(id, lunch).Acceptor.Promised.IsForgotten()
-	}
-	st.expect("lunch is forgotten on the disks of all servers", all)
 }

@@ -1,9 +1,11 @@
 // Lunch plays, in a small simulated world, what an article on Paxos tells: servers that agree on a lunch while messages get
-// lost and servers crash. Each scenario is drawn as a space-time diagram, and its outcome is checked.
+// lost and servers crash. Two scenarios more play a change of members and a forgetting. Each scenario is drawn as a space-time
+// diagram, and its outcome is checked.
 //
 //	go run ./examples/lunch
 //	go run ./examples/lunch -list
 //	go run ./examples/lunch -run S15
+//	go run ./examples/lunch -run replaced
 //
 // The servers are real Replicas; time, network and disks are scripted, so that every run is the same.
 package main

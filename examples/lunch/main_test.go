@@ -74,6 +74,35 @@ func TestRunOne(t *testing.T) {
 	}
 }
 
+// TestReplaced: the picture shows the change, in this order. Burger, for which two of the old three had voted, is what the new three decide.
+func TestReplaced(t *testing.T) {
+	inOrder(t, "replaced", `accept 1.3 "burger"`, "╳ crashes", "◆ change to {1,2,4}", "accepted 1.2 {1,2,4}", "sealed", "sealed", "sealed", `◆ propose "pizza"`,
+		"promise c1:1.1 ─●", `state: 1.3 "burger"`, `promise c1:1.1 (1.3`, `promised c1:1.1 (1.3 "burger")`, `accept c1:1.1 "burger"`, `★ learns "burger", returns it`,
+		"complete", "settled", "complete", "╳ crashes", `◆ propose "kimbap", returns`, `"burger"`, `✔ propose "kimbap" on server 4 returned "burger", chosen in ballot c1:1.1`)
+}
+
+// TestForgotten: the picture shows the forgetting, in this order. The late accept decides nothing, and a read is told what was forgotten.
+func TestForgotten(t *testing.T) {
+	out := inOrder(t, "forgotten", `① accept 1.3 "pizza" ─●`, "╳ crashes", `★ learns "burger", returns it`, `◆ forget "lunch" "lunci"`, `■ forgotten "lunch" to "lunci"`,
+		`■ forgotten "lunch" to "lunci"`, "◆ returns", "starts again (boot 2)", `① accept 1.3 "pizza" ┄│`, "② nack 1.3: forgotten", `■ forgotten "lunch" to "lunci"`, "◆ read, fails")
+	assert.NotContains(t, out, `learns "pizza"`)
+	assert.NotContains(t, out, `decided "pizza"`)
+}
+
+// inOrder plays one scenario, and demands that its output has these parts one after the other.
+func inOrder(t *testing.T, name string, parts ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	require.NoError(t, run(&out, []string{"-run", name}), "%s", &out)
+	rest := out.String()
+	for _, part := range parts {
+		_, after, found := strings.Cut(rest, part)
+		require.True(t, found, "%s: after what comes before it, there is no %q in\n%s", name, part, &out)
+		rest = after
+	}
+	return out.String()
+}
+
 func TestUsage(t *testing.T) {
 	for _, test := range []struct {
 		args []string

@@ -8,9 +8,9 @@ import (
 	"github.com/singledecree/paxos/paxostest"
 )
 
-// scenarios returns them in the order of the article.
+// scenarios returns them in the order of the article, and then those that it does not have.
 func scenarios() []scenario {
-	return []scenario{
+	return append([]scenario{
 		{"S1", "restarts", "servers are slow, fail and restart", `
 Server 3 is slow: its disk takes 45 ms. Server 1 crashes right after it has told its caller "burger", server 2 right after it has
 heard so, and both start again. Whatever they propose then, they are told burger: a decision survives.`, restarts},
@@ -63,11 +63,7 @@ Server 1 fails when its accept has reached server 4 alone. Nobody calls anything
 		{"S15", "burger-or-pizza", "the article's picture", `
 The accept of ballot (1,1), burger, reaches server 3 alone, and server 1 fails. Server 2 prepares (2,2), pizza. The promise of
 server 3 returns (1,1) burger, so server 2 goes on with burger, under its own ballot (2,2).`, burgerOrPizza},
-		{"more", "forgotten", "a lunch is forgotten, and never decided again", `
-Burger is decided, and lunch is over, so server 1 is asked to forget it. Server 3 is down meanwhile. Servers 1 and 2 have it on
-their disks, and that is a majority. When server 3 is back it still knows burger, and an old accept for pizza arrives at
-server 2; that is refused for ever. Then server 3 pulls, and forgets lunch too. Whoever proposes now is told so.`, forgotten},
-	}
+	}, lasting()...)
 }
 
 func restarts(st *stage) {

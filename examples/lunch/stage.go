@@ -25,7 +25,8 @@ const lunch = "lunch"
 type stage struct {
 	io.Writer
 	*paxostest.Sim
-	broken   error // why the world stopped
+	broken   error        // why the world stopped
+	omit     []paxos.Kind // messages that the picture does without
 	outcomes []string
 	failed   bool
 }
@@ -39,9 +40,9 @@ func (st *stage) open(c paxostest.SimConfig) {
 // play prints the scenario: its caption, its events and its outcome.
 func (st *stage) play(s scenario) {
 	head := fmt.Sprintf("━━ %s  %s: %s ", s.row, s.name, s.title)
-	fmt.Fprintf(st, "%s%s\n\n%s\n\n", head, strings.Repeat("━", max(0, width-len([]rune(head)))), fill(s.caption, width))
+	fmt.Fprintf(st, "%s%s\n\n%s\n\n", head, strings.Repeat("━", max(0, width-len([]rune(head)))), fillAll(s.caption, width))
 	s.script(st)
-	fmt.Fprintf(st, "%s\n", st.Draw())
+	fmt.Fprintf(st, "%s\n", st.DrawWithout(st.omit...))
 	st.expect("no invariant was broken on the way: agreement and its kin were checked after every event", st.broken == nil && len(st.Faults()) == 0)
 	for _, outcome := range st.outcomes {
 		fmt.Fprintf(st, "  %s\n", strings.ReplaceAll(fill(outcome, width-4), "\n", "\n    "))
@@ -112,6 +113,15 @@ func fill(text string, width int) string {
 		line += word
 	}
 	return strings.Join(append(lines, line), "\n")
+}
+
+// fillAll is fill of each paragraph.
+func fillAll(text string, width int) string {
+	paragraphs := strings.Split(text, "\n\n")
+	for i, p := range paragraphs {
+		paragraphs[i] = fill(p, width)
+	}
+	return strings.Join(paragraphs, "\n\n")
 }
 
 func indent(text string) string {

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/paxostest"
+)
+
+// lasting returns the scenarios in which the cluster outlives its servers and its names: a change of members, and forgetting.
+func lasting() []scenario {
+	return []scenario{
+		{"more", "replaced", "a server is replaced while a burger is half chosen", `
+Servers 2 and 3 vote for burger, and server 3 is lost for good. Nobody left knows that a majority has voted. Server 4 is a
+learner, without a vote. Server 2 is asked to put server 4 in the place of server 3. The old three decide that, as $config/1. A
+server with that decision on its disk is sealed: it refuses the ballots of before. The ballots of the new three begin with c1.
+
+Now server 1 proposes pizza. Look at its accept. Servers 1 and 4 have promised, and are a majority of the new three, without a
+vote. Server 1 still waits: until the change is settled it needs a majority of the old three, too. So server 2 tells it of
+burger.
+
+Look at server 4. The new three ask each other for their undecided instances, by scan and query, and take them over. So
+server 4 has burger before anybody asks it for a vote. A server that has everything is complete. When a majority of the new
+three is complete, the change is settled, and server 1 may die, too. Pulls and their answers are not drawn.`, replaced},
+		{"more", "forgotten", "a lunch is forgotten, and never decided again", `
+Server 3 asks for votes for pizza, and crashes; one of its accepts is late. The others decide burger. Lunch is over, so server 1
+is asked to forget all names that begin with lunch, from "lunch" to below "lunci". Servers 1 and 2, a majority, have that on
+disk.
+
+Look at the late accept, from the earlier life of server 3. Server 2 has forgotten the decision, and the promise that stood in
+the way of pizza. But it has the range on disk, and refuses for ever. Server 3 came back with its own vote for pizza. The
+refusal makes it forget lunch, too. A read says that lunch is forgotten.`, forgotten},
+	}
+}
+
+func replaced(st *stage) {
+	st.open(paxostest.SimConfig{Learners: 1, Timing: paxos.Timing{Pull: 100 * time.Millisecond}})
+	st.omit = []paxos.Kind{paxos.KindPull, paxos.KindNames}
+	before, after := paxos.Ballot{Round: 1, Server: 3}, paxos.Ballot{Round: paxos.Base(1).Round + 1, Server: 1}
+	st.Drop(paxostest.Match{From: 3, To: 1, Kind: paxos.KindAccept})
+	st.Propose(3, lunch, "burger")
+	st.untilSent(1, paxostest.Match{From: 2, Kind: paxos.KindAccepted, Ballot: before})
+	st.Crash(3)
+	st.expect("servers 2 and 3 have voted for burger, and nobody has learned it", st.voted(2, before) && st.voted(3, before) && !st.everLearned("burger"))
+	st.RunFor(18 * time.Millisecond)
+
+	st.Delay(paxostest.Match{From: 2, To: 1, Kind: paxos.KindPromise, Ballot: after}, 13*time.Millisecond)
+	change := st.Change(2, paxos.Members{Acceptors: []paxos.ServerID{1, 2, 4}})
+	st.Until("server 1 is sealed", func() bool { return st.sealed(1) })
+	st.RunFor(2 * time.Millisecond)
+	pizza := st.Propose(1, lunch, "pizza")
+	st.untilArrived(1, paxostest.Match{From: 4, To: 1, Kind: paxos.KindPromise, Ballot: after})
+	st.RunFor(10 * time.Millisecond)
+	waits := st.Sent(paxostest.Match{Kind: paxos.KindAccept, Ballot: after}) == 0
+	took := st.voted(4, before)
+	st.untilEnded(pizza)
+	settled := st.Settled(2)
+	st.untilEnded(settled)
+	st.Until("server 4 is complete", func() bool { return st.StoredState(4).Import == paxos.ImportComplete })
+	st.RunFor(12 * time.Millisecond)
+	st.Crash(1)
+	kimbap := st.Propose(4, lunch, "kimbap")
+	st.RunFor(10 * time.Millisecond)
+
+	st.expect(change.String(), change.Ended && change.Err == nil && st.sealed(1) && st.sealed(2) && st.sealed(4))
+	st.expect("servers 1, 2 and 4 each saved that decision and their new configuration in one Save", st.seals() == 3)
+	st.expect("server 4 promised c1:1.1 without a vote", st.promisedEmpty(4, after))
+	st.expect("server 1 asked nobody for a vote until server 2 had told it of burger", waits && st.asked(after) == "burger")
+	st.expect("before anybody asked server 4 for a vote, it had taken burger over", waits && took)
+	st.expectResult(pizza, "burger", after)
+	st.expect(settled.String(), settled.Ended && settled.Err == nil)
+	st.expect(kimbap.String(), kimbap.Ended && kimbap.Decision == pizza.Decision)
+}
+
+// voted reports whether a server has on its disk that burger is accepted in ballot b.
+func (st *stage) voted(id paxos.ServerID, b paxos.Ballot) bool {
+	a := st.Stored(id, lunch).Acceptor
+	return a.Accepted == b && a.Value == "burger"
+}
+
+// sealed reports whether configuration 1 is on the disk of a server.
+func (st *stage) sealed(id paxos.ServerID) bool {
+	rec := st.Stored(id, paxos.ConfigurationName(1))
+	return rec.Chosen && string(rec.Acceptor.Value) == st.StoredState(id).Configuration
+}
+
+// promisedEmpty reports whether a server sent a promise of b that reports no vote.
+func (st *stage) promisedEmpty(id paxos.ServerID, b paxos.Ballot) bool {
+	return slices.ContainsFunc(st.Log(), func(e paxostest.Entry) bool {
+		m := e.Message
+		return e.Kind == paxos.EventSend && e.Server == id && m.Kind == paxos.KindPromise && m.Ballot == b && m.Accepted.IsZero()
+	})
+}
+
+// seals counts the Saves that hold both the decision of a configuration and that the server lives under it.
+func (st *stage) seals() (n int) {
+	for _, e := range st.Log() {
+		for _, rec := range e.Records {
+			_, ok := paxos.ConfigurationNumber(rec.Instance)
+			if ok && rec.Chosen && e.State != nil && e.State.Configuration == string(rec.Acceptor.Value) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func forgotten(st *stage) {
+	st.open(paxostest.SimConfig{})
+	late := paxostest.Match{From: 3, To: 2, Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 1, Server: 3}}
+	st.Drop(paxostest.Match{From: 3, To: 1, Kind: paxos.KindAccept})
+	st.Hold(late)
+	st.Propose(3, lunch, "pizza")
+	st.untilSent(1, late)
+	st.RunFor(2 * time.Millisecond)
+	st.Crash(3)
+	st.RunFor(17 * time.Millisecond)
+	burger := st.Propose(1, lunch, "burger")
+	st.untilEnded(burger)
+	st.RunFor(20 * time.Millisecond)
+	forget := st.Forget(1, paxos.Prefix(lunch))
+	st.untilEnded(forget)
+	left := st.remember()
+	st.RunFor(7 * time.Millisecond)
+	st.Release(late)
+	st.RunFor(7 * time.Millisecond)
+	st.Restart(3)
+	kept := st.Stored(3, lunch).Acceptor
+	st.RunFor(30 * time.Millisecond)
+	read := st.Read(3, lunch)
+	st.Run()
+
+	st.expectResult(burger, "burger", paxos.Ballot{Round: 2, Server: 1})
+	st.expect(forget.String(), forget.Ended && forget.Err == nil)
+	st.expect("then nothing of lunch was left on the disks of servers 1 and 2", left == 1)
+	st.expect(fmt.Sprintf("server 3 came back with its vote for %s", kept.Value), kept.Value == "pizza" && kept.Accepted == late.Ballot)
+	st.expect("server 2 refused the late accept", st.Arrived(late) == 1 && st.Sent(paxostest.Match{From: 2, Kind: paxos.KindNack, Ballot: late.Ballot}) == 1)
+	st.expect(read.String(), errors.Is(read.Err, paxos.ErrForgotten))
+	st.expect("no server ever learned pizza", !st.everLearned("pizza"))
+	st.expect("nothing of lunch is left on any disk", st.remember() == 0)
+}
+
+// everLearned reports whether a server has ever learned v.
+func (st *stage) everLearned(v paxos.Value) bool {
+	return slices.ContainsFunc(st.Log(), func(e paxostest.Entry) bool { return e.Kind == paxos.EventLearned && e.Message.Value == v })
+}
+
+// remember counts the servers that have a record of lunch.
+func (st *stage) remember() (n int) {
+	for _, id := range st.Servers() {
+		if st.Stored(id, lunch) != (paxos.Record{}) {
+			n++
+		}
+	}
+	return n
+}
