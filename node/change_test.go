@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,6 +28,7 @@ type changing struct {
 	storage map[paxos.ServerID]*memory.Storage
 	nodes   map[paxos.ServerID]*node.Node
 	limits  paxos.Limits // of servers that start
+	wrap    func(paxos.Transport) paxos.Transport
 }
 
 // newChanging starts servers 1 to n, all of them acceptors.
@@ -68,7 +70,11 @@ func (c *changing) start(id paxos.ServerID) *node.Node {
 	} else if !members.Has(id) {
 		members.Learners = []paxos.ServerID{id}
 	}
-	n, err := node.Start(c.t.Context(), node.Config{ID: id, Members: members, Storage: c.storage[id], Transport: c.network.Join(id), Limits: c.limits})
+	transport := c.network.Join(id)
+	if c.wrap != nil {
+		transport = c.wrap(transport)
+	}
+	n, err := node.Start(c.t.Context(), node.Config{ID: id, Members: members, Storage: c.storage[id], Transport: transport, Limits: c.limits})
 	require.NoError(c.t, err)
 	c.nodes[id] = n
 	return n
@@ -311,4 +317,58 @@ type failing struct{ paxos.Storage }
 
 func (failing) Undecided() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) { yield("", errors.New("disk is gone")) }
+}
+
+// A reaching Transport notes the addresses that it is given.
+type reaching struct {
+	paxos.Transport
+	mu   sync.Mutex
+	told []string
+}
+
+func (r *reaching) Reach(id paxos.ServerID, address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, fmt.Sprintf("%d %s", id, address))
+}
+
+func (r *reaching) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	told := r.told
+	r.told = nil
+	return told
+}
+
+// A Transport is given the addresses of each configuration, and of the one that is stored at a start. A server that has left is given up
+// when the change after its own is settled.
+func TestChangeReachesServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChanging(t, 3)
+		r := &reaching{}
+		c.wrap = func(tr paxos.Transport) paxos.Transport { r.Transport = tr; return r }
+		c.stop(1)
+		c.start(1)
+		require.NoError(t, c.nodes[1].Ready(t.Context()))
+		assert.Empty(t, r.take(), "nothing is known of addresses")
+		addresses := map[paxos.ServerID]string{1: "a", 2: "b", 3: "c"}
+		m := c.members(3)
+		m.Addresses = addresses
+		c.change(1, m)
+		synctest.Wait()
+		assert.Equal(t, []string{"2 b", "3 c"}, r.take())
+		m = c.members(2)
+		m.Addresses = map[paxos.ServerID]string{1: "a", 2: "d"}
+		c.change(1, m)
+		synctest.Wait()
+		assert.Equal(t, []string{"2 d"}, slices.Compact(r.take()), "server 3 has still to be told")
+		m.Learners = []paxos.ServerID{4}
+		m.Addresses = map[paxos.ServerID]string{2: "d", 4: "e"}
+		c.change(1, m)
+		synctest.Wait()
+		assert.Equal(t, []string{"2 d", "4 e", "3 "}, r.take())
+		c.stop(1)
+		c.start(1)
+		assert.Equal(t, []string{"2 d", "4 e"}, r.take())
+	})
 }

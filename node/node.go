@@ -121,33 +121,6 @@ func readStorage(ctx context.Context, cfg Config) (r startRead, err error) {
 	return r, nil
 }
 
-// knownMembers returns the present members, if Config.Members are those of any configuration that the storage knows. Else it returns
-// Config.Members. So nobody has to change a Config whenever members change.
-func knownMembers(cfg Config, state paxos.ServerState) (paxos.Members, error) {
-	if state.Configuration == "" {
-		return cfg.Members, nil
-	}
-	present, err := paxos.ParseConfiguration(state.Configuration)
-	if err != nil {
-		return paxos.Members{}, fmt.Errorf("ServerState.Configuration: %w", err)
-	}
-	for number := present.Number; number > 0; number-- {
-		rec, err := cfg.Storage.Load(paxos.ConfigurationName(number))
-		if err != nil {
-			return paxos.Members{}, fmt.Errorf("load %q: %w", paxos.ConfigurationName(number), err)
-		}
-		c, err := paxos.ParseConfiguration(string(rec.Acceptor.Value))
-		if err != nil {
-			continue // the check tells what differs
-		}
-		before := paxos.Configuration{Number: number - 1, Members: cfg.Members}
-		if cfg.Members.Cluster == c.Members.Cluster && (cfg.Members.Voters() == c.Members.Voters() || before.Fingerprint() == c.Before) {
-			return present.Members, nil
-		}
-	}
-	return cfg.Members, nil
-}
-
 // newNode returns a Node that does not run yet. cfg must be checked, with its defaults filled in.
 func newNode(cfg Config, stored startRead) (*Node, error) {
 	var random [16]byte
@@ -161,8 +134,9 @@ func newNode(cfg Config, stored startRead) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{config: cfg, replica: r, boot: r.Boot(), origin: time.Now(), yield: runtime.Gosched, wake: make(chan struct{}, 1), booted: make(chan struct{}),
-		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), told: map[paxos.ServerID]told{}}
+		stopped: make(chan struct{}), done: make(chan struct{}), taken: make(chan struct{}, 1), told: map[paxos.ServerID]told{}, reached: map[paxos.ServerID]uint64{}}
 	n.shows = n.view()
+	n.reachAtStart(stored.state)
 	n.shown = stored.state.Last
 	if n.prompt = promptOf(cfg.Storage); n.prompt != nil {
 		_, n.instant = n.prompt.(paxos.InstantStorage)

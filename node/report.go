@@ -97,21 +97,3 @@ func (n *Node) reportRefusals(peers []paxos.PeerStatus) {
 		}
 	}
 }
-
-// reportMembers logs each new configuration, and that it is settled.
-func (n *Node) reportMembers() {
-	was, now := n.shows, n.view()
-	n.shows = now
-	c := now.configuration
-	if c.Number != was.configuration.Number {
-		n.report.log(slog.LevelInfo, "members changed", "configuration", c.Number, "acceptors", c.Members.Voters())
-		for id := range n.told {
-			if !c.Members.Has(id) {
-				delete(n.told, id)
-			}
-		}
-	}
-	if now.settled && c.Number > 0 && (c.Number != was.configuration.Number || !was.settled) {
-		n.report.log(slog.LevelInfo, "members settled", "configuration", c.Number)
-	}
-}

@@ -46,11 +46,12 @@ type Node struct {
 	taken   chan struct{}        // the inbox was emptied
 	yield   func()               // runtime.Gosched: lets other goroutines go on
 
-	told     map[paxos.ServerID]told // of each peer, what the log says
-	shows    view                    // the configuration that the log has
-	changes  uint64                  // the last Replica.Changes that was reported
-	noQuorum bool                    // the log says that no quorum answers
-	hung     bool                    // the log says that the storage does not answer
+	told     map[paxos.ServerID]told   // of each peer, what the log says
+	shows    view                      // the configuration that the log has
+	reached  map[paxos.ServerID]uint64 // of each server that the Transport was given an address of, the last configuration with it
+	changes  uint64                    // the last Replica.Changes that was reported
+	noQuorum bool                      // the log says that no quorum answers
+	hung     bool                      // the log says that the storage does not answer
 
 	wake    chan struct{} // there may be something to do
 	stopped chan struct{} // closed when the loop has ended; then err and last are set
@@ -105,12 +106,6 @@ type told struct{ refused, limits string }
 type view struct {
 	configuration paxos.Configuration
 	settled       bool
-}
-
-// view returns the configuration under which the Replica runs.
-func (n *Node) view() (v view) {
-	v.configuration, v.settled = n.replica.Configuration()
-	return v
 }
 
 // A nodeCall is a call of a Node while its caller waits.
