@@ -47,13 +47,13 @@ func replaced(st *stage) {
 	st.expect("servers 2 and 3 have voted for burger, and nobody has learned it", st.voted(2, before) && st.voted(3, before) && !st.everLearned("burger"))
 	st.RunFor(18 * time.Millisecond)
 
-	st.Delay(paxostest.Match{From: 2, To: 1, Kind: paxos.KindPromise, Ballot: after}, 13*time.Millisecond)
+	st.Delay(paxostest.Match{From: 2, To: 1, Kind: paxos.KindPromise, Ballot: after}, 23*time.Millisecond)
 	change := st.Change(2, paxos.Members{Acceptors: []paxos.ServerID{1, 2, 4}})
 	st.Until("server 1 is sealed", func() bool { return st.sealed(1) })
 	st.RunFor(2 * time.Millisecond)
 	pizza := st.Propose(1, lunch, "pizza")
 	st.untilArrived(1, paxostest.Match{From: 4, To: 1, Kind: paxos.KindPromise, Ballot: after})
-	st.RunFor(10 * time.Millisecond)
+	st.RunFor(20 * time.Millisecond)
 	waits := st.Sent(paxostest.Match{Kind: paxos.KindAccept, Ballot: after}) == 0
 	took := st.voted(4, before)
 	st.untilEnded(pizza)

@@ -76,8 +76,8 @@ func TestRunOne(t *testing.T) {
 
 // TestReplaced: the picture shows the change, in this order. Burger, for which two of the old three had voted, is what the new three decide.
 func TestReplaced(t *testing.T) {
-	inOrder(t, "replaced", `accept 1.3 "burger"`, "╳ crashes", "◆ change to {1,2,4}", "accepted 1.2 {1,2,4}", "sealed", "sealed", "sealed", `◆ propose "pizza"`,
-		"promise c1:1.1 ─●", `state: 1.3 "burger"`, `promise c1:1.1 (1.3`, `promised c1:1.1 (1.3 "burger")`, `accept c1:1.1 "burger"`, `★ learns "burger", returns it`,
+	inOrder(t, "replaced", `accept 1.3 "burger"`, "╳ crashes", "◆ change to {1,2,4}", "accepted 1.2 {1,2,4}", "sealed", "sealed", `◆ propose "pizza"`, "sealed",
+		"promise c1:1.1 ┄●", "promised c1:1.1 (1.3", "promise c1:1.1 (1.3", `state: 1.3 "burger"`, "promised c1:1.1 (1.3", `accept c1:1.1 "burger"`, `★ learns "burger", returns it`,
 		"complete", "settled", "complete", "╳ crashes", `◆ propose "kimbap", returns`, `"burger"`, `✔ propose "kimbap" on server 4 returned "burger", chosen in ballot c1:1.1`)
 }
 
