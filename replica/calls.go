@@ -83,7 +83,7 @@ func (r *Replica) Forget(now time.Duration, id CallID, names paxos.NameRange) {
 	switch err := r.refuseForget(names); {
 	case err != nil:
 		r.ended(id, "", paxos.Decision{}, unsent(opForget, "", err))
-	case r.position < 0 && !covered:
+	case !r.voters.Has(r.position) && !covered:
 		r.askToForget(c, names)
 	default:
 		r.forgetHere(c, names)
@@ -104,8 +104,8 @@ func (r *Replica) forgetHere(c call, names paxos.NameRange) {
 	r.settle(inst)
 }
 
-// askToForget asks the acceptors to forget the names, for a call at a server that does not vote. It forgets them itself when the
-// first of them has. Nobody pulls from it, so without that nobody might ever learn what it has forgotten.
+// askToForget asks the acceptors to forget the names, for a call at a server that does not vote in its configuration. It forgets them
+// itself when the first of them has. Nobody pulls from it, so without that nobody might ever learn what it has forgotten.
 func (r *Replica) askToForget(c call, names paxos.NameRange) {
 	inst := r.rangeRecord(askedName(names))
 	inst.acceptor.Value, inst.void = paxos.Value(names.String()), true

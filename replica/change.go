@@ -175,7 +175,7 @@ func (r *Replica) setView(v change.View) {
 // forgetAnew goes on with the calls that ask to forget inst, under another view.
 func (r *Replica) forgetAnew(inst *instance) {
 	switch {
-	case inst.isRange && inst.void && r.position >= 0: // see askToForget: this server votes now
+	case inst.isRange && inst.void && r.voters.Has(r.position): // see askToForget: this server votes now
 		names, _ := paxos.ParseNameRange(string(inst.acceptor.Value))
 		r.askedForgotten(names)
 	case inst.isRange && inst.void:

@@ -137,6 +137,10 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 			r.tellChosen(from, inst.name, inst.acceptor.Accepted)
 		}
 	default:
+		if m.Kind == paxos.KindForget && !r.voters.Has(r.position) {
+			r.forgetWithoutVote(from, m)
+			return
+		}
 		if inst == nil && r.finished(from, m) {
 			return
 		}
@@ -277,6 +281,16 @@ func (r *Replica) answerForgotten(from *peer, m *paxos.Message, names paxos.Name
 	}
 }
 
+// forgetWithoutVote takes a Forget at an acceptor of the configuration before. That has to be sealed, and no more: it then helps to
+// decide nothing there. It forgets the names when it hears of them from a server that votes. Else nobody might learn of it.
+func (r *Replica) forgetWithoutVote(from *peer, m *paxos.Message) {
+	if !r.saves.isSealed() {
+		r.counters.Dropped++ // it is sent again
+		return
+	}
+	r.send(from, &paxos.Message{Kind: paxos.KindForgotten, Instance: m.Instance, Value: m.Value})
+}
+
 // forgetFor takes a Forget of a range of names.
 func (r *Replica) forgetFor(from *peer, m *paxos.Message) {
 	names, err := paxos.ParseNameRange(string(m.Value))
@@ -305,7 +319,9 @@ func (r *Replica) forgottenBy(from *peer, m *paxos.Message) {
 	if from.position < 0 {
 		return
 	}
-	r.askedForgotten(names)
+	if r.voters.Has(from.position) {
+		r.askedForgotten(names)
+	}
 	inst := r.table.byName[m.Instance]
 	if number, ok := r.forgets.covering(names); ok {
 		inst = r.table.byName[rangeName(number)]

@@ -89,3 +89,9 @@ func (o *Oracle) savedConfiguration(s *Server, next *paxos.ServerState, records 
 	}
 	return nil
 }
+
+// hasLeft reports whether s does not vote in the configuration that is on its disk, which is not the first.
+func (o *Oracle) hasLeft(s *Server) bool {
+	n := s.number()
+	return n > 0 && n < uint64(len(o.configurations)) && o.configurations[n].position(s) < 0
+}

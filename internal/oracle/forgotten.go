@@ -106,6 +106,7 @@ func (o *Oracle) sentForgotten(s *Server, m *paxos.Message) (done bool, err erro
 		}
 	}
 	switch {
+	case m.Kind == paxos.KindForgotten && o.hasLeft(s): // it says no more than that it is sealed
 	case says && !s.forgetsAll(names, paxos.Batch{}):
 		return true, fmt.Errorf("I5 is broken: server %d sends %s, and on its disk it is not forgotten", s.ID, words.Message(*m))
 	case m.Kind == paxos.KindQuery && ofImport(m.Ballot):
