@@ -227,9 +227,10 @@ func (n *Node) Status() paxos.Status {
 // followed by another one. While a change is not settled, the next one waits. The cluster then needs a quorum of the acceptors before,
 // and one of the new ones.
 //
-// A server that is new begins on a storage that was formatted for an ID that the cluster never used. It is best to add it as a learner,
-// and to make it an acceptor when it has caught up. Change refuses next with [paxos.ErrNotReady] if no quorum of it is here, or lacks
-// few decisions. Its other errors are those of [Node.Propose], and errors that name the field of next that does not allow the change.
+// A new server begins on a storage that was formatted for an ID that the cluster never used. The acceptors and the quorum there are
+// those with which the cluster began. It is best to add it as a learner, and to make it an acceptor when it has caught up. On a server that
+// has just started, call Ready first. Change refuses next with [paxos.ErrNotReady] if no quorum of it was heard lately and has
+// all but the last 65,536 decisions. Its other errors are those of [Node.Propose], and errors that name the field of next that does not allow the change.
 // [paxos.Configuration.Next] lists those.
 func (n *Node) Change(ctx context.Context, next paxos.Members) (paxos.Configuration, error) {
 	d, err := n.do(ctx, &nodeCall{op: callChange, members: next.Clone(), done: make(chan replica.Done, 1)})
@@ -249,7 +250,8 @@ func (n *Node) Change(ctx context.Context, next paxos.Members) (paxos.Configurat
 
 // Settled waits until the configuration of this server is settled: a phase-2 quorum of its acceptors remembers all that was decided or
 // accepted before. Servers that are not in it may be stopped for good then, and the next change may begin. A configuration that
-// changed no acceptor is settled at once.
+// changed no acceptor is settled at once. A server that has not heard of a change yet lives under the configuration before, so call
+// Settled on the server that ran Change.
 //
 // If ctx ends first, [Node.Status] shows what is missing. Other errors are [paxos.ErrNotMember], [paxos.ErrBusy], [paxos.ErrClosed] and
 // the error of the storage.
