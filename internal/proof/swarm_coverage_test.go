@@ -23,7 +23,7 @@ var swarmCoverage = flag.Int("swarm.coverage", 0, "in so many seeds, demand that
 var covered = []string{"acceptor.go", "proposer.go", "learner.go", "replica/stage.go", "replica/hints.go", "replica/instance.go", "replica/memos.go",
 	"replica/table.go", "replica/state.go", "replica/silence.go", "replica/saves.go", "replica/send.go", "replica/ending.go", "replica/attempt.go",
 	"replica/pull.go", "replica/catchup.go", "replica/fetch.go", "replica/watch.go", "replica/receive.go",
-	"replica/import.go", "replica/packet.go", "replica/change.go", "replica/replica.go", "internal/change/view.go", "internal/change/imports.go"}
+	"replica/import.go", "replica/packet.go", "replica/change.go", "replica/replica.go"}
 
 // notCovered are the branches that no swarm can reach often, and why. Other tests reach each of them.
 var notCovered = map[string]string{
@@ -146,6 +146,8 @@ var notCovered = map[string]string{
 	"replica/ending.go: return nil // it is looked at when the configurations before it are known": "packets bring no configuration but the next one; a decision among others is known already",
 	"replica/send.go: for _, p := range r.guests {":                                                "a Node delays notices, and no host of the swarm does",
 	"replica/send.go: p.outbox.leave()":                                                            "the same",
+	"replica/attempt.go: v = inst.asking.earlier.value":                                            "it takes a Read that finds votes of an earlier configuration alone: 45 times in 20,000 seeds",
+	"replica/import.go: r.imports.Knows(m.Instance)":                                               "it takes a name that is decided between the question and the answer: 44 times in 20,000 seeds",
 	"replica/saves.go: return 0, false":                                                            "it takes 2^48 rounds",
 }
 
