@@ -328,6 +328,12 @@ func TestCallersAreAList(t *testing.T) {
 			case len(l.plain) == 0 || x.IntN(100) < grows:
 				op := op(x.IntN(int(opNone)))
 				l.come(op, values[x.IntN(len(values))])
+			case x.IntN(50) == 0: // a call that forgets comes to the instance after a later call
+				l.seq++
+				c := call{id: CallID(l.seq), seq: l.seq, op: opForget}
+				l.come(opPropose, values[0])
+				l.plain = slices.Insert(l.plain, len(l.plain)-1, c)
+				l.insert(c)
 			case x.IntN(50) == 0:
 				o, most := op(x.IntN(int(opNone))), l.plain[x.IntN(len(l.plain))].seq
 				match := func(c *call) bool { return c.op == o && c.seq <= most }
