@@ -198,9 +198,8 @@ func (r *Replica) movePeers() {
 		}
 		p := r.byID[id]
 		if p == nil {
-			p = &peer{id: id, position: -1, maxPacket: r.limits.MaxPacket}
+			p = r.newPeer(id)
 			p.identity.begin(stores[id])
-			p.outbox.begin(r.counters.Packets)
 			p.pull.begin(pulls[id])
 			r.byID[id] = p
 		}

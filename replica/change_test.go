@@ -15,11 +15,36 @@ import (
 
 // change begins a Change at a server, and carries out nothing.
 func (p *pump) change(id paxos.ServerID, call CallID, next paxos.Members) {
-	next.Cluster = p.members.Cluster
-	c, err := p.replicas[id].view.Current().Next(next)
-	require.NoError(p.t, err)
+	c := p.next(id, next)
 	p.Proposed(c.Name(), paxos.Value(c.String()))
-	p.replicas[id].Change(p.now, call, next)
+	p.replicas[id].Change(p.now, call, c.Members)
+}
+
+// next returns the configuration after that of a server, with these members.
+func (p *pump) next(id paxos.ServerID, m paxos.Members) paxos.Configuration {
+	p.t.Helper()
+	m.Cluster = p.members.Cluster
+	c, err := p.replicas[id].view.Current().Next(m)
+	require.NoError(p.t, err)
+	return c
+}
+
+// learnsNext gives server 1 the decision of c, in a packet of server 2, and carries out its consequences.
+func (p *pump) learnsNext(c paxos.Configuration) {
+	packet := p.packet(2, 1, decidedAs(c, 2))
+	packet.Configuration = c.Number
+	p.replicas[1].Receive(p.now, packet)
+	p.run()
+}
+
+// decidedAs says that c is decided, in a ballot of that server.
+func decidedAs(c paxos.Configuration, by paxos.ServerID) paxos.Message {
+	return paxos.Message{Kind: paxos.KindDecided, Instance: c.Name(), Ballot: paxos.Ballot{Round: 1, Server: by}, Value: paxos.Value(c.String())}
+}
+
+// stranger returns a packet of server 77, which nobody knows.
+func stranger(configuration uint64, ms ...paxos.Message) paxos.Packet {
+	return paxos.Packet{From: 77, To: 1, Store: 5, Boot: 1, Nonce: 7, Configuration: configuration, Messages: ms}
 }
 
 func of(acceptors, learners []paxos.ServerID) paxos.Members {

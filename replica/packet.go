@@ -126,8 +126,7 @@ func (r *Replica) guest(id paxos.ServerID) *peer {
 			return p
 		}
 	}
-	p := &peer{id: id, position: -1, maxPacket: r.limits.MaxPacket}
-	p.outbox.begin(r.counters.Packets)
+	p := r.newPeer(id)
 	if len(r.guests) == maxGuests {
 		if !r.guests[0].refusal.mayTell(r.now, r.timing.Phase) {
 			return nil

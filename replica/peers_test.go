@@ -384,7 +384,7 @@ func TestReplicaStateOfAnotherServerIsRefused(t *testing.T) {
 	}
 }
 
-// Two configurations, each entered with peers that go: does anything of a peer that is gone stay for ever?
+// Nothing is held of a peer that is no member any more.
 func TestChangeFreesWhatIsHeld(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = ids(4)
@@ -396,14 +396,7 @@ func TestChangeFreesWhatIsHeld(t *testing.T) {
 	p.hold = func(paxos.ServerID) bool { return true }
 	p.replicas[1].Receive(p.now, p.packet(4, 1, msg(t, `decided 3.2 "v" @q`)))
 	require.True(t, p.replicas[1].strange.any())
-	mm := of(ids(1, 2, 3), nil)
-	mm.Cluster = p.members.Cluster
-	next, err := p.replicas[1].view.Current().Next(mm)
-	require.NoError(t, err)
-	packet := p.packet(2, 1, decidedConfig(next))
-	packet.Configuration = 1
-	p.replicas[1].Receive(p.now, packet)
-	p.run()
+	p.learnsNext(p.next(1, of(ids(1, 2, 3), nil)))
 	for p.held[1] != nil {
 		p.endSave(1)
 		p.run()
@@ -417,7 +410,7 @@ func TestChangeFreesWhatIsHeld(t *testing.T) {
 	assert.Zero(t, p.replicas[1].strange)
 }
 
-// "$settled" from the network.
+// "$settled" holds calls, and no message from the network gets there.
 func TestChangeSettledIsNoInstance(t *testing.T) {
 	p := newSolo(t, 3)
 	p.hear(1, 2, msg(t, `accept 1.2 "v" @"$settled"`))

@@ -312,7 +312,7 @@ func (p *pump) stoppedBy(t *testing.T, f *paxos.SafetyError, called bool) {
 	assert.Equal(t, []string{"1 -> 2: promise 3.2 @y"}, p.hear(1, 2, msg(t, "prepare 3.2 @y")), "other instances go on")
 }
 
-// A packet of a stranger.
+// A configuration that no correct server decides, with too many acceptors, is not entered.
 func TestChangeToTooManyServers(t *testing.T) {
 	p := newSolo(t, 3)
 	var many []paxos.ServerID
@@ -321,22 +321,20 @@ func TestChangeToTooManyServers(t *testing.T) {
 	}
 	before := p.replicas[1].view.Current()
 	next := paxos.Configuration{Number: 1, Members: paxos.Members{Cluster: p.members.Cluster, Acceptors: many}, Before: before.Fingerprint()}
-	m := paxos.Message{Kind: paxos.KindDecided, Instance: "$config/1", Ballot: paxos.Ballot{Round: 1, Server: 77}, Value: paxos.Value(next.String())}
 	assert.NotPanics(t, func() {
-		p.replicas[1].Receive(p.now, paxos.Packet{From: 77, To: 1, Store: 5, Boot: 1, Nonce: 7, Configuration: 1, Messages: []paxos.Message{m}})
+		p.replicas[1].Receive(p.now, stranger(1, decidedAs(next, 77)))
 		p.run()
 	})
 }
 
-// A configuration of another cluster name is saved, and no storage takes it.
+// Nor is one of another cluster, which no storage would take.
 func TestChangeToAnotherCluster(t *testing.T) {
 	p := newSolo(t, 3)
 	before := p.replicas[1].view.Current()
 	next := paxos.Configuration{Number: 1, Members: paxos.Members{Cluster: "other", Acceptors: ids(1, 2, 3)}, Before: before.Fingerprint()}
-	m := paxos.Message{Kind: paxos.KindDecided, Instance: "$config/1", Ballot: paxos.Ballot{Round: 1, Server: 77}, Value: paxos.Value(next.String())}
 	last := *p.state[1]
 	p.hold = func(paxos.ServerID) bool { return true }
-	p.replicas[1].Receive(p.now, paxos.Packet{From: 77, To: 1, Store: 5, Boot: 1, Nonce: 7, Configuration: 1, Messages: []paxos.Message{m}})
+	p.replicas[1].Receive(p.now, stranger(1, decidedAs(next, 77)))
 	p.run()
 	p.pass(10 * time.Millisecond)
 	if p.held[1] != nil {
@@ -344,48 +342,27 @@ func TestChangeToAnotherCluster(t *testing.T) {
 	}
 }
 
-func decidedConfig(c paxos.Configuration) paxos.Message {
-	return paxos.Message{Kind: paxos.KindDecided, Instance: c.Name(), Ballot: paxos.Ballot{Round: 1, Server: 2}, Value: paxos.Value(c.String())}
-}
-
-// Junk from a stranger stops the instance of the next configuration: the server never learns it.
+// Junk from a stranger keeps nobody from learning the next configuration.
 func TestChangeSurvivesJunk(t *testing.T) {
 	p := newSolo(t, 3)
 	junk := paxos.Message{Kind: paxos.KindDecided, Instance: "$config/1", Ballot: paxos.Ballot{Round: 1, Server: 77}, Value: "junk"}
-	p.replicas[1].Receive(p.now, paxos.Packet{From: 77, To: 1, Store: 5, Boot: 1, Nonce: 7, Configuration: 1, Messages: []paxos.Message{junk}})
+	p.replicas[1].Receive(p.now, stranger(1, junk))
 	p.run()
-	next, err := p.replicas[1].view.Current().Next(of(ids(1, 2, 4), nil))
-	next.Members.Cluster = p.members.Cluster
-	if err != nil {
-		m := of(ids(1, 2, 4), nil)
-		m.Cluster = p.members.Cluster
-		next, err = p.replicas[1].view.Current().Next(m)
-	}
-	require.NoError(t, err)
+	next := p.next(1, of(ids(1, 2, 4), nil))
 	for range 5 {
-		packet := p.packet(2, 1, decidedConfig(next))
-		packet.Configuration = 1
-		p.replicas[1].Receive(p.now, packet)
-		p.run()
+		p.learnsNext(next)
 		p.pass(time.Second)
 	}
-	assert.Equal(t, uint64(1), p.replicas[1].view.Number(), "STUCK in configuration 0 until a restart")
+	assert.Equal(t, uint64(1), p.replicas[1].view.Number())
 }
 
-// A vote in a ballot of configuration 0, cast and saved after the seal.
+// No vote is cast in a ballot of configuration 0 after the seal, also if its Accept came before.
 func TestChangeNoVoteAfterTheSeal(t *testing.T) {
 	p := newSolo(t, 3)
 	p.slow = true
 	p.hear(1, 2, msg(t, `accept 1.2 "v" @X`))
 	require.Equal(t, []string{"X"}, p.loads)
-	m := of(ids(1, 2, 4), nil)
-	m.Cluster = p.members.Cluster
-	next, err := p.replicas[1].view.Current().Next(m)
-	require.NoError(t, err)
-	packet := p.packet(2, 1, decidedConfig(next))
-	packet.Configuration = 1
-	p.replicas[1].Receive(p.now, packet)
-	p.run()
+	p.learnsNext(p.next(1, of(ids(1, 2, 4), nil)))
 	p.load(1, "$config/1")
 	p.run()
 	p.pass(10 * time.Millisecond)
@@ -398,23 +375,15 @@ func TestChangeNoVoteAfterTheSeal(t *testing.T) {
 	assert.False(t, slices.Contains(sent, "1 -> 2: accepted 1.2 @X"))
 }
 
-// Flush spoils the packets for guests that the last Take gave.
+// The packets for guests that the last Take gave stay valid over a Flush.
 func TestChangeFlushKeepsPackets(t *testing.T) {
 	p := newSolo(t, 3)
-	m := of(ids(1, 2, 3), ids(9))
-	m.Cluster = p.members.Cluster
-	next, err := p.replicas[1].view.Current().Next(m)
-	require.NoError(t, err)
-	packet := p.packet(2, 1, decidedConfig(next))
-	packet.Configuration = 1
-	p.replicas[1].Receive(p.now, packet)
-	p.run()
+	p.learnsNext(p.next(1, of(ids(1, 2, 3), ids(9))))
 	p.pass(time.Second)
 	require.Equal(t, uint64(1), p.replicas[1].view.Number())
 	r := p.replicas[1]
-	stranger := paxos.Packet{From: 77, To: 1, Store: 5, Boot: 1, Nonce: 7}
 	var out Output
-	r.Receive(p.now, stranger)
+	r.Receive(p.now, stranger(0))
 	require.True(t, r.Take(&out))
 	var was []paxos.Packet
 	for _, pk := range out.Send {
@@ -425,11 +394,11 @@ func TestChangeFlushKeepsPackets(t *testing.T) {
 	require.Len(t, was, 1)
 	require.Equal(t, paxos.KindDecided, was[0].Messages[0].Kind)
 	p.now += time.Second
-	r.Receive(p.now, stranger)
+	r.Receive(p.now, stranger(0))
 	r.Flush(&out)
 	assert.Equal(t, paxos.KindDecided, was[0].Messages[0].Kind)
 	p.now += time.Second
-	r.Receive(p.now, stranger)
+	r.Receive(p.now, stranger(0))
 	r.Flush(&out)
 	assert.Equal(t, paxos.KindDecided, was[0].Messages[0].Kind)
 }

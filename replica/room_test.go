@@ -326,7 +326,7 @@ func TestReplicaStoppedMakesRoom(t *testing.T) {
 	checkTables(t, p.replicas[1])
 }
 
-// A server that left and came back hears packets whose numbers begin anew, and takes them for late ones.
+// A server that left and came back takes no packet for a late one: their numbers go on.
 func TestChangeBackAgain(t *testing.T) {
 	p := newPump(t, membersOf(3))
 	p.timing.Pull = 500 * time.Millisecond

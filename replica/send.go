@@ -27,6 +27,13 @@ func (r *Replica) addPeers() {
 	}
 }
 
+// newPeer returns a peer that comes later, or again, and does not vote.
+func (r *Replica) newPeer(id paxos.ServerID) *peer {
+	p := &peer{id: id, position: -1, maxPacket: r.limits.MaxPacket}
+	p.outbox.begin(r.counters.Packets)
+	return p
+}
+
 // maxWaiting bounds the messages for one peer that wait for this server's first Save.
 const maxWaiting = 4096
 

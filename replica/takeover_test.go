@@ -369,8 +369,7 @@ func TestReplicaAloneIsAQuorum(t *testing.T) {
 	assert.Zero(t, p.replicas[1].quorums.changes)
 }
 
-// An acceptor that scanned a source before that source was complete never becomes complete, over restarts, although the
-// configuration is settled and a majority of it is up.
+// An acceptor becomes complete by one source alone that is complete, also if it has scanned that one before.
 func TestChangeBesideOneCompleteAcceptor(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = ids(4, 5)
@@ -404,7 +403,7 @@ func TestChangeBesideOneCompleteAcceptor(t *testing.T) {
 	p.crash(4)
 	p.start(4)
 	p.pass(time.Minute)
-	assert.True(t, p.replicas[4].complete, "STUCK: servers 2 and 4 are up")
+	assert.True(t, p.replicas[4].complete, "servers 2 and 4 are up")
 	p.change(2, 3, of(ids(2, 4, 5), nil))
 	p.pass(time.Minute)
 	_, ok := p.done[3]
