@@ -60,13 +60,11 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 		return "its kind is not known"
 	}
 	switch {
-	case m.Instance == readyName && m.Kind != paxos.KindQuery && m.Kind != paxos.KindState:
+	case strings.HasPrefix(m.Instance, "$") && holdsNoDecision(m):
 		return "nothing is decided in that instance"
 	case max(m.Ballot.Round, m.Accepted.Round) > r.rounds.top(),
 		m.Promised.Round > r.rounds.top() && (m.Kind != paxos.KindNack || !m.Promised.IsForgotten()):
 		return "a round is above MaxRound"
-	case isRangeName(m.Instance), m.Instance == settledName, strings.HasPrefix(m.Instance, askedPrefix):
-		return "nothing is decided in that instance"
 	case len(m.Value) > r.limits.MaxValue && (!m.Promised.IsForgotten() || len(m.Value) > maxRangeText) &&
 		(len(m.Value) > maxConfiguration || !change.IsConfiguration(m.Instance)):
 		return "its value is too large"
@@ -74,6 +72,14 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 		return "its instance has no valid name"
 	}
 	return ""
+}
+
+// holdsNoDecision reports whether the name in m is one under which this server keeps something else than a decision.
+func holdsNoDecision(m *paxos.Message) bool {
+	if m.Instance == readyName {
+		return m.Kind != paxos.KindQuery && m.Kind != paxos.KindState
+	}
+	return isRangeName(m.Instance) || m.Instance == settledName || strings.HasPrefix(m.Instance, askedPrefix)
 }
 
 // passOver is called with a message that is not taken. inst is its instance; nil: it is not in memory.

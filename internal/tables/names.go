@@ -101,16 +101,16 @@ func (n *Names) Move(hash uint64, from, to uint32) {
 // Remove takes out a record, which is there.
 func (n *Names) Remove(hash uint64, at uint32) {
 	t := &n.parts[hash>>56]
-	i := t.locate(slot(hash, at))
-	t.slots[i] = 0
+	gap := t.locate(slot(hash, at))
+	// A name behind the gap takes its place if it would not be found any more: if the gap is at its home, or between the two.
+	for i := t.next(gap); t.slots[i] != 0; i = t.next(i) {
+		if mask := uint64(len(t.slots) - 1); (i-t.home(t.slots[i]>>32))&mask >= (i-gap)&mask {
+			t.slots[gap], gap = t.slots[i], i
+		}
+	}
+	t.slots[gap] = 0
 	t.used--
 	n.note(hash, 0)
-	// Those behind it that it kept from their home are put where they are found again.
-	for i = t.next(i); t.slots[i] != 0; i = t.next(i) {
-		moved := t.slots[i]
-		t.slots[i] = 0
-		t.insert(moved)
-	}
 	if n := len(t.slots); n > 8 && 8*t.used < n {
 		t.resize(n / 2)
 	}
