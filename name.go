@@ -47,8 +47,18 @@ func (e nameError) Error() string { return string(e) }
 
 func (e nameError) Unwrap() error { return ErrName }
 
-// printable reports whether all bytes of name are printable ASCII. Nearly all names are.
+// printable reports whether all bytes of name are printable ASCII. Nearly all names are, and each message has one. So it looks at eight
+// bytes at a time: the highest bit of one is set if it is above 127, or will be if it is 127 and one is added, or below ' ' and that is
+// taken away.
 func printable(name string) bool {
+	const each = 0x0101010101010101
+	for ; len(name) >= 8; name = name[8:] {
+		w := uint64(name[0]) | uint64(name[1])<<8 | uint64(name[2])<<16 | uint64(name[3])<<24 |
+			uint64(name[4])<<32 | uint64(name[5])<<40 | uint64(name[6])<<48 | uint64(name[7])<<56
+		if (w|(w+each)|(w-' '*each))&(0x80*each) != 0 {
+			return false
+		}
+	}
 	for i := range len(name) {
 		if c := name[i]; c < ' ' || c > '~' {
 			return false

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"strings"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -84,6 +85,9 @@ func (r *Replica) fetch(p *peer) {
 // fetchForgotten returns the instance that a line of a page is about, and whether it was forgotten there. It forgets a range of
 // names at once. The name is empty if nothing is left to do.
 func (r *Replica) fetchForgotten(line string) (name string, forget bool) {
+	if !r.forgets.some() && !strings.HasPrefix(line, "$") { // as nearly always
+		return line, false
+	}
 	names, forget := parseRangeLine(line)
 	name, one := names.One()
 	switch {

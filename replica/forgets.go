@@ -53,6 +53,9 @@ func nameLine(name string) string { return rangeLine + paxos.OneName(name).Strin
 
 // isLine reports whether a page may have that line.
 func isLine(line string) bool {
+	if !strings.HasPrefix(line, "$") { // as nearly all
+		return paxos.CheckName(line) == nil
+	}
 	if _, ok := parseRangeLine(line); ok {
 		return true
 	}
