@@ -29,12 +29,15 @@ type Counters struct {
 
 // A PeerStatus is the knowledge of a server about another.
 type PeerStatus struct {
-	ID      ServerID
-	Votes   bool
-	Heard   time.Duration // since its last packet; negative: never heard
-	Store   uint64        // its storage: with another one it is refused; 0: it was never met
-	Boot    uint64
-	Index   uint64 // its last durable decision
+	ID    ServerID
+	Votes bool
+	Heard time.Duration // since its last packet; negative: never heard
+	Store uint64        // its storage: with another one it is refused; 0: it was never met
+	Boot  uint64
+	Index uint64 // its last durable decision
+	// Taken is the Index of this server up to which it has all decisions, as it has said. 0: it has not said so. A server says so
+	// when it pulls, and it pulls from acceptors.
+	Taken   uint64
 	Refused string // why its packets are refused, or that it refuses those of this server; empty: neither
 	Dropped uint64 // its packets that were not taken
 	// Limits says in words how its MaxValue and MaxPacket differ from those of this server. Empty: they are the same, or not

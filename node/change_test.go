@@ -178,6 +178,25 @@ func TestChangeMovesAllServers(t *testing.T) {
 	})
 }
 
+// An acceptor knows how much of its decisions a new learner has.
+func TestStatusShowsWhatALearnerHasTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChanging(t, 1)
+		for i := range 5 {
+			_, err := c.nodes[1].Propose(t.Context(), fmt.Sprint("job/", i), "done")
+			require.NoError(t, err)
+		}
+		c.change(1, c.members(1, 2))
+		before := c.nodes[1].Status()
+		require.Len(t, before.Peers, 1)
+		assert.Zero(t, before.Peers[0].Taken)
+		c.start(2)
+		require.NoError(t, c.nodes[2].Ready(t.Context()))
+		time.Sleep(20 * time.Second) // until it has pulled once more
+		assert.Equal(t, before.Index, c.nodes[1].Status().Peers[0].Taken)
+	})
+}
+
 // Of two changes at once one is decided. The other caller is told which.
 func TestChangeConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

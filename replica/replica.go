@@ -418,7 +418,7 @@ func (r *Replica) NoQuorum(now time.Duration) time.Duration {
 func (r *Replica) Peers(now time.Duration) (all []paxos.PeerStatus) {
 	for _, p := range r.peers {
 		all = append(all, paxos.PeerStatus{ID: p.id, Votes: p.position >= 0, Heard: p.identity.silence(max(now, r.now)),
-			Store: p.identity.store(), Boot: p.identity.boot(), Index: p.identity.index(),
+			Store: p.identity.store(), Boot: p.identity.boot(), Index: p.identity.index(), Taken: p.listing.told(),
 			Refused: p.refusal.why(), Dropped: p.refusal.drops(), Limits: p.limits, Complete: r.isComplete(p)})
 	}
 	return all

@@ -22,16 +22,20 @@ import (
 //	GET  /v1/peek?name=lunch                                 what this server knows, without asking the others
 //	GET  /v1/watch?after=0                                   every decision, a line each, for as long as the client likes
 //	POST /v1/forget?prefix=job/                              all names that begin so are forgotten, for ever; or one, with name=
+//	GET  /v1/members                                         who the members are, and how far the last change is
+//	POST /v1/change   {"acceptors": [1,3,4], "learners": [], "addresses": {"4": "ten:7000"}}   the members that were decided next
+//	GET  /v1/settled                                         as members, as soon as the last change is settled
+//	GET  /v1/ready                                           as members, as soon as the server has caught up
 //	GET  /v1/status                                          how the server is
 //	GET  /healthz                                            200 and "ok", or 503 and why not; it asks nobody
 //
 // With timeout=2s, a call ends with an error after that time; else it ends when the client goes. A value that is not UTF-8 is in "base64"
-// in place of "value", in questions and answers. An error is {"error": "…"}; "unknown": true says of a propose that its value may be chosen
-// all the same. A malformed request is answered 400, and does nothing. It has an unknown or repeated field or parameter, both values or
+// in place of "value", in questions and answers. An error is {"error": "…"}; "unknown": true says of a propose or a change that its value may be
+// chosen all the same. A malformed request is answered 400, and does nothing. It has an unknown or repeated field or parameter, both values or
 // none, bytes that are not UTF-8, or something after the object.
 //
 // Anybody on the machine may call it. A browser must not, whatever page it shows: hence the content type of a propose is
-// application/json, of a forget too, and the Host that is asked for must be a loopback address.
+// application/json, of a forget and a change too, and the Host that is asked for must be a loopback address.
 
 // An answer tells of one instance.
 type answer struct {
@@ -87,6 +91,10 @@ func (s *server) handler() http.Handler {
 		return d, err == nil, err
 	}))
 	mux.HandleFunc("GET /v1/watch", s.watch)
+	mux.HandleFunc("GET /v1/members", s.members)
+	mux.HandleFunc("POST /v1/change", s.change)
+	mux.HandleFunc("GET /v1/settled", s.settled)
+	mux.HandleFunc("GET /v1/ready", s.ready)
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := readQuery(r, "timeout"); err != nil {
 			reply(w, http.StatusBadRequest, failure{Text: err.Error()})
@@ -247,9 +255,13 @@ func statusOf(err error) int {
 		return http.StatusGone
 	case errors.Is(err, paxos.ErrName):
 		return http.StatusBadRequest
+	case errors.Is(err, paxos.ErrConflict):
+		return http.StatusConflict
+	case errors.Is(err, paxos.ErrNotMember):
+		return http.StatusForbidden
 	case errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout
-	case errors.Is(err, paxos.ErrClosed), errors.Is(err, paxos.ErrBusy), errors.Is(err, context.Canceled):
+	case errors.Is(err, paxos.ErrClosed), errors.Is(err, paxos.ErrBusy), errors.Is(err, paxos.ErrNotReady), errors.Is(err, context.Canceled):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, paxos.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge

@@ -76,6 +76,27 @@ func (c *client) status(ctx context.Context, timeout time.Duration) (status, err
 	return s, err
 }
 
+// members asks who the members are, and how far the last change is.
+func (c *client) members(ctx context.Context, timeout time.Duration) (membership, error) {
+	return c.await(ctx, "members", timeout)
+}
+
+// await makes one of the calls members, settled and ready.
+func (c *client) await(ctx context.Context, call string, timeout time.Duration) (membership, error) {
+	var m membership
+	err := c.do(ctx, http.MethodGet, call, url.Values{}, nil, timeout, &m)
+	return m, err
+}
+
+// change asks for the next members.
+func (c *client) change(ctx context.Context, next change, timeout time.Duration) error {
+	body, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, http.MethodPost, "change", url.Values{}, body, timeout, &change{})
+}
+
 func (c *client) do(ctx context.Context, method, call string, query url.Values, body []byte, timeout time.Duration, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout+grace)
 	defer cancel()

@@ -52,11 +52,8 @@ func readProposal(w http.ResponseWriter, r *http.Request) (name, value string, e
 // parseProposal takes one JSON object with the fields of a proposal, spelt as they are, each at most once, and nothing after it.
 // Package json alone takes more: it puts U+FFFD in the place of what is not UTF-8, and the last of two equal fields counts.
 func parseProposal(body []byte) (name, value string, err error) {
-	switch {
-	case !utf8.Valid(body):
-		return "", "", errors.New(`it is not valid UTF-8: a value of other bytes goes into "base64"`)
-	case hasHalfEscape(body):
-		return "", "", errors.New(`it holds half of a \u pair, which is no character: a value of other bytes goes into "base64"`)
+	if err := checkText(body); err != nil {
+		return "", "", fmt.Errorf(`%w: a value of other bytes goes into "base64"`, err)
 	}
 	in := json.NewDecoder(bytes.NewReader(body))
 	fields, err := readFields(in)
@@ -86,8 +83,40 @@ func parseProposal(body []byte) (name, value string, err error) {
 	return name, string(decoded), nil
 }
 
+// checkText returns an error if package json would change the text.
+func checkText(body []byte) error {
+	switch {
+	case !utf8.Valid(body):
+		return errors.New("it is not valid UTF-8")
+	case hasHalfEscape(body):
+		return errors.New(`it holds half of a \u pair, which is no character`)
+	}
+	return nil
+}
+
 // readFields reads an object of strings.
 func readFields(in *json.Decoder) (map[string]string, error) {
+	fields := map[string]string{}
+	_, err := readObject(in, func(field string) error {
+		if field != "name" && field != "value" && field != "base64" {
+			return fmt.Errorf("unknown field %q: want name, and value or base64", field)
+		}
+		token, err := in.Token()
+		if err != nil {
+			return unexpected(err)
+		}
+		text, ok := token.(string)
+		if !ok {
+			return fmt.Errorf("%s: it is not a string", field)
+		}
+		fields[field] = text
+		return nil
+	})
+	return fields, err
+}
+
+// readObject reads an object, in which no field comes twice. It calls read for the value of each field.
+func readObject(in *json.Decoder, read func(field string) error) (given map[string]bool, err error) {
 	open, err := in.Token()
 	switch {
 	case err == io.EOF:
@@ -97,36 +126,33 @@ func readFields(in *json.Decoder) (map[string]string, error) {
 	case open != json.Delim('{'):
 		return nil, errors.New("it is not a JSON object")
 	}
-	fields := map[string]string{}
+	given = map[string]bool{}
 	for in.More() {
 		token, err := in.Token()
 		if err != nil {
-			return nil, err
+			return nil, unexpected(err)
 		}
 		field, _ := token.(string) // package json takes nothing else here
-		if field != "name" && field != "value" && field != "base64" {
-			return nil, fmt.Errorf("unknown field %q: want name, and value or base64", field)
-		}
-		if _, twice := fields[field]; twice {
+		if given[field] {
 			return nil, fmt.Errorf("%s: it is given twice", field)
 		}
-		token, err = in.Token()
-		if err != nil {
+		given[field] = true
+		if err := read(field); err != nil {
 			return nil, err
 		}
-		text, ok := token.(string)
-		if !ok {
-			return nil, fmt.Errorf("%s: it is not a string", field)
-		}
-		fields[field] = text
 	}
 	if _, err := in.Token(); err != nil { // the end of the object
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, err
+		return nil, unexpected(err)
 	}
-	return fields, nil
+	return given, nil
+}
+
+// unexpected returns err, or the error of a text that ends too early.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // hasHalfEscape reports whether JSON text has \uD800 to \uDFFF that is not a pair. In JSON a backslash is always part of an escape.

@@ -106,6 +106,7 @@ type server struct {
 	node      *node.Node
 	listener  net.Listener
 	http      *http.Server
+	past      past
 	all       sync.WaitGroup
 	end       context.CancelFunc
 }

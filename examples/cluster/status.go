@@ -9,17 +9,21 @@ import (
 
 // A status is how a server is, as the API tells it.
 type status struct {
-	ID       paxos.ServerID `json:"id"`
-	Members  string         `json:"members"`
-	Boot     uint64         `json:"boot"`
-	Decided  int            `json:"decided"`            // instances
-	Open     int            `json:"open"`               // instances that were begun, and can be finished
-	Orphaned int            `json:"orphaned,omitempty"` // instances that wait for the next proposal: no server that was asked knows a value
-	Calls    int            `json:"calls"`              // that wait
-	NoQuorum string         `json:"noQuorum,omitempty"`
-	Broken   []string       `json:"broken,omitempty"` // proofs that some server broke the protocol, the last of this process
-	Disk     int64          `json:"disk"`             // bytes of the segments
-	Peers    []peerStatus   `json:"peers"`
+	ID      paxos.ServerID `json:"id"`
+	Members string         `json:"members"`
+	// Configuration is the number of the configuration; missing: the members never changed.
+	Configuration uint64       `json:"configuration,omitempty"`
+	Unsettled     string       `json:"unsettled,omitempty"` // the acceptors for which the configuration waits
+	Import        *importing   `json:"import,omitempty"`    // how far this server has taken over what others remember
+	Boot          uint64       `json:"boot"`
+	Decided       int          `json:"decided"`            // instances
+	Open          int          `json:"open"`               // instances that were begun, and can be finished
+	Orphaned      int          `json:"orphaned,omitempty"` // instances that wait for the next proposal: no server that was asked knows a value
+	Calls         int          `json:"calls"`              // that wait
+	NoQuorum      string       `json:"noQuorum,omitempty"`
+	Broken        []string     `json:"broken,omitempty"` // proofs that some server broke the protocol, the last of this process
+	Disk          int64        `json:"disk"`             // bytes of the segments
+	Peers         []peerStatus `json:"peers"`
 }
 
 // A peerStatus is how a server stands with another.
@@ -35,12 +39,16 @@ type peerStatus struct {
 
 func (s *server) status() status {
 	n, stored := s.node.Status(), s.log.Stats()
-	st := status{ID: n.ID, Members: n.Members, Boot: n.Boot, Decided: stored.Decided, Open: n.Open, Calls: n.Calls, Disk: stored.Bytes}
+	st := status{ID: n.ID, Members: n.Members, Configuration: n.Configuration, Import: newImporting(n.Import), Boot: n.Boot, Decided: stored.Decided, Open: n.Open, Calls: n.Calls, Disk: stored.Bytes}
 	for _, inst := range n.Instances {
 		if inst.Orphaned {
 			st.Orphaned++
 			st.Open--
 		}
+	}
+	if !n.Settled {
+		c, _ := s.node.Configuration()
+		st.Unsettled = fmt.Sprintf("complete are servers %s of %s", list(complete(n, c)), list(c.Members.Acceptors))
 	}
 	if n.NoQuorum > 0 {
 		st.NoQuorum = n.NoQuorum.String()
@@ -89,6 +97,15 @@ func (s status) String() string {
 		}
 		if p.Refused != "" {
 			text += fmt.Sprintf("  server %d: %s", p.ID, p.Refused)
+		}
+	}
+	if s.Configuration > 0 {
+		text += fmt.Sprintf("  configuration %d", s.Configuration)
+	}
+	if s.Unsettled != "" {
+		text += " is not settled: " + s.Unsettled
+		if s.Import != nil {
+			text += "; " + s.Import.String()
 		}
 	}
 	if s.NoQuorum != "" {
