@@ -116,6 +116,8 @@ func TestChangeSpaces(t *testing.T) {
 		{change: "two, one replaced twice, write one", ballots: []int{1, 1, 1}, size: changeCI, want: counts{707_478, 4_336_308, 36}, seen: seenBoth},
 		{change: "two, one replaced twice, read one", ballots: []int{1, 1, 1}, size: changeCI, want: counts{1_389_329, 11_082_116, 30}, seen: seenBoth},
 		{change: "two, read one, to two, write one", ballots: []int{2, 2}, size: changeCI, want: counts{1_568_640, 11_548_693, 29}, seen: seenBoth},
+		{change: "two, read one, to two, write one", ballots: []int{1, 1}, forget: true, reader: 1, size: changeCI, want: counts{296_135, 2_306_297, 24}, seen: seenBoth | seenRead | seenForgotten},
+		{change: "two, read one, to two, write one", ballots: []int{1, 1}, forget: true, reader: 2, size: changeCI, want: counts{788_675, 6_575_892, 24}, seen: seenBoth | seenRead | seenForgotten},
 		{change: "three, one replaced", ballots: []int{1, 1}, crash: true, size: changeCI, want: counts{1_091_236, 11_167_076, 27}, seen: seenBoth},
 		{change: "four to three", ballots: []int{1, 1}, size: changeLong, want: counts{2_986_197, 42_739_328, 33}, seen: seenBoth},
 		{change: "three to four", ballots: []int{1, 1}, size: changeLong, want: counts{3_910_685, 60_089_906, 31}, seen: seenBoth},
