@@ -9,8 +9,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// A script draws the Saves of a server from a seed: instances are promised, voted on and decided, the state goes on, and now and
-// then names are dropped.
+// A script draws the Saves of a server from a seed: instances are promised, voted on and decided, the state goes on. Now and then
+// names are dropped or forgotten, or members change.
 type script struct {
 	x     *rand.Rand
 	model *model
@@ -39,9 +39,13 @@ func (s *script) batch() (b paxos.Batch) {
 		state.Pulled = fmt.Sprintf("2/9f/%d", s.x.IntN(1000))
 		b.Server = &state
 	}
-	if s.x.IntN(20) == 0 {
-		from := s.x.IntN(s.next + 1)
-		b.Drop = append(b.Drop, paxos.NameRange{From: fmt.Sprintf("job/%05d", from), To: fmt.Sprintf("job/%05d", from+s.x.IntN(5))})
+	switch s.x.IntN(40) {
+	case 0:
+		b.Drop = append(b.Drop, s.names())
+	case 1:
+		s.forget(&b)
+	case 2, 3:
+		s.seal(&b)
 	}
 	seen := map[string]bool{}
 	for range 1 + s.x.IntN(4) {
@@ -72,14 +76,58 @@ func (s *script) batch() (b paxos.Batch) {
 		b.Records = append(b.Records, r)
 	}
 	if s.index > s.model.state.Last {
-		state := s.model.state
-		if b.Server != nil {
-			state = *b.Server
-		}
-		state.Last = s.index + uint64(s.x.IntN(20))
-		b.Server = &state
+		s.state(&b).Last = s.index + uint64(s.x.IntN(20))
 	}
 	return b
+}
+
+// state returns the state that b saves. If b saves none yet, it is that of before.
+func (s *script) state(b *paxos.Batch) *paxos.ServerState {
+	if b.Server == nil {
+		state := s.model.state
+		b.Server = &state
+	}
+	return b.Server
+}
+
+// names returns a few names, which lie side by side.
+func (s *script) names() paxos.NameRange {
+	from := s.x.IntN(s.next + 1)
+	return paxos.NameRange{From: fmt.Sprintf("job/%05d", from), To: fmt.Sprintf("job/%05d", from+1+s.x.IntN(5))}
+}
+
+// forget adds what a server saves when it forgets a range of names: the Drop, the record of the range, and how many such records there
+// may be. A later range may take the place of an earlier one.
+func (s *script) forget(b *paxos.Batch) {
+	state := s.state(b)
+	number := s.x.Uint64N(state.Forgotten + 1)
+	state.Forgotten = max(state.Forgotten, number+1)
+	names := s.names()
+	s.index++
+	record := paxos.Record{Instance: fmt.Sprintf("$forgotten/%d", number), Acceptor: paxos.Acceptor{}.Forget(), Chosen: true, Index: s.index}
+	record.Acceptor.Accepted, record.Acceptor.Value = record.Acceptor.Promised, paxos.Value(names.String())
+	b.Drop, b.Records = append(b.Drop, names), append(b.Records, record)
+}
+
+// seal adds what a server saves when it learns the next configuration: its state under that, and the decision.
+func (s *script) seal(b *paxos.Batch) {
+	state := s.state(b)
+	was := paxos.Configuration{Members: paxos.Members{Cluster: state.Cluster, Acceptors: members.Acceptors}}
+	if state.Configuration != "" {
+		var err error
+		if was, err = paxos.ParseConfiguration(state.Configuration); err != nil {
+			panic(err)
+		}
+	}
+	m := was.Members.Clone()
+	m.Acceptors[len(m.Acceptors)-1]++ // a new server in place of one
+	next, err := was.Next(m)
+	if err != nil {
+		panic(err)
+	}
+	state.Configuration, state.Before, state.Members, state.Import = next.String(), was.String(), next.Members.Voters(), ""
+	s.index++
+	b.Records = append(b.Records, decided(next.Name(), s.index, next.String()))
 }
 
 // decide returns a decision about the instance of the record r. Mostly it has the value and the ballot of the vote, so that it becomes a
