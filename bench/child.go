@@ -49,6 +49,9 @@ func (j job) do() (result, error) {
 	if j.Work.Gap {
 		return gap(c, j), nil
 	}
+	if j.Work.Change != "" {
+		return change(c, j)
+	}
 	r := drive(c, j)
 	if known := c.counts().perDecided; known > 0 {
 		r.Memory = &known
@@ -71,7 +74,11 @@ func inChild(ctx context.Context, j job, parent string) (r result, err error) {
 		return r, err
 	}
 	// Starting, preloading and closing take their time too.
-	ctx, cancel := context.WithTimeout(ctx, 2*(j.Warm+j.Window)+2*time.Minute+time.Duration(j.Work.Decided)*50*time.Microsecond)
+	limit := 2*(j.Warm+j.Window) + 2*time.Minute + time.Duration(j.Work.Decided)*50*time.Microsecond
+	if j.Work.Change != "" {
+		limit += changeLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self, childCommand)
 	cmd.Stdin = bytes.NewReader(in)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -29,8 +30,8 @@ type dragonboatWay struct {
 func dragonboatContestants() (all []contestant) {
 	for _, w := range []dragonboatWay{
 		{"dragonboat", 50, false, func(at work) bool { return !at.Disk }},
-		{"dragonboat, pebble", 50, false, func(at work) bool { return at.Disk && !at.Gap }},
-		{"dragonboat, tan", 50, true, func(at work) bool { return at.Disk && !at.Gap }},
+		{"dragonboat, pebble", 50, false, func(at work) bool { return at.Disk && !at.Gap && at.Change == "" }},
+		{"dragonboat, tan", 50, true, func(at work) bool { return at.Disk && !at.Gap && (at.Change == "" || at.replaces() && !at.Alone) }},
 		{"dragonboat, 2 s elections", 200, true, func(at work) bool { return at.Gap }},
 		{"dragonboat, 100 ms elections", 10, true, func(at work) bool { return at.Gap }},
 	} {
@@ -42,13 +43,19 @@ func dragonboatContestants() (all []contestant) {
 }
 
 type dragonboatCluster struct {
-	hosts   []*dragonboat.NodeHost
+	dragonboatWay
+	setup   setup
+	hosts   growing[*dragonboat.NodeHost]
+	applied [maxServers + 1]atomic.Int64 // by server: the names that it holds
 	gap     bool
 	leader  atomic.Int64
 	stopped atomic.Int64 // which server; -1: none
 }
 
-const dragonboatShard = 1
+const (
+	dragonboatShard = 1
+	maxServers      = 9
+)
 
 // channelTransport is dragonboat's own transport for tests, over channels; its Validate panics.
 type channelTransport struct{ channel.ChanTransportFactory }
@@ -60,7 +67,7 @@ func (w dragonboatWay) start(s setup) (cluster, error) {
 		"settings", "id", "utils", "server", "registry"} {
 		logger.GetLogger(name).SetLevel(logger.CRITICAL)
 	}
-	c := &dragonboatCluster{gap: s.Gap}
+	c := &dragonboatCluster{dragonboatWay: w, setup: s, gap: s.Gap || s.Change != ""}
 	c.stopped.Store(-1)
 	members := map[uint64]dragonboat.Target{}
 	for i := range s.Servers {
@@ -72,7 +79,7 @@ func (w dragonboatWay) start(s setup) (cluster, error) {
 	}
 	var err error
 	for i := 0; err == nil && i < s.Servers; i++ {
-		err = w.startServer(c, s, i, members)
+		err = c.startServer(i, members[uint64(i+1)], members)
 	}
 	if err == nil {
 		err = until("leader", c.findLeader)
@@ -83,13 +90,15 @@ func (w dragonboatWay) start(s setup) (cluster, error) {
 	return c, nil
 }
 
-func (w dragonboatWay) startServer(c *dragonboatCluster, s setup, i int, members map[uint64]dragonboat.Target) error {
+// startServer starts server i. If there are no members, it joins those to which it was added.
+func (c *dragonboatCluster) startServer(i int, addr string, members map[uint64]dragonboat.Target) error {
+	w, s := c.dragonboatWay, c.setup
 	dir, err := makeDir(s.dir, i)
 	if err != nil {
 		return err
 	}
 	id := uint64(i + 1)
-	host := config.NodeHostConfig{NodeHostDir: dir, RTTMillisecond: w.rtt, RaftAddress: members[id]}
+	host := config.NodeHostConfig{NodeHostDir: dir, RTTMillisecond: w.rtt, RaftAddress: addr}
 	switch {
 	case !s.Disk:
 		host.Expert.FS = vfs.NewMem()
@@ -101,13 +110,15 @@ func (w dragonboatWay) startServer(c *dragonboatCluster, s setup, i int, members
 	if err != nil {
 		return err
 	}
-	c.hosts = append(c.hosts, h)
-	machine := func(uint64, uint64) statemachine.IStateMachine { return dragonboatMachine{} }
-	return h.StartReplica(members, false, machine, config.Config{ReplicaID: id, ShardID: dragonboatShard, ElectionRTT: 10, HeartbeatRTT: 1, CheckQuorum: true})
+	c.hosts.add(h)
+	machine := func(uint64, uint64) statemachine.IStateMachine {
+		return &dragonboatMachine{map[string][]byte{}, &c.applied[i]}
+	}
+	return h.StartReplica(members, len(members) == 0, machine, config.Config{ReplicaID: id, ShardID: dragonboatShard, ElectionRTT: 10, HeartbeatRTT: 1, CheckQuorum: true})
 }
 
 func (c *dragonboatCluster) findLeader() bool {
-	for i, h := range c.hosts {
+	for i, h := range c.hosts.get() {
 		if int64(i) == c.stopped.Load() {
 			continue
 		}
@@ -129,7 +140,7 @@ func (c *dragonboatCluster) propose(ctx context.Context, _ int, name, value stri
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	host := c.hosts[c.leader.Load()]
+	host := c.hosts.get()[c.leader.Load()]
 	for {
 		_, err := host.SyncPropose(ctx, host.GetNoOPSession(dragonboatShard), command(name, value))
 		if c.gap || !errors.Is(err, dragonboat.ErrSystemBusy) && !errors.Is(err, dragonboat.ErrShardNotReady) {
@@ -145,29 +156,35 @@ func (c *dragonboatCluster) stopOne() {
 	}
 	i := c.leader.Load()
 	c.stopped.Store(i)
-	go c.hosts[i].Close()
+	go c.hosts.get()[i].Close()
 }
 
 func (c *dragonboatCluster) counts() counts { return unknownCounts }
 
 // A dragonboatMachine keeps the first value of each name.
-type dragonboatMachine map[string][]byte
+type dragonboatMachine struct {
+	names map[string][]byte
+	held  *atomic.Int64 // how many names
+}
 
 // Update may not keep hold of the command.
-func (m dragonboatMachine) Update(e statemachine.Entry) (statemachine.Result, error) {
-	keepFirst(m, slices.Clone(e.Cmd))
+func (m *dragonboatMachine) Update(e statemachine.Entry) (statemachine.Result, error) {
+	keepFirst(m.names, slices.Clone(e.Cmd))
+	m.held.Store(int64(len(m.names)))
 	return statemachine.Result{}, nil
 }
 
-func (m dragonboatMachine) Lookup(any) (any, error) { return nil, nil }
+func (m *dragonboatMachine) Lookup(any) (any, error) { return nil, nil }
 
-// SaveSnapshot is never called: snapshots are not asked for.
-func (m dragonboatMachine) SaveSnapshot(io.Writer, statemachine.ISnapshotFileCollection, <-chan struct{}) error {
-	return errors.ErrUnsupported
+// SaveSnapshot is called before a change only: dragonboat has no snapshots of its own accord.
+func (m *dragonboatMachine) SaveSnapshot(w io.Writer, _ statemachine.ISnapshotFileCollection, _ <-chan struct{}) error {
+	return writeNames(w, m.names)
 }
 
-func (m dragonboatMachine) RecoverFromSnapshot(io.Reader, []statemachine.SnapshotFile, <-chan struct{}) error {
-	return errors.ErrUnsupported
+func (m *dragonboatMachine) RecoverFromSnapshot(r io.Reader, _ []statemachine.SnapshotFile, _ <-chan struct{}) (err error) {
+	m.names, err = readNames(bufio.NewReaderSize(r, 1<<20))
+	m.held.Store(int64(len(m.names)))
+	return err
 }
 
-func (m dragonboatMachine) Close() error { return nil }
+func (m *dragonboatMachine) Close() error { return nil }

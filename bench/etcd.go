@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,15 +27,18 @@ func etcdContestants() (all []contestant) {
 	for _, w := range []etcdWay{{"etcd", 100, 1000}, {"etcd, 100 ms elections", 10, 100}} {
 		fast := w.election < 1000
 		all = append(all, contestant{name: w.name, start: w.start, at: func(at work) bool {
-			return !at.Floor && at.Sweep == "" && at.Disk && (at.Gap || !fast)
+			return !at.Floor && at.Sweep == "" && at.Disk && (at.Gap || !fast) && (at.Change == "" || at.replaces() && !at.Alone)
 		}})
 	}
 	return all
 }
 
 type etcdCluster struct {
-	servers []*embed.Etcd
-	clients []*clientv3.Client
+	etcdWay
+	setup   setup
+	configs []*embed.Config
+	servers growing[*embed.Etcd]
+	clients growing[*clientv3.Client]
 	gap     bool
 	stopped atomic.Int64 // which server; -1: none
 }
@@ -43,31 +47,33 @@ type etcdCluster struct {
 const etcdClients = 4
 
 func (w etcdWay) start(s setup) (cluster, error) {
-	c := &etcdCluster{servers: make([]*embed.Etcd, s.Servers), gap: s.Gap}
+	c := &etcdCluster{etcdWay: w, setup: s, gap: s.Gap}
 	c.stopped.Store(-1)
-	configs, err := w.configs(s)
-	if err != nil {
-		return nil, err
+	for i := range s.Servers {
+		if err := c.configure(i); err != nil {
+			return nil, err
+		}
 	}
-	errs := make(chan error, len(configs))
-	for i, config := range configs {
-		go func() { // none is ready before a majority runs
-			server, err := embed.StartEtcd(config)
-			if err == nil {
-				c.servers[i] = server
-				<-server.Server.ReadyNotify()
+	errs, servers := make([]error, s.Servers), make([]*embed.Etcd, s.Servers)
+	var all sync.WaitGroup
+	for i, config := range c.configs {
+		all.Go(func() { // none is ready before a majority runs
+			config.InitialCluster = c.peers()
+			if servers[i], errs[i] = embed.StartEtcd(config); errs[i] == nil {
+				<-servers[i].Server.ReadyNotify()
 			}
-			errs <- err
-		}()
+		})
 	}
-	for range configs {
-		err = errors.Join(err, <-errs)
+	all.Wait()
+	for _, server := range servers {
+		c.servers.add(server)
 	}
+	err := errors.Join(errs...)
 	if err == nil {
 		err = until("leader", func() bool { return c.leader() >= 0 })
 	}
 	if err == nil {
-		err = c.connect(configs)
+		err = c.connectAll()
 	}
 	if err != nil {
 		return nil, err
@@ -75,55 +81,82 @@ func (w etcdWay) start(s setup) (cluster, error) {
 	return c, nil
 }
 
-func (w etcdWay) configs(s setup) (all []*embed.Config, err error) {
-	var cluster []string
-	for i := range s.Servers {
-		var urls [2]url.URL
-		for j := range urls {
-			addr, err := freeAddr()
-			if err != nil {
-				return nil, err
-			}
-			urls[j] = url.URL{Scheme: "http", Host: addr}
-		}
-		config := embed.NewConfig()
-		config.Name = fmt.Sprint("n", i)
-		config.Dir = filepath.Join(s.dir, config.Name)
-		config.LogLevel = "panic"
-		config.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-		config.ListenPeerUrls, config.AdvertisePeerUrls = urls[:1], urls[:1]
-		config.ListenClientUrls, config.AdvertiseClientUrls = urls[1:], urls[1:]
-		config.TickMs, config.ElectionMs = w.tick, w.election
-		config.QuotaBackendBytes = 8 << 30
-		cluster = append(cluster, config.Name+"="+urls[0].String())
-		all = append(all, config)
-	}
-	for _, config := range all {
-		config.InitialCluster = strings.Join(cluster, ",")
-	}
-	return all, nil
-}
-
-// connect connects the clients to the leader, or, if it is to be stopped, each to one server, so that those of the others
-// show when the cluster is back.
-func (c *etcdCluster) connect(configs []*embed.Config) error {
-	for i := range etcdClients {
-		server := c.leader()
-		if c.gap {
-			server = i % len(c.servers)
-		}
-		client, err := clientv3.New(clientv3.Config{Endpoints: []string{configs[server].ListenClientUrls[0].Host},
-			DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+// configure adds the configuration of server i.
+func (c *etcdCluster) configure(i int) error {
+	var urls [2]url.URL
+	for j := range urls {
+		addr, err := freeAddr()
 		if err != nil {
 			return err
 		}
-		c.clients = append(c.clients, client)
+		urls[j] = url.URL{Scheme: "http", Host: addr}
+	}
+	config := embed.NewConfig()
+	config.Name = fmt.Sprint("n", i)
+	config.Dir = filepath.Join(c.setup.dir, config.Name)
+	config.LogLevel = "panic"
+	config.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
+	config.ListenPeerUrls, config.AdvertisePeerUrls = urls[:1], urls[:1]
+	config.ListenClientUrls, config.AdvertiseClientUrls = urls[1:], urls[1:]
+	config.TickMs, config.ElectionMs = c.tick, c.election
+	config.QuotaBackendBytes = 8 << 30
+	c.configs = append(c.configs, config)
+	return nil
+}
+
+// peers are the names and addresses of all servers.
+func (c *etcdCluster) peers() string {
+	var all []string
+	for _, config := range c.configs {
+		all = append(all, config.Name+"="+config.AdvertisePeerUrls[0].String())
+	}
+	return strings.Join(all, ",")
+}
+
+// connectAll connects the clients to the leader, or, if it is to be stopped, each to one server, so that those of the others
+// show when the cluster is back. If members change, there are as many for each server, and callers follow the leader.
+func (c *etcdCluster) connectAll() error {
+	if c.setup.Change != "" {
+		for i := range c.configs {
+			if err := c.connect(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i := range etcdClients {
+		server := c.leader()
+		if c.gap {
+			server = i % c.setup.Servers
+		}
+		if err := c.connectOne(server); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
+// connect connects all clients of callers that follow the leader to a server.
+func (c *etcdCluster) connect(server int) error {
+	for range etcdClients {
+		if err := c.connectOne(server); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *etcdCluster) connectOne(server int) error {
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{c.configs[server].ListenClientUrls[0].Host},
+		DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	if err == nil {
+		c.clients.add(client)
+	}
+	return err
+}
+
 func (c *etcdCluster) leader() int {
-	for i, s := range c.servers {
+	for i, s := range c.servers.get() {
 		if int64(i) != c.stopped.Load() && s.Server.Leader() == s.Server.MemberID() {
 			return i
 		}
@@ -133,12 +166,20 @@ func (c *etcdCluster) leader() int {
 
 func (c *etcdCluster) propose(ctx context.Context, caller int, name, value string) error {
 	timeout := 10 * time.Second
-	if c.gap {
+	if c.gap || c.setup.Change != "" {
 		timeout = time.Second // calls that the dead leader was given are lost; only this ends them
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, err := c.clients[caller%len(c.clients)].Txn(ctx).
+	clients, client := c.clients.get(), caller%etcdClients
+	if c.setup.Change != "" {
+		server := c.leader()
+		if server < 0 || (server+1)*etcdClients > len(clients) {
+			return errNoLeader
+		}
+		client += server * etcdClients
+	}
+	_, err := clients[client].Txn(ctx).
 		If(clientv3.Compare(clientv3.CreateRevision(name), "=", 0)).
 		Then(clientv3.OpPut(name, value)).
 		Commit()
@@ -152,7 +193,7 @@ func (c *etcdCluster) stopOne() {
 		return
 	}
 	c.stopped.Store(int64(i))
-	server := c.servers[i]
+	server := c.servers.get()[i]
 	go func() {
 		for _, p := range server.Peers {
 			p.Close()

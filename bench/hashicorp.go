@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +30,9 @@ func hashicorpContestants() (all []contestant) {
 		{"hashicorp/raft, 100 ms elections", true, true},
 	} {
 		all = append(all, contestant{name: w.name, start: w.start, variant: !w.tuned, at: func(at work) bool {
+			if at.Change != "" {
+				return at.replaces() && !at.Alone && w.tuned && !w.fast
+			}
 			return !at.Floor && at.Sweep == "" && (!at.Gap && !w.fast || at.Gap && w.fast == w.tuned)
 		}})
 	}
@@ -35,7 +40,9 @@ func hashicorpContestants() (all []contestant) {
 }
 
 type hashicorpCluster struct {
-	servers []*raft.Raft
+	hashicorpWay
+	setup   setup
+	servers growing[*raft.Raft]
 	inmem   []*raft.InmemTransport
 	wire    []*raft.NetworkTransport
 	logs    []*countedWAL
@@ -58,11 +65,11 @@ func (w *countedWAL) StoreLogs(logs []*raft.Log) error {
 }
 
 func (w hashicorpWay) start(s setup) (cluster, error) {
-	c := &hashicorpCluster{gap: s.Gap}
+	c := &hashicorpCluster{hashicorpWay: w, setup: s, gap: s.Gap || s.Change != ""}
 	c.stopped.Store(-1)
 	transports, members, err := c.transports(s)
 	for i := 0; err == nil && i < s.Servers; i++ {
-		err = w.startServer(c, s, i, transports[i], members)
+		err = c.startServer(i, transports[i], members)
 	}
 	if err == nil {
 		err = until("leader", c.findLeader)
@@ -87,7 +94,7 @@ func (c *hashicorpCluster) transports(s setup) (all []raft.Transport, members ra
 			c.inmem, t = append(c.inmem, inmem), inmem
 		}
 		all = append(all, t)
-		members.Servers = append(members.Servers, raft.Server{ID: raft.ServerID(fmt.Sprint("n", i)), Address: t.LocalAddr()})
+		members.Servers = append(members.Servers, raft.Server{ID: hashicorpID(i), Address: t.LocalAddr()})
 	}
 	for _, from := range c.inmem {
 		for _, to := range c.inmem {
@@ -97,11 +104,15 @@ func (c *hashicorpCluster) transports(s setup) (all []raft.Transport, members ra
 	return all, members, nil
 }
 
-func (w hashicorpWay) startServer(c *hashicorpCluster, s setup, i int, t raft.Transport, members raft.Configuration) error {
+func hashicorpID(server int) raft.ServerID { return raft.ServerID(fmt.Sprint("n", server)) }
+
+// startServer starts server i. If it is not one of members, it waits until it is added.
+func (c *hashicorpCluster) startServer(i int, t raft.Transport, members raft.Configuration) error {
+	w, s := c.hashicorpWay, c.setup
 	config := raft.DefaultConfig()
-	config.LocalID = members.Servers[i].ID
+	config.LocalID = hashicorpID(i)
 	config.Logger = hclog.NewNullLogger()
-	if !s.Gap { // else the default, 1 s: this shortens the wait for the first leader, who needs a quorum every 500 ms anyway
+	if !c.gap { // else the default, 1 s: this shortens the wait for the first leader, who needs a quorum every 500 ms anyway
 		config.HeartbeatTimeout, config.ElectionTimeout = 500*time.Millisecond, 500*time.Millisecond
 	}
 	if w.tuned {
@@ -128,18 +139,20 @@ func (w hashicorpWay) startServer(c *hashicorpCluster, s setup, i int, t raft.Tr
 		logs, stable = counted, counted
 	}
 	snapshots := raft.NewInmemSnapshotStore()
-	if err := raft.BootstrapCluster(config, logs, stable, snapshots, t, members); err != nil {
-		return err
+	if i < len(members.Servers) {
+		if err := raft.BootstrapCluster(config, logs, stable, snapshots, t, members); err != nil {
+			return err
+		}
 	}
 	server, err := raft.NewRaft(config, &hashicorpMachine{names: map[string][]byte{}}, logs, stable, snapshots, t)
 	if err == nil {
-		c.servers = append(c.servers, server)
+		c.servers.add(server)
 	}
 	return err
 }
 
 func (c *hashicorpCluster) findLeader() bool {
-	for i, server := range c.servers {
+	for i, server := range c.servers.get() {
 		if int64(i) != c.stopped.Load() && server.State() == raft.Leader {
 			c.leader.Store(int64(i))
 			return true
@@ -150,14 +163,14 @@ func (c *hashicorpCluster) findLeader() bool {
 
 func (c *hashicorpCluster) propose(ctx context.Context, _ int, name, value string) error {
 	if !c.gap {
-		return c.servers[c.leader.Load()].Apply(command(name, value), 10*time.Second).Error()
+		return c.servers.get()[c.leader.Load()].Apply(command(name, value), 10*time.Second).Error()
 	}
 	if !c.findLeader() {
 		return errNoLeader
 	}
 	// A server that stops may never answer its calls.
 	answer := make(chan error, 1)
-	future := c.servers[c.leader.Load()].Apply(command(name, value), time.Second)
+	future := c.servers.get()[c.leader.Load()].Apply(command(name, value), time.Second)
 	go func() { answer <- future.Error() }()
 	select {
 	case err := <-answer:
@@ -182,7 +195,7 @@ func (c *hashicorpCluster) stopOne() {
 		}
 		c.inmem[i].DisconnectAll()
 	}
-	go c.servers[i].Shutdown()
+	go c.servers.get()[i].Shutdown()
 }
 
 func (c *hashicorpCluster) counts() counts {
@@ -212,20 +225,27 @@ func (m *hashicorpMachine) Apply(l *raft.Log) any {
 func (m *hashicorpMachine) Snapshot() (raft.FSMSnapshot, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var b strings.Builder
-	for name, value := range m.names {
-		fmt.Fprintf(&b, "%s%08x%s", name, len(value), value)
-	}
-	return hashicorpSnapshot(b.String()), nil
+	return hashicorpSnapshot(maps.Clone(m.names)), nil
 }
 
-func (m *hashicorpMachine) Restore(r io.ReadCloser) error { return r.Close() }
+func (m *hashicorpMachine) Restore(r io.ReadCloser) error {
+	defer r.Close()
+	names, err := readNames(bufio.NewReaderSize(r, 1<<20))
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.names = names
+	return nil
+}
 
-type hashicorpSnapshot string
+// A hashicorpSnapshot is written while the machine goes on.
+type hashicorpSnapshot map[string][]byte
 
 func (s hashicorpSnapshot) Persist(sink raft.SnapshotSink) error {
-	if _, err := io.WriteString(sink, string(s)); err != nil {
-		return err
+	if err := writeNames(sink, s); err != nil {
+		return errors.Join(err, sink.Cancel())
 	}
 	return sink.Close()
 }

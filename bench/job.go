@@ -17,6 +17,10 @@ type work struct {
 	Decided int `json:",omitempty"`
 	// Gap has a server stopped on the way: the leader, where there is one.
 	Gap bool `json:",omitempty"`
+	// Change names a change on the way: of the members, or of the names that are remembered.
+	Change string `json:",omitempty"`
+	// Alone has no peers: they would take too long.
+	Alone bool `json:",omitempty"`
 	// Varied works differ from the base in one thing alone, and are not the point.
 	Varied bool `json:",omitempty"`
 	// Floor is what the machine can do, without any library.
@@ -40,11 +44,17 @@ func (w work) String() string {
 	if w.Gap {
 		s += "/gap"
 	}
+	if w.Change != "" {
+		s += "/" + w.Change
+	}
 	if w.Sweep != "" {
 		s = "sweep " + w.Sweep + "/" + s
 	}
 	return s
 }
+
+// replaces reports whether the work replaces a server beside callers: that is what peers do, too.
+func (w work) replaces() bool { return w.Change == changeServer || w.Change == changeLeader }
 
 func (w work) where() string {
 	if w.Disk {
@@ -89,6 +99,8 @@ type result struct {
 	Memory   *float64 `json:",omitempty"` // bytes of the process per decided instance and server
 
 	Before, After float64 // longest pause before and after a server was stopped
+
+	Changed *changed `json:",omitempty"`
 
 	Errors int
 	Error  string `json:",omitempty"` // the first of them

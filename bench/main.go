@@ -34,7 +34,8 @@ type options struct {
 	only                     *regexp.Regexp
 	servers, callers, values []int
 	list, full, sweep        bool
-	huge, gap                bool
+	huge, gap, change        bool
+	decided, beside          int
 	out, dir, draw           string
 }
 
@@ -43,7 +44,7 @@ func parse(args []string) (o options, err error) {
 	var seconds float64
 	var only, servers, callers, values string
 	flags.IntVar(&o.rounds, "rounds", 0, "how `many` rounds: each goes through all contestants once; 0: 3, and 1 with -sweep")
-	flags.Float64Var(&seconds, "seconds", 0, "how many `seconds` of each run are measured; 0: 1, and 15 with -gap")
+	flags.Float64Var(&seconds, "seconds", 0, "how many `seconds` of each run are measured; 0: 1, and 15 with -gap and -change")
 	flags.BoolVar(&o.list, "list", false, "measure nothing: list what would be")
 	flags.StringVar(&only, "only", "", "do what `regexp` matches only, such as '^disk/3 servers/16 .*paxos'; -list shows what there is")
 	flags.StringVar(&servers, "servers", "3,5", "how many servers: the first is the base, the `others` vary it")
@@ -53,6 +54,9 @@ func parse(args []string) (o options, err error) {
 	flags.BoolVar(&o.sweep, "sweep", false, "instead, how the cost of this library grows")
 	flags.BoolVar(&o.huge, "huge", false, "with -sweep, up to ten million decided instances: several GB of disk and memory")
 	flags.BoolVar(&o.gap, "gap", false, "instead, the longest pause when a server is stopped after a third of the time")
+	flags.BoolVar(&o.change, "change", false, "instead, what callers notice when a server is replaced, and when names are forgotten")
+	flags.IntVar(&o.decided, "decided", 1_000_000, "with -change, how `many` instances are decided before; ours only")
+	flags.IntVar(&o.beside, "beside", 100_000, "with -change, how `many` instances are decided before where peers are beside")
 	flags.StringVar(&o.out, "out", "", "write tables and drawings into performance.md and performance/ of `dir`; empty: print only")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "`dir` on the disk to be measured")
 	flags.StringVar(&o.draw, "draw", "", "measure nothing: print and draw what `file`, performance/*.json of an earlier run, holds")
@@ -62,8 +66,11 @@ func parse(args []string) (o options, err error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("%q is not a flag", flags.Arg(0))
 	}
-	if o.sweep && o.gap {
-		return o, fmt.Errorf("-sweep and -gap: one at a time")
+	if o.sweep && o.gap || o.sweep && o.change || o.gap && o.change {
+		return o, errors.New("-sweep, -gap and -change: one at a time")
+	}
+	if min(o.decided, o.beside) < 1 || max(o.decided, o.beside) > mostDecided {
+		return o, fmt.Errorf("-decided and -beside: want 1 to %d", mostDecided)
 	}
 	o.setDefaults(seconds)
 	if only != "" {
@@ -83,6 +90,9 @@ func parse(args []string) (o options, err error) {
 	return o, nil
 }
 
+// mostDecided is what a run fills within its time.
+const mostDecided = 10_000_000
+
 func (o *options) setDefaults(seconds float64) {
 	if o.rounds <= 0 {
 		if o.rounds = 3; o.sweep {
@@ -90,7 +100,7 @@ func (o *options) setDefaults(seconds float64) {
 		}
 	}
 	if seconds <= 0 {
-		if seconds = 1; o.gap {
+		if seconds = 1; o.gap || o.change {
 			seconds = 15
 		}
 	}
@@ -115,6 +125,8 @@ func (o options) plan() (name string, p plan) {
 		return "sweep", sweep(o.huge)
 	case o.gap:
 		return "gap", pauseWorks()
+	case o.change:
+		return "change", changeWorks(o.decided, o.beside)
 	default:
 		return "compare", comparison(o.servers, o.callers, o.values, o.full)
 	}

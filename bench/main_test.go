@@ -28,7 +28,9 @@ func TestParse(t *testing.T) {
 		"-callers 0":         `-callers: "0": want numbers from 1 to 4096 with commas between them`,
 		"-values 2000000":    `-values: "2000000": want numbers from 1 to 1048576 with commas between them`,
 		"-only (":            "-only: error parsing regexp: missing closing ): `(`",
-		"-sweep -gap":        "-sweep and -gap: one at a time",
+		"-sweep -gap":        "-sweep, -gap and -change: one at a time",
+		"-change -gap":       "-sweep, -gap and -change: one at a time",
+		"-change -decided 0": "-decided and -beside: want 1 to 10000000",
 		"-gap disk":          `"disk" is not a flag`,
 		"-only nobody -list": "-only: nothing of the plan matches nobody",
 	} {
@@ -43,7 +45,7 @@ func TestParse(t *testing.T) {
 
 // TestList holds the list of runs and its order: runs that are compared follow each other.
 func TestList(t *testing.T) {
-	for name, args := range map[string]string{"compare": "-list", "sweep": "-list -sweep -huge", "gap": "-list -gap"} {
+	for name, args := range map[string]string{"compare": "-list", "sweep": "-list -sweep -huge", "gap": "-list -gap", "change": "-list -change"} {
 		var out bytes.Buffer
 		require.NoError(t, bench(t.Context(), strings.Fields(args), &out))
 		golden(t, name+".txt", out.String())

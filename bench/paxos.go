@@ -34,11 +34,11 @@ func paxosContestants() (all []contestant) {
 	} {
 		all = append(all, contestant{name: w.name, ours: true, start: w.start, at: func(at work) bool {
 			switch {
-			case at.Floor:
+			case at.Floor || at.Change == changeLeader:
 				return false
-			case w.fresh && (at.Varied || at.Contended || at.Gap || at.Sweep != ""):
+			case w.fresh && (at.Varied || at.Contended || at.Gap || at.Change != "" || at.Sweep != ""):
 				return false // nobody else asks for a fresh name; and once is enough
-			case at.Gap:
+			case at.Gap || at.Change != "":
 				return w.spread
 			default:
 				return at.Servers > 1 || !w.spread
@@ -66,11 +66,16 @@ func minted(ctx context.Context, n *node.Node, _, value string) error {
 // A paxosCluster is the servers of one cluster, in this process.
 type paxosCluster struct {
 	way
-	nodes      []*node.Node
+	setup      setup
+	members    paxos.Members             // with which it began
+	addrs      map[paxos.ServerID]string // none in memory
+	nodes      growing[*node.Node]
 	transports []*tcp.Transport // none in memory
 	logs       []*syncCounter   // likewise
 	stopped    atomic.Int64     // which server; -1: none
 	perDecided float64
+	left       atomic.Bool // the last server is no member any more
+	moved      atomic.Bool // and its callers are at the new one
 }
 
 // A syncCounter counts the Saves of a log: each is one fdatasync.
@@ -88,20 +93,19 @@ func (c *syncCounter) Save(b paxos.Batch) error {
 func (c *syncCounter) Self() paxos.Storage { return c }
 
 func (w way) start(s setup) (cluster, error) {
-	c := &paxosCluster{way: w}
+	c := &paxosCluster{way: w, setup: s, members: paxos.Members{Cluster: "bench"}, addrs: map[paxos.ServerID]string{}}
 	c.stopped.Store(-1)
-	members := paxos.Members{Cluster: "bench"}
 	for i := range s.Servers {
-		members.Acceptors = append(members.Acceptors, paxos.ServerID(i+1))
+		c.members.Acceptors = append(c.members.Acceptors, paxos.ServerID(i+1))
 	}
 	var err error
 	if s.Disk {
-		err = c.startDurable(s, members)
+		err = c.startDurable()
 	} else {
-		err = c.startMemory(members)
+		err = c.startMemory(c.members)
 	}
 	if err == nil {
-		for _, n := range c.nodes {
+		for _, n := range c.nodes.get() {
 			err = errors.Join(err, n.Ready(context.Background()))
 		}
 	}
@@ -134,7 +138,7 @@ func (c *paxosCluster) rest() {
 func (c *paxosCluster) startNode(m paxos.Members, id paxos.ServerID, s paxos.Storage, t paxos.Transport) error {
 	n, err := node.Start(context.Background(), node.Config{ID: id, Members: m, Storage: s, Transport: t})
 	if err == nil {
-		c.nodes = append(c.nodes, n)
+		c.nodes.add(n)
 	}
 	return err
 }
@@ -154,35 +158,40 @@ func (c *paxosCluster) startMemory(m paxos.Members) error {
 	return nil
 }
 
-func (c *paxosCluster) startDurable(s setup, m paxos.Members) error {
-	if err := c.openLogs(s, m); err != nil {
+func (c *paxosCluster) startDurable() error {
+	if err := c.openLogs(c.setup, c.members); err != nil {
 		return err
 	}
-	listeners, peers := map[paxos.ServerID]net.Listener{}, map[paxos.ServerID]string{}
-	for _, id := range m.Acceptors {
+	listeners := make([]net.Listener, len(c.members.Acceptors))
+	for i, id := range c.members.Acceptors {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
-		listeners[id], peers[id] = l, l.Addr().String()
+		listeners[i], c.addrs[id] = l, l.Addr().String()
 	}
-	for i, id := range m.Acceptors {
-		others := map[paxos.ServerID]string{}
-		for peer, addr := range peers {
-			if peer != id {
-				others[peer] = addr
-			}
-		}
-		t, err := tcp.Listen(tcp.Config{ID: id, Members: m, Listener: listeners[id], Peers: others, Plain: true})
-		if err != nil {
-			return err
-		}
-		c.transports = append(c.transports, t)
-		if err := c.startNode(m, id, c.logs[i], t); err != nil {
+	for i, id := range c.members.Acceptors {
+		if err := c.startOnDisk(c.members, id, c.logs[i], listeners[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// startOnDisk starts a server that knows the addresses of those that began.
+func (c *paxosCluster) startOnDisk(m paxos.Members, id paxos.ServerID, log paxos.Storage, l net.Listener) error {
+	others := map[paxos.ServerID]string{}
+	for _, peer := range c.members.Acceptors {
+		if peer != id {
+			others[peer] = c.addrs[peer]
+		}
+	}
+	t, err := tcp.Listen(tcp.Config{ID: id, Members: m, Listener: l, Peers: others, Plain: true})
+	if err != nil {
+		return err
+	}
+	c.transports = append(c.transports, t)
+	return c.startNode(m, id, log, t)
 }
 
 // openLogs creates the logs, fills them with what was decided before, and opens them, with an eye on the memory.
@@ -226,14 +235,25 @@ func heapInUse() int64 {
 }
 
 func (c *paxosCluster) propose(ctx context.Context, caller int, name, value string) error {
-	server := 0
+	nodes, server := c.nodes.get(), 0
 	if c.spread {
-		server = caller % len(c.nodes)
+		server = caller % c.setup.Servers
 	}
-	if int64(server) == c.stopped.Load() {
-		server = (server + 1) % len(c.nodes)
+	switch {
+	case int64(server) == c.stopped.Load():
+		server = (server + 1) % len(nodes)
+	case server < c.setup.Servers-1:
+	case c.moved.Load():
+		server = c.setup.Servers // the new one
+	case c.left.Load():
+		server = caller / c.setup.Servers % (c.setup.Servers - 1)
 	}
-	return c.ask(ctx, c.nodes[server], name, value)
+	err := c.ask(ctx, nodes[server], name, value)
+	if errors.Is(err, paxos.ErrNotMember) && server == c.setup.Servers-1 {
+		c.left.Store(true)
+		return c.propose(ctx, caller, name, value)
+	}
+	return err
 }
 
 // stopOne stops the first server, the network first, so that the others hear nothing of it.
@@ -242,12 +262,12 @@ func (c *paxosCluster) stopOne() {
 	if c.transports != nil {
 		c.transports[0].Close()
 	}
-	go c.nodes[0].Close()
+	go c.nodes.get()[0].Close()
 }
 
 func (c *paxosCluster) counts() counts {
 	total := counts{syncs: -1, perDecided: c.perDecided}
-	for _, n := range c.nodes {
+	for _, n := range c.nodes.get() {
 		for _, sent := range n.Status().Counters.Sent {
 			total.messages += int64(sent)
 		}

@@ -107,6 +107,27 @@ func (w work) grown() int {
 // pauseWorks are what the contestants are compared at when a server stops.
 func pauseWorks() plan { return plan{{Disk: true, Servers: 3, Callers: 16, Value: 64, Gap: true}} }
 
+// changeWorks are what changes beside callers. A server is replaced when beside instances are decided, where peers do it too. All
+// else is measured with decided instances.
+func changeWorks(decided, beside int) (p plan) {
+	base := work{Disk: true, Servers: 3, Callers: 16, Value: 64}
+	for _, c := range []struct {
+		change  string
+		decided int
+	}{{changeServer, beside}, {changeLeader, beside}, {changeServer, decided}, {changeImport, decided}, {forgetIdle, decided}, {forgetBusy, decided}} {
+		w := base
+		w.Change, w.Decided = c.change, c.decided
+		if c.change == changeImport || c.change == forgetIdle {
+			w.Callers = 0
+		}
+		if !slices.Contains(p, w) {
+			w.Alone = len(p) > 1
+			p = append(p, w)
+		}
+	}
+	return p
+}
+
 // distinct returns numbers without repetitions, in their order.
 func distinct(numbers []int) (once []int) {
 	for _, n := range numbers {

@@ -54,6 +54,11 @@ func pulled(states []paxos.ServerState, i, n int) paxos.ServerState {
 	return state
 }
 
+// preloadPrefix begins the names of what was decided before, and no name of the driver.
+const preloadPrefix = "x"
+
+func preloadName(i int) string { return preloadPrefix + nameOf(uint64(i))[1:] }
+
 // preloadBatch is how many records one Save writes.
 const preloadBatch = 10_000
 
@@ -67,8 +72,7 @@ func fill(dir string, state paxos.ServerState, n, size int) error {
 	ballot := paxos.Ballot{Round: 1, Server: 1}
 	batch := paxos.Batch{Server: &state}
 	for i := 1; i <= n; i++ {
-		// Names of their own: those of the driver begin with a digit.
-		batch.Records = append(batch.Records, paxos.Record{Instance: "x" + nameOf(uint64(i))[1:], Chosen: true, Index: uint64(i),
+		batch.Records = append(batch.Records, paxos.Record{Instance: preloadName(i), Chosen: true, Index: uint64(i),
 			Acceptor: paxos.Acceptor{Promised: ballot, Accepted: ballot, Value: value}})
 		if len(batch.Records) == preloadBatch || i == n {
 			if err := log.Save(batch); err != nil {

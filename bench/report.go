@@ -11,7 +11,7 @@ import (
 
 // A report is what one invocation measured. It is kept as JSON, from which tables and drawings can be made again.
 type report struct {
-	Name    string // compare, sweep or gap: which part of performance.md it is
+	Name    string // compare, sweep, gap or change: which part of performance.md it is
 	Machine string
 	Rounds  int
 	Seconds float64 // of each run
@@ -47,6 +47,7 @@ var sections = map[string]func(rows []row) (tables string, figures []figure){
 	"compare": compareSection,
 	"sweep":   sweepSection,
 	"gap":     gapSection,
+	"change":  changeSection,
 }
 
 // text is the part of performance.md, without the drawings.

@@ -34,6 +34,12 @@ func someReport(t *testing.T, args ...string) report {
 			if i%5 == 4 {
 				r.OtherCPU = 0.5
 			}
+			if j.Work.Change != "" {
+				r.Changed = &changed{}
+				for k, figure := range r.Changed.figures() {
+					*figure = v * float64(k+1)
+				}
+			}
 			if j.Work.Decided > 0 {
 				r.Memory = &v
 			}
@@ -46,7 +52,7 @@ func someReport(t *testing.T, args ...string) report {
 // TestReports holds that each report can be written, is the same when it is drawn again from its JSON, and that its drawings
 // are readable.
 func TestReports(t *testing.T) {
-	for _, args := range [][]string{{}, {"-sweep", "-huge"}, {"-gap"}} {
+	for _, args := range [][]string{{}, {"-sweep", "-huge"}, {"-gap"}, {"-change"}} {
 		rep := someReport(t, args...)
 		dir, again := t.TempDir(), t.TempDir()
 		require.NoError(t, rep.write(dir))
@@ -88,4 +94,9 @@ func TestPage(t *testing.T) {
 		assert.Contains(t, string(page), "<!-- begin "+name+" -->\n")
 		assert.Contains(t, string(page), "<!-- end "+name+" -->\n")
 	}
+}
+
+// TestChangeSection holds what the tables of a change say, and how they say it.
+func TestChangeSection(t *testing.T) {
+	golden(t, "change.md", someReport(t, "-change", "-beside", "1000").text())
 }

@@ -26,6 +26,7 @@ func TestSmoke(t *testing.T) {
 	}
 	if !testing.Short() {
 		works = append(works, pauseWorks()...)
+		works = append(works, changeWorks(3000, 500)...)
 	}
 	done := map[string]bool{}
 	for _, j := range jobs(works, nil, 25*time.Millisecond, 100*time.Millisecond) {
@@ -60,6 +61,10 @@ func smoke(t *testing.T, j job) (r result) {
 
 func checkResult(t *testing.T, j job, r result) {
 	t.Helper()
+	if j.Work.Change != "" {
+		checkChanged(t, j, r.Changed)
+		return
+	}
 	assert.Positive(t, r.PerSecond)
 	if j.Work.Gap {
 		assert.Positive(t, r.After)
@@ -80,6 +85,37 @@ func checkResult(t *testing.T, j job, r result) {
 	assert.Nil(t, r.Memory, "too few decisions to tell")
 }
 
+func checkChanged(t *testing.T, j job, c *changed) {
+	t.Helper()
+	require.NotNil(t, c)
+	decided := float64(j.Work.Decided * (nameBytes + j.Work.Value))
+	switch j.Work.Change {
+	case changeImport:
+		assert.Positive(t, c.Import)
+		assert.Greater(t, c.Wire, 1.0, "all names and values were sent")
+		return
+	case forgetIdle:
+		assert.Positive(t, c.Call)
+		for at := range phaseCount {
+			assert.Positive(t, c.Memory[at])
+			assert.Greater(t, c.Disk[at], 0.0)
+		}
+		assert.Greater(t, c.Disk[phaseBefore], 3*decided, "three servers have all of it")
+		return
+	case forgetBusy:
+		assert.Positive(t, c.Call)
+	}
+	for _, p := range c.Phases {
+		assert.Positive(t, p.Seconds)
+		assert.Positive(t, p.Worst)
+		assert.LessOrEqual(t, p.Middle, p.Worst)
+	}
+	if j.Ours && j.Work.replaces() {
+		assert.Positive(t, c.Settled)
+		assert.LessOrEqual(t, c.Settled, c.Phases[phaseDuring].Seconds)
+	}
+}
+
 func TestChildRefuses(t *testing.T) {
 	_, err := inChild(context.Background(), job{Contestant: "nobody"}, t.TempDir())
 	assert.ErrorContains(t, err, "no contestant is named nobody")
@@ -94,13 +130,13 @@ func TestPreload(t *testing.T) {
 	cluster := c.(*paxosCluster)
 	assert.InDelta(t, 200, c.counts().perDecided, 180, "bytes of memory per decided instance: of the right order, at least")
 	t.Cleanup(func() {
-		for i, n := range cluster.nodes {
+		for i, n := range cluster.nodes.get() {
 			assert.NoError(t, n.Close())
 			assert.NoError(t, cluster.transports[i].Close())
 			assert.NoError(t, cluster.logs[i].Close())
 		}
 	})
-	for _, n := range cluster.nodes {
+	for _, n := range cluster.nodes.get() {
 		status := n.Status()
 		assert.Less(t, status.Counters.Sent[paxos.KindPull], uint64(50), "to list all names takes more")
 		assert.Zero(t, status.Counters.Fetched)

@@ -107,6 +107,7 @@ func medianResult(runs []run) (m result) {
 	m.Syncs = medianOf(runs, func(r result) *float64 { return r.Syncs })
 	m.Messages = medianOf(runs, func(r result) *float64 { return r.Messages })
 	m.Memory = medianOf(runs, func(r result) *float64 { return r.Memory })
+	m.Changed = medianChanged(runs)
 	points := len(curveAt)
 	for _, r := range runs {
 		points = min(points, len(r.Result.Curve))

@@ -78,6 +78,12 @@ func microsMark(us float64) string { return strings.Replace(microsText(us), ".0 
 
 func millisText(ms float64) string { return microsText(ms * 1e3) }
 
+// megaText writes a size in millions of bytes: "1.3 MB".
+func megaText(bytes float64) string { return countText(bytes/1e6) + " MB" }
+
+// secondsText writes a time: "0.12 s".
+func secondsText(s float64) string { return shortText(s) + " s" }
+
 // knownText writes a figure that may not be known.
 func knownText(v *float64) string {
 	if v == nil {
