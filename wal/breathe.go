@@ -21,7 +21,10 @@ const (
 
 // breathe is called by the worker between pieces of its work, while it holds no lock. If a segment is needed, breathe prepares it first.
 // If there is no space for it, a waiting Save is told, and the work goes on.
-func (l *Log) breathe() error {
+func (l *Log) breathe() error { return l.breatheFor(0) }
+
+// breatheFor is breathe, with a rest of at least that time.
+func (l *Log) breatheFor(least time.Duration) error {
 	l.plan.Lock()
 	needed, stopping := l.prepared == nil && l.failed == nil, l.stopping
 	l.plan.Unlock()
@@ -33,7 +36,7 @@ func (l *Log) breathe() error {
 			return err
 		}
 	}
-	l.rest(0)
+	l.rest(least)
 	return nil
 }
 

@@ -88,8 +88,11 @@ func (l *Log) isStopping() bool {
 // swept, as long as it keeps the drop.
 
 const (
-	// sweepPiece is how long a sweep holds mu at a time, about.
-	sweepPiece = time.Millisecond
+	// sweepPiece is how long a sweep holds mu at a time, about. Saves and readers wait for mu.
+	sweepPiece = 100 * time.Microsecond
+	// sweepRests is how many times as long as a piece takes a sweep rests after it, while Saves come. A call waits for several Saves, one
+	// after the other, so it waits for several pieces.
+	sweepRests = 4
 	// sweepLook is how many instances it looks at before it looks at the clock.
 	sweepLook = 64
 	// sweepEvery is the least time between two sweeps while Saves come.
@@ -130,8 +133,9 @@ func (l *Log) sweep() error {
 		return nil
 	}
 	for more := true; more; {
+		began := time.Now()
 		more = l.sweepSome()
-		if err := l.breathe(); err != nil {
+		if err := l.breatheFor(sweepRests * time.Since(began)); err != nil {
 			return err
 		}
 	}
