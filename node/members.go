@@ -62,15 +62,19 @@ func knownMembers(cfg Config, state paxos.ServerState) (paxos.Members, error) {
 }
 
 // reach gives the Transport the addresses in c, if it is a ReachTransport. A server that is not in c can be reached until a later
-// configuration than the one after its own is settled: so it learns that it is not needed any more.
+// configuration than the one after its own is settled: so it learns that it is not needed any more. That holds also for a server whose
+// address is in no configuration, but in the Config of the Transport.
 func (n *Node) reach(c paxos.Configuration, settled bool) {
 	t, ok := n.config.Transport.(paxos.ReachTransport)
 	if !ok {
 		return
 	}
 	for _, id := range slices.Concat(c.Members.Acceptors, c.Members.Learners) {
-		if address := c.Members.Addresses[id]; address != "" && id != n.config.ID {
-			n.reached[id] = c.Number
+		if id == n.config.ID {
+			continue
+		}
+		n.reached[id] = c.Number
+		if address := c.Members.Addresses[id]; address != "" {
 			t.Reach(id, address)
 		}
 	}

@@ -37,6 +37,22 @@ func (r *Replica) pullFrom(s paxos.ServerState) {
 			r.askNames(p)
 		}
 	}
+	r.callLearners(r.timing.Pull)
+}
+
+// callLearners makes a sign due to each learner that is silent, after that time. A new server may know none of the present acceptors. It
+// learns from the sign where it can ask for the configurations since it was formatted.
+func (r *Replica) callLearners(wait time.Duration) {
+	for _, p := range r.peers {
+		if r.isUncalled(p) {
+			r.pullAt(p, r.now+wait)
+		}
+	}
+}
+
+// isUncalled reports whether p is a learner that may not know this acceptor.
+func (r *Replica) isUncalled(p *peer) bool {
+	return p.position < 0 && r.position >= 0 && r.view.Number() > 0 && !p.identity.isHeardAfter(r.now-r.listens())
 }
 
 // askNames asks an acceptor for the decisions after the cursor. If it is not known to have more, it need not answer.
@@ -152,7 +168,9 @@ func (r *Replica) takeTurn(p *peer) {
 		return
 	}
 	p.pull.setOurTurn(false)
-	r.pullNever(p)
+	if r.pullNever(p); r.isUncalled(p) {
+		r.pullAt(p, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8))
+	}
 	r.send(p, &paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.server.Store, r.index, p.identity.boot(), r.index, nil)})
 }
 

@@ -70,6 +70,7 @@ func (r *Replica) enterConfiguration(next paxos.Configuration) {
 	r.saves.seal()
 	r.counters.Changes++
 	r.openForWork(paxos.ConfigurationName(next.Number + 1)) // it may be known already, if the news came in another order
+	r.askTeller(next.Number + 1)
 }
 
 // settled is called when a phase-2 quorum is complete. The configuration before is not needed any more.
@@ -156,6 +157,7 @@ func (r *Replica) setView(v change.View) {
 	r.views++
 	r.movePeers()
 	r.useView()
+	r.callLearners(0)
 	for _, inst := range all {
 		if r.table.byName[inst.name] != inst {
 			continue // another one has ended it

@@ -88,23 +88,50 @@ func (r *Replica) otherConfiguration(from *peer, p *paxos.Packet) {
 		for i := range p.Messages {
 			if m := &p.Messages[i]; m.Kind == paxos.KindDecided && m.Instance == name && len(m.Value) <= maxConfiguration && !m.Ballot.IsZero() &&
 				m.Ballot.Configuration() == own && r.checkNext(name, m.Ballot, m.Value) == nil {
+				r.teller, r.told = from.id, p.Configuration
 				r.message(from, m, r.table.byName[name])
 				return
 			}
 		}
 	}
 	r.dropped(from, p, fmt.Sprintf("it is of configuration %d; here it is %d", p.Configuration, own))
-	if !from.refusal.mayTell(r.now, r.timing.Phase) {
+	if !(r.byID[p.From] == from && asksNext(p)) && !from.refusal.mayTell(r.now, r.timing.Phase) {
 		return
 	}
 	switch {
 	case p.Configuration < own:
 		r.sayConfiguration(from, p.Configuration+1)
 	case p.Configuration > own:
-		r.send(from, &paxos.Message{Kind: paxos.KindQuery, Instance: paxos.ConfigurationName(own + 1), Ballot: r.importBallot(false)})
+		r.askConfiguration(from, own+1)
 	default:
 		r.sayConfiguration(from, own) // it is no member, and does not know yet that it is not needed any more
 	}
+}
+
+// asksNext reports whether the sender of p asks for the configuration after its own. A member that catches up does so once for each.
+func asksNext(p *paxos.Packet) bool {
+	name := paxos.ConfigurationName(p.Configuration + 1)
+	return slices.ContainsFunc(p.Messages, func(m paxos.Message) bool { return m.Kind == paxos.KindQuery && m.Instance == name })
+}
+
+// askTeller asks the server that told of the last configuration for the one with that number, if it lives under that one or a later one.
+// A server that was away over many changes would else ask for the next one only when it hears a server again.
+func (r *Replica) askTeller(number uint64) {
+	if number > r.told {
+		return
+	}
+	p := r.byID[r.teller]
+	if p == nil {
+		p = r.guest(r.teller)
+	}
+	if p != nil {
+		r.askConfiguration(p, number)
+	}
+}
+
+// askConfiguration asks p for the decision of the configuration with that number.
+func (r *Replica) askConfiguration(p *peer, number uint64) {
+	r.send(p, &paxos.Message{Kind: paxos.KindQuery, Instance: paxos.ConfigurationName(number), Ballot: r.importBallot(false)})
 }
 
 // sayConfiguration sends p the decision of the configuration with that number, as if p had asked for it.

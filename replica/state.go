@@ -40,9 +40,11 @@ type Replica struct {
 	stop         error // why the server must stop; nil: it need not
 	stopSaid     bool
 
-	peers         []*peer // all other servers: acceptors by position, then learners
-	guests        []*peer // servers of other configurations, which are told of this one
-	next          string  // the text of the next configuration, which is decided; empty: it is not
+	peers         []*peer        // all other servers: acceptors by position, then learners
+	guests        []*peer        // servers of other configurations, which are told of this one
+	next          string         // the text of the next configuration, which is decided; empty: it is not
+	teller        paxos.ServerID // the server that told of the last one that this server was told of
+	told          uint64         // the configuration under which it lived then
 	imports       change.Imports
 	importAt      time.Duration // when to look at it next; 0: never
 	strange       strange
