@@ -48,7 +48,7 @@ type Node struct {
 
 	told     map[paxos.ServerID]told   // of each peer, what the log says
 	shows    view                      // the configuration that the log has
-	reached  map[paxos.ServerID]uint64 // of each server that the Transport was given an address of, the last configuration with it
+	reached  map[paxos.ServerID]uint64 // of each other server, the last configuration with it
 	changes  uint64                    // the last Replica.Changes that was reported
 	noQuorum bool                      // the log says that no quorum answers
 	hung     bool                      // the log says that the storage does not answer
