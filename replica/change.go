@@ -158,6 +158,11 @@ func (r *Replica) setView(v change.View) {
 	r.movePeers()
 	r.useView()
 	r.callLearners(0)
+	for _, p := range r.peers {
+		if p.position >= 0 && !p.identity.isHeard() {
+			r.pullAt(p, r.now) // the Pulls so far were of other configurations, and had no answer
+		}
+	}
 	for _, inst := range all {
 		if r.table.byName[inst.name] != inst {
 			continue // another one has ended it

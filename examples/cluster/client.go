@@ -34,6 +34,7 @@ const grace = 250 * time.Millisecond
 // A callError is why a call failed, in the server's words.
 type callError struct {
 	text    string
+	code    int  // of HTTP
 	unknown bool // the value of a propose may be chosen all the same
 }
 
@@ -88,13 +89,18 @@ func (c *client) await(ctx context.Context, call string, timeout time.Duration) 
 	return m, err
 }
 
-// change asks for the next members.
-func (c *client) change(ctx context.Context, next change, timeout time.Duration) error {
+// change asks for the next members, and returns the number of their configuration.
+func (c *client) change(ctx context.Context, next change, timeout time.Duration) (number uint64, err error) {
 	body, err := json.Marshal(next)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return c.do(ctx, http.MethodPost, "change", url.Values{}, body, timeout, &change{})
+	var decided struct {
+		Configuration uint64 `json:"configuration"`
+		change
+	}
+	err = c.do(ctx, http.MethodPost, "change", url.Values{}, body, timeout, &decided)
+	return decided.Configuration, err
 }
 
 func (c *client) do(ctx context.Context, method, call string, query url.Values, body []byte, timeout time.Duration, into any) error {
@@ -136,7 +142,7 @@ func (c *client) send(ctx context.Context, method, call string, query url.Values
 	if err := json.NewDecoder(answered.Body).Decode(&f); err != nil {
 		return nil, fmt.Errorf("%s: %s answers %s", call, c.addr, answered.Status)
 	}
-	return nil, &callError{f.Text, f.Unknown}
+	return nil, &callError{f.Text, answered.StatusCode, f.Unknown}
 }
 
 // watch calls each for every decision with an Index above after, until ctx ends or the server goes.

@@ -19,10 +19,11 @@ import (
 type config struct {
 	ID        paxos.ServerID            `json:"id"`
 	Cluster   string                    `json:"cluster"`
-	Acceptors []paxos.ServerID          `json:"acceptors"`          // the same on every server, and for ever
-	Learners  []paxos.ServerID          `json:"learners,omitempty"` // servers without a vote
+	Acceptors []paxos.ServerID          `json:"acceptors"`          // those with which the cluster began: the same on every server, and for ever
+	Learners  []paxos.ServerID          `json:"learners,omitempty"` // servers without a vote; one that comes later is among them
+	Left      []paxos.ServerID          `json:"left,omitempty"`     // those of them that have left since, and need no address
 	Listen    string                    `json:"listen"`             // where the other servers reach this one: host:port or :port
-	Peers     map[paxos.ServerID]string `json:"peers"`              // where this one reaches the others
+	Peers     map[paxos.ServerID]string `json:"peers"`              // where this one reaches the others, also those that came later
 	CA        string                    `json:"ca"`                 // PEM files: the authorities that sign the servers' certificates,
 	Cert      string                    `json:"cert"`               // this server's certificate,
 	Key       string                    `json:"key"`                // and its key
@@ -92,13 +93,18 @@ func (c config) check() error {
 		return fmt.Errorf("id: server %d is neither an acceptor nor a learner", c.ID)
 	}
 	for _, id := range others {
-		if id != c.ID && c.Peers[id] == "" {
+		if id != c.ID && c.Peers[id] == "" && !slices.Contains(c.Left, id) {
 			return fmt.Errorf("peers: server %d has no address", id)
 		}
 	}
+	for _, id := range c.Left {
+		if !slices.Contains(others, id) {
+			return fmt.Errorf("left: server %d was neither an acceptor nor a learner", id)
+		}
+	}
 	for id, addr := range c.Peers {
-		if id == c.ID || !slices.Contains(others, id) {
-			return fmt.Errorf("peers: server %d is not another server of the cluster", id)
+		if id == c.ID || id == 0 {
+			return fmt.Errorf("peers: server %d is not another server", id)
 		}
 		if err := checkAddr(addr); err != nil {
 			return fmt.Errorf("peers: server %d: %w", id, err)

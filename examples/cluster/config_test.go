@@ -64,6 +64,8 @@ func TestConfigErrors(t *testing.T) {
 		{"peers", map[string]string{"2": "two:7000"}, "peers: server 3 has no address"},
 		{"peers", map[string]string{"2": "two:7000", "3": "three", "4": "four:7000"}, "peers: server 3: address three: missing port"},
 		{"peers", map[string]string{"1": "one:7000", "2": "two:7000", "3": "three:7000", "4": "four:7000"}, "peers: server 1 is not another"},
+		{"peers", map[string]string{"0": "zero:7000", "2": "two:7000", "3": "three:7000", "4": "four:7000"}, "peers: server 0 is not another"},
+		{"left", []int{5}, "left: server 5 was neither an acceptor nor a learner"},
 		{"ca", nil, "ca: it is missing"},
 		{"cert", nil, "cert: it is missing"},
 		{"key", nil, "key: it is missing"},
@@ -83,6 +85,13 @@ func TestConfigErrors(t *testing.T) {
 		_, err = parseConfig(text)
 		assert.ErrorContains(t, err, test.want)
 	}
+	later := good()
+	later["left"], later["peers"] = []int{2, 3}, map[string]string{"4": "four:7000", "9": "nine:7000"}
+	text, err = json.Marshal(later)
+	require.NoError(t, err)
+	c, err := parseConfig(text)
+	require.NoError(t, err, "server 9 came later, and those that left need no address")
+	assert.Equal(t, "nine:7000", c.Peers[9])
 	for text, want := range map[string]string{"": "EOF", "{}{}": "something follows", "[]": "array", string(text) + "x": "something follows"} {
 		_, err := parseConfig([]byte(text))
 		assert.ErrorContains(t, err, want)
@@ -150,6 +159,14 @@ func TestParseCommands(t *testing.T) {
 		"propose lunch rice and beans": "want propose NAME VALUE",
 		"kill two":                     `kill: "two" is not the ID of a server`,
 		"kill 0":                       `kill: "0" is not the ID of a server`,
+		"@2 replace 1 4; add 5 a:7":    `[{@2 replace 1 4 2 false [replace 1 4]} {add 5 a:7 0 false [add 5 a:7]}]`,
+		"members; remove 3":            `[{members 0 false [members]} {remove 3 0 false [remove 3]}]`,
+		"add":                          "want add ID [ADDRESS]",
+		"add 4 a:7 b:7":                "want add ID [ADDRESS]",
+		"add 4 a":                      "add: address a: missing port in address",
+		"replace 2":                    "want replace ID NEW [ADDRESS]",
+		"replace 2 x":                  `replace: "x" is not the ID of a server`,
+		"remove 0":                     `remove: "0" is not the ID of a server`,
 		"@2 kill 1":                    "@ names the server that a call goes to, and this is no call",
 		"@x read a":                    `"@x": want @ and the ID of a server`,
 		"@2":                           `"@2": the command is missing`,

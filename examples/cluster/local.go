@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,16 +41,19 @@ func runLocal(ctx context.Context, in io.Reader, out io.Writer, args []string) (
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(*dir)) }()
 	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	p := &printer{w: out}
-	l, err := startLocal(*dir, *n)
+	l, err := startLocal(p, program, *dir, *n)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
-	p.printf("%d servers on %s, with what they know in %s\n", *n, "127.0.0.1", *dir)
-	l.out = p
+	p.printf("%d servers on %s, with what they know in %s\n", len(l.children), "127.0.0.1", *dir)
 	l.showUp()
-	s := &session{out: p, timeout: *timeout, pick: l.pick, other: l.other}
+	s := &session{out: p, timeout: *timeout, lines: time.Second, pick: l.pick, other: l.other, keeper: l}
 	switch {
 	case *commands != "":
 		return s.script(ctx, strings.NewReader(*commands))
@@ -61,69 +67,137 @@ func runLocal(ctx context.Context, in io.Reader, out io.Writer, args []string) (
 // A local is a cluster whose servers are children of this process.
 type local struct {
 	lock     io.Closer // keeps others out of its directory
-	children []*child
+	dir      string
+	program  string // this one
+	first    []paxos.ServerID
+	ledger   ledger
+	addrs    map[paxos.ServerID]string // of the servers that are there
+	children []*child                  // likewise, by ID
 	out      *printer
+	// interrupt is nil but in a test, which ends the process at that point.
+	interrupt func(point string) error
 }
 
 const localCluster = "local"
 
-// startLocal starts n servers with all that they have in dir, which no other process may use meanwhile. Storages are created once;
-// certificates, which nothing depends on, are made anew each time, and so are the configurations, as other ports may be free now.
-func startLocal(dir string, n int) (*local, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	configs, err := localConfigs(n)
-	if err != nil {
-		return nil, err
-	}
-	l := &local{}
+// certLife is for how long certificates of a local cluster are valid. They are made anew at each start.
+const certLife = 30 * 24 * time.Hour
+
+// startLocal starts the servers with all that they have in dir, which no other process may use meanwhile. It begins with servers 1 to n;
+// others come and go later, which the ledger tells. Storages are created once. Certificates, which nothing depends on, are made anew each time,
+// and so are the configurations: as other ports may be free now, the first servers have others. A server that does not start is down.
+func startLocal(out *printer, program, dir string, n int) (l *local, err error) {
+	l = &local{dir: dir, program: program, addrs: map[paxos.ServerID]string{}, out: out}
 	if l.lock, err = holdDir(dir); err != nil {
 		return nil, err
 	}
-	if err := createOnce(dir, configs); err != nil {
+	if err := l.start(n); err != nil {
 		return nil, errors.Join(err, l.stop())
-	}
-	os.Remove(filepath.Join(dir, "ca.crt"))
-	if _, err := makeCerts(dir, localCluster, 30*24*time.Hour, configs[0].Acceptors); err != nil {
-		return nil, errors.Join(err, l.stop())
-	}
-	for _, c := range configs {
-		name := filepath.Join(dir, fmt.Sprint(uint64(c.ID)))
-		if err := c.write(name + ".json"); err != nil {
-			return nil, errors.Join(err, l.stop())
-		}
-		started := &child{id: c.ID, program: program, file: name + ".json", logFile: name + ".log", state: "down"}
-		if err := started.start(); err != nil {
-			return nil, errors.Join(err, l.stop())
-		}
-		l.children = append(l.children, started)
 	}
 	return l, nil
 }
 
-// localConfigs returns the configurations of servers 1 to n, all files of each beside its configuration.
+func (l *local) start(n int) (err error) {
+	for i := range n {
+		l.first = append(l.first, paxos.ServerID(i+1))
+	}
+	if l.ledger, err = readLedger(l.dir); err != nil {
+		return err
+	}
+	var first []config
+	for _, id := range l.first {
+		first = append(first, l.config(id))
+	}
+	if err := createOnce(l.dir, first); err != nil {
+		return err
+	}
+	for id, e := range l.ledger {
+		if e.Standing == made {
+			l.addrs[id] = e.Addr
+		}
+	}
+	for _, id := range l.first {
+		if l.ledger.is(id, left) {
+			continue
+		}
+		if l.addrs[id], err = freeAddr(l.addrs); err != nil {
+			return err
+		}
+	}
+	os.Remove(filepath.Join(l.dir, "ca.crt"))
+	ids := slices.Sorted(maps.Keys(l.addrs))
+	if _, err := makeCerts(l.dir, localCluster, certLife, ids); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := l.configure(id); err != nil {
+			return err
+		}
+	}
+	var why []error
+	for _, c := range l.children {
+		if err := c.start(); err != nil {
+			why = append(why, err)
+		}
+	}
+	if len(why) == len(l.children) {
+		return errors.Join(why...)
+	}
+	for _, err := range why {
+		l.out.printf("%v\n", err)
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.ledger)) {
+		if l.ledger.is(id, making) {
+			l.out.printf("server %d is half made: the command that makes it goes on\n", id)
+		}
+	}
+	return nil
+}
+
+// config returns the configuration of a server, all files of each beside its configuration.
+func (l *local) config(id paxos.ServerID) config {
+	name := fmt.Sprint(uint64(id))
+	c := config{ID: id, Cluster: localCluster, Acceptors: l.first, Listen: l.addrs[id], Peers: map[paxos.ServerID]string{},
+		CA: "ca.crt", Cert: name + ".crt", Key: name + ".key", Dir: name, API: "127.0.0.1:0"}
+	if !slices.Contains(l.first, id) {
+		c.Learners = []paxos.ServerID{id} // at first
+	}
+	for peer, addr := range l.addrs {
+		if peer != id {
+			c.Peers[peer] = addr
+		}
+	}
+	for _, peer := range l.first {
+		if l.ledger.is(peer, left) {
+			c.Left = append(c.Left, peer)
+		}
+	}
+	return c
+}
+
+// configure writes the configuration of a server, and makes it a child, which is down.
+func (l *local) configure(id paxos.ServerID) error {
+	name := filepath.Join(l.dir, fmt.Sprint(uint64(id)))
+	if err := l.config(id).write(name + ".json"); err != nil {
+		return err
+	}
+	l.children = append(l.children, &child{id: id, program: l.program, file: name + ".json", logFile: name + ".log", state: "down"})
+	slices.SortFunc(l.children, func(a, b *child) int { return cmp.Compare(a.id, b.id) })
+	return nil
+}
+
+// localConfigs returns the configurations of servers 1 to n, which begin.
 func localConfigs(n int) (configs []config, err error) {
-	var ids []paxos.ServerID
-	addrs := map[paxos.ServerID]string{}
+	l := &local{addrs: map[paxos.ServerID]string{}}
 	for i := range n {
 		id := paxos.ServerID(i + 1)
-		ids = append(ids, id)
-		if addrs[id], err = freeAddr(addrs); err != nil {
+		l.first = append(l.first, id)
+		if l.addrs[id], err = freeAddr(l.addrs); err != nil {
 			return nil, err
 		}
 	}
-	for _, id := range ids {
-		name := fmt.Sprint(uint64(id))
-		c := config{ID: id, Cluster: localCluster, Acceptors: ids, Listen: addrs[id], Peers: map[paxos.ServerID]string{},
-			CA: "ca.crt", Cert: name + ".crt", Key: name + ".key", Dir: name, API: "127.0.0.1:0"}
-		for peer, addr := range addrs {
-			if peer != id {
-				c.Peers[peer] = addr
-			}
-		}
-		configs = append(configs, c)
+	for _, id := range l.first {
+		configs = append(configs, l.config(id))
 	}
 	return configs, nil
 }
@@ -169,7 +243,7 @@ func (l *local) stop() error {
 // pick returns a client of that server, or of the first that is up.
 func (l *local) pick(id int) (paxos.ServerID, *client, error) {
 	if id > 0 {
-		c, err := l.child(id)
+		c, err := l.child(paxos.ServerID(id))
 		if err != nil {
 			return 0, nil, err
 		}
@@ -187,11 +261,19 @@ func (l *local) pick(id int) (paxos.ServerID, *client, error) {
 	return 0, nil, errors.New("no server is up")
 }
 
-func (l *local) child(id int) (*child, error) {
-	if id > len(l.children) {
-		return nil, fmt.Errorf("there is no server %d", id)
+func (l *local) child(id paxos.ServerID) (*child, error) {
+	for _, c := range l.children {
+		if c.id == id {
+			return c, nil
+		}
 	}
-	return l.children[id-1], nil
+	switch {
+	case l.ledger.is(id, left):
+		return nil, fmt.Errorf("server %d has left for good", id)
+	case l.ledger.is(id, making):
+		return nil, fmt.Errorf("server %d is half made: the command that makes it goes on", id)
+	}
+	return nil, fmt.Errorf("there is no server %d", id)
 }
 
 // other carries out the commands that are about servers.
@@ -200,7 +282,7 @@ func (l *local) other(ctx context.Context, c command) error {
 		l.showStatus(ctx, c.at)
 		return nil
 	}
-	server, err := l.child(c.id())
+	server, err := l.child(c.number(1))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -81,6 +82,20 @@ func createOnce(dir string, configs []config) error {
 	return writeMarker(marker, members)
 }
 
+// createNew creates the storage of a new server, unless that was done before. A storage that was ever started from is refused: this one never
+// was.
+func createNew(dir string, c config) error {
+	switch boot, err := bootOf(filepath.Join(dir, c.Dir), c); {
+	case errors.Is(err, fs.ErrNotExist):
+		return wal.Create(filepath.Join(dir, c.Dir), c.ID, c.members())
+	case err != nil:
+		return err
+	case boot > 0:
+		return fmt.Errorf("%s is the storage of a server that has run: take a ServerID that was never used", filepath.Join(dir, c.Dir))
+	}
+	return nil
+}
+
 // bootOf returns how often a storage was started from. It is an error if it is another server's than c says.
 func bootOf(dir string, c config) (uint64, error) {
 	log, err := wal.Open(dir, wal.Options{ReadOnly: true})
@@ -107,14 +122,25 @@ func bootOf(dir string, c config) (uint64, error) {
 }
 
 // writeMarker writes the marker, which is durable before any server starts.
-func writeMarker(file, members string) (err error) {
+func writeMarker(file, members string) error { return writeDurably(file, []byte(members+"\n")) }
+
+// writeDurably writes a file. When it returns, the file survives a loss of power. Before that, the file is the old one, or the new one.
+func writeDurably(file string, text []byte) (err error) {
 	f, err := os.OpenFile(file+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(members + "\n")
+	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(file+".tmp", file)
+	if err := os.Rename(file+".tmp", file); err != nil || runtime.GOOS == "windows" { // no directory can be synced there
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }

@@ -122,13 +122,16 @@ func TestConflictOverAPI(t *testing.T) {
 	}
 	require.NoError(t, a.children[2].kill())
 	require.NoError(t, a.children[3].kill())
-	err := reach[0].change(ctx, change{Acceptors: []paxos.ServerID{1, 2}, Learners: []paxos.ServerID{9}, Addresses: map[paxos.ServerID]string{}}, 0)
+	_, err := reach[0].change(ctx, change{Acceptors: []paxos.ServerID{1, 2}, Learners: []paxos.ServerID{9}, Addresses: map[paxos.ServerID]string{}}, 0)
 	require.ErrorContains(t, err, "timeout")
 	require.False(t, unknown(err))
 	errs := make(chan error, 2)
 	for i := range 2 {
 		next := change{Acceptors: []paxos.ServerID{1, 2}, Learners: []paxos.ServerID{paxos.ServerID(7 + i)}, Addresses: map[paxos.ServerID]string{}}
-		go func() { errs <- reach[i].change(ctx, next, aWhile) }()
+		go func() {
+			_, err := reach[i].change(ctx, next, aWhile)
+			errs <- err
+		}()
 	}
 	require.Eventually(t, func() bool {
 		for i := range 2 {
@@ -153,7 +156,7 @@ func TestConflictOverAPI(t *testing.T) {
 	assert.Equal(t, []paxos.ServerID{1, 2}, m.Complete)
 	assert.Equal(t, []paxos.ServerID{3, 4}, m.Left)
 	require.NoError(t, a.children[1].kill())
-	err = reach[0].change(ctx, change{Acceptors: []paxos.ServerID{1, 2}, Learners: []paxos.ServerID{}, Addresses: map[paxos.ServerID]string{}}, 20*time.Millisecond)
+	_, err = reach[0].change(ctx, change{Acceptors: []paxos.ServerID{1, 2}, Learners: []paxos.ServerID{}, Addresses: map[paxos.ServerID]string{}}, 20*time.Millisecond)
 	require.ErrorContains(t, err, "deadline exceeded")
 	require.True(t, unknown(err))
 }

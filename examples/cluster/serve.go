@@ -1,20 +1,25 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/tcp"
 	"github.com/singledecree/paxos/wal"
@@ -128,8 +133,7 @@ func startServer(ctx context.Context, c config, logger *slog.Logger) (s *server,
 	if s.listener, err = net.Listen("tcp", c.API); err != nil {
 		return s, fmt.Errorf("api: %w", err)
 	}
-	s.transport, err = tcp.Listen(tcp.Config{ID: c.ID, Members: c.members(), Addr: c.Listen, Peers: c.Peers, TLS: files.TLS(), Logger: logger})
-	if err != nil {
+	if err := s.listen(files.TLS(), logger); err != nil {
 		return s, err
 	}
 	s.node, err = node.Start(ctx, node.Config{ID: c.ID, Members: c.members(), Storage: s.log, Transport: s.transport, Logger: logger})
@@ -143,6 +147,71 @@ func startServer(ctx context.Context, c config, logger *slog.Logger) (s *server,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 	s.all.Go(func() { s.http.Serve(s.listener) })
 	return s, nil
+}
+
+// listen starts the transport with the members that the storage knows, and with the servers in peers that this server has never heard of.
+// One of those can tell it of the changes that it has missed.
+func (s *server) listen(t *tls.Config, logger *slog.Logger) error {
+	c := s.config
+	now, members, err := s.stored()
+	if err != nil {
+		return err
+	}
+	left, err := s.left(now)
+	if err != nil {
+		return err
+	}
+	peers := map[paxos.ServerID]string{}
+	for _, id := range slices.Concat(members.Acceptors, members.Learners) {
+		if addr := cmp.Or(members.Addresses[id], c.Peers[id]); id != c.ID && addr != "" {
+			peers[id] = addr
+		}
+	}
+	s.transport, err = tcp.Listen(tcp.Config{ID: c.ID, Members: members, Addr: c.Listen, Peers: peers, TLS: t, Logger: logger})
+	if err != nil {
+		return err
+	}
+	for id, addr := range c.Peers {
+		if !members.Has(id) && !slices.Contains(left, id) {
+			s.transport.Reach(id, addr)
+		}
+	}
+	return nil
+}
+
+// stored returns the configuration that the storage knows, and all servers to talk to: those of the one before, too, until this one is
+// settled, and this server in any case.
+func (s *server) stored() (now paxos.Configuration, all paxos.Members, err error) {
+	state, err := s.log.Server()
+	if err != nil {
+		return now, all, err
+	}
+	now.Members = s.config.members()
+	all = now.Members.Clone()
+	if state.Configuration != "" {
+		if now, err = paxos.ParseConfiguration(state.Configuration); err != nil {
+			return now, all, err
+		}
+		all = now.Members.Clone()
+	}
+	others := []paxos.ServerID{s.config.ID}
+	if state.Before != "" {
+		before, err := paxos.ParseConfiguration(state.Before)
+		if err != nil {
+			return now, all, err
+		}
+		others = append(others, slices.Concat(before.Members.Acceptors, before.Members.Learners)...)
+		addresses := map[paxos.ServerID]string{}
+		maps.Copy(addresses, before.Members.Addresses)
+		maps.Copy(addresses, all.Addresses)
+		all.Addresses = addresses
+	}
+	for _, id := range others {
+		if !all.Has(id) {
+			all.Learners = append(all.Learners, id)
+		}
+	}
+	return now, all, nil
 }
 
 // stop ends what has begun, in the order in which one stands on the other: the calls of clients end with the Node.

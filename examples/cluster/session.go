@@ -34,6 +34,10 @@ type session struct {
 	pick func(id int) (paxos.ServerID, *client, error)
 	// other carries out the commands that change the servers or show them.
 	other func(ctx context.Context, c command) error
+	// lines is the least time between two lines about the progress of a change.
+	lines time.Duration
+	// keeper has the servers, if they are on this machine; else nil.
+	keeper keeper
 
 	watching context.CancelFunc // nil: nothing is watched
 	watches  sync.WaitGroup
@@ -166,6 +170,10 @@ func (s *session) carryOut(ctx context.Context, c command) error {
 		return s.call(ctx, c)
 	case "forget":
 		return s.forget(ctx, c)
+	case "members":
+		return s.showMembers(ctx, c)
+	case "add", "replace", "remove":
+		return s.changeMembers(ctx, c)
 	}
 	return s.other(ctx, c)
 }

@@ -87,7 +87,8 @@ func TestSession(t *testing.T) {
 	assert.Contains(t, out, `server 1 learned: all names from "job/" to below "job0" are forgotten`)
 }
 
-// TestKept: with -dir, what was decided is there in the next run; and a storage that is gone is not made again.
+// TestKept: with -dir, what was decided is there in the next run. A storage that is gone is not made again, and the others go on without it.
+// If all are gone, there is no cluster.
 func TestKept(t *testing.T) {
 	dir := t.TempDir()
 	out, code := runs(t, "", "-dir", dir, "-c", "propose lunch burger")
@@ -97,9 +98,18 @@ func TestKept(t *testing.T) {
 	assert.Contains(t, out, `lunch = "burger"`)
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "2")))
 	out, code = runs(t, "", "-dir", dir, "-c", "propose lunch pizza")
-	assert.Equal(t, 1, code)
+	require.Zero(t, code, "%s", out)
 	assert.Contains(t, out, "server 2 does not start")
 	assert.Contains(t, out, "its storage is lost")
+	assert.Contains(t, out, "up: 1 3  down: 2")
+	assert.Contains(t, out, `lunch = "burger"`)
+	assert.NoDirExists(t, filepath.Join(dir, "2"))
+	for _, name := range []string{"1", "3"} {
+		require.NoError(t, os.RemoveAll(filepath.Join(dir, name)))
+	}
+	out, code = runs(t, "", "-dir", dir, "-c", "status")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, out, "server 3 does not start")
 }
 
 // TestFailures: a failure is reported, and shows in the status of the process.
