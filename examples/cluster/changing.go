@@ -28,6 +28,8 @@ type keeper interface {
 	begin(id paxos.ServerID) error
 	// leave stops a server for good.
 	leave(id paxos.ServerID) error
+	// knows reports whether there is, or ever was, a server of that ID, perhaps half made.
+	knows(id paxos.ServerID) bool
 	// up lists the servers that can be asked.
 	up() []paxos.ServerID
 }
@@ -117,7 +119,7 @@ func (g *changing) refuse() error {
 	m, known := g.m, g.m.Addresses[g.comes]
 	left := func(id paxos.ServerID) bool { return slices.Contains(m.Left, id) }
 	switch {
-	case g.comes == 0 && !m.has(g.leaves) && !left(g.leaves) && g.keeper == nil:
+	case g.comes == 0 && !m.has(g.leaves) && !left(g.leaves) && (g.keeper == nil || !g.keeper.knows(g.leaves)):
 		return fmt.Errorf("server %d was never a member", g.leaves)
 	case g.comes == 0:
 		return nil

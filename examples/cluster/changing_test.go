@@ -39,7 +39,7 @@ func TestGrowReplaceShrink(t *testing.T) {
 	dir := t.TempDir()
 	out, code := runs(t, "", "-dir", dir, "-c", `propose lunch burger; add 4; add 5; members
 		kill 2; replace 2 6; ! start 2; ! add 2; ! replace 3 2; @6 read lunch
-		remove 3; ! @3 read lunch; remove 3; ! add 7 127.0.0.1:7; ! @4 remove 4; ! @6 replace 9 10
+		remove 3; ! @3 read lunch; remove 3; ! add 7 127.0.0.1:7; ! @4 remove 4; ! @6 replace 9 10; ! remove 99
 		add 6; members; status`)
 	require.Zero(t, code, "%s", out)
 	inOrder(t, out, "up: 1 2 3\n",
@@ -58,6 +58,7 @@ func TestGrowReplaceShrink(t *testing.T) {
 		"> ! add 7 127.0.0.1:7\n", "it failed: server 1: this program makes the server",
 		"> ! @4 remove 4\n", "it failed: server 4 is the one that leaves: ask another one",
 		"> ! @6 replace 9 10\n", "it failed: server 6: server 9 is no acceptor, and has no place to give",
+		"> ! remove 99\n", "it failed: server 1: server 99 was never a member\n",
 		"> add 6\n", "server 1: configuration 7 is settled\n",
 		"> members\n", "    left: 2 3\n", "  configuration 7\n")
 	assert.NoFileExists(t, filepath.Join(dir, "7.json"), "a refused server is not made")
@@ -135,6 +136,27 @@ func TestChangeInterrupted(t *testing.T) {
 			require.Zero(t, code, "%s", text)
 			inOrder(t, text, "2 servers on", "up: 2 3\n", `server 2: dinner = "soup"`)
 		})
+	}
+}
+
+// TestHalfMadeServerIsGivenUp: a server that was made, and never became a member, is given up by remove. A storage that has run is no new server.
+func TestHalfMadeServerIsGivenUp(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ledgerFile), []byte(`{"4": {"standing": "making", "addr": "127.0.0.1:9"}}`), 0o600))
+	out, code := runs(t, "", "-dir", dir, "-c", "! start 4; propose lunch burger; remove 4; ! add 4; ! start 4; add 5; kill 5")
+	require.Zero(t, code, "%s", out)
+	inOrder(t, out, "server 4 is half made: the command that makes it goes on\n", "up: 1 2 3\n", "it failed: server 4 is half made", "> remove 4\n", "server 4 has left for good\n",
+		"it failed: server 1: server 4 has left for good: take a ServerID that was never used", "it failed: server 4 has left for good", "up: 1 2 3 5")
+	require.NoError(t, os.Rename(filepath.Join(dir, "5"), filepath.Join(dir, "6")))
+	out, code = runs(t, "", "-dir", dir, "-c", "! add 6")
+	require.Zero(t, code, "%s", out)
+	inOrder(t, out, "server 5 does not start", "it failed: server 1: server 6: ", "it is the storage of server 5")
+	for text, want := range map[string]string{`{"4": {"standing": "sat"}}`: `server 4: "sat"`, `{"4": {"standing": "made"}}`: "is no entry", `{"4`: ledgerFile} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, ledgerFile), []byte(text), 0o600))
+		out, code := runs(t, "", "-dir", dir, "-c", "status")
+		assert.Equal(t, 1, code)
+		assert.Contains(t, out, want)
 	}
 }
 

@@ -90,13 +90,10 @@ func (l *local) leave(id paxos.ServerID) error {
 	if err := l.at("before left"); err != nil {
 		return err
 	}
-	e, known := l.ledger[id]
-	switch {
-	case e.Standing == left:
+	e := l.ledger[id]
+	if e.Standing == left {
 		l.out.printf("server %d has left for good\n", id)
 		return nil
-	case !known && !slices.Contains(l.first, id):
-		return fmt.Errorf("server %d was never a member", id)
 	}
 	e.Standing = left
 	if err := l.ledger.note(l.dir, id, e); err != nil {
@@ -115,6 +112,11 @@ func (l *local) leave(id paxos.ServerID) error {
 	l.out.printf("server %d has left for good\n", id)
 	l.showUp()
 	return nil
+}
+
+// knows reports whether there is, or ever was, a server of that ID, perhaps half made.
+func (l *local) knows(id paxos.ServerID) bool {
+	return slices.Contains(l.first, id) || l.ledger[id].Standing != ""
 }
 
 // up lists the servers that are up.
