@@ -5,6 +5,7 @@
 //
 //	go run ./examples/cluster
 //	go run ./examples/cluster -c "propose lunch burger; kill 1; @2 propose lunch pizza; status"
+//	go run ./examples/cluster -c "propose lunch burger; kill 2; replace 2 4; members; @4 read lunch"
 //
 // With a subcommand it is one of the tools for a cluster on several machines, which the README shows in use:
 //
