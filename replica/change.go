@@ -170,8 +170,10 @@ func (r *Replica) setView(v change.View) {
 		if inst.calls.want(opForget) {
 			r.forgetAnew(inst)
 		}
-		r.proceed(inst)
-		r.settle(inst)
+		if r.table.byName[inst.name] == inst { // else its calls went on, and it has left memory
+			r.proceed(inst)
+			r.settle(inst)
+		}
 	}
 	r.endSettled()
 	if r.isRemoved() {

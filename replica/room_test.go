@@ -355,3 +355,32 @@ func TestChangeBackAgain(t *testing.T) {
 	q := p.replicas[3].byID[1]
 	assert.Equal(t, p.replicas[1].index, q.identity.index())
 }
+
+// A server without a vote asks others to forget, and becomes an acceptor meanwhile. What held its call leaves memory once.
+func TestChangeGivesAVoteToWhoForgets(t *testing.T) {
+	m := membersOf(3)
+	m.Learners = ids(4)
+	p := newPump(t, m)
+	p.startAll()
+	p.lose = func(pk paxos.Packet, m paxos.Message) bool { return m.Kind == paxos.KindForget }
+	p.ToForget(paxos.OneName("X"))
+	p.replicas[4].Forget(p.now, 1, paxos.OneName("X"))
+	p.run()
+	p.replicas[4].Wait(p.now, 3, "X") // so that X is in memory
+	p.run()
+	p.change(1, 2, of(ids(1, 2, 4), ids(3)))
+	p.run()
+	p.pass(time.Second)
+	require.Equal(t, uint64(1), p.replicas[4].view.Number())
+	checkTables(t, p.replicas[4])
+	p.lose = nil
+	p.pass(time.Minute)
+	require.Contains(t, p.done, CallID(1))
+	require.NoError(t, p.done[1].Err)
+	require.NoError(t, p.Forgot(p.servers[4], paxos.OneName("X")))
+	for i := range 8 {
+		p.propose(4, CallID(10+i), fmt.Sprint("y/", i), "v")
+		p.value(CallID(10 + i))
+	}
+	checkTables(t, p.replicas[4])
+}
