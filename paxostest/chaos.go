@@ -76,17 +76,21 @@ const (
 	ActForget   // Names
 	ActChange   // Members: the next acceptors and learners
 	ActSettled
-	ActWipe     // while Server is down, its disk is lost and replaced; the others are to go on without it: see chaosRun.wipe
-	ActCut      // Server -> Peer
-	ActJoin     // Server -> Peer
-	ActForge    // Message from Server to Peer
-	ActTwist    // an altered copy of the next message from Server to Peer arrives beside it, as from a server that lies
-	ActStranger // Message to Server, from a server that is no member
+	ActWipe        // while Server is down, its disk is lost and replaced; the others are to go on without it: see chaosRun.wipe
+	ActCut         // Server -> Peer
+	ActJoin        // Server -> Peer
+	ActForge       // Message from Server to Peer
+	ActTwist       // an altered copy of the next message from Server to Peer arrives beside it, as from a server that lies
+	ActStranger    // Message to Server, from a server that is no member
+	ActCrashSeal   // in the middle of Server's next Save of a new configuration; Kept, For: how long it is down
+	ActCrashImport // in the middle of its next Save of how far its import came; Kept, For
+	ActLoseSource  // Server loses its disk when another server saves how far its import came, For: as for ActCrashSeal
 	acts
 )
 
 var actNames = [acts]string{"propose", "wait", "read", "ready", "cancel", "crash", "crash-saved", "restart", "pause", "resume",
-	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "forget", "change", "settled", "wipe", "cut", "join", "forge", "twist", "stranger"}
+	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "forget", "change", "settled", "wipe", "cut", "join", "forge", "twist", "stranger",
+	"crash-seal", "crash-import", "lose-source"}
 
 // String returns the word for a in scripts.
 func (a Act) String() string { return actNames[a] }
@@ -103,6 +107,7 @@ type Action struct {
 	Names    paxos.NameRange
 	Members  paxos.Members
 	For      time.Duration
+	Kept     bool // the contents of the Save are on the disk
 	Message  paxos.Message
 }
 
@@ -118,6 +123,8 @@ func (a Action) String() string {
 		s += " " + a.Names.String()
 	case ActChange:
 		s += fmt.Sprintf(" to acceptors %s, learners %v", a.Members.Voters(), a.Members.Learners)
+	case ActCrashSeal, ActCrashImport, ActLoseSource:
+		s += fmt.Sprintf(" for %s, kept: %t", a.For, a.Kept)
 	case ActSaveTime, ActLoadTime:
 		s += " " + a.For.String()
 	case ActCut, ActJoin:

@@ -36,6 +36,7 @@ func NewChaos(seed uint64) Chaos {
 	d.drawChanges()
 	d.drawWipe()
 	d.drawCrowd()
+	d.drawProfile()
 	slices.SortStableFunc(d.Actions, func(a, b Action) int { return int(a.At - b.At) })
 	return d.Chaos
 }
@@ -237,7 +238,7 @@ func (d *drawing) drawForgets() {
 // the other seeds stay as they were.
 func (d *drawing) drawChanges() {
 	d.Rand = rand.New(rand.NewPCG(d.Seed, 0xc0f1))
-	if d.Forges || d.Seed%10 == 7 || d.Servers > 7 || !d.some(3) {
+	if d.Forges || d.hasProfile() || d.Seed%10 == 7 || d.Servers > 7 || !d.some(3) {
 		return
 	}
 	spare := d.Learners

@@ -36,6 +36,7 @@ type chaosRun struct {
 	records bool
 	last    map[paxos.ServerID]*Call
 	twists  map[link]*Action // twists that wait for a message
+	aims    []*Action        // Actions that wait for a Save
 }
 
 // Run runs the Chaos. With log, the Sim of the result has a log, and can be drawn. The run is the same without it.
@@ -53,7 +54,11 @@ func (c Chaos) run(log, records bool) *chaosRun {
 	r.Sim = NewSim(SimConfig{Servers: c.Servers, Learners: c.Learners, Quorum: c.Quorum, Delay: c.Delay, SaveTime: max(c.SaveTime, 1), Seed: c.Seed,
 		Limits: c.Limits, Timing: c.Timing, noLog: !log, Fail: func(error) {}, fates: onTime{}, unmet: c.Unmet})
 	r.Sim.fates, r.Sim.reads, r.Sim.limit, r.oracle.Lenient = r, r, maxChaosSteps, c.Forges
+	r.Sim.saveBegan = r.saveBegan
 	for i := range c.Actions {
+		if c.Actions[i].Act == ActForget {
+			r.Sim.arrived = r.arrived
+		}
 		a := &c.Actions[i]
 		if a.At < c.Ends {
 			r.At(a.At, func() { r.act(a) })
@@ -71,6 +76,7 @@ func (r *chaosRun) result() ChaosResult {
 		r.count(s)
 	}
 	r.countCalls()
+	r.countChange()
 	return ChaosResult{Err: r.Err(), Steps: r.Steps(), Hash: r.Sim.hash, Healed: r.well - r.plan.Ends, Tally: r.tally, Sim: r.Sim}
 }
 
@@ -113,6 +119,8 @@ func (r *chaosRun) act(a *Action) {
 		r.LoadTime(a.Server, a.For)
 	case ActWipe:
 		done = r.wipe(s)
+	case ActCrashSeal, ActCrashImport, ActLoseSource:
+		done = r.aim(a)
 	case ActCut, ActJoin:
 		r.cut[a.Server][a.Peer] = a.Act == ActCut
 	case ActForge:
@@ -126,6 +134,7 @@ func (r *chaosRun) act(a *Action) {
 	}
 	if done {
 		r.tally[tallyActs+int(a.Act)]++
+		r.sawChange(a)
 	}
 }
 
@@ -315,6 +324,9 @@ func (r *chaosRun) unwell() string {
 	if why := r.unsettled(); why != "" {
 		return why
 	}
+	if why := r.notLeft(); why != "" {
+		return why
+	}
 	for name, fact := range r.oracle.Facts() {
 		if fact.Forged {
 			continue
@@ -372,25 +384,4 @@ func (r *chaosRun) knows(s *server, name string) bool {
 	}
 	_, ok, _ := s.replica.Peek(name)
 	return ok
-}
-
-// forgetsApart says which names one server has forgotten, and another has not. Empty: none.
-func (r *chaosRun) forgetsApart() string {
-	var first *server
-	for _, s := range r.servers {
-		switch {
-		case !r.counts(s):
-			continue
-		case first == nil:
-			first = s
-		case !slices.Equal(first.Disk.Ranges(), s.Disk.Ranges()):
-			return fmt.Sprintf("server %d has forgotten %v, and server %d %v", first.ID, first.Disk.Ranges(), s.ID, s.Disk.Ranges())
-		}
-		for name, fact := range r.oracle.Facts() {
-			if !fact.Forged && first.Disk.Forgets(name) != s.Disk.Forgets(name) {
-				return fmt.Sprintf("of servers %d and %d, only one has forgotten %q", first.ID, s.ID, name)
-			}
-		}
-	}
-	return ""
 }

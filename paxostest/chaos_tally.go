@@ -25,6 +25,17 @@ const (
 	tallyDropped
 	tallyOwned
 	tallyRound0
+	tallyWipedInChange // from here on situations of a change of members: see Tally.LeastOfChange
+	tallyReplaced
+	tallyAwayMember
+	tallyAwayLeft
+	tallySourceLost
+	tallyChanges
+	tallySealCrashed
+	tallyImportCrashed
+	tallyCutInChange
+	tallyForgotApart
+	tallyLateForgotten
 	tallyActs
 	tallySize = tallyActs + int(acts)
 )
@@ -33,7 +44,11 @@ var tallyNames = func() (names [tallySize]string) {
 	copy(names[:], []string{"packets lost", "packets twice", "packets late", "packets on a slow link", "packets cut off",
 		"messages sent again", "instances taken over", "attempts superseded", "decisions fetched", "reads of nothing",
 		"reads of a decision", "outcomes unknown", "safety errors", "packets of an earlier life",
-		"attempts in round 0", "calls that round 0 answered"})
+		"attempts in round 0", "calls that round 0 answered",
+		"disks lost while members change", "servers with a lost disk replaced", "servers back after three changes, as members",
+		"servers back after three changes, as none", "sources of an import lost", "two changes at once", "crashes in the Save of a seal",
+		"crashes in the Save of an import", "links cut while members change", "names forgotten by some when members change",
+		"late packets about what is forgotten"})
 	for a := range acts {
 		names[tallyActs+int(a)] = a.String()
 	}
@@ -50,10 +65,23 @@ func (t *Tally) Add(u Tally) {
 	}
 }
 
-// Least returns the rarest event, and its count.
+// Least returns the rarest event, and its count. It leaves out the situations of a change of members: see LeastOfChange.
 func (t *Tally) Least() (what string, times uint64) {
-	least := 0
-	for i := range t {
+	what, times = t.least(tallyLost, tallyWipedInChange)
+	if act, n := t.least(tallyActs, int(tallySize)); n < times {
+		return act, n
+	}
+	return what, times
+}
+
+// LeastOfChange returns the rarest situation of a change of members, and in how many runs or how often it was.
+func (t *Tally) LeastOfChange() (what string, times uint64) {
+	return t.least(tallyWipedInChange, tallyActs)
+}
+
+func (t *Tally) least(from, to int) (what string, times uint64) {
+	least := from
+	for i := from; i < to; i++ {
 		if t[i] < t[least] {
 			least = i
 		}

@@ -68,6 +68,9 @@ type Sim struct {
 	copies  []time.Duration
 	hash    uint64 // of all that left servers
 
+	saveBegan func(*server)       // nil, or called when a Save has begun
+	arrived   func(*paxos.Packet) // nil, or called when a Replica is given a packet
+
 	arriving []letter // those of the packet that a Replica was just given, for logEvents to match with its events
 	late     bool
 }

@@ -355,6 +355,9 @@ func (w *Sim) take(s *server, c *parcel) {
 	}
 	p := &c.packet
 	w.oracle.Arrived(&s.Server, p)
+	if w.arrived != nil {
+		w.arrived(p)
+	}
 	w.arriving, w.late = append(w.arriving[:0], c.letters...), c.late || w.now > c.due // it waited while the server was paused
 	s.replica.Receive(w.now, *p)
 	w.recycle(c)

@@ -368,6 +368,9 @@ func (w *Sim) save(s *server, b paxos.Batch) {
 	}
 	s.running = true
 	s.saves++
+	if w.saveBegan != nil {
+		w.saveBegan(s)
+	}
 	if s.failing == saveHangs {
 		s.failing, s.hung = saveWell, true
 		return

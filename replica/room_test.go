@@ -356,7 +356,7 @@ func TestChangeBackAgain(t *testing.T) {
 	assert.Equal(t, p.replicas[1].index, q.identity.index())
 }
 
-// A server without a vote asks others to forget, and becomes an acceptor meanwhile. What held its call leaves memory once.
+// A server without a vote asks others to forget, and becomes an acceptor meanwhile. The record that held its call leaves memory once.
 func TestChangeGivesAVoteToWhoForgets(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = ids(4)

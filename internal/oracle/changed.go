@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/singledecree/paxos"
@@ -31,6 +32,38 @@ func (o *Oracle) chose(h *history) error {
 
 // Latest returns the last configuration that was decided.
 func (o *Oracle) Latest() paxos.Configuration { return o.latest }
+
+// IsSettled reports whether a phase-2 quorum of the last configuration is complete, as far as disks ever said so.
+func (o *Oracle) IsSettled() bool {
+	c := o.configurations[len(o.configurations)-1]
+	return o.latest.Number == 0 || c.quorum.Phase2(c.completed())
+}
+
+// VotedBefore reports whether a server is an acceptor of the configuration before the last.
+func (o *Oracle) VotedBefore(id paxos.ServerID) bool {
+	n := o.latest.Number
+	return n > 0 && slices.Contains(o.configurations[n-1].acceptors, id)
+}
+
+// HasVote reports whether a server is an acceptor of any configuration that was decided.
+func (o *Oracle) HasVote(id paxos.ServerID) bool {
+	return slices.ContainsFunc(o.configurations, func(c *configuration) bool { return slices.Contains(c.acceptors, id) })
+}
+
+// CanLose reports whether all others are a quorum of both phases of the last configuration, and of the one before while it is needed.
+func (o *Oracle) CanLose(s *Server) bool {
+	rest := slices.DeleteFunc(slices.Clone(o.servers), func(other *Server) bool { return other == s })
+	last := o.configurations[len(o.configurations)-1:]
+	if !o.IsSettled() {
+		last = o.configurations[len(o.configurations)-2:]
+	}
+	for _, c := range last {
+		if set := c.set(rest); !c.quorum.Phase1(set) || !c.quorum.Phase2(set) {
+			return false
+		}
+	}
+	return true
+}
 
 // of returns the configuration to which b belongs; nil: none of that number is decided.
 func (o *Oracle) of(b paxos.Ballot) *configuration {

@@ -65,8 +65,8 @@ func (o *Oracle) savedRecord(s *Server, old, next paxos.Record, number uint64) e
 		return o.savedDecision(s, h, next)
 	case a.Accepted.IsZero():
 		return nil
-	case s.Wiped() && a.Accepted.Server == s.ID:
-		return nil // it uses ballots a second time, and all others refuse it
+	case s.Wiped():
+		return nil // it votes a second time, and all others refuse it: I8 tells if one counts that
 	}
 	if number > 0 && (a.Accepted.Configuration() < number || a.Accepted.Server == 0) {
 		// It may be taken over from another server: that is no vote. If it was one, a message has told of it, or nobody counts it.

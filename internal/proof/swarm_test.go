@@ -44,6 +44,10 @@ func TestSwarm(t *testing.T) {
 	require.False(t, t.Failed())
 	s.report(t)
 	assert.LessOrEqual(t, s.healed(0.99), 1.0, "of the bound, at the 99th percentile")
+	if *swarmSeeds >= 30_000 && *swarmStep == 1 {
+		what, times := s.tally.LeastOfChange()
+		assert.GreaterOrEqual(t, times, *swarmSeeds/1000, "%s", what)
+	}
 	if *swarmSeeds >= 100_000 {
 		what, times := s.tally.Least()
 		assert.GreaterOrEqual(t, times, uint64(1000), "%s", what)
