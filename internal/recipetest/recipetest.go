@@ -44,13 +44,14 @@ type World struct {
 }
 
 // Run plays scenario in one bubble for each seed, with registers in memory. There are usual seeds, if no flag says otherwise. It ends at
-// the first seed that fails, and names it.
-func Run(t *testing.T, usual uint64, scenario func(t *testing.T, w *World)) {
+// the first seed that fails, and names it. all is false if it ran fewer than usual, so that not every fault must have been seen.
+func Run(t *testing.T, usual uint64, scenario func(t *testing.T, w *World)) (all bool) {
 	t.Helper()
+	count := usual
 	if *seeds > 0 {
-		usual = *seeds
+		count = *seeds
 	}
-	for seed := *from; seed < *from+usual && !t.Failed(); seed++ {
+	for seed := *from; seed < *from+count && !t.Failed(); seed++ {
 		synctest.Test(t, func(t *testing.T) {
 			defer failed(t, seed)
 			d := newDraws(seed)
@@ -60,6 +61,7 @@ func Run(t *testing.T, usual uint64, scenario func(t *testing.T, w *World)) {
 			scenario(t, w)
 		})
 	}
+	return count >= usual && !t.Failed()
 }
 
 func failed(t *testing.T, seed uint64) {
