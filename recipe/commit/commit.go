@@ -46,9 +46,9 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Registers are the calls that a Transaction makes. A *node.Node has them. They must be safe for concurrent use, and mean what
+// A Register has the calls that a Transaction makes. A *node.Node is one. They must be safe for concurrent use, and mean what
 // they mean there.
-type Registers interface {
+type Register interface {
 	Propose(ctx context.Context, instance string, v paxos.Value) (paxos.Decision, error)
 	Read(ctx context.Context, instance string) (d paxos.Decision, ok bool, err error)
 	Wait(ctx context.Context, instance string) (paxos.Decision, error)
@@ -109,13 +109,13 @@ type Vote struct {
 // A Transaction is one transaction, as one process sees it. It holds nothing but names, so there may be any number of them for
 // one transaction, in any processes. Its methods are safe for concurrent use.
 type Transaction struct {
-	on   Registers
+	on   Register
 	name string
 }
 
 // New returns the Transaction of that name. It asks nobody. Different transactions must have different names, for ever. The error
 // wraps [paxos.ErrName] if name is not valid. The names of its instances must be valid, too: see [paxos.CheckInstance].
-func New(on Registers, name string) (*Transaction, error) {
+func New(on Register, name string) (*Transaction, error) {
 	if on == nil {
 		return nil, errors.New("commit: registers are nil")
 	}

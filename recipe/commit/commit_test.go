@@ -19,7 +19,7 @@ import (
 	"github.com/singledecree/paxos/node"
 )
 
-var _ Registers = (*node.Node)(nil)
+var _ Register = (*node.Node)(nil)
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -43,7 +43,7 @@ func TestCommitSwarm(t *testing.T) {
 	recipetest.Run(t, 1000, func(t *testing.T, w *recipetest.World) {
 		a := newTale(t, w)
 		a.run()
-		time.Sleep(time.Hour) // late effects come
+		<-time.After(time.Hour) // late effects come
 		a.check(w.Decided(), seen)
 	})
 	t.Log(seen)
@@ -236,7 +236,7 @@ func cluster(t *testing.T) []*node.Node {
 	return nodes
 }
 
-func begun(t *testing.T, on Registers, participants ...string) *Transaction {
+func begun(t *testing.T, on Register, participants ...string) *Transaction {
 	tx, err := New(on, "tx")
 	require.NoError(t, err)
 	require.NoError(t, tx.Begin(t.Context(), participants...))

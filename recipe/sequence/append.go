@@ -25,7 +25,7 @@ type waiter struct {
 // Append appends v, and returns its place when that and all places before it are decided. Callers that come while a slot is
 // being decided go into the next batch together. To retry or hedge, use [Log.AppendEntry].
 //
-// The error is an [*AppendError], except before the end of the sequence is found: then it is that of [Registers] Read. Errors
+// The error is an [*AppendError], except before the end of the sequence is found: then it is that of [Register] Read. Errors
 // are those of Propose, and [paxos.ErrNewer] if a later version of this package has written the slot. If ctx ends while the entry
 // is in no proposal, Unknown is false.
 func (l *Log) Append(ctx context.Context, v paxos.Value) (Position, error) {

@@ -27,7 +27,7 @@ func server(t *testing.T) *node.Node {
 	return nodes[0]
 }
 
-func newLog(t *testing.T, on Registers) *Log {
+func newLog(t *testing.T, on Register) *Log {
 	l, err := New(on, "log")
 	require.NoError(t, err)
 	return l

@@ -12,7 +12,7 @@ import (
 // Entries returns every entry at from or above it, in order: first those that are there, then each new one as soon as this
 // server learns it. Position{} is the begin of the sequence. To go on after an item, give the [Position.Next] of its Position.
 //
-// The sequence ends with an error, never without one: the error of ctx, or of [Registers] Wait. It ends with a
+// The sequence ends with an error, never without one: the error of ctx, or of [Register] Wait. It ends with a
 // [*ForgottenError] if the reader is behind a [Log.Forget]. It takes what it missed from elsewhere, such as a snapshot, and goes
 // on at Position{Slot: Next}. A value that is no batch gives an Item with its Position and an error that wraps [ErrFormat]; that
 // error does not end the sequence.
@@ -47,7 +47,7 @@ func (l *Log) slot(ctx context.Context, slot uint64) (batch, error) {
 }
 
 // Forget forgets all slots below the given one, for ever. It refuses if the slot just before that is not decided yet. A reader that is behind gets
-// a [*ForgottenError]. An [Entry] from below it can't be appended any more. The other errors are those of [Registers] Forget.
+// a [*ForgottenError]. An [Entry] from below it can't be appended any more. The other errors are those of [Register] Forget.
 func (l *Log) Forget(ctx context.Context, below uint64) error {
 	if below == 0 {
 		return nil

@@ -52,9 +52,9 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// Registers are the calls that a Log makes. A *node.Node has them. They must be safe for concurrent use, and mean what they
+// A Register has the calls that a Log makes. A *node.Node is one. They must be safe for concurrent use, and mean what they
 // mean there.
-type Registers interface {
+type Register interface {
 	Propose(ctx context.Context, instance string, v paxos.Value) (paxos.Decision, error)
 	Read(ctx context.Context, instance string) (d paxos.Decision, ok bool, err error)
 	Wait(ctx context.Context, instance string) (paxos.Decision, error)
@@ -166,7 +166,7 @@ func (e *ForgottenError) Unwrap() error { return e.Err }
 // runs while an Append waits. A service has one Log for each sequence on each server: callers that share a Log share its
 // batches.
 type Log struct {
-	on     Registers
+	on     Register
 	name   string
 	writer uint64 // random: tells the batches of this Log from others
 
@@ -185,7 +185,7 @@ type Log struct {
 // New returns a Log of the sequence of that name on the given registers, such as a *node.Node. It asks nobody. The error wraps
 // [paxos.ErrName] if name is not valid: it has 1 to [MaxName] bytes of UTF-8 without control characters, and does not begin
 // with "$".
-func New(on Registers, name string) (*Log, error) {
+func New(on Register, name string) (*Log, error) {
 	if on == nil {
 		return nil, errors.New("sequence: registers are nil")
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/singledecree/paxos/node"
 )
 
-var _ Registers = (*node.Node)(nil)
+var _ Register = (*node.Node)(nil)
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -46,7 +46,7 @@ func TestSequenceSwarm(t *testing.T) {
 	recipetest.Run(t, 1000, func(t *testing.T, w *recipetest.World) {
 		h := &history{t: t, w: w}
 		h.run()
-		time.Sleep(time.Hour) // late effects come
+		<-time.After(time.Hour) // late effects come
 		h.check(h.decided())
 	})
 }
