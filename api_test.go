@@ -85,6 +85,16 @@ var (
 	_ = paxos.Acceptor{Promised: paxos.Ballot{}, Accepted: paxos.Ballot{}, Value: paxos.Value("")}
 )
 
+// Typed values.
+var (
+	_ paxos.Register                                                           = (*node.Node)(nil)
+	_ func(paxos.Register, ...paxos.Codec[int]) paxos.Typed[int]               = paxos.TypedOf[int]
+	_ func(paxos.Typed[int], paxos.Decision) (paxos.TypedDecision[int], error) = paxos.Typed[int].Of
+
+	_ = paxos.TypedDecision[int]{Decision: paxos.Decision{}, Content: 0, Same: false}
+	_ = paxos.Codec[int]{Encode: func(int) (paxos.Value, error) { return "", nil }, Decode: func(paxos.Value) (int, error) { return 0, nil }}
+)
+
 // Members and storage.
 var (
 	_ func(paxos.Storage, paxos.ServerID, paxos.Members) error = paxos.Format

@@ -33,6 +33,8 @@ var (
 	ErrNewer = errors.New("a newer version has written it")
 	// ErrIndex: Decisions was asked to go on after an Index that this storage has never given.
 	ErrIndex = errors.New("not an Index of this storage")
+	// ErrDecode: a decided value is not one of the type that the caller asked for. See [TypedOf].
+	ErrDecode = errors.New("value can't be decoded")
 )
 
 // An OpError says how a call failed: which acceptors answered, which were silent, and how many were needed. Its text is like
@@ -44,7 +46,7 @@ var (
 //
 //	paxos: propose "lunch": storage: input/output error (in prepare: 1 of 3 acceptors answered, majority(3) needs 2; silent: 2, 3)
 type OpError struct {
-	Op       string     // "start", "propose", "read", "wait", "peek", "ready", "status", "decisions", "mint", "forget"
+	Op       string     // "start", "propose", "read", "wait", "peek", "ready", "status", "decisions", "mint", "forget", "decode"
 	Instance string     // empty: none
 	Phase    string     // "prepare", "accept", "query", "forget", "backoff" or "load": where the call was; empty: it had not begun
 	Ballot   Ballot     // the ballot of the last attempt; zero: none

@@ -2,6 +2,7 @@ package paxos_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"log"
@@ -92,4 +93,29 @@ func ExampleUnknown() {
 	// Output:
 	// paxos: propose "lunch": server is closed
 	// may it have been chosen? false
+}
+
+// Typed values are JSON. Same tells whether the own bytes were chosen; the nonce makes them different from those of others.
+func ExampleTypedOf() {
+	nodes, stop, err := memory.Cluster(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+
+	type config struct {
+		Debug bool   `json:"debug"`
+		Nonce string `json:"nonce"`
+	}
+	for _, server := range nodes[:2] {
+		configs := paxos.TypedOf[config](server)
+		d, err := configs.Propose(context.Background(), "config/7", config{Debug: true, Nonce: rand.Text()})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(d.Content.Debug, d.Same)
+	}
+	// Output:
+	// true true
+	// true false
 }
