@@ -98,8 +98,10 @@ func (w *Sim) logEvents(s *server, letters []letter) {
 		case paxos.EventSend:
 			e.MessageID, letters = letters[0].id, letters[1:]
 		case paxos.EventReceive, paxos.EventDrop:
-			if len(w.arriving) > 0 {
+			if len(w.arriving) > 0 && w.arriving[0].isOf(&e) {
 				e.MessageID, e.Late, w.arriving = w.arriving[0].id, w.late, w.arriving[1:]
+			} else {
+				e.MessageID = w.kept(&e)
 			}
 		case paxos.EventSave:
 			e.Records = append(e.Records, s.out.Save.Records...)
@@ -120,6 +122,16 @@ func (w *Sim) logEvents(s *server, letters []letter) {
 	if len(letters) != 0 {
 		w.failf("server %d sent %d messages without an event", s.ID, len(letters))
 	}
+}
+
+// kept returns the MessageID of a message that came earlier, and was kept by its Replica until now; 0: there was none.
+func (w *Sim) kept(e *Entry) int {
+	for i := len(w.network.letters) - 1; i >= 0; i-- {
+		if l := &w.network.letters[i]; l.isOf(e) && l.packet.To == e.Server && l.packet.Messages[0] == e.Message {
+			return l.id
+		}
+	}
+	return 0
 }
 
 // Text returns the log as lines, one for each entry: the time in milliseconds, the server, and the event.

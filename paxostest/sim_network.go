@@ -88,6 +88,9 @@ type letter struct {
 	packet paxos.Packet
 }
 
+// isOf reports whether l is of the packet that e tells of.
+func (l *letter) isOf(e *Entry) bool { return l.packet.From == e.Peer && l.packet.Seq == e.Packet }
+
 // A network gives each message its fate.
 type network struct {
 	rules   []*rule

@@ -121,7 +121,7 @@ func TestEachDrainRuleSeesWhatBreaksIt(t *testing.T) {
 			i := slices.IndexFunc(drainRules, func(r transportRule) bool { return r.name == c.rule })
 			require.GreaterOrEqual(t, i, 0)
 			seen[c.rule] = true
-			assert.ErrorContains(t, checkDrain(drainRules[i], c.drainSabotage, 300*time.Millisecond), c.want)
+			assert.ErrorContains(t, checkDrain(drainRules[i], c.drainSabotage, patience), c.want)
 		})
 	}
 	for _, r := range drainRules {

@@ -131,7 +131,7 @@ func (r *Replica) manyNames() uint64 {
 // no news did not answer, as when both began. It may have many by now, if many were decided here since: then it is asked
 // again.
 func (r *Replica) askSoon(p *peer) {
-	if p.pull.mayAsk(r.now, r.timing.Phase, r.index, r.manyNames()) {
+	if !p.pull.rests(r.now) && p.pull.mayAsk(r.now, r.timing.Phase, r.index, r.manyNames()) {
 		p.pull.askAnew()
 		r.askNames(p)
 	}

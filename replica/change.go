@@ -146,11 +146,13 @@ func (r *Replica) setView(v change.View) {
 			r.endAttempt(inst)
 		}
 		r.endAsking(inst)
-		for i := range inst.arrivals { // of the view before; they are sent again
-			r.saves.arrive(-len(inst.arrivals[i].m.Value))
+		if v.Number() != r.view.Number() { // else they are as good as any that come later
+			for i := range inst.arrivals {
+				r.saves.arrive(-len(inst.arrivals[i].m.Value))
+			}
+			clear(inst.arrivals)
+			inst.arrivals = inst.arrivals[:0]
 		}
-		clear(inst.arrivals)
-		inst.arrivals = inst.arrivals[:0]
 	}
 	r.table.decided.forgetNotices()
 	r.view = v

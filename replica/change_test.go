@@ -391,3 +391,27 @@ func TestChangePageOfTheConfigurationBefore(t *testing.T) {
 	p.pass(time.Second)
 	assert.Equal(t, paxos.Value("v"), p.value(4))
 }
+
+// A packet of the next configuration is taken as soon as its receiver has entered that. Its sender need not ask again.
+func TestChangeTakesEarlyPackets(t *testing.T) {
+	for _, many := range []int{1, maxEarly + 10} {
+		p := newSolo(t, 3)
+		c := p.next(1, of(ids(1, 2, 4), nil))
+		for i := range many {
+			early := p.packet(2, 1, paxos.Message{Kind: paxos.KindPrepare, Instance: fmt.Sprint("X", i), Ballot: paxos.Ballot{Round: paxos.Base(1).Round + 1, Server: 2}})
+			early.Configuration, early.Members = 1, c.Fingerprint()
+			p.replicas[1].Receive(p.now, early)
+		}
+		require.Len(t, p.replicas[1].early.packets, min(many, maxEarly))
+		promised := map[string]bool{}
+		p.lose = func(pk paxos.Packet, m paxos.Message) bool {
+			if pk.From == 1 && pk.To == 2 && m.Kind == paxos.KindPromise {
+				promised[m.Instance] = true
+			}
+			return false
+		}
+		p.learnsNext(c)
+		require.Len(t, promised, min(many, maxEarly))
+		require.Empty(t, p.replicas[1].early, "nothing is kept any more")
+	}
+}

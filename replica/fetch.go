@@ -30,6 +30,7 @@ func (r *Replica) names(from *peer, m *paxos.Message) {
 		return
 	}
 	r.pulls.turn(q, names, to)
+	q.begins(r.now, r.served())
 	r.table.decided.expect(names)
 	r.fetch(from)
 }
@@ -144,16 +145,26 @@ func (r *Replica) pageDone(p *peer) {
 	p.pull.finish(r.saves.mark())
 	r.pulls.move()
 	r.storePulled()
+	rest := p.pull.pace(r.now, r.served())
 	r.endPage(p)
-	if r.behind(p) {
-		r.askNames(p)
-	} else {
+	switch {
+	case !r.behind(p):
 		r.pullAt(p, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8))
+	case rest > 0:
+		p.pull.restUntil(r.now + rest)
+		r.pullAt(p, r.now+rest)
+	default:
+		r.askNames(p)
 	}
 	if inst := r.table.byName[readyName]; inst != nil {
 		r.ready(inst)
 		r.settle(inst)
 	}
+}
+
+// served counts the work that callers, of any server, have given this one.
+func (r *Replica) served() uint64 {
+	return r.counters.Attempts + r.counters.Received[paxos.KindPrepare] + r.counters.Received[paxos.KindAccept]
 }
 
 // endPage forgets the page. Some of its decisions may have been asked for.

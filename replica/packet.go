@@ -63,8 +63,16 @@ func (r *Replica) storesSaved() {
 	}
 }
 
+// entered is called when a Save is done. It takes the packets that came before this server entered their configuration.
+func (r *Replica) entered() {
+	for _, kept := range r.early.take(r.view.Number()) {
+		r.Receive(r.now, kept)
+	}
+}
+
 // otherConfiguration takes a packet of a server that lives under another configuration, or that is none of the peers. Nothing of it is
-// used but the decision of the next configuration. A server that is behind is told the one after its own.
+// used but the decision of the next configuration. If it is of that one, it is taken when this server has entered that, too. A server that
+// is behind is told the one after its own.
 func (r *Replica) otherConfiguration(from *peer, p *paxos.Packet) {
 	own := r.view.Number()
 	switch {
@@ -90,11 +98,16 @@ func (r *Replica) otherConfiguration(from *peer, p *paxos.Packet) {
 				m.Ballot.Configuration() == own && r.checkNext(name, m.Ballot, m.Value) == nil {
 				r.teller, r.told = from.id, p.Configuration
 				r.message(from, m, r.table.byName[name])
+				if len(p.Messages) > 1 {
+					r.keepEarly(p)
+				}
 				return
 			}
 		}
 	}
-	r.dropped(from, p, fmt.Sprintf("it is of configuration %d; here it is %d", p.Configuration, own))
+	if !r.keepEarly(p) {
+		r.dropped(from, p, fmt.Sprintf("it is of configuration %d; here it is %d", p.Configuration, own))
+	}
 	if !(r.byID[p.From] == from && asksNext(p)) && !from.refusal.mayTell(r.now, r.timing.Phase) {
 		return
 	}
@@ -132,6 +145,11 @@ func (r *Replica) askTeller(number uint64) {
 // askConfiguration asks p for the decision of the configuration with that number.
 func (r *Replica) askConfiguration(p *peer, number uint64) {
 	r.send(p, &paxos.Message{Kind: paxos.KindQuery, Instance: paxos.ConfigurationName(number), Ballot: r.importBallot(false)})
+}
+
+// keepEarly keeps p if it is of the next configuration and from a peer. It reports whether there was room.
+func (r *Replica) keepEarly(p *paxos.Packet) bool {
+	return p.Configuration == r.view.Number()+1 && r.byID[p.From] != nil && r.early.keep(p, r.limits.MaxPacket)
 }
 
 // sayConfiguration sends p the decision of the configuration with that number, as if p had asked for it.

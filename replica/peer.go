@@ -140,6 +140,36 @@ func (s *strange) saved(k *identity, done uint64) (held []paxos.Packet) {
 	return held
 }
 
+// early keeps the packets of servers that live under the next configuration already. The network lost none of them, so their senders would
+// wait for an answer until they ask again.
+type early struct {
+	packets []paxos.Packet
+	bytes   int
+}
+
+// maxEarly bounds the packets that are kept. Their bytes are bounded by Limits.MaxPacket, plus one packet.
+const maxEarly = 256
+
+// keep keeps p. It reports whether there was room. most bounds the bytes of all.
+func (e *early) keep(p *paxos.Packet, most int) bool {
+	if len(e.packets) >= maxEarly || e.bytes > most {
+		return false
+	}
+	e.bytes += sizeOfPacket(p)
+	kept := *p
+	kept.Messages = slices.Clone(p.Messages)
+	e.packets = append(e.packets, kept)
+	return true
+}
+
+// take returns the packets that may be taken under the configuration with that number, in order, and forgets them.
+func (e *early) take(configuration uint64) (kept []paxos.Packet) {
+	if len(e.packets) > 0 && e.packets[0].Configuration <= configuration {
+		kept, *e = e.packets, early{}
+	}
+	return kept
+}
+
 func sizeOfPacket(p *paxos.Packet) int {
 	size := 128
 	for i := range p.Messages {

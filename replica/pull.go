@@ -15,6 +15,8 @@ const (
 	pullBytes  = 64 << 10 // of a page
 	pullWindow = 1024     // decisions that are asked for at a time
 	pullFlight = 4 << 20  // about the bytes of those decisions
+	pullPace   = 25_000   // decisions a second, from each acceptor, while callers are served: they need the disks and processors
+	paceLines  = 64       // names of a page from which it counts: with fewer, the server is not far behind
 )
 
 // A pull is the state of learning the decisions of one acceptor.
@@ -31,10 +33,13 @@ type pull struct {
 	turn   bool          // the acceptor has sent a Pull since the last one to it
 	urged  bool          // the last Pull to it was out of turn
 
-	to    uint64   // the page ends at this Index; 0: it has not come
-	page  []string // its names
-	names []string // the names of it not looked at yet
-	open  int      // how many decisions of the page were asked for, and are not known yet
+	to    uint64        // the page ends at this Index; 0: it has not come
+	came  time.Duration // when it came
+	work  uint64        // Replica.served then
+	rest  time.Duration // no Pull leaves earlier, unless it is due
+	page  []string      // its names
+	names []string      // the names of it not looked at yet
+	open  int           // how many decisions of the page were asked for, and are not known yet
 
 	lacks  bool   // a decision before the cursor is too large for this server: ServerState.Pulled must not say that it is here
 	stored pulled // the pull's text in ServerState.Pulled, or about to be there
@@ -150,6 +155,21 @@ func (q *pull) turnTo(names []string, to uint64) (unused []string) {
 	q.active, q.tries, q.asked, q.to, q.page, q.names = true, 0, 0, to, names, names
 	return unused
 }
+
+// begins notes when the page came. work is Replica.served.
+func (q *pull) begins(now time.Duration, work uint64) { q.came, q.work = now, work }
+
+// pace returns how long to rest after the page, which has been read. work is Replica.served.
+func (q *pull) pace(now time.Duration, work uint64) time.Duration {
+	if n := len(q.page); n >= paceLines && work != q.work {
+		return max(0, q.came+time.Duration(n)*time.Second/pullPace-now)
+	}
+	return 0
+}
+
+// restUntil lets no Pull leave before that time, unless it is due. rests reports whether it is too early.
+func (q *pull) restUntil(at time.Duration)   { q.rest = at }
+func (q *pull) rests(now time.Duration) bool { return now < q.rest }
 
 // hasPage reports whether a page has come, and has not ended.
 func (q *pull) hasPage() bool { return q.active && q.to != 0 }

@@ -313,6 +313,7 @@ func (r *Replica) Saved(now time.Duration) {
 	}
 	s.reuse(replies, instances)
 	r.storesSaved()
+	r.entered()
 }
 
 // LastBatch returns the batch that has gathered for a Save that nobody waits for, such as the records of decisions, or its

@@ -48,6 +48,7 @@ type Replica struct {
 	imports       change.Imports
 	importAt      time.Duration // when to look at it next; 0: never
 	strange       strange
+	early         early
 	byID          map[paxos.ServerID]*peer
 	rounds        rounds
 	table         table
