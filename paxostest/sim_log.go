@@ -3,6 +3,7 @@ package paxostest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/singledecree/paxos"
@@ -98,8 +99,9 @@ func (w *Sim) logEvents(s *server, letters []letter) {
 		case paxos.EventSend:
 			e.MessageID, letters = letters[0].id, letters[1:]
 		case paxos.EventReceive, paxos.EventDrop:
-			if len(w.arriving) > 0 && w.arriving[0].isOf(&e) {
-				e.MessageID, e.Late, w.arriving = w.arriving[0].id, w.late, w.arriving[1:]
+			if i := slices.IndexFunc(w.arriving, func(l letter) bool { return l.isOf(&e) }); i >= 0 {
+				e.MessageID, e.Late = w.arriving[i].id, w.late
+				w.arriving = slices.Delete(w.arriving, i, i+1)
 			} else {
 				e.MessageID = w.kept(&e)
 			}
@@ -127,7 +129,7 @@ func (w *Sim) logEvents(s *server, letters []letter) {
 // kept returns the MessageID of a message that came earlier, and was kept by its Replica until now; 0: there was none.
 func (w *Sim) kept(e *Entry) int {
 	for i := len(w.network.letters) - 1; i >= 0; i-- {
-		if l := &w.network.letters[i]; l.isOf(e) && l.packet.To == e.Server && l.packet.Messages[0] == e.Message {
+		if l := &w.network.letters[i]; l.isOf(e) {
 			return l.id
 		}
 	}

@@ -88,8 +88,11 @@ type letter struct {
 	packet paxos.Packet
 }
 
-// isOf reports whether l is of the packet that e tells of.
-func (l *letter) isOf(e *Entry) bool { return l.packet.From == e.Peer && l.packet.Seq == e.Packet }
+// isOf reports whether l has the message that e tells of: it came, or was dropped.
+func (l *letter) isOf(e *Entry) bool {
+	p := &l.packet
+	return p.From == e.Peer && p.To == e.Server && p.Seq == e.Packet && p.Messages[0] == e.Message
+}
 
 // A network gives each message its fate.
 type network struct {

@@ -97,9 +97,14 @@ func (r *Replica) otherConfiguration(from *peer, p *paxos.Packet) {
 			if m := &p.Messages[i]; m.Kind == paxos.KindDecided && m.Instance == name && len(m.Value) <= maxConfiguration && !m.Ballot.IsZero() &&
 				m.Ballot.Configuration() == own && r.checkNext(name, m.Ballot, m.Value) == nil {
 				r.teller, r.told = from.id, p.Configuration
+				if r.trace {
+					r.event(paxos.Event{Kind: paxos.EventReceive, Peer: from.id, Packet: p.Seq, Message: *m})
+				}
 				r.message(from, m, r.table.byName[name])
 				if len(p.Messages) > 1 {
-					r.keepEarly(p)
+					rest := *p
+					rest.Messages = slices.Concat(p.Messages[:i], p.Messages[i+1:])
+					r.keepEarly(&rest)
 				}
 				return
 			}

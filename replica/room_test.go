@@ -419,3 +419,24 @@ func TestReplicaPullsAtAPace(t *testing.T) {
 		require.Contains(t, sent, next, "%+v", test)
 	}
 }
+
+// A message that waits for the disk when a change is settled is answered all the same. Its sender need not ask again.
+func TestChangeSettledKeepsWhatWaits(t *testing.T) {
+	p := newSolo(t, 3)
+	c := p.next(1, of(ids(1, 2, 4), nil))
+	p.learnsNext(c)
+	p.slow = true
+	hear := func(from paxos.ServerID, complete bool, ms ...paxos.Message) {
+		packet := p.packet(from, 1, ms...)
+		packet.Configuration, packet.Members, packet.Complete = 1, c.Fingerprint(), complete
+		p.replicas[1].Receive(p.now, packet)
+		p.run()
+	}
+	hear(4, false)
+	hear(2, true, paxos.Message{Kind: paxos.KindPrepare, Instance: "X", Ballot: paxos.Ballot{Round: paxos.Base(1).Round + 1, Server: 2}})
+	require.Contains(t, p.loads, "X")
+	require.True(t, p.replicas[1].view.IsJoint())
+	hear(4, true)
+	require.False(t, p.replicas[1].view.IsJoint(), "the change is settled")
+	require.Contains(t, p.during(func() { p.load(1, "X"); p.run() }), "1 -> 2: promise c1:1.2 @X")
+}
