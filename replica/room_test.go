@@ -383,6 +383,7 @@ func TestChangeGivesAVoteToWhoForgets(t *testing.T) {
 		p.value(CallID(10 + i))
 	}
 	checkTables(t, p.replicas[4])
+}
 
 // A server that is far behind asks for page after page while nobody calls. While callers are served, it rests after each.
 func TestReplicaPullsAtAPace(t *testing.T) {
