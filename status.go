@@ -43,7 +43,8 @@ type PeerStatus struct {
 	// Limits says in words how its MaxValue and MaxPacket differ from those of this server. Empty: they are the same, or not
 	// known.
 	Limits string
-	// Complete says that it is an acceptor of this server's configuration, and remembers all that the acceptors before remembered.
+	// Complete says that it is an acceptor of this server's configuration, and remembers all that the acceptors before remembered. It
+	// has said so since this server started. A change may be settled before all acceptors are complete.
 	Complete bool
 }
 

@@ -87,9 +87,9 @@ func (r *Replica) importStatus() (s paxos.ImportStatus) {
 	return s
 }
 
-// isComplete reports whether p is a complete acceptor, as far as this server knows.
+// isComplete reports whether p is a complete acceptor: it has said so. A change is settled before all acceptors are.
 func (r *Replica) isComplete(p *peer) bool {
-	return r.voters.Has(p.position) && (r.view.Number() == 0 || p.complete || !r.view.IsJoint() && r.view.IsComplete(p.position))
+	return r.voters.Has(p.position) && (r.view.Number() == 0 || p.complete)
 }
 
 // planImport makes the next look at the import due, if it has not ended.

@@ -424,7 +424,7 @@ func TestReplicaPullsAtAPace(t *testing.T) {
 // A message that waits for the disk when a change is settled is answered all the same. Its sender need not ask again.
 func TestChangeSettledKeepsWhatWaits(t *testing.T) {
 	p := newSolo(t, 3)
-	c := p.next(1, of(ids(1, 2, 4), nil))
+	c := p.next(1, of(ids(1, 2, 4, 5, 6), nil))
 	p.learnsNext(c)
 	p.slow = true
 	hear := func(from paxos.ServerID, complete bool, ms ...paxos.Message) {
@@ -433,11 +433,24 @@ func TestChangeSettledKeepsWhatWaits(t *testing.T) {
 		p.replicas[1].Receive(p.now, packet)
 		p.run()
 	}
-	hear(4, false)
+	for _, id := range ids(2, 4, 5, 6) {
+		hear(id, false)
+	}
+	hear(4, true)
 	hear(2, true, paxos.Message{Kind: paxos.KindPrepare, Instance: "X", Ballot: paxos.Ballot{Round: paxos.Base(1).Round + 1, Server: 2}})
 	require.Contains(t, p.loads, "X")
 	require.True(t, p.replicas[1].view.IsJoint())
-	hear(4, true)
+	complete := func() (all []paxos.ServerID) {
+		for _, peer := range p.replicas[1].Status(p.now).Peers {
+			if peer.Complete {
+				all = append(all, peer.ID)
+			}
+		}
+		return all
+	}
+	require.Equal(t, ids(2, 4), complete())
+	hear(5, true)
 	require.False(t, p.replicas[1].view.IsJoint(), "the change is settled")
+	require.Equal(t, ids(2, 4, 5), complete(), "server 6 still imports")
 	require.Contains(t, p.during(func() { p.load(1, "X"); p.run() }), "1 -> 2: promise c1:1.2 @X")
 }
