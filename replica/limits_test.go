@@ -368,3 +368,39 @@ func TestReplicaForgetsNoMoreRangesThanItMay(t *testing.T) {
 	assert.Len(t, r.done, 1, "the others go on")
 	assert.Len(t, r.Status(0).Forgotten, paxos.MaxForgotten-1, "two became one")
 }
+
+// A server that is far behind asks for page after page while nobody calls. While callers are served, it rests after each.
+func TestReplicaPullsAtAPace(t *testing.T) {
+	for _, test := range []struct {
+		called bool
+		names  int
+		rest   time.Duration
+	}{
+		{false, pullNames, 0},
+		{true, paceLines - 1, 0},
+		{true, paceLines, paceLines * time.Second / pullPace},
+		{true, pullNames, pullNames * time.Second / pullPace},
+	} {
+		p := pulling(t, "")
+		names := make([]string, test.names)
+		for i := range names {
+			names[i] = fmt.Sprintf("n%04d", i)
+		}
+		p.tells(2, 1e6, namesMessage(102, 0, 1, uint64(test.names), names...))
+		if test.called {
+			p.tells(2, 1e6, msg(t, `accept 1.2 "v" @other`))
+		}
+		next := fmt.Sprintf(`1 -> 2: pull - "66 %d 1"`, test.names)
+		sent := p.during(func() {
+			for _, name := range names {
+				p.tells(2, 1e6, msg(t, `decided 9.2 "v" @`+name))
+			}
+		})
+		if test.rest > 0 {
+			require.NotContains(t, sent, next)
+			require.NotContains(t, p.during(func() { p.pass(test.rest - 1) }), next)
+			sent = p.during(func() { p.pass(2) })
+		}
+		require.Contains(t, sent, next, "%+v", test)
+	}
+}
