@@ -2,6 +2,7 @@ package proof_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -44,15 +45,19 @@ func (s *storm) makeCall(ctx context.Context, r *register.Recorder, client int, 
 	})
 }
 
-// TestNodesAreLinearizable: real Nodes on a bad network, with storages that crash, under callers who propose, read and wait.
+// TestNodesAreLinearizable: real Nodes on a bad network, with storages that crash, under callers who propose, read and wait. In every other
+// seed members change meanwhile, and in every third one names are forgotten.
 func TestNodesAreLinearizable(t *testing.T) {
-	var seen [4]int // proposals whose outcome is unknown, reads of nothing, decisions returned, decisions of round 0
+	// Proposals whose outcome is unknown, reads of nothing, decisions returned, decisions of round 0, calls that found an instance forgotten.
+	var seen [5]int
+	changes := 0
 	for seed := range *linearSeeds {
 		r := &register.Recorder{}
 		synctest.Test(t, func(t *testing.T) {
 			s := newStorm(t, seed)
 			s.run(r)
 			seen[3] += int(s.zero.Load())
+			changes += s.changes
 		})
 		if t.Failed() {
 			return
@@ -61,6 +66,9 @@ func TestNodesAreLinearizable(t *testing.T) {
 		require.True(t, register.Check(calls), "seed %d: %s", seed, register.Text(calls))
 		for _, o := range calls {
 			switch out := o.Output.(register.Result); {
+			case out.Forgotten:
+				seen[4]++
+			case o.Input.(register.Call).Op == "forgets", o.Input.(register.Call).Op == "forget":
 			case out.Unknown:
 				seen[0]++
 			case !out.OK:
@@ -70,11 +78,12 @@ func TestNodesAreLinearizable(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d seeds: %d outcomes unknown, %d reads of nothing, %d decisions returned, %d of them of round 0", *linearSeeds, seen[0], seen[1],
-		seen[2], seen[3])
+	t.Logf("%d seeds: %d outcomes unknown, %d reads of nothing, %d decisions returned, %d of them of round 0, %d times forgotten, %d changes", *linearSeeds,
+		seen[0], seen[1], seen[2], seen[3], seen[4], changes)
 	for what, n := range seen {
 		assert.Greater(t, n, int(*linearSeeds), "%d", what)
 	}
+	assert.Greater(t, changes, int(*linearSeeds)/2)
 }
 
 // A storm is a cluster, its callers and its faults.
@@ -85,6 +94,7 @@ type storm struct {
 	members paxos.Members
 	seed    uint64
 	zero    atomic.Int64 // decisions of round 0
+	changes int          // of members
 
 	mu     sync.Mutex
 	nodes  map[paxos.ServerID]*node.Node
@@ -137,6 +147,12 @@ func (s *storm) run(r *register.Recorder) {
 	}
 	over := make(chan struct{})
 	weather.Go(func() { s.blow(over) })
+	if s.seed%2 == 1 {
+		weather.Go(func() { s.reform(over) })
+	}
+	if s.seed%3 == 0 {
+		weather.Go(func() { s.forget(r, over) })
+	}
 	callers.Wait()
 	close(over)
 	weather.Wait()
@@ -147,8 +163,14 @@ func (s *storm) run(r *register.Recorder) {
 	defer cancel()
 	for i := range instances {
 		for x := range s.all() {
-			require.NoError(s.t, s.makeCall(ctx, r, 100+x, s.node(x), register.Call{Op: "read", Instance: instanceName(i)}), "server %d, seed %d", x, s.seed)
+			err := s.makeCall(ctx, r, 100+x, s.node(x), register.Call{Op: "read", Instance: instanceName(i)})
+			if !errors.Is(err, paxos.ErrForgotten) {
+				require.NoError(s.t, err, "server %d, seed %d", x, s.seed)
+			}
 		}
+	}
+	for id, n := range s.nodes {
+		require.NoError(s.t, n.Settled(ctx), "server %d, seed %d", id, s.seed)
 	}
 	for _, n := range s.nodes {
 		require.NoError(s.t, n.Close())
@@ -190,6 +212,57 @@ func (s *storm) call(r *register.Recorder, client int) {
 		_ = s.makeCall(ctx, r, client, s.node(node), in)
 		cancel()
 		time.Sleep(time.Duration(x.IntN(60)) * time.Millisecond)
+	}
+}
+
+// reform changes the members until it is over: any three of the servers vote, or five, and the others do not.
+func (s *storm) reform(over chan struct{}) {
+	x := rand.New(rand.NewPCG(s.seed, 28))
+	for s.rests(over, time.Duration(x.IntN(400))*time.Millisecond) {
+		all := s.all()
+		x.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		votes := 3
+		if len(all) > 5 && x.IntN(2) == 0 {
+			votes = 5
+		}
+		next := paxos.Members{Cluster: s.members.Cluster, Acceptors: all[:votes], Learners: all[votes:]}
+		slices.Sort(next.Acceptors)
+		slices.Sort(next.Learners)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+x.IntN(3000))*time.Millisecond)
+		if _, err := s.node(x.IntN(100)).Change(ctx, next); err == nil {
+			s.changes++
+		}
+		cancel()
+	}
+}
+
+// forget has names forgotten until it is over: one, or now and then all that begin so.
+func (s *storm) forget(r *register.Recorder, over chan struct{}) {
+	x := rand.New(rand.NewPCG(s.seed, 29))
+	for s.rests(over, time.Duration(100+x.IntN(500))*time.Millisecond) {
+		names := paxos.OneName(instanceName(x.IntN(instances)))
+		if x.IntN(8) == 0 {
+			names = paxos.Prefix("job ")
+		}
+		var all []string
+		for i := range instances {
+			if name := instanceName(i); names.Has(name) {
+				all = append(all, name)
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+x.IntN(1500))*time.Millisecond)
+		_ = r.Forget(50, all, func() error { return s.node(x.IntN(100)).Forget(ctx, names) })
+		cancel()
+	}
+}
+
+// rests rests for d, and reports whether it is not over.
+func (s *storm) rests(over chan struct{}, d time.Duration) bool {
+	select {
+	case <-over:
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 

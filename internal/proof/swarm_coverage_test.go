@@ -43,6 +43,8 @@ var notCovered = map[string]string{
 	"replica/attempt.go: c = inst.calls.proposesShort()":                                                              "it takes values of 64 KiB",
 	"replica/replica.go: r.admitWaiting()":                                                                            "the same",
 	"replica/replica.go: r.openBacklog()":                                                                             "it takes 512 instances that the storage holds undecided",
+	"replica/fetch.go: p.pull.restUntil(r.now + rest)":                                                                "it takes a page of 64 names",
+	"replica/pull.go: { q.rest = at }":                                                                                "the same",
 	"replica/table.go: l.trim()":                                                                                      "it takes 2,000 instances that are open",
 	"replica/replica.go: return nil, fmt.Errorf(\"paxos: %w\", err)":                                                  "there is no wrong configuration in the swarm",
 	"replica/replica.go: return 0, false":                                                                             "it stops with its host",

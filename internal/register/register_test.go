@@ -22,6 +22,7 @@ func TestModel(t *testing.T) {
 	propose := func(v string) Call { return Call{Op: "propose", Value: v} }
 	read, wait := Call{Op: "read"}, Call{Op: "wait"}
 	got := func(v string) Result { return Result{OK: true, Value: v} }
+	forgets, forget, forgotten := Call{Op: "forgets"}, Call{Op: "forget"}, Result{Forgotten: true}
 	nothing, unknown, never := Result{}, Result{Unknown: true}, int64(Never)
 	for name, test := range map[string]struct {
 		calls []call
@@ -32,6 +33,16 @@ func TestModel(t *testing.T) {
 		"a value that was given up appears later": {[]call{{1, never, propose("a"), unknown}, {3, 4, read, nothing}, {5, 6, read, got("a")}}, true},
 		"a value that was given up never appears": {[]call{{1, never, propose("a"), unknown}, {3, 4, propose("b"), got("b")}}, true},
 		"the empty value is a value":              {[]call{{1, 2, propose(""), got("")}, {3, 4, read, got("")}}, true},
+
+		"forgotten before it was written":       {[]call{{1, never, forgets, nothing}, {1, 4, forget, got("")}, {2, 3, read, forgotten}, {5, 6, propose("a"), forgotten}}, true},
+		"forgotten, and the old value is known": {[]call{{1, 2, propose("a"), got("a")}, {3, never, forgets, nothing}, {3, 4, forget, got("")}, {5, 6, read, forgotten}, {7, 8, wait, got("a")}}, true},
+		"a forget that failed":                  {[]call{{1, never, forgets, nothing}, {2, 3, read, forgotten}, {4, 5, read, nothing}, {6, 7, propose("a"), got("a")}}, true},
+
+		"written after it was forgotten": {[]call{{1, never, forgets, nothing}, {1, 2, forget, got("")}, {3, 4, propose("a"), got("a")}}, false},
+		"a value that was given up appears after it was forgotten": {[]call{{1, never, forgets, nothing}, {1, 2, forget, got("")}, {3, never, propose("a"), unknown},
+			{5, 6, read, got("a")}}, false},
+		"read of nothing after it was forgotten": {[]call{{1, never, forgets, nothing}, {1, 2, forget, got("")}, {3, 4, read, nothing}}, false},
+		"forgotten, and nobody asked for that":   {[]call{{1, 2, read, forgotten}, {3, never, forgets, nothing}}, false},
 
 		"two values":                     {[]call{{1, 2, propose("a"), got("a")}, {3, 4, propose("b"), got("b")}}, false},
 		"two values at a time":           {[]call{{1, 3, propose("a"), got("a")}, {2, 4, propose("b"), got("b")}}, false},
