@@ -313,3 +313,34 @@ func minted(server paxos.ServerID, boot, count uint64, name string) string {
 	}
 	return s
 }
+
+// An acceptor of the configuration before is asked to forget names. It answers when it is sealed, and forgets nothing: nobody pulls from
+// it, so perhaps nobody else would ever learn of it.
+func TestChangeWhoLeavesForgetsLater(t *testing.T) {
+	for _, names := range []paxos.NameRange{paxos.OneName("X"), paxos.Prefix("X")} {
+		m := membersOf(3)
+		m.Learners = ids(4)
+		p := newPump(t, m)
+		p.startAll()
+		answers := 0
+		p.lose = func(pk paxos.Packet, m paxos.Message) bool {
+			if pk.From == 3 && m.Kind == paxos.KindForgotten {
+				answers++
+			}
+			return m.Kind == paxos.KindScan // nobody is complete
+		}
+		p.change(1, 1, of(ids(1, 2, 4), nil))
+		p.run()
+		p.pass(time.Second)
+		require.True(t, p.replicas[1].view.IsJoint())
+		p.ToForget(names)
+		p.replicas[1].Forget(p.now, 2, names)
+		p.run()
+		p.pass(time.Second)
+		require.NoError(t, p.done[2].Err)
+		require.NoError(t, p.Forgot(p.servers[1], names))
+		require.Positive(t, answers)
+		require.Empty(t, p.records[3]["X"])
+		require.Zero(t, p.state[3].Forgotten)
+	}
+}
