@@ -60,7 +60,7 @@ func TestReplacedUnderLoad(t *testing.T) {
 					kills++
 					assert.NoError(t, victim.start())
 				}
-				rest.wait(ctx, rest.some(300, 900))
+				rest.wait(ctx, rest.some(1000, 2000))
 			}
 		})
 		for done := false; !done && ctx.Err() == nil; {
