@@ -160,7 +160,8 @@ func (m *mutant) apply(t *testing.T) string {
 }
 
 // testedIn are the packages whose tests a sabotage is tried on. swarmIn is that of the swarm.
-var testedIn = []string{".", "replica", "node", "memory", "internal/change", "internal/proof"}
+var testedIn = []string{".", "replica", "node", "memory", "internal/change", "internal/proof", "recipe/once", "recipe/term",
+	"recipe/idempotency"}
 
 const swarmIn = "internal/proof"
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,39 +82,45 @@ func TestRegistersAreLinearizable(t *testing.T) {
 
 // TestFaultsAreSeen: each fault happens, and a value is decided in each of the ways that a call may not learn of.
 func TestFaultsAreSeen(t *testing.T) {
+	var mu sync.Mutex
 	seen := map[string]int{}
+	saw := func(what string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[what]++
+		return seen[what]
+	}
 	Run(t, 500, func(t *testing.T, w *World) {
-		lives := 0
+		before := seen["lives"]
 		for client := range 3 {
 			w.Go(3, func(p *Process) {
-				lives++
-				mine := paxos.Value(fmt.Sprint(client, "/", lives))
+				mine := paxos.Value(fmt.Sprint(client, "/", saw("lives")))
 				ctx, cancel := p.Context()
 				defer cancel()
 				d, err := p.Propose(ctx, "job", mine)
 				switch {
 				case errors.Is(err, paxos.ErrBusy):
-					seen["refused"]++
+					saw("refused")
 				case errors.Is(err, context.DeadlineExceeded):
-					seen["context"]++
+					saw("context")
 				case err != nil && paxos.Unknown(err):
-					seen["unknown"]++
+					saw("unknown")
 					_, there, _ := p.Read(ctx, "job")
 					w.Sleep(time.Hour)
 					if v, ok := w.Decided()["job"]; ok && v == mine {
-						seen["unknown, and mine"]++
+						saw("unknown, and mine")
 						if !there {
-							seen["unknown, and mine later"]++
+							saw("unknown, and mine later")
 						}
 					}
 				case err == nil && d.Value == mine:
-					seen["mine"]++
+					saw("mine")
 				}
 			})
 		}
 		w.Wait()
-		if lives > 3 {
-			seen["crashed"]++
+		if seen["lives"] > before+3 {
+			saw("crashed")
 		}
 	})
 	t.Log(seen)
@@ -128,11 +135,14 @@ func TestSeedsRepeat(t *testing.T) {
 		Run(t, 50, func(t *testing.T, w *World) {
 			begin := time.Now()
 			text := ""
+			var mu sync.Mutex
 			for client := range 4 {
 				w.Go(2, func(p *Process) {
 					for i := range 5 {
 						d, err := p.Propose(p.Life(), fmt.Sprint("job ", i), paxos.Value(fmt.Sprint(client)))
+						mu.Lock()
 						text += fmt.Sprintln(client, i, d.Value, err, time.Since(begin))
+						mu.Unlock()
 					}
 				})
 			}
