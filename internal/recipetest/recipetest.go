@@ -189,18 +189,15 @@ func (p *Process) call(ctx context.Context, f func(ctx context.Context, r Regist
 			}
 		})
 	}
-	n := 1
+	begins := []time.Time{time.Now()}
 	if p.hedging {
-		n = 2
+		begins = append(begins, p.w.draws.within(p.w.draws.slow))
 	}
+	n := len(begins)
 	answers := make(chan made, n)
-	for i := range n {
-		begins := time.Now()
-		if i > 0 {
-			begins = p.w.draws.within(p.w.draws.slow)
-		}
+	for _, at := range begins { // all is drawn before the first goroutine draws
 		p.w.running.Go(func() {
-			p.w.draws.pause(ctx, begins)
+			p.w.draws.pause(ctx, at)
 			answers <- f(ctx, p.w.server())
 		})
 	}
