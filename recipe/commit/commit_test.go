@@ -36,9 +36,9 @@ type tale struct {
 	aborted  map[string]bool            // participants that are known to be aborted
 }
 
-// TestCommitSwarm runs coordinators, participants that are served by several processes, and processes that give up waiting. It checks
+// TestCommitOverSeeds runs coordinators, participants that are served by several processes, and processes that give up waiting. It checks
 // over the faults of each seed that there is one outcome, and that it is right.
-func TestCommitSwarm(t *testing.T) {
+func TestCommitOverSeeds(t *testing.T) {
 	seen := map[State]int{}
 	recipetest.Run(t, 1000, func(t *testing.T, w *recipetest.World) {
 		a := newTale(t, w)
@@ -52,8 +52,8 @@ func TestCommitSwarm(t *testing.T) {
 	}
 }
 
-// TestCommitSwarmOfNodes runs the same on real Nodes.
-func TestCommitSwarmOfNodes(t *testing.T) {
+// TestCommitOnNodes runs the same on real Nodes.
+func TestCommitOnNodes(t *testing.T) {
 	recipetest.RunNodes(t, 10, func(t *testing.T, w *recipetest.World) {
 		a := newTale(t, w)
 		a.run()

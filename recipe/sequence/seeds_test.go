@@ -40,9 +40,9 @@ type history struct {
 	results []*result
 }
 
-// TestSequenceSwarm runs writers with retries, hedged calls, restarts and short contexts over the faults of each seed, and checks
+// TestSequenceOverSeeds runs writers with retries, hedged calls, restarts and short contexts over the faults of each seed, and checks
 // the promises of the package over the whole history.
-func TestSequenceSwarm(t *testing.T) {
+func TestSequenceOverSeeds(t *testing.T) {
 	recipetest.Run(t, 1000, func(t *testing.T, w *recipetest.World) {
 		h := &history{t: t, w: w}
 		h.run()
@@ -51,8 +51,8 @@ func TestSequenceSwarm(t *testing.T) {
 	})
 }
 
-// TestSequenceSwarmOfNodes runs the same writers on real Nodes.
-func TestSequenceSwarmOfNodes(t *testing.T) {
+// TestSequenceOnNodes runs the same writers on real Nodes.
+func TestSequenceOnNodes(t *testing.T) {
 	recipetest.RunNodes(t, 10, func(t *testing.T, w *recipetest.World) {
 		h := &history{t: t, w: w}
 		h.run()
