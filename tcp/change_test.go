@@ -38,6 +38,8 @@ func TestChangeOverTCP(t *testing.T) {
 	require.NoError(t, servers[1].now().Ready(ctx))
 	require.NoError(t, servers[2].now().Ready(ctx))
 	servers[3].stop(t)
+	_, err = servers[1].now().Propose(ctx, "dinner", "rice") // servers 1 and 2 hear each other: a change needs that
+	require.NoError(t, err)
 
 	newcomer := m
 	newcomer.Learners = []paxos.ServerID{4}
