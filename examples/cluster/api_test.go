@@ -202,6 +202,7 @@ func TestUnhealthy(t *testing.T) {
 
 // TestHealthWithoutAQuorum: a server whose peers are gone says so, though nobody calls anything.
 func TestHealthWithoutAQuorum(t *testing.T) {
+	t.Parallel()
 	a := newApart(t, program(t), 3)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*aWhile)
 	defer cancel()

@@ -20,12 +20,14 @@ import (
 
 // TestEndsAlthoughTheDiskHangs: SIGTERM ends a server whose disk hangs for ever, in Open and in a Save, with a last line that says so.
 func TestEndsAlthoughTheDiskHangs(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("a process can't send a signal to another there")
 	}
 	program := sabotaged(t, "hanging", "wal.Open(", "openHanging(", "Storage: s.log,", "Storage: &hanging{s.log},", "s.log.Close()", "closeHanging(s.log)")
 	for _, where := range []string{"Open", "Save"} {
 		t.Run(where, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			configs, err := localConfigs(1)
 			require.NoError(t, err)
