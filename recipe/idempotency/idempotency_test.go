@@ -137,7 +137,7 @@ func (h *history) execute(p *recipetest.Process, e *idempotency.Entry) {
 	h.mu.Unlock()
 	h.saw("mine")
 	h.w.Sleep(100 * time.Millisecond)
-	response := paxos.Value(fmt.Sprint("paid\n", h.w.IntN(1<<40)))
+	response := paxos.Value(fmt.Sprint("paid\n", h.w.IntN(1<<30)))
 	for range 3 {
 		if h.answer(p, e, response) {
 			return

@@ -127,7 +127,7 @@ func (h *history) work(p *recipetest.Process) {
 
 // try makes one claim. It returns true if the job is done.
 func (h *history) try(p *recipetest.Process, job *once.Job, token uint64) bool {
-	nonce := fmt.Sprint("a", h.w.IntN(1<<40))
+	nonce := fmt.Sprint("a", h.w.IntN(1<<30))
 	claim, err := job.Attempt(token, "worker")
 	if h.w.Seed%2 == 0 { // else it draws its own
 		claim, err = job.Resume(token, "worker", nonce)
