@@ -148,9 +148,12 @@ var (
 		ID() paxos.ServerID
 	} = paxos.IDTransport(nil)
 
-	_ func() *memory.Network                                 = memory.NewNetwork
-	_ func(*memory.Network, paxos.ServerID) paxos.Transport  = (*memory.Network).Join
-	_ func(int) (nodes []*node.Node, stop func(), err error) = memory.Cluster
+	_ func() *memory.Network                                           = memory.NewNetwork
+	_ func(*memory.Network, paxos.ServerID) paxos.Transport            = (*memory.Network).Join
+	_ func(memory.Config) (nodes []*node.Node, stop func(), err error) = memory.Cluster
+
+	_ = memory.Config{Servers: 0, Members: paxos.Members{}, Limits: paxos.Limits{}, Timing: paxos.Timing{}, Logger: (*slog.Logger)(nil),
+		Trace: func(context.Context, paxos.Event) {}, Node: func(*node.Config) {}}
 )
 
 // The binary forms, which every storage and transport should use.

@@ -22,13 +22,13 @@ import (
 func TestNodesInOneBubbleAfterAnother(t *testing.T) {
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
-			nodes, stop, err := memory.Cluster(3)
+			nodes, stop, err := memory.Cluster(memory.Config{})
 			require.NoError(t, err)
 			defer stop()
 			propose(t, nodes[0], "lunch", "burger")
 		})
 	}
-	nodes, stop, err := memory.Cluster(1)
+	nodes, stop, err := memory.Cluster(memory.Config{Servers: 1})
 	require.NoError(t, err)
 	defer stop()
 	propose(t, nodes[0], "lunch", "burger")

@@ -32,7 +32,7 @@ func ExampleStart() {
 
 // Two workers claim a job. With equal bytes, both find their value chosen. With a nonce in the value, only one does.
 func ExampleNode_Propose() {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func ExampleNode_Propose() {
 }
 
 func ExampleNode_Mint() {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func ExampleNode_Mint() {
 }
 
 func ExampleNode_Decisions() {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func ExampleNode_Decisions() {
 
 // Old decisions are forgotten together, by the beginning of their names. Such a name is never decided again.
 func ExampleNode_Forget() {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}

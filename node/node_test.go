@@ -2,9 +2,7 @@ package node_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/memory"
 )
 
 func TestNodeConcurrentProposersAgree(t *testing.T) {
@@ -329,36 +326,6 @@ func TestNodeRestartFinishesWhatItVotedFor(t *testing.T) {
 		c.startAll()
 		assert.Equal(t, paxos.Value("burger"), propose(t, c.nodes[3], "lunch", "pizza").Value)
 	})
-}
-
-func TestMemoryCluster(t *testing.T) {
-	for _, n := range []int{-1, 0, 65} {
-		nodes, stop, err := memory.Cluster(n)
-		require.Error(t, err, n)
-		assert.Contains(t, err.Error(), fmt.Sprintf("paxos: memory cluster of %d: Members.Acceptors: ", n))
-		assert.Empty(t, nodes)
-		stop()
-	}
-	for _, n := range []int{1, 2, 64} {
-		synctest.Test(t, func(t *testing.T) {
-			nodes, stop, err := memory.Cluster(n)
-			require.NoError(t, err)
-			defer stop()
-			require.Len(t, nodes, n)
-			assert.Equal(t, paxos.Value("burger"), propose(t, nodes[n-1], "lunch", "burger").Value)
-			ids := []paxos.ServerID{}
-			for _, node := range nodes {
-				d, err := node.Wait(context.Background(), "lunch")
-				require.NoError(t, err)
-				assert.Equal(t, paxos.Value("burger"), d.Value)
-				ids = append(ids, node.Status().ID)
-			}
-			assert.True(t, slices.IsSorted(ids))
-			stop()
-			_, err = nodes[0].Propose(context.Background(), "dinner", "soup")
-			assert.True(t, errors.Is(err, paxos.ErrClosed))
-		})
-	}
 }
 
 // Two callers that offer equal bytes both find their value chosen; with a nonce in it, one does (docs/guarantees.md).

@@ -163,7 +163,7 @@ func BenchmarkHost(b *testing.B) {
 			benchHost(b, callers, hosts[0].Propose)
 		})
 		b.Run(fmt.Sprintf("callers=%d/of=node", callers), func(b *testing.B) {
-			nodes, stop, err := memory.Cluster(3)
+			nodes, stop, err := memory.Cluster(memory.Config{})
 			require.NoError(b, err)
 			defer stop()
 			benchHost(b, callers, func(name string, v paxos.Value) (paxos.Decision, error) {

@@ -80,7 +80,7 @@ func run(w io.Writer, args []string) error {
 	return decide(ctx, w, nodes, flags.Args())
 }
 
-func inMemory(n int) ([]*node.Node, func(), error) { return memory.Cluster(n) }
+func inMemory(n int) ([]*node.Node, func(), error) { return memory.Cluster(memory.Config{Servers: n}) }
 
 // decide has each server propose its value for "lunch", all at the same time.
 func decide(ctx context.Context, w io.Writer, nodes []*node.Node, values []string) error {

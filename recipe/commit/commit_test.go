@@ -230,7 +230,7 @@ func (a *tale) check(all map[string]paxos.Value, seen map[State]int) {
 
 // cluster starts three servers in memory.
 func cluster(t *testing.T) []*node.Node {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	return nodes

@@ -12,7 +12,7 @@ import (
 
 // A coordinator begins two transactions, and dies. A participant of the second one is silent. Another process finishes both.
 func Example() {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func once(store *idempotency.Store, execute func(body string) string) http.Handl
 
 // A client repeats its payment. Then a server crashes before it has recorded the response, and an operator gives the key up.
 func Example() {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -205,7 +205,7 @@ func TestIdempotencyOnNodes(t *testing.T) {
 
 // TestIdempotencyRefuses: each wrong argument and each foreign value is an error that names it.
 func TestIdempotencyRefuses(t *testing.T) {
-	nodes, stop, err := memory.Cluster(1)
+	nodes, stop, err := memory.Cluster(memory.Config{Servers: 1})
 	require.NoError(t, err)
 	defer stop()
 	n, ctx := nodes[0], t.Context()

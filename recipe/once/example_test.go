@@ -12,7 +12,7 @@ import (
 
 // Two workers want one job. The first one dies, a third one succeeds it, and the result is there for all.
 func Example() {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -236,7 +236,7 @@ func TestOnceOnNodes(t *testing.T) {
 
 // TestOnceRefuses: each wrong argument and each foreign value is an error that names it.
 func TestOnceRefuses(t *testing.T) {
-	nodes, stop, err := memory.Cluster(1)
+	nodes, stop, err := memory.Cluster(memory.Config{Servers: 1})
 	require.NoError(t, err)
 	defer stop()
 	n, ctx := nodes[0], t.Context()
@@ -273,7 +273,7 @@ func TestOnceRefuses(t *testing.T) {
 
 // TestOnceResume: a process that kept its nonce learns after a crash that its claim was chosen.
 func TestOnceResume(t *testing.T) {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	require.NoError(t, err)
 	defer stop()
 	ctx := t.Context()
@@ -306,7 +306,7 @@ func (l *lost) Propose(context.Context, string, paxos.Value) (paxos.Decision, er
 
 // TestOnceKeepsItsDoubt: a try that was refused does not hide an earlier one with an unknown outcome.
 func TestOnceKeepsItsDoubt(t *testing.T) {
-	nodes, stop, err := memory.Cluster(1)
+	nodes, stop, err := memory.Cluster(memory.Config{Servers: 1})
 	require.NoError(t, err)
 	defer stop()
 	job, err := once.New(&lost{Register: nodes[0]}, "job")

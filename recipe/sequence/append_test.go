@@ -21,7 +21,7 @@ import (
 
 // server returns a server that is a cluster of its own.
 func server(t *testing.T) *node.Node {
-	nodes, stop, err := memory.Cluster(1)
+	nodes, stop, err := memory.Cluster(memory.Config{Servers: 1})
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	return nodes[0]
@@ -297,7 +297,7 @@ func TestIDText(t *testing.T) {
 // When a server dies, the Logs of the others go on, on real Nodes. The entry of a Log whose server was closed in the middle is in
 // doubt, and AppendEntry on another server ends the doubt.
 func TestAppendOnNodes(t *testing.T) {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	require.NoError(t, err)
 	defer stop()
 	ctx := t.Context()

@@ -12,7 +12,7 @@ import (
 
 // Two servers append configurations, and a third one follows.
 func Example() {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func (s *store) write(token uint64, value string) error {
 
 // A leader is deposed. Until it learns that, its writes are refused by the store.
 func Example() {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}

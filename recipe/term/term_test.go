@@ -213,7 +213,7 @@ func TestTermOnNodes(t *testing.T) {
 
 // TestTermRefuses: each wrong argument and each foreign value is an error that names it.
 func TestTermRefuses(t *testing.T) {
-	nodes, stop, err := memory.Cluster(1)
+	nodes, stop, err := memory.Cluster(memory.Config{Servers: 1})
 	require.NoError(t, err)
 	defer stop()
 	n, ctx := nodes[0], t.Context()
@@ -246,7 +246,7 @@ func TestTermRefuses(t *testing.T) {
 
 // TestTermForgets: a new handle begins at a later term when the old ones are forgotten, and a leader whose names are forgotten is lost.
 func TestTermForgets(t *testing.T) {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	require.NoError(t, err)
 	defer stop()
 	ctx := t.Context()
@@ -275,7 +275,7 @@ func TestTermForgets(t *testing.T) {
 
 // TestTermOfAClosedServer: a leader who can't learn of later terms any more is lost.
 func TestTermOfAClosedServer(t *testing.T) {
-	nodes, stop, err := memory.Cluster(1)
+	nodes, stop, err := memory.Cluster(memory.Config{Servers: 1})
 	require.NoError(t, err)
 	e, err := term.New(nodes[0], "shard")
 	require.NoError(t, err)

@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	nodes, stop, err := memory.Cluster(3)
+	nodes, stop, err := memory.Cluster(memory.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
