@@ -1,8 +1,8 @@
 package memory
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -28,30 +28,29 @@ type Config struct {
 	Node func(c *node.Config)
 }
 
-// members returns the Members with the defaults filled in.
-func (c Config) members() (paxos.Members, error) {
-	m := c.Members
-	if m.Cluster == "" {
-		m.Cluster = "memory"
-	}
-	switch {
-	case c.Servers < 0 || c.Servers > paxos.MaxAcceptors:
-		return m, fmt.Errorf("Config.Servers: %d, want 1 to %d, or 0 for 3", c.Servers, paxos.MaxAcceptors)
-	case c.Servers > 0 && len(m.Acceptors) > 0:
-		return m, errors.New("Config.Servers: it is set, and Config.Members has Acceptors")
-	case len(m.Acceptors) == 0:
-		n := c.Servers
-		if n == 0 {
-			n = 3
-		}
-		for id := range n {
-			m.Acceptors = append(m.Acceptors, paxos.ServerID(id+1))
+// WithDefaults returns c with the default Members filled in.
+func (c Config) WithDefaults() Config {
+	c.Members.Cluster = cmp.Or(c.Members.Cluster, "memory")
+	if len(c.Members.Acceptors) == 0 {
+		for id := range min(max(cmp.Or(c.Servers, 3), 0), paxos.MaxAcceptors) {
+			c.Members.Acceptors = append(c.Members.Acceptors, paxos.ServerID(id+1))
 		}
 	}
-	if err := m.Check(); err != nil {
-		return m, fmt.Errorf("Config.%w", err)
+	return c
+}
+
+// Check returns an error that names the wrong field, of Servers and Members. The defaults must be filled in already.
+func (c Config) Check() error {
+	if c.Servers < 0 || c.Servers > paxos.MaxAcceptors {
+		return fmt.Errorf("Config.Servers: %d, want 1 to %d, or 0 for 3", c.Servers, paxos.MaxAcceptors)
 	}
-	return m, nil
+	if n := len(c.Members.Acceptors); c.Servers > 0 && c.Servers != n {
+		return fmt.Errorf("Config.Servers: %d, but Config.Members has %d Acceptors", c.Servers, n)
+	}
+	if err := c.Members.Check(); err != nil {
+		return fmt.Errorf("Config.%w", err)
+	}
+	return nil
 }
 
 // Cluster starts servers that hold everything in memory, in one process. It is for trials and for tests. For tests with crashes
@@ -65,18 +64,18 @@ func Cluster(c Config) (nodes []*node.Node, stop func(), err error) {
 			node.Close()
 		}
 	}
-	members, err := c.members()
-	if err != nil {
+	c = c.WithDefaults()
+	if err := c.Check(); err != nil {
 		return nil, stop, fmt.Errorf("paxos: memory cluster: %w", err)
 	}
 	network := NewNetwork()
-	for _, id := range slices.Concat(members.Acceptors, members.Learners) {
+	for _, id := range slices.Concat(c.Members.Acceptors, c.Members.Learners) {
 		storage := NewStorage()
-		if err := paxos.Format(storage, id, members); err != nil {
+		if err := paxos.Format(storage, id, c.Members); err != nil {
 			stop()
 			return nil, stop, err
 		}
-		config := node.Config{ID: id, Members: members, Storage: storage, Transport: network.Join(id),
+		config := node.Config{ID: id, Members: c.Members, Storage: storage, Transport: network.Join(id),
 			Limits: c.Limits, Timing: c.Timing, Logger: c.Logger, Trace: c.Trace}
 		if c.Node != nil {
 			c.Node(&config)

@@ -105,12 +105,12 @@ func TestClusterConfig(t *testing.T) {
 func TestClusterRefuses(t *testing.T) {
 	one := []paxos.ServerID{1}
 	for want, c := range map[string]Config{
-		"Config.Servers: -1, want 1 to 64, or 0 for 3":                {Servers: -1},
-		"Config.Servers: 65, want 1 to 64, or 0 for 3":                {Servers: 65},
-		"Config.Servers: it is set, and Config.Members has Acceptors": {Servers: 1, Members: paxos.Members{Acceptors: one}},
-		"Config.Members.Learners: server 1 is an acceptor too":        {Members: paxos.Members{Learners: one}},
-		"Config.Limits.MaxValue: -1":                                  {Limits: paxos.Limits{MaxValue: -1}},
-		"Config.Storage: nil":                                         {Node: func(c *node.Config) { c.Storage = nil }},
+		"Config.Servers: -1, want 1 to 64, or 0 for 3":          {Servers: -1},
+		"Config.Servers: 65, want 1 to 64, or 0 for 3":          {Servers: 65},
+		"Config.Servers: 2, but Config.Members has 1 Acceptors": {Servers: 2, Members: paxos.Members{Acceptors: one}},
+		"Config.Members.Learners: server 1 is an acceptor too":  {Members: paxos.Members{Learners: one}},
+		"Config.Limits.MaxValue: -1":                            {Limits: paxos.Limits{MaxValue: -1}},
+		"Config.Storage: nil":                                   {Node: func(c *node.Config) { c.Storage = nil }},
 	} {
 		nodes, stop, err := Cluster(c)
 		require.ErrorContains(t, err, want)

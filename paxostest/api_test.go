@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/paxostest"
 )
 
@@ -25,6 +26,13 @@ var (
 	_ func(*paxostest.CrashStorage) *paxostest.CrashStorage                     = (*paxostest.CrashStorage).CrashKept
 	_ func(*paxostest.CrashStorage, paxostest.Failure)                          = (*paxostest.CrashStorage).Fail
 	_ func(*paxostest.CrashStorage, string, time.Duration)                      = (*paxostest.CrashStorage).Delay
+	_ []func(*paxostest.CrashStorage)                                           = []func(*paxostest.CrashStorage){(*paxostest.CrashStorage).Hang, (*paxostest.CrashStorage).Release}
+	_ func(*paxostest.Network, ...paxos.ServerID)                               = (*paxostest.Network).Partition
+	_ func(testing.TB, paxostest.ClusterConfig) *paxostest.Cluster              = paxostest.NewCluster
+	_ []func(*paxostest.Cluster, paxos.ServerID) *node.Node                     = []func(*paxostest.Cluster, paxos.ServerID) *node.Node{(*paxostest.Cluster).Node, (*paxostest.Cluster).Start, (*paxostest.Cluster).Add}
+	_ []func(*paxostest.Cluster, paxos.ServerID)                                = []func(*paxostest.Cluster, paxos.ServerID){(*paxostest.Cluster).Crash, (*paxostest.Cluster).Stop, (*paxostest.Cluster).Wipe}
+	_ func(*paxostest.Cluster, paxos.ServerID, paxostest.Match)                 = (*paxostest.Cluster).CrashOn
+	_ func(*paxostest.Cluster, paxos.ServerID) *paxostest.CrashStorage          = (*paxostest.Cluster).Disk
 	_ func(*paxostest.CrashStorage, string) int                                 = (*paxostest.CrashStorage).Calls
 	_ func(*paxostest.CrashStorage) []paxos.Batch                               = (*paxostest.CrashStorage).Batches
 	_ func(*testing.T, func(*testing.T, string) paxos.Storage)                  = paxostest.TestStorage

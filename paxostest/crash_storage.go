@@ -52,6 +52,8 @@ type CrashStorage struct {
 	mu      sync.Mutex
 	crashed chan struct{} // closed by a crash
 	failing []Failure
+	failed  bool          // a call has met a Failure
+	hung    chan struct{} // closed when the disk answers again; nil: it answers
 	delays  map[string]time.Duration
 	calls   map[string]int
 	batches []paxos.Batch
@@ -111,8 +113,7 @@ func (s *CrashStorage) Fail(f Failure) {
 	s.failing = append(s.failing, f)
 }
 
-// Delay sets how long each call of op takes from now on; OpAny sets it for all. A Save with an endless delay hangs until the storage
-// crashes.
+// Delay sets how long each call of op takes from now on; OpAny sets it for all.
 func (s *CrashStorage) Delay(op string, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,6 +124,32 @@ func (s *CrashStorage) Delay(op string, d time.Duration) {
 		return
 	}
 	s.delays[op] = d
+}
+
+// Hang has every call hang, from now on, until [CrashStorage.Release] or a crash. A call that waits for its Delay hangs after that.
+func (s *CrashStorage) Hang() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hung == nil {
+		s.hung = make(chan struct{})
+	}
+}
+
+// Release ends a Hang: calls that hang go on.
+func (s *CrashStorage) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hung != nil {
+		close(s.hung)
+		s.hung = nil
+	}
+}
+
+// hasFailed reports whether a call has met a Failure.
+func (s *CrashStorage) hasFailed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }
 
 // Calls returns how many calls of op there were on s; OpAny counts all.
@@ -155,6 +182,15 @@ func (s *CrashStorage) call(op string) (*Failure, error) {
 		case <-s.crashed:
 		}
 	}
+	s.mu.Lock()
+	hung := s.hung
+	s.mu.Unlock()
+	if hung != nil {
+		select {
+		case <-hung:
+		case <-s.crashed:
+		}
+	}
 	if s.down() {
 		return nil, ErrCrashed
 	}
@@ -169,7 +205,7 @@ func (s *CrashStorage) hit(op string) (found *Failure) {
 			f.Nth--
 		}
 		if f.Nth == 0 && found == nil {
-			found = &f
+			found, s.failed = &f, true
 			continue
 		}
 		left = append(left, f)

@@ -132,3 +132,30 @@ func TestCrashStorageHangs(t *testing.T) {
 		requireRecord(t, s, paxos.Record{})
 	})
 }
+
+// A disk that hangs answers nothing until it is released, and a crash ends the calls.
+func TestCrashStorageHangsUntilReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := paxostest.NewCrashStorage()
+		s.Release() // it does nothing
+		s.Hang()
+		s.Hang()
+		saved, loaded := make(chan error, 1), make(chan error, 1)
+		save := func() { saved <- s.Save(batchOf(promised("job", 1))) }
+		load := func() { _, err := s.Load("job"); loaded <- err }
+		go save()
+		go load()
+		time.Sleep(time.Hour)
+		assert.Empty(t, saved)
+		assert.Empty(t, loaded)
+		s.Release()
+		require.NoError(t, <-saved)
+		require.NoError(t, <-loaded)
+		requireRecord(t, s, promised("job", 1))
+		s.Hang()
+		go load()
+		time.Sleep(time.Hour)
+		requireRecord(t, s.Crash(), promised("job", 1))
+		require.ErrorIs(t, <-loaded, paxostest.ErrCrashed)
+	})
+}

@@ -1,12 +1,9 @@
 package paxostest_test
 
 import (
-	"context"
 	"fmt"
-	"time"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/paxostest"
 )
 
@@ -39,42 +36,4 @@ func ExampleChaos() {
 	}
 	fmt.Println("nothing was broken")
 	// Output: nothing was broken
-}
-
-// A service is tested on a bad network, with storages that crash. In a synctest bubble the times below cost nothing.
-func ExampleNetwork() {
-	network := paxostest.NewNetwork(paxostest.NetworkConfig{Seed: 1, Loss: 0.1, Delay: time.Millisecond, Jitter: time.Millisecond})
-	members := paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}
-	stores := map[paxos.ServerID]*paxostest.CrashStorage{}
-	start := func(id paxos.ServerID) *node.Node {
-		n, err := node.Start(context.Background(), node.Config{ID: id, Members: members, Storage: stores[id], Transport: network.Join(id)})
-		if err != nil {
-			panic(err)
-		}
-		return n
-	}
-	nodes := map[paxos.ServerID]*node.Node{}
-	for _, id := range members.Acceptors {
-		stores[id] = paxostest.NewCrashStorage()
-		if err := paxos.Format(stores[id], id, members); err != nil {
-			panic(err)
-		}
-		nodes[id] = start(id)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	d, err := nodes[1].Propose(ctx, "lunch", "burger")
-	fmt.Println(string(d.Value), err)
-
-	stores[1] = stores[1].Crash() // the power goes
-	nodes[1].Close()
-	nodes[1] = start(1)
-	d, err = nodes[1].Propose(ctx, "lunch", "pizza")
-	fmt.Println(string(d.Value), err)
-	for _, n := range nodes {
-		n.Close()
-	}
-	// Output:
-	// burger <nil>
-	// burger <nil>
 }

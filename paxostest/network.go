@@ -23,7 +23,7 @@ type NetworkConfig struct {
 type NetworkStats struct {
 	Sent      uint64 // packets handed to Send
 	Lost      uint64 // packets lost by chance, by Drops of all their messages, or because too many were on their way
-	Cut       uint64 // packets lost by Cut, CutOneWay, Mute, Deafen and Isolate
+	Cut       uint64 // packets lost by Cut, CutOneWay, Mute, Deafen, Isolate and Partition
 	Repeated  uint64
 	Delivered uint64 // packets that arrived; a repeated one counts twice
 }
@@ -101,13 +101,18 @@ func (n *Network) Deafen(id paxos.ServerID) { n.cut(func(c *cuts) { c.to(id) }) 
 // Isolate cuts a server from all others.
 func (n *Network) Isolate(id paxos.ServerID) { n.cut(func(c *cuts) { c.from(id); c.to(id) }) }
 
+// Partition cuts these servers from all others. Among themselves they reach each other.
+func (n *Network) Partition(side ...paxos.ServerID) {
+	n.cut(func(c *cuts) { c.sides = append(c.sides, slices.Clone(side)) })
+}
+
 func (n *Network) cut(f func(*cuts)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f(&n.cuts)
 }
 
-// Heal ends all cuts, from Cut, CutOneWay, Mute, Deafen and Isolate.
+// Heal ends all cuts, from Cut, CutOneWay, Mute, Deafen, Isolate and Partition.
 func (n *Network) Heal() { n.cut(func(c *cuts) { *c = cuts{} }) }
 
 // Stats returns the counts up to now.
@@ -118,7 +123,10 @@ func (n *Network) Stats() NetworkStats {
 }
 
 // cuts are the links that carry nothing.
-type cuts struct{ links map[link]bool }
+type cuts struct {
+	links map[link]bool
+	sides [][]paxos.ServerID
+}
 
 func (c *cuts) link(l link) {
 	if c.links == nil {
@@ -132,7 +140,9 @@ func (c *cuts) from(id paxos.ServerID) { c.link(link{from: id}) }
 func (c *cuts) to(id paxos.ServerID) { c.link(link{to: id}) }
 
 func (c *cuts) has(l link) bool {
-	return c.links[l] || c.links[link{from: l.from}] || c.links[link{to: l.to}]
+	return c.links[l] || c.links[link{from: l.from}] || c.links[link{to: l.to}] || slices.ContainsFunc(c.sides, func(side []paxos.ServerID) bool {
+		return slices.Contains(side, l.from) != slices.Contains(side, l.to)
+	})
 }
 
 // A networkEnd is the Transport of one server.

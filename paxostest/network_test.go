@@ -112,6 +112,9 @@ func TestNetworkCuts(t *testing.T) {
 		"mute":     {func(n *paxostest.Network) { n.Mute(3) }, [3][3]bool{{false, true, true}, {true, false, true}, {}}},
 		"deaf":     {func(n *paxostest.Network) { n.Deafen(3) }, [3][3]bool{{false, true}, {true}, {true, true}}},
 		"isolated": {func(n *paxostest.Network) { n.Isolate(3) }, [3][3]bool{{false, true}, {true}, {}}},
+		"a side":   {func(n *paxostest.Network) { n.Partition(1, 3) }, [3][3]bool{{false, false, true}, {}, {true}}},
+		"two cuts": {func(n *paxostest.Network) { n.Partition(1); n.Partition(2, 3) }, [3][3]bool{{}, {false, false, true}, {false, true}}},
+		"joined":   {func(n *paxostest.Network) { n.Partition(1); n.Heal() }, [3][3]bool{{false, true, true}, {true, false, true}, {true, true, false}}},
 		"healed":   {func(n *paxostest.Network) { n.Isolate(3); n.Heal() }, [3][3]bool{{false, true, true}, {true, false, true}, {true, true, false}}},
 	} {
 		t.Run(name, func(t *testing.T) {
