@@ -33,16 +33,10 @@ type outlet struct {
 	left  atomic.Bool   // Trace gets no more of the events that wait
 
 	mu     sync.Mutex
-	queue  []traced
+	queue  []paxos.Event
 	bytes  int // of the events in queue
 	lost   int // events that found no room since the queue was taken
 	closed bool
-}
-
-// A traced event waits for Trace with its context.
-type traced struct {
-	ctx   context.Context
-	event paxos.Event
 }
 
 // close ends the outlet after Trace has got all events that wait.
@@ -56,6 +50,7 @@ func (o *outlet) close() {
 // run gives the events to Trace. Then it logs how many events were lost for want of room.
 func (o *outlet) run(trace func(context.Context, paxos.Event), told *lines.Log) {
 	defer close(o.ended)
+	ctx := context.Background()
 	for range o.wake {
 		o.mu.Lock()
 		queue, lost, closed := o.queue, o.lost, o.closed
@@ -65,7 +60,7 @@ func (o *outlet) run(trace func(context.Context, paxos.Event), told *lines.Log) 
 			if o.left.Load() {
 				return
 			}
-			trace(e.ctx, e.event)
+			trace(ctx, e)
 		}
 		if lost > 0 {
 			told.Lost("events were lost: Trace was slow", "events", lost)
@@ -76,7 +71,7 @@ func (o *outlet) run(trace func(context.Context, paxos.Event), told *lines.Log) 
 	}
 }
 
-func (o *outlet) add(events []paxos.Event, contextOf func(call uint64) context.Context) {
+func (o *outlet) add(events []paxos.Event) {
 	o.mu.Lock()
 	for i := range events {
 		size := len(events[i].Message.Instance) + len(events[i].Message.Value)
@@ -85,7 +80,7 @@ func (o *outlet) add(events []paxos.Event, contextOf func(call uint64) context.C
 			continue
 		}
 		o.bytes += size
-		o.queue = append(o.queue, traced{contextOf(events[i].Call), events[i]})
+		o.queue = append(o.queue, events[i])
 	}
 	o.mu.Unlock()
 	signal(o.wake)
