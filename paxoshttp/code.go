@@ -39,7 +39,7 @@ const (
 	CodeTimeout         Code = "timeout"         // 504: the time of the call is over: context.DeadlineExceeded
 )
 
-// Errors of this package, for [errors.Is]. A hook [Config].Allow may return them.
+// Errors of this package, for [errors.Is]. A hook [Config].Allow may return them, and a [Client] does.
 var (
 	// ErrForbidden: the server does not allow the call.
 	ErrForbidden = errors.New("not allowed")

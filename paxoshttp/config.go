@@ -40,7 +40,8 @@ type Config struct {
 	// WriteTimeout bounds the time in which a client has to take an answer, or the next line of a watch. Default: 30 s. It and BodyTimeout
 	// count in place of the ReadTimeout and WriteTimeout of the [http.Server], which would end long calls.
 	WriteTimeout time.Duration
-	// Heartbeat is the time between two signs of life of a watch. Default: 10 s.
+	// Heartbeat is the time between two signs of life of a watch. Default: 10 s. A [Client] gives up a watch after
+	// ClientConfig.Silence without one.
 	Heartbeat time.Duration
 
 	// MaxBody bounds the bytes of one body. Default and most: 8 MiB, which is more than a value of 1 MiB takes in JSON.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
@@ -57,4 +58,60 @@ func ExampleNewHandler() {
 	// 200 job/7 worker 3  <nil>
 	// 403   forbidden <nil>
 	// lunch is decided: false <nil>
+}
+
+// A client makes the calls of a Node at any of three servers. Two callers want one name, and each tells by a nonce of its own whether it
+// has won, also after an answer was lost. After an error, Unknown tells whether the value may be chosen all the same.
+func ExampleClient() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	c := paxoshttp.ClientConfig{Servers: []string{"http://127.0.0.1:1"}} // nobody is there
+	for _, n := range nodes {
+		h, err := paxoshttp.NewHandler(n, paxoshttp.Config{})
+		if err != nil {
+			log.Fatal(err)
+		}
+		server := httptest.NewServer(h)
+		defer server.Close()
+		c.Servers = append(c.Servers, server.URL)
+	}
+	client, err := paxoshttp.NewClient(c)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, mine := range []paxos.Value{"worker 3, nonce 8f21", "worker 3, nonce 17aa"} {
+		d, err := client.Propose(ctx, "job/7", mine)
+		switch {
+		case err == nil:
+			fmt.Printf("%s: mine is %t\n", d.Value, d.Value == mine)
+		case paxos.Unknown(err):
+			fmt.Println("propose the same bytes again:", err)
+		default:
+			fmt.Println("nothing was proposed:", err)
+		}
+	}
+	_, err = client.Propose(ctx, "", "x")
+	fmt.Println(errors.Is(err, paxos.ErrName), paxos.Unknown(err))
+	// An Index belongs to one server, so the first server of the list is watched.
+	c.Servers = c.Servers[2:]
+	watcher, err := paxoshttp.NewClient(c)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer watcher.Close()
+	for learned, err := range watcher.Decisions(ctx, 0, paxos.Prefix("job/")) {
+		fmt.Println(learned.Instance, learned.Value, errors.Join(err))
+		break // else each new one follows
+	}
+	// Output:
+	// worker 3, nonce 8f21: mine is true
+	// worker 3, nonce 8f21: mine is false
+	// true false
+	// job/7 worker 3, nonce 8f21 <nil>
 }

@@ -46,7 +46,7 @@ func newProof(broken *paxos.SafetyError) *proof {
 	return p
 }
 
-// A ServerError is the refusal of one server, as a client got it. It wraps the error that its code stands for, such as
+// A ServerError is the refusal of one server, as a [Client] got it. It wraps the error that its code stands for, such as
 // paxos.ErrBusy, a [*paxos.ForgottenError] with the range, or a [*paxos.SafetyError].
 type ServerError struct {
 	URL    string // of the server
@@ -97,4 +97,9 @@ func (f failure) kind() error {
 // malformed makes the error of a request that is not understood.
 func malformed(format string, args ...any) error {
 	return coded(CodeMalformed, fmt.Errorf(format, args...))
+}
+
+// certain makes an error of a call that had no effect and never will.
+func certain(op, instance string, err error) *paxos.OpError {
+	return &paxos.OpError{Op: op, Instance: instance[:min(len(instance), paxos.MaxName)], Err: err, Unsent: true}
 }

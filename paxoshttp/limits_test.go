@@ -146,10 +146,10 @@ func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// serves runs a server of HTTP on a pipe until the test ends.
-func serves(t *testing.T, h http.Handler) *pipeListener {
+// serves runs a server of HTTP, with its own timeouts, on a pipe until the test ends.
+func serves(t *testing.T, h http.Handler, timeout time.Duration) *pipeListener {
 	l := newPipe()
-	server := &http.Server{Handler: h, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}
+	server := &http.Server{Handler: h, ReadTimeout: timeout, WriteTimeout: timeout}
 	var all sync.WaitGroup
 	all.Go(func() { server.Serve(l) })
 	t.Cleanup(func() {
@@ -181,7 +181,7 @@ func TestSlowClients(t *testing.T) {
 				}
 			},
 		}
-		l := serves(t, handlerOf(t, s, Config{BodyTimeout: 3 * time.Second, WriteTimeout: 4 * time.Second, Heartbeat: time.Second}))
+		l := serves(t, handlerOf(t, s, Config{BodyTimeout: 3 * time.Second, WriteTimeout: 4 * time.Second, Heartbeat: time.Second}), 5*time.Second)
 		send := func(text string) (net.Conn, *bufio.Reader) {
 			conn, err := l.dial(t.Context())
 			require.NoError(t, err)

@@ -1,4 +1,4 @@
-// Package paxoshttp serves a [github.com/singledecree/paxos/node.Node] over HTTP.
+// Package paxoshttp serves a [github.com/singledecree/paxos/node.Node] over HTTP, and has the client of that service.
 //
 // A host mounts a [Handler] in its own mux, below any prefix:
 //
@@ -23,6 +23,11 @@
 //	GET  healthz                                        200, or 503 with the flaw; asks neither other servers nor the disk
 //
 // With timeout=2s a call ends with an error after that time. Without it, it ends after Config.MaxTimeout, or when the client goes.
+//
+// A [Client] makes the same calls at any of several servers, as a Node does:
+//
+//	client, err := paxoshttp.NewClient(paxoshttp.ClientConfig{Servers: []string{"http://one:8000/v1", "http://two:8000/v1"}})
+//	d, err := client.Propose(ctx, "lunch", "burger")
 //
 // # Values
 //

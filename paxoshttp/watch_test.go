@@ -195,7 +195,7 @@ func TestWatchIsLive(t *testing.T) {
 				}
 			}
 		}}
-		l := serves(t, handlerOf(t, s, Config{Heartbeat: 10 * time.Second}))
+		l := serves(t, handlerOf(t, s, Config{Heartbeat: 10 * time.Second}), 5*time.Second)
 		for accept, sign := range map[string]string{"text/event-stream": ":\n", "*/*": "\n"} {
 			ended = make(chan struct{})
 			conn, err := l.dial(t.Context())

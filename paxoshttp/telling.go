@@ -1,0 +1,47 @@
+package paxoshttp
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/singledecree/paxos"
+)
+
+// Change asks for the next configuration of the cluster, as Change of a Node does. The Cluster of next is not sent. A nil Quorum means
+// the majority. It returns the number of the configuration that was decided. See [Client.Settled] for what comes then.
+//
+// The error wraps paxos.ErrConflict if another change was decided: look at [Client.Members] and ask again if need be. Change goes to
+// another server only if it is certain that no server has it, because two servers might decide it twice, one after the other.
+func (c *Client) Change(ctx context.Context, next paxos.Members) (number uint64, err error) {
+	q := question{op: CallChange, method: http.MethodPost, call: CallChange, body: encode(NewChange(next)), effect: true, once: true}
+	var decided changed
+	err = c.call(ctx, q, into(&decided))
+	return decided.Configuration, err
+}
+
+// Members returns the members, as the server knows them that is asked.
+func (c *Client) Members(ctx context.Context) (Membership, error) {
+	var m Membership
+	err := c.call(ctx, question{op: CallMembers, method: http.MethodGet, call: CallMembers}, into(&m))
+	return m, err
+}
+
+// Settled waits until the configuration of that number, or a later one, is settled: see Settled of a Node. It asks again, at one server
+// after the other, until ctx ends.
+func (c *Client) Settled(ctx context.Context, number uint64) error {
+	var m Membership
+	return c.until(ctx, question{op: CallSettled, method: http.MethodGet, call: CallSettled}, into(&m), func() bool { return m.Configuration >= number && m.Settled })
+}
+
+// Ready waits until a server is ready: see Ready of a Node. It asks again, at one server after the other, until ctx ends.
+func (c *Client) Ready(ctx context.Context) error {
+	var m Membership
+	return c.until(ctx, question{op: CallReady, method: http.MethodGet, call: CallReady}, into(&m), func() bool { return true })
+}
+
+// Status returns the state of the server that is asked.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	err := c.call(ctx, question{op: CallStatus, method: http.MethodGet, call: CallStatus}, into(&s))
+	return s, err
+}
