@@ -57,6 +57,7 @@ type arena struct {
 
 const (
 	arenaChunk = 1 << 16
+	arenaFirst = 1 << 9 // of the first chunk, in the beginning
 	arenaUnit  = 4
 	chunkUnits = arenaChunk / arenaUnit
 )
@@ -75,16 +76,23 @@ func (a *arena) add(name []byte) uint32 {
 	a.bytes += size
 	a.used[a.last] += uint32(size)
 	end := len(c) + size
+	if end > cap(c) {
+		c = append(make([]byte, 0, min(max(2*cap(c), end), arenaChunk)), c...)
+	}
 	c = append(append(c, byte(len(name))), name...)
 	a.chunks[a.last] = c[:end] // the bytes behind the name are zero
 	return at
 }
 
-// begin begins a new chunk.
+// begin begins a new chunk. The first one grows, since the names of a small log take less.
 func (a *arena) begin() {
 	if len(a.chunks) > 0 && a.used[a.last] == 0 {
 		a.chunks[a.last] = nil
 		a.free = append(a.free, a.last)
+	}
+	room := arenaChunk
+	if len(a.chunks) == 0 {
+		room = arenaFirst
 	}
 	if n := len(a.free); n > 0 {
 		a.last, a.free = a.free[n-1], a.free[:n-1]
@@ -92,7 +100,7 @@ func (a *arena) begin() {
 		a.last = uint32(len(a.chunks))
 		a.chunks, a.used = append(a.chunks, nil), append(a.used, 0)
 	}
-	a.chunks[a.last] = make([]byte, 0, arenaChunk)
+	a.chunks[a.last] = make([]byte, 0, room)
 }
 
 // get returns the name there. It is a part of the arena, and never changes.

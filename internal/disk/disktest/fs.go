@@ -5,6 +5,7 @@ package disktest
 import (
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -105,7 +106,7 @@ func (f *FS) Content(name string) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if file := f.names[name]; file != nil {
-		return append([]byte{}, file.data.bytes...)
+		return file.data.bytes()
 	}
 	return nil
 }
@@ -114,7 +115,7 @@ func (f *FS) Content(name string) []byte {
 func (f *FS) Put(name string, b []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.put(name, content{bytes: b})
+	f.put(name, contentOf(b))
 }
 
 // put makes a file with that content, durably. The two contents of the file share its bytes, until one is written.
@@ -128,19 +129,16 @@ func (f *FS) put(name string, c content) {
 func (f *FS) Names() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	names := make([]string, 0, len(f.names))
-	for name := range f.names {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(f.names))
 }
 
 // Clone returns a copy in which all is durable. It has no record of calls.
 func (f *FS) Clone() *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	g := New()
-	for _, name := range f.Names() {
-		g.Put(name, f.Content(name))
+	for _, name := range slices.Sorted(maps.Keys(f.names)) {
+		g.put(name, f.names[name].data.share())
 	}
 	return g
 }

@@ -38,10 +38,7 @@ func (h *handle) ReadAt(b []byte, at int64) (int, error) {
 	if err := h.alive(); err != nil {
 		return 0, err
 	}
-	if at >= int64(len(h.file.data.bytes)) {
-		return 0, io.EOF
-	}
-	n := copy(b, h.file.data.bytes[at:])
+	n := h.file.data.read(b, at)
 	if n < len(b) {
 		return n, io.EOF
 	}
@@ -57,7 +54,7 @@ func (h *handle) WriteAt(b []byte, at int64) (int, error) {
 	if !h.write {
 		return 0, fs.ErrPermission
 	}
-	op := Op{Kind: OpWrite, Name: h.name, At: at, Data: slices.Clone(b), file: h.file.number}
+	op := Op{Kind: OpWrite, Name: h.name, At: at, Data: copied(b), file: h.file.number}
 	if err := h.room(at + int64(len(b))); err != nil {
 		return 0, err
 	}
@@ -71,14 +68,22 @@ func (h *handle) WriteAt(b []byte, at int64) (int, error) {
 	return len(b), nil
 }
 
+// copied returns a copy of b. All copies of zeros are one.
+func copied(b []byte) []byte {
+	if isZero(b) {
+		return zeros[:len(b)]
+	}
+	return slices.Clone(b)
+}
+
 // room returns an error if a file can't grow to that size.
 func (h *handle) room(size int64) error {
-	grows := size - int64(len(h.file.data.bytes))
+	grows := size - int64(h.file.data.size)
 	if h.fs.Limit == 0 || grows <= 0 {
 		return nil
 	}
 	for _, f := range h.fs.names {
-		grows += int64(len(f.data.bytes))
+		grows += int64(f.data.size)
 	}
 	if grows > h.fs.Limit {
 		return &fs.PathError{Op: "write", Path: h.name, Err: syscall.ENOSPC}
@@ -141,7 +146,7 @@ func (h *handle) flush(op Op) error {
 func (h *handle) Size() (int64, error) {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
-	return int64(len(h.file.data.bytes)), nil
+	return int64(h.file.data.size), nil
 }
 
 // Close closes the file.
