@@ -316,3 +316,28 @@ func TestZeroValuesOfErrors(t *testing.T) {
 	assert.True(t, paxos.Unknown(errors.New("test")), "of an error that the package knows nothing of it can't be certain")
 	assert.True(t, paxos.Unknown(&paxos.OpError{Op: "propose", Err: errors.New("test")}), "nor of one that somebody else made")
 }
+
+// Of names that differ little, the share that is traced is as asked for. Each share holds the smaller ones.
+func TestTracingHas(t *testing.T) {
+	const names = 100_000
+	for _, form := range []string{"job/%d", "%08d", "config/eu/%d/owner", "%x"} {
+		for _, oneIn := range []uint64{2, 8, 64} {
+			n := 0
+			for i := range names {
+				name := fmt.Sprintf(form, i)
+				has := paxos.Tracing{On: true, OneIn: oneIn}.Has(name)
+				if has {
+					n++
+					assert.True(t, paxos.Tracing{On: true, OneIn: oneIn / 2}.Has(name))
+				}
+			}
+			assert.InEpsilon(t, names/int(oneIn), n, 0.15, "%s, one in %d", form, oneIn)
+		}
+	}
+	assert.False(t, paxos.Tracing{}.Has(""))
+	thin := paxos.Tracing{On: true, OneIn: 1 << 20}
+	assert.True(t, thin.Has(""))
+	assert.True(t, thin.Has(paxos.ConfigurationName(7)))
+	assert.False(t, thin.Has("lunch"))
+	assert.Zero(t, testing.AllocsPerRun(100, func() { thin.Has("a name of some length") }))
+}

@@ -15,6 +15,9 @@ func (n *Node) do(ctx context.Context, c *nodeCall) (replica.Done, error) {
 	if ctx.Err() != nil {
 		return replica.Done{}, failure(c.op, c.instance, ctxError(ctx))
 	}
+	if n.config.Trace != nil {
+		c.ctx = context.WithoutCancel(ctx)
+	}
 	n.mu.Lock()
 	var refused error
 	switch {
@@ -72,7 +75,7 @@ func (n *Node) call(ctx context.Context, op, instance string, v paxos.Value) (d 
 	d, err = n.do(ctx, c)
 	known = c.known
 	if !c.late {
-		c.instance, c.value = "", ""
+		c.instance, c.value, c.ctx = "", "", nil
 		n.spares.Put(c)
 	}
 	return d, known, err

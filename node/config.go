@@ -34,7 +34,10 @@ type Config struct {
 	Logger *slog.Logger
 	// Trace, if not nil, gets every [paxos.Event], in order, in a goroutine of its own. While Trace is behind, 65,536
 	// events or 64 MiB of them wait, and the server goes on. Further events are lost, and a later log line tells how
-	// many. Trace must not call [Node.Close], which waits for it.
+	// many; their Seq is missing. Trace must not call [Node.Close], which waits for it.
+	//
+	// An EventCall or EventDone comes with the context of its call, without its end: see [context.WithoutCancel]. So a Trace can
+	// read a span or the ID of a request there. All other events come with [context.Background].
 	Trace func(context.Context, paxos.Event)
 	// Seed determines the random part of the waits between attempts. 0 means a random seed.
 	Seed uint64

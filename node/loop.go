@@ -254,10 +254,10 @@ func (n *Node) stop(err error) {
 	}
 	n.replica.Stop(n.now(), err)
 	for n.replica.Take(&n.out) {
+		n.reportAll(&n.out)
 		for _, d := range n.out.Done {
 			n.calls.end(d)
 		}
-		n.reportAll(&n.out)
 	}
 	for _, c := range calls {
 		if c.id == 0 {

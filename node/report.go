@@ -8,14 +8,19 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// reportAll reports the faults and events of an Output to the user.
+// reportAll reports the faults and events of an Output to the user. The calls of the events must not have ended yet.
 func (n *Node) reportAll(out *replica.Output) {
 	for _, f := range out.Faults {
 		n.report.log(slog.LevelError, "protocol broken: the instance has stopped", "instance", f.Instance,
 			"ballot", f.Ballot.String(), "err", f)
 	}
 	if len(out.Events) > 0 {
-		n.report.events.add(out.Events)
+		if n.report.trace != nil {
+			n.report.events.add(out.Events, n.calls.context)
+		}
+		if n.ring.add(out.Events) {
+			n.trace()
+		}
 	}
 }
 

@@ -33,10 +33,16 @@ type outlet struct {
 	left  atomic.Bool   // Trace gets no more of the events that wait
 
 	mu     sync.Mutex
-	queue  []paxos.Event
+	queue  []traced
 	bytes  int // of the events in queue
 	lost   int // events that found no room since the queue was taken
 	closed bool
+}
+
+// A traced event waits for Trace with its context.
+type traced struct {
+	ctx   context.Context
+	event paxos.Event
 }
 
 // close ends the outlet after Trace has got all events that wait.
@@ -50,7 +56,6 @@ func (o *outlet) close() {
 // run gives the events to Trace. Then it logs how many events were lost for want of room.
 func (o *outlet) run(trace func(context.Context, paxos.Event), told *lines.Log) {
 	defer close(o.ended)
-	ctx := context.Background()
 	for range o.wake {
 		o.mu.Lock()
 		queue, lost, closed := o.queue, o.lost, o.closed
@@ -60,7 +65,7 @@ func (o *outlet) run(trace func(context.Context, paxos.Event), told *lines.Log) 
 			if o.left.Load() {
 				return
 			}
-			trace(ctx, e)
+			trace(e.ctx, e.event)
 		}
 		if lost > 0 {
 			told.Lost("events were lost: Trace was slow", "events", lost)
@@ -71,7 +76,7 @@ func (o *outlet) run(trace func(context.Context, paxos.Event), told *lines.Log) 
 	}
 }
 
-func (o *outlet) add(events []paxos.Event) {
+func (o *outlet) add(events []paxos.Event, contextOf func(call uint64) context.Context) {
 	o.mu.Lock()
 	for i := range events {
 		size := len(events[i].Message.Instance) + len(events[i].Message.Value)
@@ -80,7 +85,7 @@ func (o *outlet) add(events []paxos.Event) {
 			continue
 		}
 		o.bytes += size
-		o.queue = append(o.queue, events[i])
+		o.queue = append(o.queue, traced{contextOf(events[i].Call), events[i]})
 	}
 	o.mu.Unlock()
 	signal(o.wake)

@@ -19,6 +19,7 @@ type Node struct {
 	replica *replica.Replica // only the loop uses it
 	origin  time.Time
 	report  reporter
+	ring    ring
 
 	calls   slots // only the loop uses it
 	queue   queue // likewise
@@ -115,8 +116,9 @@ type nodeCall struct {
 	value    paxos.Value
 	names    paxos.NameRange // of a Forget
 	id       replica.CallID
-	known    bool          // the Replica has answered a Peek
-	members  paxos.Members // of a Change
+	known    bool            // the Replica has answered a Peek
+	members  paxos.Members   // of a Change
+	ctx      context.Context // for Trace; nil: there is none
 	status   paxos.Status
 	view     view
 	late     bool              // its context ended first: the loop may still hold the nodeCall
@@ -147,6 +149,16 @@ func (s *slots) add(c *nodeCall) {
 // has reports whether c still runs.
 func (s *slots) has(c *nodeCall) bool {
 	return c.id != 0 && s.calls[c.id&(1<<slotBits-1)] == c
+}
+
+// context returns the context for the Trace of an event of that call.
+func (s *slots) context(id uint64) context.Context {
+	if id != 0 {
+		if c := s.calls[id&(1<<slotBits-1)]; c != nil && c.ctx != nil {
+			return c.ctx
+		}
+	}
+	return context.Background()
 }
 
 // end gives d to the caller of the call d.ID.

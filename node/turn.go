@@ -18,6 +18,9 @@ func (n *Node) turn() error {
 	if n.armed <= now {
 		n.armed = 0
 	}
+	if n.ring.turn() {
+		n.trace()
+	}
 	if in.saved && in.saveErr == nil {
 		n.savedOne(now)
 	}
@@ -198,13 +201,13 @@ func (n *Node) carryOut(now time.Duration) error {
 		for _, p := range out.Send {
 			n.config.Transport.Send(p)
 		}
+		n.reportAll(out)
 		for _, d := range out.Done {
 			if d.Err == nil { // most of these callers call again: see gather
 				n.ends++
 			}
 			n.calls.end(d)
 		}
-		n.reportAll(out)
 		if out.Stop != nil {
 			return out.Stop
 		}

@@ -111,6 +111,8 @@ func (w *Sim) logEvents(s *server, letters []letter) {
 				state := *s.out.Save.Server
 				e.State, e.was = &state, s.Disk.State
 			}
+		case paxos.EventRecord:
+			continue // the entry of the Save has it
 		case paxos.EventLearned:
 			w.fail(w.oracle.Learned(&s.Server, &e.Message))
 		}

@@ -75,8 +75,8 @@ func (r *Replica) Ready(now time.Duration, id CallID) {
 // again.
 func (r *Replica) Forget(now time.Duration, id CallID, names paxos.NameRange) {
 	r.input(now)
-	if r.trace {
-		r.event(paxos.Event{Kind: paxos.EventCall, Call: uint64(id), Message: paxos.Message{Kind: paxos.KindForget, Value: paxos.Value(names.String())}})
+	if r.tracing.On {
+		r.callEvent(id, opForget.String(), paxos.Message{Kind: paxos.KindForget, Value: paxos.Value(names.String())})
 	}
 	c := call{id: id, op: opForget}
 	_, covered := r.forgets.covering(names)
@@ -245,8 +245,8 @@ var errNotBooted = errors.New("the first Save, which counts this start, is not d
 
 // call begins a call, or ends it at once.
 func (r *Replica) call(c call, name string, err error) {
-	if r.trace {
-		r.event(paxos.Event{Kind: paxos.EventCall, Call: uint64(c.id), Message: paxos.Message{Instance: name, Value: c.value}})
+	if r.tracing.On {
+		r.callEvent(c.id, opName(c.op, name), paxos.Message{Instance: name, Value: c.value})
 	}
 	if err == nil {
 		err = r.refuseCall()

@@ -294,6 +294,7 @@ func (r *Replica) isReady(next paxos.Members) error {
 // for good then. The call ends without a decision. Its errors are those of [Replica.Ready].
 func (r *Replica) Settled(now time.Duration, id CallID) {
 	r.input(now)
+	r.callEvent(id, opSettled.String(), paxos.Message{Instance: settledName})
 	if err := r.refuseCall(); err != nil {
 		r.ended(id, "", paxos.Decision{}, unsent(opSettled, "", err))
 		return

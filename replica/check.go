@@ -165,9 +165,9 @@ func (r *Replica) dropped(from *peer, p *paxos.Packet, why string) {
 	if from != nil {
 		from.refusal.drop()
 	}
-	if r.trace {
-		for _, m := range p.Messages {
-			r.event(paxos.Event{Kind: paxos.EventDrop, Peer: p.From, Packet: p.Seq, Message: m, Err: errors.New(why)})
+	if r.tracing.On {
+		for i := range p.Messages {
+			r.messageEvent(paxos.EventDrop, p.From, p.Boot, p.Seq, &p.Messages[i], errors.New(why))
 		}
 	}
 }

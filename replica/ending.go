@@ -77,8 +77,8 @@ func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Val
 	if fresh {
 		r.saves.count(inst)
 	}
-	if r.trace {
-		r.event(paxos.Event{Kind: paxos.EventLearned, Message: paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v}})
+	if r.traces(inst.name) {
+		r.event(paxos.EventLearned).Message = paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: b, Value: v}
 	}
 	r.endDecided(inst)
 }
@@ -222,7 +222,10 @@ func (r *Replica) fault(inst *instance, from *peer, err error) {
 	}
 	r.broken = append(r.broken, se)
 	r.counters.Faults++
-	r.event(paxos.Event{Kind: paxos.EventFault, Message: paxos.Message{Instance: inst.name, Ballot: se.Ballot}, Err: se})
+	if r.tracing.On {
+		e := r.event(paxos.EventFault)
+		e.Message, e.Err = paxos.Message{Instance: inst.name, Ballot: se.Ballot}, se
+	}
 	r.rest(inst)
 	r.endCalls(inst, se)
 }
@@ -321,8 +324,9 @@ func (r *Replica) end(inst *instance, c call, d paxos.Decision, err error) {
 
 func (r *Replica) ended(id CallID, name string, d paxos.Decision, err error) {
 	r.done = append(r.done, Done{ID: id, Decision: d, OK: err == nil && d != paxos.Decision{}, Err: err})
-	if r.trace {
-		r.event(paxos.Event{Kind: paxos.EventDone, Call: uint64(id), Message: paxos.Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, Err: err})
+	if r.traces(name) {
+		e := r.event(paxos.EventDone)
+		e.Call, e.Message, e.Err = uint64(id), paxos.Message{Instance: name, Value: d.Value, Ballot: d.Ballot}, err
 	}
 }
 

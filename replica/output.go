@@ -152,10 +152,15 @@ func (o op) String() string {
 
 // unsent returns the error of a call if nothing of it has left.
 func unsent(o op, instance string, err error) *paxos.OpError {
+	return &paxos.OpError{Op: opName(o, instance), Instance: shownName(instance), Err: err, Unsent: true}
+}
+
+// opName is the name of a call: to propose a configuration is to change the members.
+func opName(o op, instance string) string {
 	if o == opPropose && change.IsConfiguration(instance) {
-		return &paxos.OpError{Op: "change", Instance: instance, Err: err, Unsent: true}
+		return "change"
 	}
-	return &paxos.OpError{Op: o.String(), Instance: shownName(instance), Err: err, Unsent: true}
+	return o.String()
 }
 
 // readyName is the instance that Ready asks about. No server proposes in it.

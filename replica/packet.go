@@ -32,14 +32,14 @@ func (r *Replica) Receive(now time.Duration, p paxos.Packet) {
 		inst := r.table.byName[m.Instance]
 		if why := r.invalid(from, m, inst); why != "" {
 			r.counters.Dropped++
-			if r.trace {
-				r.event(paxos.Event{Kind: paxos.EventDrop, Peer: from.id, Packet: p.Seq, Message: *m, Err: errors.New(why)})
+			if r.tracing.On {
+				r.messageEvent(paxos.EventDrop, from.id, p.Boot, p.Seq, m, errors.New(why))
 			}
 			r.passOver(from, inst, m)
 			continue
 		}
-		if r.trace {
-			r.event(paxos.Event{Kind: paxos.EventReceive, Peer: from.id, Packet: p.Seq, Message: *m})
+		if r.tracing.On {
+			r.messageEvent(paxos.EventReceive, from.id, p.Boot, p.Seq, m, nil)
 		}
 		r.counters.Received[m.Kind]++
 		r.message(from, m, inst)
@@ -97,9 +97,7 @@ func (r *Replica) otherConfiguration(from *peer, p *paxos.Packet) {
 			if m := &p.Messages[i]; m.Kind == paxos.KindDecided && m.Instance == name && len(m.Value) <= maxConfiguration && !m.Ballot.IsZero() &&
 				m.Ballot.Configuration() == own && r.checkNext(name, m.Ballot, m.Value) == nil {
 				r.teller, r.told = from.id, p.Configuration
-				if r.trace {
-					r.event(paxos.Event{Kind: paxos.EventReceive, Peer: from.id, Packet: p.Seq, Message: *m})
-				}
+				r.messageEvent(paxos.EventReceive, from.id, p.Boot, p.Seq, m, nil)
 				r.message(from, m, r.table.byName[name])
 				if len(p.Messages) > 1 {
 					rest := *p

@@ -39,7 +39,7 @@ func New(now time.Duration, c Config) (*Replica, error) {
 	}
 	r := &Replica{
 		id: c.State.ID, nonce: c.Nonce,
-		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), trace: c.Trace,
+		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), tracing: paxos.Tracing{On: c.Trace},
 		now: now, indexSaid: c.State.Last, byID: map[paxos.ServerID]*peer{}, calls: map[CallID]calling{}, rtt: c.Timing.Phase / 10,
 	}
 	if err := r.startView(c.Members, &c.State); err != nil {
@@ -216,7 +216,7 @@ func (r *Replica) Take(out *Output) bool {
 	clear(out.Done) // an old entry that is not written over would keep its values alive
 	clear(out.Events)
 	out.Send, out.Load, out.List, out.Done = out.Send[:0], out.Load[:0], out.List[:0], out.Done[:0]
-	out.Faults, out.Events = out.Faults[:0], out.Events[:0]
+	out.Faults = out.Faults[:0]
 	out.Save, out.Stop = nil, r.stop
 	if r.stop == nil {
 		if r.inflight.mayAdmit() {
@@ -254,10 +254,9 @@ func (r *Replica) Take(out *Output) bool {
 		}
 	}
 	some = some || len(out.Load)+len(out.List)+len(out.Done)+len(out.Send) > 0
-	if len(r.faults)+len(r.events) > 0 {
-		out.Faults, out.Events = append(out.Faults, r.faults...), append(out.Events, r.events...)
-		clear(r.events)
-		r.faults, r.events = r.faults[:0], r.events[:0]
+	out.Events, r.events = r.events, out.Events[:0]
+	if len(r.faults)+len(out.Events) > 0 {
+		out.Faults, r.faults = append(out.Faults, r.faults...), r.faults[:0]
 		some = true
 	}
 	if r.indexSaid != r.index {
@@ -280,8 +279,8 @@ func (r *Replica) Saved(now time.Duration) {
 	if r.stop != nil {
 		return
 	}
-	if r.trace {
-		r.event(paxos.Event{Kind: paxos.EventSaved, Save: s.done()})
+	if s.isTold() && r.tracing.On {
+		r.event(paxos.EventSaved).Save = s.done()
 	}
 	replies, instances, server := s.take()
 	if server != nil {
@@ -401,6 +400,9 @@ func (r *Replica) Status(now time.Duration) paxos.Status {
 	s.Peers = r.Peers(now)
 	return s
 }
+
+// SetTracing says which events Output.Events has from now on. It begins as Config.Trace says.
+func (r *Replica) SetTracing(t paxos.Tracing) { r.tracing = t }
 
 // Boot returns the number of this start of the server: ServerState.Boot, from the first Output on.
 func (r *Replica) Boot() uint64 { return r.server.Boot }

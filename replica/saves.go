@@ -37,6 +37,7 @@ type saves struct {
 	waitNew            []reply           // replies that leave when the next Save is
 	batch              paxos.Batch       // of the Save that runs
 	server             paxos.ServerState // the ServerState in the running Save, if there is one in it
+	told               bool              // the Save that runs was noted as an event
 	sealing            struct {          // see seal
 		save uint64 // the Save that holds the configuration
 		mark uint64 // see mark
@@ -48,6 +49,14 @@ func (s *saves) isBooted() bool { return s.booted }
 
 // number is the number of the Save that began last. Saves count from 1.
 func (s *saves) number() uint64 { return s.begun }
+
+// tell notes whether an event tells of the Save that begins. isTold then returns that, once.
+func (s *saves) tell(told bool) { s.told = told }
+
+func (s *saves) isTold() (told bool) {
+	told, s.told = s.told, false
+	return told
+}
 
 // done is the number of Saves that are done.
 func (s *saves) done() uint64 { return s.ended }

@@ -140,9 +140,9 @@ func (r *Replica) Flush(out *Output) {
 func (r *Replica) packet(to *peer, ms []paxos.Message) paxos.Packet {
 	seq := to.outbox.number()
 	r.counters.Packets++
-	if r.trace {
-		for _, m := range ms {
-			r.event(paxos.Event{Kind: paxos.EventSend, Peer: to.id, Packet: seq, Message: m})
+	if r.tracing.On {
+		for i := range ms {
+			r.messageEvent(paxos.EventSend, to.id, to.identity.boot(), seq, &ms[i], nil)
 		}
 	}
 	return paxos.Packet{From: r.id, To: to.id, Store: r.server.Store, Boot: r.server.Boot, Nonce: r.nonce,
@@ -194,10 +194,35 @@ func (r *Replica) beginSave() *paxos.Batch {
 	}
 	batch := s.close(server, r.forgets.takeDrops())
 	r.counters.Records += uint64(len(batch.Records))
-	if r.trace {
-		r.event(paxos.Event{Kind: paxos.EventSave, Save: s.number()})
+	if r.tracing.On {
+		r.saveEvents(batch)
 	}
 	return batch
+}
+
+// saveEvents notes the Save that begins, and its records. If the instances are thinned out, a Save without any that is traced is
+// not noted.
+func (r *Replica) saveEvents(batch *paxos.Batch) {
+	s, told := &r.saves, r.tracing.OneIn <= 1
+	for i := range batch.Records {
+		told = told || r.traces(batch.Records[i].Instance)
+	}
+	if s.tell(told); !told {
+		return
+	}
+	r.event(paxos.EventSave).Save = s.number()
+	for i := range batch.Records {
+		rec := &batch.Records[i]
+		if !r.traces(rec.Instance) {
+			continue
+		}
+		e := r.event(paxos.EventRecord)
+		e.Save = s.number()
+		e.Message = paxos.Message{Instance: rec.Instance, Promised: rec.Acceptor.Promised, Accepted: rec.Acceptor.Accepted, Value: rec.Acceptor.Value}
+		if rec.Chosen {
+			e.Message.Kind = paxos.KindDecided
+		}
+	}
 }
 
 // number gives the Index to inst, if it is decided. The Save that begins holds inst, so Indexes become durable in order.

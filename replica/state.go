@@ -33,9 +33,10 @@ type Replica struct {
 	limits       paxos.Limits
 	timing       paxos.Timing
 	rand         *rand.Rand
-	trace        bool
-	holdSaves    bool // see HoldSaves
-	delayNotices bool // see DelayNotices
+	tracing      paxos.Tracing
+	noted        uint64 // events so far
+	holdSaves    bool   // see HoldSaves
+	delayNotices bool   // see DelayNotices
 	now          time.Duration
 	stop         error // why the server must stop; nil: it need not
 	stopSaid     bool
@@ -88,14 +89,32 @@ type Replica struct {
 // input notes the time of an input. A clock that went back is ignored.
 func (r *Replica) input(now time.Duration) { r.now = max(r.now, now) }
 
-// event notes an event, if Config.Trace is set. Where events are frequent, the caller checks r.trace first, because an Event
-// is large.
-func (r *Replica) event(e paxos.Event) {
-	if !r.trace {
-		return
+// traces reports whether events of that instance are noted. The caller asks before it makes an event.
+func (r *Replica) traces(instance string) bool { return r.tracing.On && r.tracing.Has(instance) }
+
+// event notes an event of this server. The caller fills in what is not 0. An Event is large, so it is made where it stays.
+func (r *Replica) event(kind paxos.EventKind) *paxos.Event {
+	r.events = append(r.events, paxos.Event{})
+	e := &r.events[len(r.events)-1]
+	r.noted++
+	e.Kind, e.Seq, e.At, e.Server, e.Boot = kind, r.noted, r.now, r.id, r.server.Boot
+	return e
+}
+
+// messageEvent notes what became of m in packet number seq to or from a peer.
+func (r *Replica) messageEvent(kind paxos.EventKind, peer paxos.ServerID, boot, seq uint64, m *paxos.Message, err error) {
+	if r.traces(m.Instance) {
+		e := r.event(kind)
+		e.Peer, e.PeerBoot, e.Packet, e.Message, e.Err = peer, boot, seq, *m, err
 	}
-	e.At, e.Server, e.Boot = r.now, r.id, r.server.Boot
-	r.events = append(r.events, e)
+}
+
+// callEvent notes that a call begins.
+func (r *Replica) callEvent(id CallID, op string, m paxos.Message) {
+	if r.traces(m.Instance) {
+		e := r.event(paxos.EventCall)
+		e.Call, e.Op, e.Message = uint64(id), op, m
+	}
 }
 
 // jitter is a random time up to most.
