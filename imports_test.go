@@ -7,8 +7,10 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -385,4 +387,33 @@ func TestSourceRulesSeeBadCode(t *testing.T) {
 		assert.Positive(t, shown[r.name][0], "%s: no bad code", r.name)
 		assert.Positive(t, shown[r.name][1], "%s: no good code", r.name)
 	}
+}
+
+// foreignPackages returns the packages in the binary of a package, on an operating system, that are neither of the standard library nor
+// of this module. own is the number of those of this module.
+func foreignPackages(t *testing.T, goos, pkg string) (foreign []string, own int) {
+	t.Helper()
+	list := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", pkg)
+	list.Env = append(os.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	out, err := list.Output()
+	require.NoError(t, err)
+	for _, p := range strings.Fields(string(out)) {
+		if within(p, modulePath) {
+			own++
+		} else {
+			foreign = append(foreign, p)
+		}
+	}
+	return foreign, own
+}
+
+// TestBinaryStandsAlone: a binary that imports the root, node, wal and tcp has no package outside the standard library and this module.
+func TestBinaryStandsAlone(t *testing.T) {
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		foreign, own := foreignPackages(t, goos, "./testdata/binary")
+		assert.Empty(t, foreign, goos)
+		assert.GreaterOrEqual(t, own, 5, "it is listed")
+	}
+	foreign, _ := foreignPackages(t, runtime.GOOS, "./internal/register")
+	assert.NotEmpty(t, foreign, "a package that needs another module is found")
 }
