@@ -31,7 +31,7 @@ var (
 	_ func(testing.TB, paxostest.ClusterConfig) *paxostest.Cluster              = paxostest.NewCluster
 	_ []func(*paxostest.Cluster, paxos.ServerID) *node.Node                     = []func(*paxostest.Cluster, paxos.ServerID) *node.Node{(*paxostest.Cluster).Node, (*paxostest.Cluster).Start, (*paxostest.Cluster).Add}
 	_ []func(*paxostest.Cluster, paxos.ServerID)                                = []func(*paxostest.Cluster, paxos.ServerID){(*paxostest.Cluster).Crash, (*paxostest.Cluster).Stop, (*paxostest.Cluster).Wipe}
-	_ func(*paxostest.Cluster, paxos.ServerID, paxostest.Match)                 = (*paxostest.Cluster).CrashOn
+	_ func(*paxostest.Cluster, paxos.ServerID, paxostest.Match) func()          = (*paxostest.Cluster).CrashOn
 	_ func(*paxostest.Cluster, paxos.ServerID) *paxostest.CrashStorage          = (*paxostest.Cluster).Disk
 	_ func(*paxostest.CrashStorage, string) int                                 = (*paxostest.CrashStorage).Calls
 	_ func(*paxostest.CrashStorage) []paxos.Batch                               = (*paxostest.CrashStorage).Batches

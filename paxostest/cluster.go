@@ -51,7 +51,8 @@ type ClusterConfig struct {
 //		})
 //	}
 //
-// In a testing/synctest bubble, time costs nothing. Without one, all works as well, in real time.
+// In a testing/synctest bubble, time costs nothing. Without one, all works as well, in real time. The tests of examples/commit and
+// examples/config of this module show more.
 //
 // The methods are safe for concurrent use, and so are those of Network and of the disks.
 type Cluster struct {

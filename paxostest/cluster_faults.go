@@ -1,6 +1,10 @@
 package paxostest
 
-import "github.com/singledecree/paxos"
+import (
+	"slices"
+
+	"github.com/singledecree/paxos"
+)
 
 // Crash cuts the power of a server, and returns when its Node has ended. Data that was not saved is lost, and calls that wait
 // return an error. If the server is down, Crash does nothing. [Cluster.Start] starts it again.
@@ -20,13 +24,19 @@ func (c *Cluster) Crash(id paxos.ServerID) {
 //	c.CrashOn(1, paxostest.Match{From: 1, Kind: paxos.KindAccept}) // its value is at one acceptor, and may come to be chosen
 //	c.CrashOn(1, paxostest.Match{To: 1, Kind: paxos.KindPromise})  // its value may have reached the others as a hint alone
 //
-// The fate of the packet is up to the network. If the server is down at that moment, nothing happens.
-func (c *Cluster) CrashOn(id paxos.ServerID, m Match) {
+// The fate of the packet is up to the network. If the server is down at that moment, nothing happens. cancel takes a CrashOn back that has
+// not happened.
+func (c *Cluster) CrashOn(id paxos.ServerID, m Match) (cancel func()) {
 	c.tb.Helper()
 	t := &trigger{rule: rule{Match: m}, kills: c.server(id)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.triggers = append(c.triggers, t)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.triggers = slices.DeleteFunc(c.triggers, func(other *trigger) bool { return other == t })
+	}
 }
 
 // Stop closes the Node of a server, as a service does that ends. If the server is down, Stop does nothing. [Cluster.Start] starts it

@@ -151,6 +151,7 @@ func TestClusterCrashOn(t *testing.T) {
 			if kind == paxos.KindAccept {
 				m.From = 1
 			}
+			c.CrashOn(2, paxostest.Match{})()
 			c.CrashOn(1, m)
 			before := c.Node(1)
 			_, err := before.Propose(t.Context(), "lunch", "burger")
@@ -167,6 +168,7 @@ func TestClusterCrashOn(t *testing.T) {
 				agreed(t, c.Node(id), "lunch", got)
 			}
 			require.Same(t, c.Node(1), c.Start(1), "it runs: each CrashOn works once")
+			require.Same(t, c.Node(2), c.Start(2), "it runs: its CrashOn was taken back")
 		})
 	}
 }

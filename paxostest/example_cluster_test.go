@@ -25,6 +25,8 @@ func (d desk) Book(ctx context.Context, seat, guest string) (string, error) {
 // Meanwhile server 3 is cut off now and then.
 func testDesk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
 		c := paxostest.NewCluster(t, paxostest.ClusterConfig{
 			Network:  paxostest.NetworkConfig{Loss: 0.2, Repeat: 0.1, Delay: time.Millisecond, Jitter: 5 * time.Millisecond},
 			SaveTime: time.Millisecond,
@@ -32,8 +34,8 @@ func testDesk(t *testing.T) {
 		for row := range 20 {
 			seat := fmt.Sprint(row, "A")
 			c.CrashOn(1, paxostest.Match{From: 1, Kind: paxos.KindAccept, Instance: "seat/" + seat})
-			desk{c.Node(1)}.Book(t.Context(), seat, "Ada") // nobody knows whether she has it
-			bob, err := desk{c.Node(2)}.Book(t.Context(), seat, "Bob")
+			desk{c.Node(1)}.Book(ctx, seat, "Ada") // nobody knows whether she has it
+			bob, err := desk{c.Node(2)}.Book(ctx, seat, "Bob")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -41,7 +43,7 @@ func testDesk(t *testing.T) {
 			if row%2 == 1 {
 				c.Network.Isolate(3)
 			}
-			ada, err := desk{c.Node(1)}.Book(t.Context(), seat, "Ada") // she asks again
+			ada, err := desk{c.Node(1)}.Book(ctx, seat, "Ada") // she asks again
 			if err != nil {
 				t.Fatal(err)
 			}
