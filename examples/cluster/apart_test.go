@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/register"
 	"github.com/singledecree/paxos/wal"
 )
@@ -84,13 +85,14 @@ func (a *apart) call(ctx context.Context, r *register.Recorder, caller, i int, i
 		if reach == nil {
 			return "", false, false, errDown
 		}
-		var got answer
+		var got paxos.Decision
 		if in.Op == "propose" {
 			got, err = reach.propose(ctx, in.Instance, in.Value, timeout)
+			ok = err == nil
 		} else {
-			got, err = reach.ask(ctx, in.Op, in.Instance, timeout)
+			got, ok, err = reach.ask(ctx, in.Op, in.Instance, timeout)
 		}
-		return got.value(), got.Decided, err != nil && unknown(err), err
+		return string(got.Value), ok, paxos.Unknown(err), err
 	})
 }
 
@@ -121,14 +123,13 @@ func (a *apart) agree(known map[string]string) map[string]string {
 		_, reach := c.now()
 		require.NotNil(t, reach, "server %d", c.id)
 		watchers.Go(func() {
-			err := reach.watch(ctx, 0, func(d answer) error {
+			err := reach.watch(ctx, func(d paxos.Learned, _ *paxos.ForgottenError) {
 				all[i].mu.Lock()
 				defer all[i].mu.Unlock()
-				if _, again := all[i].values[d.Name]; again {
-					all[i].twice = append(all[i].twice, d.Name)
+				if _, again := all[i].values[d.Instance]; again {
+					all[i].twice = append(all[i].twice, d.Instance)
 				}
-				all[i].values[d.Name] = d.value()
-				return nil
+				all[i].values[d.Instance] = string(d.Value)
 			})
 			if ctx.Err() == nil {
 				assert.NoError(t, err, "server %d", c.id)
@@ -177,7 +178,7 @@ func (a *apart) text(ctx context.Context, all []*learned) (text string) {
 		text += fmt.Sprintf("\nserver %d: %s, told %d", c.id, state, all[i].size())
 		if reach != nil {
 			s, err := reach.status(ctx, time.Second)
-			text += fmt.Sprintf(", %s, %v", s, err)
+			text += fmt.Sprintf(", %s, %v", describeStatus(s), err)
 		}
 	}
 	return text
@@ -198,9 +199,9 @@ func TestPausedProcessReadsFresh(t *testing.T) {
 	_, two := a.children[1].now()
 	for round := range rounds {
 		name := fmt.Sprint("job ", round)
-		got, err := one.ask(ctx, "read", name, aWhile)
+		_, ok, err := one.ask(ctx, "read", name, aWhile)
 		require.NoError(t, err)
-		require.False(t, got.Decided)
+		require.False(t, ok)
 		var readers sync.WaitGroup
 		for range 4 {
 			readers.Go(func() { one.ask(ctx, "read", name, aWhile) }) // either answer is right
@@ -208,17 +209,21 @@ func TestPausedProcessReadsFresh(t *testing.T) {
 		require.NoError(t, a.children[0].pause())
 		decided, err := two.propose(ctx, name, "burger", aWhile)
 		require.NoError(t, err)
-		require.Equal(t, "burger", decided.value())
-		sent := make(chan answer, 1)
+		require.Equal(t, paxos.Value("burger"), decided.Value)
+		sent := make(chan *paxos.Decision, 1)
 		readers.Go(func() {
-			got, err := one.ask(ctx, "read", name, aWhile)
+			got, ok, err := one.ask(ctx, "read", name, aWhile)
 			assert.NoError(t, err)
-			sent <- got
+			if !ok {
+				sent <- nil
+				return
+			}
+			sent <- &got
 		})
 		require.NoError(t, a.children[0].resume())
-		got = <-sent
-		require.True(t, got.Decided, "round %d: a Read that began after the decision says that there is none", round)
-		require.Equal(t, "burger", got.value())
+		got := <-sent
+		require.NotNil(t, got, "round %d: a Read that began after the decision says that there is none", round)
+		require.Equal(t, paxos.Value("burger"), got.Value)
 		readers.Wait()
 	}
 }

@@ -25,7 +25,10 @@ func runCall(ctx context.Context, out io.Writer, args []string) error {
 	if *timeout <= 0 {
 		return usageError(fmt.Sprintf("call: -timeout: %v: want more than 0", *timeout))
 	}
-	reach := newClient(*addr)
+	reach, err := newClient(*addr)
+	if err != nil {
+		return usageError("call: -api: " + err.Error())
+	}
 	defer reach.close()
 	first, err := reach.status(ctx, *timeout)
 	if err != nil {
@@ -45,7 +48,7 @@ func runCall(ctx context.Context, out io.Writer, args []string) error {
 		}
 		st, err := reach.status(ctx, *timeout)
 		if err == nil {
-			p.printf("server %d  %s\n", st.ID, st)
+			p.printf("server %d  %s\n", st.ID, describeStatus(st))
 		}
 		return err
 	}

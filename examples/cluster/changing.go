@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/paxoshttp"
 )
 
 // patience is after how many timeouts without progress a change of members is given up. A learner reports every 5 s how far it is.
@@ -38,14 +39,14 @@ type keeper interface {
 // was begun, whoever has begun it.
 type changing struct {
 	*session
-	words         string         // the command
-	leaves, comes paxos.ServerID // 0: nobody
-	addr          string         // of the server that comes; empty: none was given
-	id            paxos.ServerID // the server that is asked
-	reach         *client        // of it
-	m             membership     // as of the last look
-	goal          uint64         // the decisions of that server that the one that comes has to have
-	shown         string         // the last line about progress
+	words         string               // the command
+	leaves, comes paxos.ServerID       // 0: nobody
+	addr          string               // of the server that comes; empty: none was given
+	id            paxos.ServerID       // the server that is asked
+	reach         *client              // of it
+	m             paxoshttp.Membership // as of the last look
+	goal          uint64               // the decisions of that server that the one that comes has to have
+	shown         string               // the last line about progress
 	shownAt       time.Time
 }
 
@@ -104,7 +105,7 @@ func (g *changing) choose(ctx context.Context, at paxos.ServerID) error {
 			why = fmt.Errorf("server %d is the only acceptor: add another one first", id)
 		case id == g.leaves:
 			why = fmt.Errorf("server %d is the one that leaves: ask another one", id)
-		case !m.votes(id):
+		case !m.Votes(id):
 			why = fmt.Errorf("server %d is no acceptor: ask one of %s", id, list(m.Acceptors))
 		default:
 			g.id, g.reach, g.m = id, reach, m
@@ -119,7 +120,7 @@ func (g *changing) refuse() error {
 	m, known := g.m, g.m.Addresses[g.comes]
 	left := func(id paxos.ServerID) bool { return slices.Contains(m.Left, id) }
 	switch {
-	case g.comes == 0 && !m.has(g.leaves) && !left(g.leaves) && (g.keeper == nil || !g.keeper.knows(g.leaves)):
+	case g.comes == 0 && !m.Has(g.leaves) && !left(g.leaves) && (g.keeper == nil || !g.keeper.knows(g.leaves)):
 		return fmt.Errorf("server %d was never a member", g.leaves)
 	case g.comes == 0:
 		return nil
@@ -127,15 +128,15 @@ func (g *changing) refuse() error {
 		return fmt.Errorf("server %d can't replace itself: its ServerID is finished when it leaves", g.leaves)
 	case left(g.comes):
 		return fmt.Errorf("server %d was a member before: its ServerID is finished, take one that was never used", g.comes)
-	case g.leaves != 0 && !m.votes(g.leaves) && !(left(g.leaves) && m.votes(g.comes)):
+	case g.leaves != 0 && !m.Votes(g.leaves) && !(left(g.leaves) && m.Votes(g.comes)):
 		return fmt.Errorf("server %d is no acceptor, and has no place to give", g.leaves)
-	case m.votes(g.leaves) && m.votes(g.comes):
+	case m.Votes(g.leaves) && m.Votes(g.comes):
 		return fmt.Errorf("server %d is an acceptor already: remove %d", g.comes, g.leaves)
 	case g.addr != "" && g.keeper != nil:
 		return errors.New("this program makes the server, and gives it an address itself")
-	case g.addr != "" && m.has(g.comes) && g.addr != known:
+	case g.addr != "" && m.Has(g.comes) && g.addr != known:
 		return fmt.Errorf("server %d is a member already, and its address is %q", g.comes, known)
-	case g.addr == "" && !m.has(g.comes) && g.keeper == nil:
+	case g.addr == "" && !m.Has(g.comes) && g.keeper == nil:
 		return fmt.Errorf("server %d is no member yet: give the address where the others reach it", g.comes)
 	}
 	return nil
@@ -143,13 +144,13 @@ func (g *changing) refuse() error {
 
 // bring makes a new server a learner, and an acceptor when it has caught up, perhaps in the place of another one.
 func (g *changing) bring(ctx context.Context) (err error) {
-	if !g.m.has(g.comes) {
+	if !g.m.Has(g.comes) {
 		if g.keeper != nil {
 			if g.addr, err = g.keeper.create(g.comes); err != nil {
 				return err
 			}
 		}
-		next := g.m.next(0, 0)
+		next := nextMembers(g.m.Change, 0, 0)
 		next.Learners, next.Addresses[g.comes] = with(next.Learners, g.comes), g.addr
 		if err := g.ask(ctx, next, fmt.Sprintf("server %d is a learner", g.comes)); err != nil {
 			return err
@@ -160,11 +161,11 @@ func (g *changing) bring(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if g.goal = g.m.Index; !g.m.votes(g.comes) {
+	if g.goal = g.m.Index; !g.m.Votes(g.comes) {
 		if err := g.wait(ctx, func() bool { return g.hasCaughtUp(ctx) }, g.progress); err != nil {
 			return err
 		}
-		if err := g.ask(ctx, g.m.next(g.leaves, g.comes), fmt.Sprintf("server %d is an acceptor", g.comes)); err != nil {
+		if err := g.ask(ctx, nextMembers(g.m.Change, g.leaves, g.comes), fmt.Sprintf("server %d is an acceptor", g.comes)); err != nil {
 			return err
 		}
 	}
@@ -181,8 +182,8 @@ func (g *changing) bring(ctx context.Context) (err error) {
 
 // remove has a member leave.
 func (g *changing) remove(ctx context.Context) error {
-	if g.m.has(g.leaves) {
-		if err := g.ask(ctx, g.m.next(g.leaves, 0), fmt.Sprintf("server %d leaves", g.leaves)); err != nil {
+	if g.m.Has(g.leaves) {
+		if err := g.ask(ctx, nextMembers(g.m.Change, g.leaves, 0), fmt.Sprintf("server %d leaves", g.leaves)); err != nil {
 			return err
 		}
 		if err := g.settle(ctx); err != nil {
@@ -205,15 +206,15 @@ func (g *changing) dismiss() error {
 }
 
 // ask has the next members decided. If they are not ready, it tries again for a while.
-func (g *changing) ask(ctx context.Context, next change, what string) error {
+func (g *changing) ask(ctx context.Context, next paxoshttp.Change, what string) error {
 	for began := time.Now(); ; {
 		number, err := g.reach.change(ctx, next, g.timeout)
 		if err == nil {
 			g.out.printf("server %d: configuration %d: %s; acceptors %s, learners %s\n", g.id, number, what, list(next.Acceptors), list(next.Learners))
 			return g.wait(ctx, func() bool { return g.m.Configuration >= number }, func() string { return "the server does not live under it yet" })
 		}
-		var refused *callError
-		if !errors.As(err, &refused) || refused.code != http.StatusServiceUnavailable || refused.unknown || time.Since(began) >= patience*g.timeout {
+		var refused *paxoshttp.ServerError
+		if !errors.As(err, &refused) || refused.Status != http.StatusServiceUnavailable || paxos.Unknown(err) || time.Since(began) >= patience*g.timeout {
 			return err
 		}
 		g.show(err.Error())
@@ -226,10 +227,10 @@ func (g *changing) ask(ctx context.Context, next change, what string) error {
 // settle waits until the configuration is settled.
 func (g *changing) settle(ctx context.Context) error {
 	err := g.wait(ctx, func() bool { return g.m.Settled }, func() string {
-		if g.comes == 0 || !g.m.has(g.comes) {
-			return g.m.unsettled()
+		if g.comes == 0 || !g.m.Has(g.comes) {
+			return g.m.Unsettled()
 		}
-		return g.m.unsettled() + "; " + g.progress()
+		return g.m.Unsettled() + "; " + g.progress()
 	})
 	if err == nil {
 		g.out.printf("server %d: configuration %d is settled\n", g.id, g.m.Configuration)
@@ -241,18 +242,18 @@ func (g *changing) settle(ctx context.Context) error {
 func (g *changing) hasCaughtUp(ctx context.Context) bool {
 	if g.keeper != nil { // it can be asked itself
 		if _, own, err := g.pick(int(g.comes)); err == nil {
-			if _, err := own.await(ctx, "ready", pace); err == nil {
+			if own.ready(ctx, pace) == nil {
 				return true
 			}
 		}
 	}
-	other := g.m.other(g.comes)
+	other := otherOf(g.m, g.comes)
 	return other.Heard != "" && (other.Taken >= g.goal || g.goal == 0)
 }
 
 // progress says how far the server that comes is.
 func (g *changing) progress() string {
-	other := g.m.other(g.comes)
+	other := otherOf(g.m, g.comes)
 	if other.Heard == "" {
 		return fmt.Sprintf("server %d was not heard yet: is it started, and reached at %s?", g.comes, other.Addr)
 	}
@@ -299,15 +300,15 @@ func (g *changing) stands(ctx context.Context, err error) string {
 	if m, err := g.reach.members(ctx, g.timeout); err == nil {
 		g.m = m
 	}
-	var failed *callError
+	var failed *paxos.OpError
 	switch {
-	case errors.As(err, &failed) && failed.unknown:
+	case errors.As(err, &failed) && failed.Op == "change" && failed.Unknown():
 		return fmt.Sprintf("the change may be decided all the same: members shows it, and %q goes on", g.words)
 	case !g.m.Settled:
 		return fmt.Sprintf("configuration %d is decided, and nothing takes it back: a quorum of its acceptors has to run, and one of those before; %q goes on", g.m.Configuration, g.words)
-	case g.comes != 0 && !g.m.has(g.comes):
+	case g.comes != 0 && !g.m.Has(g.comes):
 		return fmt.Sprintf("server %d is no member yet: %q goes on", g.comes, g.words)
-	case g.comes != 0 && !g.m.votes(g.comes):
+	case g.comes != 0 && !g.m.Votes(g.comes):
 		return fmt.Sprintf("server %d is a learner: %q goes on, and \"remove %d\" gives it up", g.comes, g.words, g.comes)
 	}
 	return fmt.Sprintf("configuration %d is settled, acceptors %s: %q goes on", g.m.Configuration, list(g.m.Acceptors), g.words)
@@ -325,13 +326,11 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// votes reports whether the server is an acceptor.
-func (c change) votes(id paxos.ServerID) bool { return slices.Contains(c.Acceptors, id) }
-
-// next returns the members without the one that leaves, and with the one that comes as an acceptor. Either may be 0: nobody.
-func (c change) next(leaves, comes paxos.ServerID) change {
+// nextMembers returns the members without the one that leaves, and with the one that comes as an acceptor. Either may be 0: nobody.
+func nextMembers(c paxoshttp.Change, leaves, comes paxos.ServerID) paxoshttp.Change {
 	gone := func(id paxos.ServerID) bool { return id == leaves || id == comes }
-	n := change{slices.DeleteFunc(slices.Clone(c.Acceptors), gone), slices.DeleteFunc(slices.Clone(c.Learners), gone), maps.Clone(c.Addresses)}
+	n := paxoshttp.Change{Acceptors: slices.DeleteFunc(slices.Clone(c.Acceptors), gone), Learners: slices.DeleteFunc(slices.Clone(c.Learners), gone),
+		Addresses: maps.Clone(c.Addresses)}
 	delete(n.Addresses, leaves)
 	if comes != 0 {
 		n.Acceptors = with(n.Acceptors, comes)
@@ -346,14 +345,14 @@ func with(ids []paxos.ServerID, id paxos.ServerID) []paxos.ServerID {
 	return ids
 }
 
-// other returns what the server that tells it knows of another one.
-func (m membership) other(id paxos.ServerID) memberStatus {
+// otherOf returns the knowledge of the server that tells m about another one.
+func otherOf(m paxoshttp.Membership, id paxos.ServerID) paxoshttp.Other {
 	for _, other := range m.Others {
 		if other.ID == id {
 			return other
 		}
 	}
-	return memberStatus{ID: id}
+	return paxoshttp.Other{ID: id}
 }
 
 // showMembers is the command members.
@@ -366,25 +365,25 @@ func (s *session) showMembers(ctx context.Context, c command) error {
 	if err != nil {
 		return fmt.Errorf("server %d: %w", id, err)
 	}
-	s.out.printf("%s", m)
+	s.out.printf("%s", describeMembers(m))
 	return nil
 }
 
-// String says it in some lines.
-func (m membership) String() string {
+// describeMembers tells the members in some lines.
+func describeMembers(m paxoshttp.Membership) string {
 	var text strings.Builder
 	state := fmt.Sprintf("configuration %d is settled", m.Configuration)
 	if !m.Settled {
-		state = m.unsettled()
+		state = m.Unsettled()
 	}
 	fmt.Fprintf(&text, "server %d: %s\n", m.ID, state)
 	for _, id := range slices.Concat(m.Acceptors, m.Learners) {
-		other := m.other(id)
+		other := otherOf(m, id)
 		if id == m.ID {
 			other.Addr = m.Listen
 		}
 		role := "learner "
-		if m.votes(id) {
+		if m.Votes(id) {
 			role = "acceptor"
 		}
 		fmt.Fprintf(&text, "    %s %d  at %s", role, id, cmp.Or(m.Addresses[id], other.Addr, "an unknown address"))
@@ -397,9 +396,9 @@ func (m membership) String() string {
 			text.WriteString(", heard " + other.Heard + " ago")
 		}
 		switch {
-		case m.votes(id) && !slices.Contains(m.Complete, id):
+		case m.Votes(id) && !slices.Contains(m.Complete, id):
 			fmt.Fprintf(&text, ", not complete: it has %d of %d decisions", other.Taken, m.Index)
-		case !m.votes(id) && id != m.ID && m.votes(m.ID):
+		case !m.Votes(id) && id != m.ID && m.Votes(m.ID):
 			fmt.Fprintf(&text, ", has %d of %d decisions", other.Taken, m.Index)
 		}
 		text.WriteString("\n")

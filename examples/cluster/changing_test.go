@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/paxoshttp"
 	"github.com/singledecree/paxos/wal"
 )
 
@@ -256,7 +257,8 @@ func (r *remote) call(id paxos.ServerID, code int, commands string, flags ...str
 }
 
 func (r *remote) client(id paxos.ServerID) *client {
-	c := newClient(r.apis[id])
+	c, err := newClient(r.apis[id])
+	require.NoError(r.t, err)
 	r.t.Cleanup(c.close)
 	return c
 }
@@ -286,7 +288,7 @@ func TestRemoteChange(t *testing.T) {
 }
 
 // A scripted server answers members with one of these after the other, and the last one again and again. Each change has the next number.
-func scripted(t *testing.T, all ...membership) (*session, *book) {
+func scripted(t *testing.T, all ...paxoshttp.Membership) (*session, *book) {
 	t.Helper()
 	var mu sync.Mutex
 	number := uint64(0)
@@ -294,7 +296,7 @@ func scripted(t *testing.T, all ...membership) (*session, *book) {
 	mux.HandleFunc("GET /v1/members", func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
-		reply(w, http.StatusOK, all[0])
+		json.NewEncoder(w).Encode(all[0])
 		if len(all) > 1 {
 			all = all[1:]
 		}
@@ -302,14 +304,15 @@ func scripted(t *testing.T, all ...membership) (*session, *book) {
 	mux.HandleFunc("POST /v1/change", func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
-		c, err := readChange(w, r)
-		assert.NoError(t, err)
+		var c paxoshttp.Change
+		assert.NoError(t, json.NewDecoder(r.Body).Decode(&c))
 		number++
-		reply(w, http.StatusOK, membership{Configuration: number, change: c})
+		json.NewEncoder(w).Encode(paxoshttp.Membership{Configuration: number, Change: c})
 	})
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
-	reach := newClient(strings.TrimPrefix(s.URL, "http://"))
+	reach, err := newClient(strings.TrimPrefix(s.URL, "http://"))
+	require.NoError(t, err)
 	t.Cleanup(reach.close)
 	out := newBook()
 	pick := func(int) (paxos.ServerID, *client, error) { return 1, reach, nil }
@@ -318,22 +321,22 @@ func scripted(t *testing.T, all ...membership) (*session, *book) {
 
 // known is the knowledge of server 1 in a script: the acceptors, how far server 4 is, and the complete ones. Nobody is complete before a change
 // is settled.
-func known(number uint64, acceptors, learners string, heard string, taken uint64, complete ...paxos.ServerID) membership {
+func known(number uint64, acceptors, learners string, heard string, taken uint64, complete ...paxos.ServerID) paxoshttp.Membership {
 	ids := func(text string) (all []paxos.ServerID) {
 		for _, c := range text {
 			all = append(all, paxos.ServerID(c-'0'))
 		}
 		return all
 	}
-	c := newChange(paxos.Members{Acceptors: ids(acceptors), Learners: ids(learners), Addresses: map[paxos.ServerID]string{4: "four:7"}})
-	return membership{ID: 1, Configuration: number, change: c, Settled: len(complete) > 0, Complete: complete, Index: 100,
-		Others: []memberStatus{{ID: 4, Addr: "four:7", Heard: heard, Taken: taken}}}
+	c := paxoshttp.NewChange(paxos.Members{Acceptors: ids(acceptors), Learners: ids(learners), Addresses: map[paxos.ServerID]string{4: "four:7"}})
+	return paxoshttp.Membership{ID: 1, Configuration: number, Change: c, Settled: len(complete) > 0, Complete: complete, Index: 100,
+		Others: []paxoshttp.Other{{ID: 4, Addr: "four:7", Heard: heard, Taken: taken}}}
 }
 
 // TestProgressIsShown: while a new server copies, each line says how far it is.
 func TestProgressIsShown(t *testing.T) {
 	copying := known(2, "1234", "", "1ms", 100)
-	copying.Import = &importing{2, 1, 30, 90}
+	copying.Import = &paxoshttp.Importing{Sources: 2, Done: 1, Records: 30, Goal: 90}
 	s, out := scripted(t, known(0, "123", "", "", 0, 1, 2, 3), known(1, "123", "4", "", 0, 1, 2, 3), known(1, "123", "4", "", 0, 1, 2, 3),
 		known(1, "123", "4", "1ms", 0, 1, 2, 3), known(1, "123", "4", "2ms", 40, 1, 2, 3), known(1, "123", "4", "1ms", 100, 1, 2, 3),
 		copying, copying, known(2, "1234", "", "1ms", 100, 1, 2, 3), known(2, "1234", "", "1ms", 100, 1, 2, 3), known(2, "1234", "", "1ms", 100, 1, 2, 3, 4))
@@ -362,7 +365,7 @@ func TestProgressEnds(t *testing.T) {
 	err = s.script(t.Context(), strings.NewReader("remove 2"))
 	assert.ErrorContains(t, err, `configuration 3 is decided, and nothing takes it back: a quorum of its acceptors has to run, and one of those before; "remove 2" goes on`)
 
-	slow := []membership{known(0, "123", "", "", 0, 1, 2, 3), known(1, "123", "4", "", 0, 1, 2, 3)}
+	slow := []paxoshttp.Membership{known(0, "123", "", "", 0, 1, 2, 3), known(1, "123", "4", "", 0, 1, 2, 3)}
 	for taken := range uint64(9) {
 		slow = append(slow, known(1, "123", "4", "1ms", 10*taken, 1, 2, 3))
 	}

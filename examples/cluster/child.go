@@ -62,12 +62,16 @@ func (c *child) start() error {
 	late := time.AfterFunc(childTimeout, func() { cmd.Process.Kill() })
 	err = json.NewDecoder(stdout).Decode(&s)
 	late.Stop()
+	var reach *client
+	if err == nil {
+		reach, err = newClient(s.API)
+	}
 	if err != nil {
 		cmd.Process.Kill()
 		stdin.Close()
 		return fmt.Errorf("server %d does not start: %w: %s", c.id, cmd.Wait(), lastLine(c.logFile))
 	}
-	c.cmd, c.stdin, c.client, c.state, c.wanted, c.ended = cmd, stdin, newClient(s.API), "up", false, make(chan struct{})
+	c.cmd, c.stdin, c.client, c.state, c.wanted, c.ended = cmd, stdin, reach, "up", false, make(chan struct{})
 	go c.wait(cmd, c.ended)
 	return nil
 }

@@ -327,6 +327,6 @@ func (l *local) showStatus(ctx context.Context, at int) {
 			l.out.printf("server %d  up, but does not answer: %v\n", c.id, err)
 			continue
 		}
-		l.out.printf("server %d  %s\n", c.id, s)
+		l.out.printf("server %d  %s\n", c.id, describeStatus(s))
 	}
 }

@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/paxoshttp"
 )
 
 // TestChangeOverAPI: members change over HTTP. Each refusal has its code and its words, and changes nothing.
@@ -51,61 +49,11 @@ func TestChangeOverAPI(t *testing.T) {
 	}
 	code, text := asks(t, s, "POST", "/v1/change", `{"acceptors":[1],"learners":[3],"addresses":{}}`, func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") })
 	assert.Equal(t, 415, code, "%s", text)
-	code, text = asks(t, s, "POST", "/v1/change", strings.Repeat(" ", maxChange+1), nil)
+	code, text = asks(t, s, "POST", "/v1/change", strings.Repeat(" ", 8<<20+1), nil)
 	assert.Equal(t, 413, code, "%s", text)
 	c, settled := s.node.Configuration()
 	assert.Equal(t, uint64(3), c.Number)
 	assert.True(t, settled)
-}
-
-// TestChangeRefusesWhatIsNearlyRight: a change that may mean something else than it says is refused, and nothing changes.
-func TestChangeRefusesWhatIsNearlyRight(t *testing.T) {
-	s := startOne(t)
-	for body, want := range map[string]string{
-		``:                                  "body: it is empty",
-		`[1]`:                               "not a JSON object",
-		`{"acceptors":[1],"learners":[]}`:   "addresses: it is missing; none is {}",
-		`{"acceptors":[1],"addresses":{}}`:  "learners: it is missing; none is []",
-		`{"learners":[],"addresses":{}}`:    "acceptors: it is missing",
-		`{"acceptors":[1],"acceptors":[1]}`: "acceptors: it is given twice",
-		`{"acceptors":[1],"learners":[],"adresses":{}}`:   `unknown field \"adresses\": want acceptors, learners, addresses`,
-		`{"acceptors":[1],"learners":[],"quorum":"x"}`:    `unknown field \"quorum\"`,
-		`{"Acceptors":[1]}`:                               `unknown field \"Acceptors\"`,
-		`{"acceptors":1}`:                                 "acceptors: it is not an array",
-		`{"acceptors":null}`:                              "acceptors: it is not an array",
-		`{"acceptors":["1"]}`:                             "acceptors: 1 is not the ID of a server",
-		`{"acceptors":[1.0]}`:                             `acceptors: \"1.0\" is not the ID of a server`,
-		`{"acceptors":[1e0]}`:                             `acceptors: \"1e0\" is not the ID of a server`,
-		`{"acceptors":[0]}`:                               `acceptors: \"0\" is not the ID of a server`,
-		`{"acceptors":[-1]}`:                              `acceptors: \"-1\" is not the ID of a server`,
-		`{"acceptors":[18446744073709551617]}`:            "is not the ID of a server",
-		`{"acceptors":[[1]]}`:                             "is not the ID of a server",
-		`{"acceptors":[1`:                                 "unexpected EOF",
-		`{"acceptors":[1],"learners":[],"addresses":[]}`:  "addresses: it is not a JSON object",
-		`{"addresses":{"one":"a:1"}}`:                     `addresses: \"one\" is not the ID of a server`,
-		`{"addresses":{"01":"a:1"}}`:                      `addresses: \"01\" is not the ID of a server`,
-		`{"addresses":{"1":"a:1","1":"b:1"}}`:             "addresses: 1: it is given twice",
-		`{"addresses":{"1":7}}`:                           "addresses: server 1: it is not a string",
-		`{"addresses":{"1":"a"}}`:                         "addresses: server 1: address a: missing port",
-		`{"addresses":{"1":"\ud83d:1"}}`:                  "half of a",
-		`{"addresses":{"1":"` + "\xff" + `:1"}}`:          "it is not valid UTF-8",
-		`{"acceptors":[1],"learners":[],"addresses":{}}x`: "something follows",
-	} {
-		code, text := asks(t, s, "POST", "/v1/change", body, nil)
-		assert.Equal(t, 400, code, "%s: %s", body, text)
-		assert.Contains(t, text, want, "%s", body)
-	}
-	c, _ := s.node.Configuration()
-	assert.Zero(t, c.Number, "nothing has changed")
-}
-
-// TestStatusOfChanges: errors of changes have codes of their own.
-func TestStatusOfChanges(t *testing.T) {
-	for err, want := range map[error]int{
-		paxos.ErrConflict: 409, paxos.ErrNotReady: 503, paxos.ErrNotMember: 403, context.DeadlineExceeded: 504, errors.New("disk"): 500,
-	} {
-		assert.Equal(t, want, statusOf(&paxos.OpError{Op: "change", Err: fmt.Errorf("so: %w", err)}), "%v", err)
-	}
 }
 
 // TestConflictOverAPI: of two changes at once one is decided. The other is answered 409, and it is not unknown what came of it. A change
@@ -117,17 +65,16 @@ func TestConflictOverAPI(t *testing.T) {
 	reach := map[int]*client{}
 	for i := range a.children {
 		_, reach[i] = a.children[i].now()
-		_, err := reach[i].await(ctx, "ready", aWhile)
-		require.NoError(t, err)
+		require.NoError(t, reach[i].ready(ctx, aWhile))
 	}
 	require.NoError(t, a.children[2].kill())
 	require.NoError(t, a.children[3].kill())
-	_, err := reach[0].change(ctx, change{Acceptors: []paxos.ServerID{1, 2}, Learners: []paxos.ServerID{9}, Addresses: map[paxos.ServerID]string{}}, 0)
-	require.ErrorContains(t, err, "timeout")
-	require.False(t, unknown(err))
+	_, err := reach[0].change(ctx, paxoshttp.Change{Acceptors: []paxos.ServerID{1, 2}, Learners: []paxos.ServerID{9}}, 0)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.False(t, paxos.Unknown(err), "it was not sent")
 	errs := make(chan error, 2)
 	for i := range 2 {
-		next := change{Acceptors: []paxos.ServerID{1, 2}, Learners: []paxos.ServerID{paxos.ServerID(7 + i)}, Addresses: map[paxos.ServerID]string{}}
+		next := paxoshttp.Change{Acceptors: []paxos.ServerID{1, 2}, Learners: []paxos.ServerID{paxos.ServerID(7 + i)}}
 		go func() {
 			_, err := reach[i].change(ctx, next, aWhile)
 			errs <- err
@@ -148,31 +95,27 @@ func TestConflictOverAPI(t *testing.T) {
 	}
 	require.NoError(t, second)
 	require.ErrorContains(t, first, "another change of members was decided")
-	require.False(t, unknown(first))
+	require.False(t, paxos.Unknown(first))
 
-	m, err := reach[0].await(ctx, "settled", aWhile)
+	require.NoError(t, reach[0].http.Settled(ctx, 1))
+	m, err := reach[0].members(ctx, aWhile)
 	require.NoError(t, err)
 	assert.Equal(t, uint64(1), m.Configuration)
 	assert.Equal(t, []paxos.ServerID{1, 2}, m.Complete)
 	assert.Equal(t, []paxos.ServerID{3, 4}, m.Left)
 	require.NoError(t, a.children[1].kill())
-	_, err = reach[0].change(ctx, change{Acceptors: []paxos.ServerID{1, 2}, Learners: []paxos.ServerID{}, Addresses: map[paxos.ServerID]string{}}, 20*time.Millisecond)
+	_, err = reach[0].change(ctx, paxoshttp.Change{Acceptors: []paxos.ServerID{1, 2}}, 20*time.Millisecond)
 	require.ErrorContains(t, err, "deadline exceeded")
-	require.True(t, unknown(err))
+	require.True(t, paxos.Unknown(err))
 }
 
 // TestStatusLineOfAChange: the line of a server tells of a configuration, and how far the import is.
 func TestStatusLineOfAChange(t *testing.T) {
-	st := status{Boot: 1}
-	assert.NotContains(t, st.String(), "configuration")
+	st := paxoshttp.Status{Boot: 1}
+	assert.NotContains(t, describeStatus(st), "configuration")
 	st.Configuration = 3
-	assert.Contains(t, st.String(), "  configuration 3")
-	assert.NotContains(t, st.String(), "settled")
-	st.Unsettled, st.Import = "complete are servers 1 of 1 4 5", newImporting(paxos.ImportStatus{Sources: 2, Done: 1, Records: 10, Goal: 30})
-	assert.Contains(t, st.String(), "  configuration 3 is not settled: complete are servers 1 of 1 4 5; it has imported 10 of 30 decisions, and all of 1 of 2 servers")
-	m := membership{ID: 4, Configuration: 3, Import: st.Import, Complete: []paxos.ServerID{1}, change: change{Acceptors: []paxos.ServerID{1, 4}}}
-	assert.Equal(t, "configuration 3 is not settled: complete are servers 1 of 1 4; server 4: it has imported 10 of 30 decisions, and all of 1 of 2 servers", m.unsettled())
-	text, err := json.Marshal(m)
-	require.NoError(t, err)
-	assert.Contains(t, string(text), `"import":{"sources":2,"done":1,"records":10,"goal":30}`)
+	assert.Contains(t, describeStatus(st), "  configuration 3")
+	assert.NotContains(t, describeStatus(st), "settled")
+	st.Unsettled, st.Import = "complete are servers 1 of 1 4 5", &paxoshttp.Importing{Sources: 2, Done: 1, Records: 10, Goal: 30}
+	assert.Contains(t, describeStatus(st), "  configuration 3 is not settled: complete are servers 1 of 1 4 5; it has imported 10 of 30 decisions, and all of 1 of 2 servers")
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -115,11 +117,14 @@ func TestOperationsPageOnSeveralMachines(t *testing.T) {
 	done := 0
 	for _, line := range append(lines[:begins], lines[ends+1:]...) {
 		if body := regexp.MustCompile(`^curl .* -d '(.*)' 127.0.0.1:8000/v1/change$`).FindStringSubmatch(line); body != nil {
-			next, err := parseChange([]byte(strings.ReplaceAll(body[1], "ten.example:7000", four.Listen)))
+			next := strings.NewReader(strings.ReplaceAll(body[1], "ten.example:7000", four.Listen))
+			answered, err := http.Post("http://"+r.apis[1]+"/v1/change", "application/json", next)
 			require.NoError(t, err)
-			number, err := r.client(1).change(context.Background(), next, aWhile)
+			text, err := io.ReadAll(answered.Body)
 			require.NoError(t, err)
-			assert.Equal(t, uint64(3), number)
+			require.NoError(t, answered.Body.Close())
+			http.DefaultClient.CloseIdleConnections()
+			assert.Contains(t, string(text), `{"configuration":3,`)
 			done++
 			continue
 		}

@@ -140,10 +140,14 @@ func startServer(ctx context.Context, c config, logger *slog.Logger) (s *server,
 	if err != nil {
 		return s, err
 	}
+	api, err := s.handler()
+	if err != nil {
+		return s, err
+	}
 	life, end := context.WithCancel(context.Background())
 	s.end = end
 	s.all.Go(func() { rotate(life, files, s.transport) })
-	s.http = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+	s.http = &http.Server{Handler: api, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 	s.all.Go(func() { s.http.Serve(s.listener) })
 	return s, nil

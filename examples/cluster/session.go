@@ -184,25 +184,26 @@ func (s *session) call(ctx context.Context, c command) error {
 	if err != nil {
 		return err
 	}
-	var a answer
+	var d paxos.Decision
+	ok := true
 	if c.words[0] == "propose" {
-		a, err = server.propose(ctx, c.words[1], c.words[2], s.timeout)
-		if err != nil && unknown(err) {
+		d, err = server.propose(ctx, c.words[1], c.words[2], s.timeout)
+		if err != nil && paxos.Unknown(err) {
 			err = fmt.Errorf("%w (%q may be chosen all the same)", err, c.words[2])
 		}
 	} else {
-		a, err = server.ask(ctx, c.words[0], c.words[1], s.timeout)
+		d, ok, err = server.ask(ctx, c.words[0], c.words[1], s.timeout)
 	}
 	if err != nil {
 		return fmt.Errorf("server %d: %w", id, err)
 	}
 	switch {
-	case a.Decided:
-		s.out.printf("server %d: %s\n", id, describe(a))
+	case ok:
+		s.out.printf("server %d: %s\n", id, describe(d))
 	case c.words[0] == "peek":
-		s.out.printf("server %d: %s: it knows of no decision\n", id, a.Name)
+		s.out.printf("server %d: %s: it knows of no decision\n", id, c.words[1])
 	default:
-		s.out.printf("server %d: %s: nothing is decided\n", id, a.Name)
+		s.out.printf("server %d: %s: nothing is decided\n", id, c.words[1])
 	}
 	return nil
 }
@@ -220,12 +221,9 @@ func (s *session) forget(ctx context.Context, c command) error {
 	return nil
 }
 
-// describe shows a decision, or the names that were forgotten.
-func describe(a answer) string {
-	if len(a.Forgotten) == 2 {
-		return fmt.Sprintf("all names from %q to below %q are forgotten", a.Forgotten[0], a.Forgotten[1])
-	}
-	return fmt.Sprintf("%s = %q, in ballot %s", a.Name, a.value(), a.Ballot)
+// describe shows a decision.
+func describe(d paxos.Decision) string {
+	return fmt.Sprintf("%s = %q, in ballot %s", d.Instance, string(d.Value), d.Ballot)
 }
 
 // watch shows decisions in the background.
@@ -241,9 +239,12 @@ func (s *session) watch(ctx context.Context, c command) error {
 	ctx, s.watching = context.WithCancel(ctx)
 	s.out.printf("watching server %d\n", id)
 	s.watches.Go(func() {
-		err := server.watch(ctx, 0, func(a answer) error {
-			s.out.printf("server %d learned: %s\n", id, describe(a))
-			return nil
+		err := server.watch(ctx, func(learned paxos.Learned, forgotten *paxos.ForgottenError) {
+			if forgotten != nil {
+				s.out.printf("server %d learned: all names from %q to below %q are forgotten\n", id, forgotten.Names.From, forgotten.Names.To)
+				return
+			}
+			s.out.printf("server %d learned: %s\n", id, describe(learned.Decision))
 		})
 		if ctx.Err() == nil {
 			s.out.printf("server %d is watched no more: %v\n", id, err)

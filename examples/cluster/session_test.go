@@ -128,7 +128,7 @@ func TestFailures(t *testing.T) {
 		"certs of nobody":    {[]string{"certs", "-cluster", "x"}, 2, "certs: no ID"},
 		"certs of zero":      {[]string{"certs", "-cluster", "x", "0"}, 2, `certs: "0" is not the ID`},
 		"call":               {[]string{"call"}, 2, "call: want the commands as one argument"},
-		"nobody to call":     {[]string{"call", "-api", "127.0.0.1:1", "read lunch"}, 1, "no answer from 127.0.0.1:1"},
+		"nobody to call":     {[]string{"call", "-api", "127.0.0.1:1", "read lunch"}, 1, "no answer from http://127.0.0.1:1/v1"},
 		"a command fails":    {[]string{"-n", "1", "-c", "@2 read lunch; read lunch"}, 1, "line 1: @2 read lunch: there is no server 2"},
 		"a command does not": {[]string{"-n", "1", "-c", "! read lunch; read lunch"}, 1, "line 1: ! read lunch: it did not fail"},
 		"no such command":    {[]string{"-n", "1", "-c", "read lunch\neat lunch"}, 1, `line 2: there is no command "eat"`},

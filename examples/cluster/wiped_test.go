@@ -21,7 +21,7 @@ func TestWipedServerIsNotTakenIn(t *testing.T) {
 		_, reach := a.children[i].now()
 		require.NotNil(t, reach, "server %d", i+1)
 		d, err := reach.propose(ctx, name, owner, timeout)
-		return d.value(), err
+		return string(d.Value), err
 	}
 	// Each two of them decide something without the third, and so have met.
 	for out := range a.children {
