@@ -87,6 +87,14 @@ func (w *Sim) note(e Entry) {
 		return
 	}
 	e.At = w.now
+	w.add(e)
+}
+
+// add appends to the log. An Entry is large, so the log doubles its room: to append alone would copy most of a long log five times.
+func (w *Sim) add(e Entry) {
+	if len(w.log) == cap(w.log) {
+		w.log = slices.Grow(w.log, len(w.log)+64)
+	}
 	w.log = append(w.log, e)
 }
 
@@ -116,7 +124,7 @@ func (w *Sim) logEvents(s *server, letters []letter) {
 		case paxos.EventLearned:
 			w.fail(w.oracle.Learned(&s.Server, &e.Message))
 		}
-		w.log = append(w.log, e)
+		w.add(e)
 	}
 	for _, fault := range s.out.Faults {
 		if !w.network.forged {
