@@ -83,6 +83,7 @@ func TestKilledChild(t *testing.T) {
 // A process that saves is killed again and again, at any time: in Open, in a Save, in a compaction. Each batch that it reported as saved is
 // there, and at most one more.
 func TestKilledProcess(t *testing.T) {
+	t.Parallel() // it waits for children and for the disk
 	runs := *kills
 	if testing.Short() {
 		runs = min(runs, 5)

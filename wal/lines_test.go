@@ -57,6 +57,7 @@ func ends(t *testing.T, what string, f func() error) error {
 // A Logger that blocks holds up no Save and no background work: all goes on when a shortage ends that it was to be told of. Close gives
 // it one second.
 func TestShortageDoesNotWaitForTheLogger(t *testing.T) {
+	t.Parallel() // Close waits for the Logger
 	fs, logger := newShort(t), newStuck()
 	defer close(logger.let)
 	l, err := Open(dir, Options{fs: fs, least: 4 << 10, SegmentSize: 32 << 10, eager: true, sealAfter: time.Hour, Logger: slog.New(logger)})
@@ -81,6 +82,7 @@ func TestShortageDoesNotWaitForTheLogger(t *testing.T) {
 
 // A log that dies in the background has its Saves fail, and can be closed, though the Logger blocks that is told.
 func TestDeadLogDoesNotWaitForTheLogger(t *testing.T) {
+	t.Parallel() // Close waits for the Logger
 	fs, logger := created(t), newStuck()
 	defer close(logger.let)
 	l, err := Open(dir, Options{fs: fs, least: 4 << 10, SegmentSize: 32 << 10, sealAfter: time.Millisecond, inline: true, Logger: slog.New(logger)})
@@ -97,6 +99,7 @@ func TestDeadLogDoesNotWaitForTheLogger(t *testing.T) {
 
 // So it is where the worker finds that the disk is broken: Close waits for the worker.
 func TestDeadWorkerDoesNotWaitForTheLogger(t *testing.T) {
+	t.Parallel() // Close waits for the Logger
 	fs, logger := newShort(t), newStuck()
 	defer close(logger.let)
 	l, err := Open(dir, Options{fs: fs, least: 4 << 10, SegmentSize: 32 << 10, sealAfter: time.Hour, Logger: slog.New(logger)})

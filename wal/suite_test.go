@@ -13,6 +13,7 @@ import (
 
 // A Log is a Storage like any other.
 func TestStorageSuite(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	paxostest.TestStorage(t, func(t *testing.T, dir string) paxos.Storage {
 		l, err := Open(dir, Options{})
 		if errors.Is(err, fs.ErrNotExist) {

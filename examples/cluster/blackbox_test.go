@@ -85,6 +85,7 @@ func TestBlackBoxSeesAnEarlyReply(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes some seconds")
 	}
+	t.Parallel()
 	l := newLoad(newApart(t, sabotaged(t, "early", "Storage: s.log,", "Storage: &early{Log: s.log},"), blackServers), 1, 1000)
 	l.sabotaged = true
 	n := l.run(1<<30, []string{"kill all", "calm"})

@@ -14,6 +14,7 @@ import (
 // the disk of server 3 is made anew under its old name. Servers 2 and 3 are a majority by number, but must not decide a second value.
 // Server 2 has stored which storage server 3 had. It refuses the new one in words, and the process on it ends.
 func TestWipedServerIsNotTakenIn(t *testing.T) {
+	t.Parallel()
 	a := newApart(t, program(t), 3)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*aWhile)
 	defer cancel()
