@@ -172,6 +172,7 @@ func TestRecentNamesOfStopped(t *testing.T) {
 
 // checkTables checks what the parts of a Replica say of each other.
 func checkTables(t require.TestingT, r *Replica) {
+	t = unhelped{t}
 	checkInstances(t, r)
 	checkEvicted(t, r)
 	checkDecided(t, &r.table.decided, r.limits.Cache)
@@ -180,6 +181,9 @@ func checkTables(t require.TestingT, r *Replica) {
 	checkCalls(t, r)
 	checkSaves(t, r)
 }
+
+// An unhelped T has no Helper. Each require would call that, and it takes longer than the checks. The trace of a failure has all callers.
+type unhelped struct{ require.TestingT }
 
 // checkInstances checks that each instance in memory is in one list or is busy, under its own name, and that the counts agree.
 func checkInstances(t require.TestingT, r *Replica) {
