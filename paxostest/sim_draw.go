@@ -30,7 +30,26 @@ func (w *Sim) Draw() string { return w.DrawWithout() }
 // DrawWithout returns the diagram of [Sim.Draw] without the messages of those kinds. Without Names, it also has no Save that only tells
 // how far these came.
 func (w *Sim) DrawWithout(kinds ...paxos.Kind) string {
-	var lanes []string
+	lanes, events := w.diagram(kinds)
+	width := widthFew
+	if len(lanes) > 3 {
+		width = widthMany
+	}
+	return spacetime.Draw(lanes, events, width)
+}
+
+// PaintWithout returns the diagram of [Sim.DrawWithout] as SVG, and its rows in words: the time, a tab, and the rest. The SVG has classes in
+// place of colours, and every text in it is escaped. Package paxosweb shows it: see its type Story.
+func (w *Sim) PaintWithout(kinds ...paxos.Kind) (svg string, steps []string) {
+	picture := spacetime.Paint(w.diagram(kinds))
+	for _, s := range picture.Steps {
+		steps = append(steps, s.Time+"\t"+s.Text)
+	}
+	return picture.SVG, steps
+}
+
+// diagram returns the lanes and the events of a diagram without the messages of those kinds.
+func (w *Sim) diagram(kinds []paxos.Kind) (lanes []string, events []spacetime.Event) {
 	for _, s := range w.servers {
 		name := fmt.Sprintf("server %d", s.ID)
 		if int(s.ID) > len(w.members.Acceptors) {
@@ -38,12 +57,7 @@ func (w *Sim) DrawWithout(kinds ...paxos.Kind) string {
 		}
 		lanes = append(lanes, name)
 	}
-	width := widthFew
-	if len(lanes) > 3 {
-		width = widthMany
-	}
 	named := w.instances() > 1
-	var events []spacetime.Event
 	unsaid := map[paxos.ServerID]bool{} // by server, whether its last Save is left out
 	for i, e := range w.log {
 		if text, joined := w.learnedAndReturned(i); joined {
@@ -61,7 +75,7 @@ func (w *Sim) DrawWithout(kinds ...paxos.Kind) string {
 		}
 		events = append(events, w.event(e, named)...)
 	}
-	return spacetime.Draw(lanes, events, width)
+	return lanes, events
 }
 
 // tellsOnlyNames reports whether a Save tells only how far the names of others came.

@@ -3,7 +3,6 @@ package paxosweb
 import (
 	"bytes"
 	"context"
-	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,9 +15,6 @@ import (
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/spacetime"
 )
-
-//go:embed assets
-var assets embed.FS
 
 // parts are the parts of the page that are kept up to date, each the element of that id.
 var parts = []string{"headline", "servers", "decisions", "open", "members"}
@@ -125,19 +121,6 @@ func (t *Trace) lacks(name string) (notes []string) {
 		notes = append(notes, fmt.Sprintf("Server %d has more than %d events of this instance.", t.Server, maxTraceEvents))
 	}
 	return notes
-}
-
-var templates = template.Must(template.ParseFS(assets, "assets/*.html"))
-
-// render writes a page. The templates and the views fit together, so an error is one of the connection.
-func render(w http.ResponseWriter, name string, v any) {
-	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, name, v); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Write(b.Bytes())
 }
 
 // render makes the parts of a view.

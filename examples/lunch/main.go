@@ -6,27 +6,31 @@
 //	go run ./examples/lunch -list
 //	go run ./examples/lunch -run S15
 //	go run ./examples/lunch -run replaced
+//	go run ./examples/lunch -http localhost:8080
 //
 // The servers are real Replicas; time, network and disks are scripted, so that every run is the same.
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 
 	"github.com/singledecree/paxos/paxostest"
 )
 
-const usage = `usage: lunch [-list] [-run NAME]
+const usage = `usage: lunch [-list] [-run NAME] [-http ADDR]
 
 Plays scenarios of servers that agree on a lunch, draws each as a space-time diagram, and checks how it ends.
 
   -list       only list the scenarios
   -run NAME   play only this one: its name, or its number such as S15 for all of that number
+  -http ADDR  show them on a page, to step through, until interrupted: localhost:8080
 `
 
 func main() {
@@ -53,6 +57,7 @@ func run(w io.Writer, args []string) error {
 	flags.SetOutput(io.Discard)
 	list := flags.Bool("list", false, "")
 	name := flags.String("run", "", "")
+	addr := flags.String("http", "", "")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		_, err := io.WriteString(w, usage)
@@ -72,6 +77,11 @@ func run(w io.Writer, args []string) error {
 	if *list {
 		_, err := io.WriteString(w, listing(chosen))
 		return err
+	}
+	if isSet(flags, "http") {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		return serve(ctx, w, *addr, chosen)
 	}
 	return play(w, chosen)
 }

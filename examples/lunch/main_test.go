@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"flag"
+	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -147,4 +151,37 @@ func TestFailureIsAnError(t *testing.T) {
 	require.EqualError(t, err, "these did not end as they should: S2 wrong, S3 broken")
 	assert.Equal(t, 4, strings.Count(out.String(), "✘ NOT SO"), "%s", &out)
 	assert.Contains(t, out.String(), "never came to this: pigs fly")
+}
+
+// TestPage looks at the pages of all scenarios.
+func TestPage(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	out, address := io.Pipe()
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, address, "127.0.0.1:0", scenarios()) }()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	url := strings.TrimSpace(line)
+	get := func(path string) string {
+		response, err := http.Get(url + path)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		require.Equal(t, http.StatusOK, response.StatusCode, path)
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return string(text)
+	}
+	list := get("")
+	for _, s := range scenarios() {
+		assert.Contains(t, list, `href="story?name=`+s.name+`"`)
+		page := get("story?name=" + s.name)
+		assert.Contains(t, page, "<svg", s.name)
+		assert.Contains(t, page, "✔", s.name)
+		assert.NotContains(t, page, "NOT SO", s.name)
+		assert.Equal(t, strings.Count(page, `class="step"`), strings.Count(page, "<li><span class=\"time"), s.name)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	cancel()
+	assert.NoError(t, <-served)
+	assert.Error(t, serve(t.Context(), io.Discard, "no address", nil))
 }

@@ -3,7 +3,6 @@ package spacetime
 import (
 	"fmt"
 	"html"
-	"slices"
 	"strings"
 	"time"
 )
@@ -138,31 +137,34 @@ func (c *canvas) text(class string, x float64, y int, anchor, text string) {
 	}
 }
 
-// arrows draws a sending, or the arrival of a message that left in another row.
+// arrows draws a sending, or the arrival of a message that left in another row. The label stands beside the sender, or at an
+// arrival of its own beside the receiver.
 func (c *canvas) arrows(r row) string {
-	label := r.arrows[0].label()
 	fmt.Fprintf(&c.front, `<g class="message %s">`, kindClass(r.arrows[0].text))
-	left := slices.ContainsFunc(r.arrows, func(a arrow) bool { return a.to < r.from })
-	right := slices.ContainsFunc(r.arrows, func(a arrow) bool { return a.to > r.from })
-	var texts []string
+	at, left, right := r.from, false, false
+	for _, a := range r.arrows {
+		left, right = left || a.to < r.from, right || a.to > r.from
+	}
+	if r.arrows[0].half == enters {
+		at, left, right = r.arrows[0].to, right, left
+	}
 	room := 1 << 20
 	if right {
-		room = c.space(r.from)
+		room = c.space(at)
 	}
 	if left {
-		room = min(room, c.space(r.from-1))
+		room = min(room, c.space(at-1))
 	}
-	texts = wrap(label, room-2)
-	y := c.y + 12 + (len(texts)-1)*lineHeight
+	texts := wrap(r.arrows[0].label(), room-2)
 	for i, text := range texts {
 		if right {
-			c.text("label", c.lanes[r.from].x+12, c.y+12+i*lineHeight, "start", text)
+			c.text("label", c.lanes[at].x+12, c.y+12+i*lineHeight, "start", text)
 		}
 		if left {
-			c.text("label", c.lanes[r.from].x-12, c.y+12+i*lineHeight, "end", text)
+			c.text("label", c.lanes[at].x-12, c.y+12+i*lineHeight, "end", text)
 		}
 	}
-	y += 9
+	y := c.y + 21 + (len(texts)-1)*lineHeight
 	for _, a := range r.arrows {
 		c.shaft(r.from, a, y)
 	}

@@ -47,7 +47,9 @@ func TestCost(t *testing.T) {
 	}()
 	s.open("")
 	s.until(`document.getElementById("open").textContent.includes("10000 open")`)
-	decided := func() int { return get[int](s, `Number(document.querySelector("#decisions [data-index]").dataset.index)`) }
+	decided := func() int {
+		return get[int](s, `Number(document.querySelector("#decisions [data-index]").dataset.index)`)
+	}
 	first, began := decided(), time.Now()
 	before := cpuOf(s.processes())
 	s.do(chromedp.Evaluate(fmt.Sprintf(`new Promise(done => setTimeout(done, %d))`, cost.Milliseconds()), nil, awaited))
