@@ -164,6 +164,7 @@ func TestAllow(t *testing.T) {
 		{"GET", "/livez", "", Action{Call: CallLivez}},
 		{"GET", "/readyz", "", Action{Call: CallReadyz}},
 		{"GET", "/healthz", "", Action{Call: CallHealthz}},
+		{"GET", "/openapi.json", "", Action{Call: CallDescribe}},
 	}
 	routes := map[string]bool{}
 	for _, test := range tests {

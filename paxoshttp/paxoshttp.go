@@ -21,6 +21,7 @@
 //	GET  livez                                          200 until the Node has stopped; asks neither other servers nor the disk
 //	GET  readyz                                         200 if the server has caught up and a quorum answers
 //	GET  healthz                                        200, or 503 with the flaw; asks neither other servers nor the disk
+//	GET  openapi.json                                   all of this for programs, as OpenAPI 3
 //
 // With timeout=2s a call ends with an error after that time. Without it, it ends after Config.MaxTimeout, or when the client goes.
 //
@@ -90,20 +91,21 @@ type Server interface {
 
 // The calls of a [Handler], as an [Action] names them. Each is also the last part of its path.
 const (
-	CallPropose = "propose"
-	CallRead    = "read"
-	CallWait    = "wait"
-	CallPeek    = "peek"
-	CallWatch   = "watch"
-	CallForget  = "forget"
-	CallMembers = "members"
-	CallChange  = "change"
-	CallSettled = "settled"
-	CallReady   = "ready"
-	CallStatus  = "status"
-	CallLivez   = "livez"
-	CallReadyz  = "readyz"
-	CallHealthz = "healthz"
+	CallPropose  = "propose"
+	CallRead     = "read"
+	CallWait     = "wait"
+	CallPeek     = "peek"
+	CallWatch    = "watch"
+	CallForget   = "forget"
+	CallMembers  = "members"
+	CallChange   = "change"
+	CallSettled  = "settled"
+	CallReady    = "ready"
+	CallStatus   = "status"
+	CallLivez    = "livez"
+	CallReadyz   = "readyz"
+	CallHealthz  = "healthz"
+	CallDescribe = "openapi.json"
 )
 
 // storeHeader names the storage whose Indexes a watch has, in hexadecimal.

@@ -19,20 +19,21 @@ func NewHandler(s Server, c Config) (*Handler, error) {
 	}
 	h := &Handler{server: s, config: c}
 	h.routes = map[string]route{
-		CallPropose: {method: http.MethodPost, serve: h.propose},
-		CallRead:    {method: http.MethodGet, serve: h.ask(CallRead, s.Read)},
-		CallWait:    {method: http.MethodGet, serve: h.ask(CallWait, h.wait)},
-		CallPeek:    {method: http.MethodGet, serve: h.ask(CallPeek, s.Peek)},
-		CallWatch:   {method: http.MethodGet, serve: h.watch, stream: true},
-		CallForget:  {method: http.MethodPost, serve: h.forget},
-		CallMembers: {method: http.MethodGet, serve: h.members},
-		CallChange:  {method: http.MethodPost, serve: h.change},
-		CallSettled: {method: http.MethodGet, serve: h.settled},
-		CallReady:   {method: http.MethodGet, serve: h.ready},
-		CallStatus:  {method: http.MethodGet, serve: h.status},
-		CallLivez:   {method: http.MethodGet, serve: h.livez, probe: true, atOnce: true},
-		CallReadyz:  {method: http.MethodGet, serve: h.readyz, probe: true},
-		CallHealthz: {method: http.MethodGet, serve: h.healthz, probe: true, atOnce: true},
+		CallPropose:  {method: http.MethodPost, serve: h.propose},
+		CallRead:     {method: http.MethodGet, serve: h.ask(CallRead, s.Read)},
+		CallWait:     {method: http.MethodGet, serve: h.ask(CallWait, h.wait)},
+		CallPeek:     {method: http.MethodGet, serve: h.ask(CallPeek, s.Peek)},
+		CallWatch:    {method: http.MethodGet, serve: h.watch, stream: true},
+		CallForget:   {method: http.MethodPost, serve: h.forget},
+		CallMembers:  {method: http.MethodGet, serve: h.members},
+		CallChange:   {method: http.MethodPost, serve: h.change},
+		CallSettled:  {method: http.MethodGet, serve: h.settled},
+		CallReady:    {method: http.MethodGet, serve: h.ready},
+		CallStatus:   {method: http.MethodGet, serve: h.status},
+		CallLivez:    {method: http.MethodGet, serve: h.livez, probe: true, atOnce: true},
+		CallReadyz:   {method: http.MethodGet, serve: h.readyz, probe: true},
+		CallDescribe: {method: http.MethodGet, serve: h.describe, atOnce: true},
+		CallHealthz:  {method: http.MethodGet, serve: h.healthz, probe: true, atOnce: true},
 	}
 	return h, nil
 }
