@@ -23,11 +23,11 @@ func RunNodes(t *testing.T, count uint64, scenario func(t *testing.T, w *World))
 				bad.Loss, bad.Repeat = 0.2, 0.2
 			}
 			c := paxostest.NewCluster(t, paxostest.ClusterConfig{Network: bad, SaveTime: time.Millisecond, Timing: paxos.Timing{Pull: time.Second}})
-			any := func() paxos.ServerID { return paxos.ServerID(1 + d.intN(3)) }
-			w := &World{Seed: seed, t: t, draws: d, server: func() Register { return c.Node(any()) }}
+			server := func() paxos.ServerID { return paxos.ServerID(1 + d.intN(3)) }
+			w := &World{Seed: seed, t: t, draws: d, server: func() Register { return c.Node(server()) }}
 			over := make(chan struct{})
 			var weather sync.WaitGroup
-			weather.Go(func() { blow(c, d, any, over) })
+			weather.Go(func() { blow(c, d, server, over) })
 			defer weather.Wait()
 			defer close(over)
 			defer w.running.Wait()
@@ -37,7 +37,7 @@ func RunNodes(t *testing.T, count uint64, scenario func(t *testing.T, w *World))
 }
 
 // blow lets servers crash, and links break, until it is over.
-func blow(c *paxostest.Cluster, d *draws, any func() paxos.ServerID, over chan struct{}) {
+func blow(c *paxostest.Cluster, d *draws, server func() paxos.ServerID, over chan struct{}) {
 	for {
 		select {
 		case <-over:
@@ -45,7 +45,7 @@ func blow(c *paxostest.Cluster, d *draws, any func() paxos.ServerID, over chan s
 			return
 		case <-time.After(time.Duration(20+d.intN(300)) * time.Millisecond):
 		}
-		id, other := any(), any()
+		id, other := server(), server()
 		switch d.intN(8) {
 		case 0, 1:
 			c.Crash(id)
