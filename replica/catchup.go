@@ -8,6 +8,7 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/change"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // Catching up (2.3: "a learner may want to know what has been chosen, and no one has told it"). Each server numbers its
@@ -171,17 +172,18 @@ func (r *Replica) takeTurn(p *peer) {
 	if r.pullNever(p); r.isUncalled(p) {
 		r.pullAt(p, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8))
 	}
-	r.send(p, &paxos.Message{Kind: paxos.KindNames, Value: namesPage(r.server.Store, r.index, p.identity.boot(), r.index, nil)})
+	r.send(p, &paxos.Message{Kind: paxos.KindNames, Value: r.pulls.sign(r.server.Store, r.index, p.identity.boot())})
 }
 
 // pulledBy takes a Pull. It answers with a page of names, if there are decisions to name.
 func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
-	store, after, boot, ok := parsePullText(m.Value)
-	if !ok || boot != from.identity.boot() {
+	asked, ok := page.ParsePull(m.Value)
+	if !ok || asked.Boot != from.identity.boot() {
 		r.counters.Dropped++
 		return
 	}
-	if store != r.server.Store || after > r.index {
+	after := asked.Index
+	if asked.Store != r.server.Store || after > r.index {
 		after = 0 // it names another storage: begin at the first decision
 	}
 	from.listing.says(after)
@@ -206,7 +208,7 @@ func (r *Replica) answerPull(to *peer, after uint64) {
 		clear(names)
 		return
 	}
-	r.lists = append(r.lists, ListAsk{ID: r.pulls.ask(&to.listing), After: after, Max: pullNames, Forgotten: r.server.Forgotten > 0})
+	r.lists = append(r.lists, ListAsk{ID: r.pulls.ask(&to.listing), After: after, Max: page.MaxLines, Forgotten: r.server.Forgotten > 0})
 }
 
 // List returns the argument of [Replica.Listed] for a question: the decisions that s lists. If ask.Forgotten is set, it loads
@@ -272,7 +274,7 @@ func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
 	leaveOut := func(n paxos.Named) bool {
 		return n.Instance == "" || r.table.recents.source(n.Index) == running || r.stopped(n.Instance)
 	}
-	return r.pulls.text(&to.listing, names, leaveOut, r.server.Store, running.boot)
+	return r.pulls.names(&to.listing, names, leaveOut, r.server.Store, running.boot)
 }
 
 // stopped reports whether the instance has stopped.

@@ -64,7 +64,7 @@ func unheard(begin string, without paxos.ServerID) func(paxos.Packet, paxos.Mess
 }
 
 // listAll reads the pages that wait and that are meant, and those that are asked for then.
-func (p *pump) listAll(meant func(page) bool) {
+func (p *pump) listAll(meant func(listed) bool) {
 	for {
 		i := slices.IndexFunc(p.pages, meant)
 		if i < 0 {
@@ -77,8 +77,8 @@ func (p *pump) listAll(meant func(page) bool) {
 	}
 }
 
-func isOpen(pg page) bool   { return pg.ask.Open }
-func isNoOpen(pg page) bool { return !pg.ask.Open }
+func isOpen(pg listed) bool   { return pg.ask.Open }
+func isNoOpen(pg listed) bool { return !pg.ask.Open }
 
 // A Read asks for the quorum of the time when it asks. An answer from before its server was complete is not that of a complete one.
 func TestChangeReadBesideAnImport(t *testing.T) {
@@ -210,7 +210,7 @@ func TestChangePageOfAnEarlierLife(t *testing.T) {
 	p.late = 1
 	p.change(1, 2, of(ids(2, 3, 4), nil))
 	p.run()
-	next := func() page {
+	next := func() listed {
 		t.Helper()
 		p.listAll(isNoOpen)
 		i := slices.IndexFunc(p.pages, isOpen)
@@ -234,7 +234,7 @@ func TestChangePageOfAnEarlierLife(t *testing.T) {
 	p.start(4)
 	p.run()
 	p.pass(220 * time.Millisecond) // it asks again
-	pages := []page{next()}
+	pages := []listed{next()}
 	p.list(second) // the disk of server 1 answers at last
 	p.run()
 	for _, pg := range pages {
@@ -360,7 +360,7 @@ func TestChangePageOfTheConfigurationBefore(t *testing.T) {
 	p.run()
 	for range 100 {
 		p.pass(10 * time.Millisecond)
-		p.listAll(func(pg page) bool { return !pg.ask.Open || p.replicas[1].byID[4].scan.ask != pg.ask.ID })
+		p.listAll(func(pg listed) bool { return !pg.ask.Open || p.replicas[1].byID[4].scan.ask != pg.ask.ID })
 	}
 	require.True(t, p.replicas[1].byID[4].scan.ask != 0)
 	// "v" is chosen in configuration 1 by servers 1 and 2, and nobody knows it.

@@ -9,29 +9,29 @@ import (
 
 // names takes a page of names, and asks for the decisions that are not known here.
 func (r *Replica) names(from *peer, m *paxos.Message) {
-	store, after, boot, to, names, ok := r.pulls.parse(m.Value)
+	h, lines, ok := r.pulls.parse(m)
 	q := &from.pull
 	switch {
-	case ok && store == from.identity.store() && after == to && len(names) == 0:
+	case ok && h.Store == from.identity.store() && h.From == h.To && len(lines) == 0:
 		if !q.isActive() && !r.behind(from) {
 			r.signFrom(from) // a sign: it names no decisions
 		}
 		return
-	case !ok || store != from.identity.store() || after >= to:
+	case !ok || h.Store != from.identity.store() || h.From >= h.To:
 		r.counters.Dropped++
 		ok = false
-	case boot != r.server.Boot:
+	case h.Boot != r.server.Boot:
 		ok = false // an earlier process of this server asked for it, so it may leave out decisions that this process lacks
 	default:
-		ok = q.fits(store, after, from.identity.index())
+		ok = q.fits(h, from.identity.index())
 	}
 	if !ok {
-		clear(names) // the names would keep the page in memory
+		clear(lines) // the names would keep the page in memory
 		return
 	}
-	r.pulls.turn(q, names, to)
+	r.pulls.turn(q, lines, h.To)
 	q.begins(r.now, r.served())
-	r.table.decided.expect(names)
+	r.table.decided.expect(lines)
 	r.fetch(from)
 }
 
@@ -40,8 +40,8 @@ func (r *Replica) names(from *peer, m *paxos.Message) {
 func (r *Replica) fetch(p *peer) {
 	q := &p.pull
 	window := min(r.pulls.window(), max(r.limits.MaxOpen/2/len(r.peers), 1)) // callers want room, too
-	for line, ok := q.next(window); ok; line, ok = q.next(window) {
-		name, forget := r.fetchForgotten(line)
+	for line := q.next(window); line != nil; line = q.next(window) {
+		name, forget := r.fetchForgotten(line.Name)
 		if name == "" {
 			q.pass()
 			continue

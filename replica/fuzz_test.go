@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // FuzzReplica gives one Replica any inputs in any order: packets with any fields, ticks, Saves and Loads that end, calls,
@@ -312,19 +313,18 @@ func (y *typer) message(from paxos.ServerID) paxos.Message {
 		m.Value = takes{1 + int(y.next()%16), 1 + int(y.next())}.text()
 		return m
 	case paxos.KindPull:
-		m.Value = pullText(y.state[1].Store, uint64(y.next()%8), 1)
+		m.Value = page.Pull{Store: y.state[1].Store, Index: uint64(y.next() % 8), Boot: 1}.Text()
 		return m
 	case paxos.KindNames:
-		var lines []byte
+		var names []string
 		for range y.next() % 8 {
-			lines = append(append(lines, '\n'), y.name()...)
+			names = append(names, y.name())
 		}
 		after := uint64(0)
 		if p := y.r.byID[from]; p != nil {
 			after = p.pull.cursor
 		}
-		m.Value = namesPage(100+uint64(from), after, y.state[1].Boot, after+uint64(y.next()), lines)
-		return m
+		return namesMessage(100+uint64(from), after, y.state[1].Boot, after+uint64(y.next()), names...)
 	case paxos.KindRefuse:
 		m.Value = paxos.Value(fmt.Sprintf("identity: %d %d", y.state[1].Boot, y.lives-uint64(y.next()%2)))
 		if y.next()%16 == 0 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // Limits that differ. A server tells its MaxValue and MaxPacket to each server that it hears of, if one of them is not the
@@ -156,8 +157,8 @@ func LimitsFor(l paxos.Limits, maxPacket int) (paxos.Limits, error) {
 				d.name, d.value, maxPacket, max(maxPacket-packetExtra, 0), d.value+packetExtra)
 		}
 	}
-	if maxPacket < pullBytes+packetExtra {
-		return l, fmt.Errorf("Transport: it takes packets of %d bytes at most: want %d at least", maxPacket, pullBytes+packetExtra)
+	if maxPacket < page.MaxBytes+packetExtra {
+		return l, fmt.Errorf("Transport: it takes packets of %d bytes at most: want %d at least", maxPacket, page.MaxBytes+packetExtra)
 	}
 	return l, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // newLimited returns a pump whose servers have these limits.
@@ -376,10 +377,10 @@ func TestReplicaPullsAtAPace(t *testing.T) {
 		names  int
 		rest   time.Duration
 	}{
-		{false, pullNames, 0},
+		{false, page.MaxLines, 0},
 		{true, paceLines - 1, 0},
 		{true, paceLines, paceLines * time.Second / pullPace},
-		{true, pullNames, pullNames * time.Second / pullPace},
+		{true, page.MaxLines, page.MaxLines * time.Second / pullPace},
 	} {
 		p := pulling(t, "")
 		names := make([]string, test.names)

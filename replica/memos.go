@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/page"
 	"github.com/singledecree/paxos/internal/tables"
 )
 
@@ -63,11 +64,11 @@ func (t *memos) find(name string) *memo {
 	return t.at(number)
 }
 
-// expect is called with names that are about to be found: see tables.Names.FetchAll.
-func (t *memos) expect(names []string) {
+// expect is called with a page whose names are about to be found: see tables.Names.FetchAll.
+func (t *memos) expect(lines []page.Line) {
 	t.hashes = t.hashes[:0]
-	for _, name := range names {
-		t.hashes = append(t.hashes, maphash.String(t.seed, name))
+	for i := range lines {
+		t.hashes = append(t.hashes, maphash.String(t.seed, lines[i].Name))
 	}
 	t.names.FetchAll(t.hashes)
 }

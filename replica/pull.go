@@ -7,16 +7,15 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // Bounds of a pull.
 const (
-	pullNames  = 1024     // of a page
-	pullBytes  = 64 << 10 // of a page
-	pullWindow = 1024     // decisions that are asked for at a time
-	pullFlight = 4 << 20  // about the bytes of those decisions
-	pullPace   = 25_000   // decisions a second, from each acceptor, while callers are served: they need the disks and processors
-	paceLines  = 64       // names of a page from which it counts: with fewer, the server is not far behind
+	pullWindow = 1024    // decisions that are asked for at a time
+	pullFlight = 4 << 20 // about the bytes of those decisions
+	pullPace   = 25_000  // decisions a second, from each acceptor, while callers are served: they need the disks and processors
+	paceLines  = 64      // names of a page from which it counts: with fewer, the server is not far behind
 )
 
 // A pull is the state of learning the decisions of one acceptor.
@@ -37,8 +36,8 @@ type pull struct {
 	came  time.Duration // when it came
 	work  uint64        // Replica.served then
 	rest  time.Duration // no Pull leaves earlier, unless it is due
-	page  []string      // its names
-	names []string      // the names of it not looked at yet
+	page  []page.Line   // its lines
+	lines []page.Line   // the lines of it not looked at yet
 	open  int           // how many decisions of the page were asked for, and are not known yet
 
 	lacks  bool   // a decision before the cursor is too large for this server: ServerState.Pulled must not say that it is here
@@ -53,7 +52,9 @@ func (q *pull) begin(stored pulled) {
 }
 
 // text returns the text of a Pull of the process with that Boot. It says where the cursor stands.
-func (q *pull) text(boot uint64) paxos.Value { return pullText(q.store, q.cursor, boot) }
+func (q *pull) text(boot uint64) paxos.Value {
+	return page.Pull{Store: q.store, Index: q.cursor, Boot: boot}.Text()
+}
 
 // meet is called when the acceptor, which has that Index, is first heard in this life.
 func (q *pull) meet(index uint64) { q.goal = index }
@@ -139,20 +140,19 @@ func (q *pull) wasUrged() bool {
 	return urged
 }
 
-// fits reports whether a page is the one that was asked for. The page lists decisions of that Store after that Index. The
-// acceptor has the Store, and index is its Index.
-func (q *pull) fits(store, after, index uint64) bool {
-	if after == 0 && q.to == 0 && (store != q.store || q.cursor > index) {
-		q.store, q.cursor = store, 0 // the cursor is of another storage, or beyond all decisions
+// fits reports whether a page with that head is the one that was asked for. The acceptor has its Store, and index is its Index.
+func (q *pull) fits(h page.Head, index uint64) bool {
+	if h.From == 0 && q.to == 0 && (h.Store != q.store || q.cursor > index) {
+		q.store, q.cursor = h.Store, 0 // the cursor is of another storage, or beyond all decisions
 		return true
 	}
-	return store == q.store && after == q.cursor && q.open == 0 && len(q.names) == 0 // else it comes late, or twice
+	return h.Store == q.store && h.From == q.cursor && q.open == 0 && len(q.lines) == 0 // else it comes late, or twice
 }
 
-// turnTo makes these names, up to Index to, the page. It returns the slice of the page before for use again.
-func (q *pull) turnTo(names []string, to uint64) (unused []string) {
+// turnTo makes these lines, up to Index to, the page. It returns the slice of the page before for use again.
+func (q *pull) turnTo(lines []page.Line, to uint64) (unused []page.Line) {
 	unused = q.page[:0]
-	q.active, q.tries, q.asked, q.to, q.page, q.names = true, 0, 0, to, names, names
+	q.active, q.tries, q.asked, q.to, q.page, q.lines = true, 0, 0, to, lines, lines
 	return unused
 }
 
@@ -174,16 +174,16 @@ func (q *pull) rests(now time.Duration) bool { return now < q.rest }
 // hasPage reports whether a page has come, and has not ended.
 func (q *pull) hasPage() bool { return q.active && q.to != 0 }
 
-// next returns the next name of the page to look at. ok is false if there is none, or if so many decisions are asked for.
-func (q *pull) next(window int) (name string, ok bool) {
-	if len(q.names) == 0 || q.open >= window {
-		return "", false
+// next returns the next line of the page to look at. It is nil if there is none, or if so many decisions are asked for.
+func (q *pull) next(window int) *page.Line {
+	if len(q.lines) == 0 || q.open >= window {
+		return nil
 	}
-	return q.names[0], true
+	return &q.lines[0]
 }
 
-// pass goes on to the name after next.
-func (q *pull) pass() { q.names = q.names[1:] }
+// pass goes on to the line after next.
+func (q *pull) pass() { q.lines = q.lines[1:] }
 
 // await counts a decision that is asked for.
 func (q *pull) await() { q.open++ }
@@ -192,7 +192,7 @@ func (q *pull) await() { q.open++ }
 func (q *pull) fetched() { q.open-- }
 
 // isRead reports whether all decisions of the page are known.
-func (q *pull) isRead() bool { return len(q.names) == 0 && q.open == 0 }
+func (q *pull) isRead() bool { return len(q.lines) == 0 && q.open == 0 }
 
 // finish moves the cursor to the end of the page, whose decisions are known. mark is saves.mark.
 func (q *pull) finish(mark uint64) { q.cursor, q.active, q.added = q.to, false, mark }
@@ -200,7 +200,7 @@ func (q *pull) finish(mark uint64) { q.cursor, q.active, q.added = q.to, false, 
 // endPage forgets the page.
 func (q *pull) endPage() {
 	clear(q.page)
-	q.to, q.page, q.names, q.open = 0, q.page[:0], nil, 0
+	q.to, q.page, q.lines, q.open = 0, q.page[:0], nil, 0
 }
 
 // lack notes that a decision of the page is passed over, because it is too large for this server.
@@ -263,8 +263,8 @@ type pulls struct {
 	moved bool          // a cursor is not in ServerState.Pulled yet
 	asks  uint64        // ListAsks so far
 
-	lines  []byte   // of the last page that was sent
-	parsed []string // names of the last page that came
+	lines  page.Names  // of the last page that was sent
+	parsed []page.Line // of the last page that came
 }
 
 // begin begins the pulls of a life. most is Limits.MaxValue: nothing is known of the decisions yet.
@@ -319,39 +319,42 @@ func (w *pulls) askOpen() uint64 {
 	return w.asks
 }
 
-// text returns the text of the page l: the names, but for those to leave out. store is this server's Store. The page is for
-// the process with that Boot.
-func (w *pulls) text(l *listing, names []paxos.Named, leaveOut func(paxos.Named) bool, store, boot uint64) paxos.Value {
-	lines := w.lines[:0]
-	last, full := l.from, len(names) >= pullNames
+// names returns the page of names l, but for those to leave out. store is this server's Store. The page is for the process with
+// that Boot.
+func (w *pulls) names(l *listing, names []paxos.Named, leaveOut func(paxos.Named) bool, store, boot uint64) paxos.Value {
+	w.lines.Reset()
+	last, full := l.from, len(names) >= page.MaxLines
 	for _, n := range names {
-		if n.Index > l.top || len(lines)+len(n.Instance) > pullBytes {
+		if n.Index > l.top || !w.lines.Fits(n.Instance) {
 			full = n.Index <= l.top
 			break
 		}
 		last = n.Index
 		if !leaveOut(n) {
-			lines = append(append(lines, '\n'), n.Instance...)
+			w.lines.Add(n.Instance)
 		}
 	}
 	if !full {
 		last = l.top
 	}
-	w.lines = lines
-	return namesPage(store, l.from, boot, last, lines)
+	return w.lines.Text(page.Head{Store: store, From: l.from, Boot: boot, To: last})
 }
 
-// parse reads a page: see parseNames. The names are valid until the next parse.
-func (w *pulls) parse(v paxos.Value) (store, after, boot, to uint64, names []string, ok bool) {
-	store, after, boot, to, names, ok = parseNames(v, w.parsed[:0])
-	w.parsed = names[:0]
-	return store, after, boot, to, names, ok
+// sign returns a page without a name that ends where it begins.
+func (w *pulls) sign(store, index, boot uint64) paxos.Value {
+	w.lines.Reset()
+	return w.lines.Text(page.Head{Store: store, From: index, Boot: boot, To: index})
 }
 
-// turn makes the names that parse returned the page of q, up to Index to.
-func (w *pulls) turn(q *pull, names []string, to uint64) { w.parsed = q.turnTo(names, to) }
+// parse reads a page. Its lines are valid until the next parse.
+func (w *pulls) parse(m *paxos.Message) (h page.Head, lines []page.Line, ok bool) {
+	h, lines, ok = page.ParseNames(m.Value, w.parsed[:0], isLine)
+	w.parsed = lines[:0]
+	return h, lines, ok
+}
 
-// The text forms of a pull. Instance names have no control characters, so lines are enough.
+// turn makes the lines that parse returned the page of q, up to Index to.
+func (w *pulls) turn(q *pull, lines []page.Line, to uint64) { w.parsed = q.turnTo(lines, to) }
 
 // pulled says how far the decisions of a store are known.
 type pulled struct{ store, index uint64 }
@@ -367,63 +370,6 @@ func (p pulled) append(b []byte, id paxos.ServerID) []byte {
 	b = append(strconv.AppendUint(b, uint64(id), 10), '/')
 	b = append(strconv.AppendUint(b, p.store, 16), '/')
 	return strconv.AppendUint(b, p.index, 10)
-}
-
-// pullText is the text of a Pull. It names a store, the Index up to which the decisions of that store are known, and the
-// sender's start.
-func pullText(store, index, boot uint64) paxos.Value {
-	return paxos.Value(appendPull(make([]byte, 0, 64), store, index, boot))
-}
-
-func appendPull(b []byte, store, index, boot uint64) []byte {
-	b = append(strconv.AppendUint(b, store, 16), ' ')
-	b = append(strconv.AppendUint(b, index, 10), ' ')
-	return strconv.AppendUint(b, boot, 10)
-}
-
-func parsePullText(v paxos.Value) (store, index, boot uint64, ok bool) {
-	first, rest, _ := strings.Cut(string(v[:min(len(v), 100)]), " ")
-	second, third, _ := strings.Cut(rest, " ")
-	store, err1 := strconv.ParseUint(first, 16, 64)
-	index, err2 := strconv.ParseUint(second, 10, 64)
-	boot, err3 := strconv.ParseUint(third, 10, 64)
-	return store, index, boot, err1 == nil && err2 == nil && err3 == nil
-}
-
-// namesPage is the text of a page. Its first line names the Pull that it answers, and the Index at which the page ends. In
-// lines, a line's end comes before each name.
-func namesPage(store, from, boot, to uint64, lines []byte) paxos.Value {
-	head := append(appendPull(make([]byte, 0, 96), store, from, boot), ' ')
-	head = strconv.AppendUint(head, to, 10)
-	var page strings.Builder
-	page.Grow(len(head) + len(lines))
-	page.Write(head)
-	page.Write(lines)
-	return paxos.Value(page.String())
-}
-
-// parseNames reads a page: the head, then a name on each line. It appends the names to names. An invalid name spoils the
-// page.
-func parseNames(v paxos.Value, names []string) (store, from, boot, to uint64, all []string, ok bool) {
-	head, lines, more := strings.Cut(string(v), "\n")
-	i := strings.LastIndexByte(head, ' ')
-	if i < 0 {
-		return 0, 0, 0, 0, names, false
-	}
-	to, err := strconv.ParseUint(head[i+1:], 10, 64)
-	store, from, boot, ok = parsePullText(paxos.Value(head[:i]))
-	if err != nil || !ok || strings.Count(lines, "\n") >= pullNames {
-		return 0, 0, 0, 0, names, false
-	}
-	for more {
-		var name string
-		name, lines, more = strings.Cut(lines, "\n")
-		if !isLine(name) {
-			return 0, 0, 0, 0, names, false
-		}
-		names = append(names, name)
-	}
-	return store, from, boot, to, names, true
 }
 
 // parsePulled reads ServerState.Pulled.

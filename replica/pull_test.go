@@ -2,7 +2,6 @@ package replica
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // Catching up, as docs/design.md#4.9 has it.
@@ -37,15 +37,15 @@ func (p *pump) tells(from paxos.ServerID, index uint64, ms ...paxos.Message) []s
 }
 
 func pullMessage(store, index, boot uint64) paxos.Message {
-	return paxos.Message{Kind: paxos.KindPull, Value: pullText(store, index, boot)}
+	return paxos.Message{Kind: paxos.KindPull, Value: page.Pull{Store: store, Index: index, Boot: boot}.Text()}
 }
 
 func namesMessage(store, from, boot, to uint64, names ...string) paxos.Message {
-	text := namesPage(store, from, boot, to, nil)
+	var lines page.Names
 	for _, name := range names {
-		text += "\n" + paxos.Value(name)
+		lines.Add(name)
 	}
-	return paxos.Message{Kind: paxos.KindNames, Value: text}
+	return paxos.Message{Kind: paxos.KindNames, Value: lines.Text(page.Head{Store: store, From: from, Boot: boot, To: to})}
 }
 
 // A server that starts asks all others for the names it has not, then for the decisions that it has not, then for the next
@@ -122,7 +122,7 @@ func TestReplicaPagesOutOfPlace(t *testing.T) {
 		"a reserved name":   namesMessage(102, 5, 1, 9, "$ready"),
 		"no head":           {Kind: paxos.KindNames, Value: ""},
 		"no numbers":        {Kind: paxos.KindNames, Value: "66 5 x 9\na"},
-		"too many names":    {Kind: paxos.KindNames, Value: namesPage(102, 5, 1, 9, nil) + paxos.Value(strings.Repeat("\na", pullNames+1))},
+		"too many names":    namesMessage(102, 5, 1, 9, slices.Repeat([]string{"a"}, page.MaxLines+1)...),
 		"more than it says": {Kind: paxos.KindNames, Value: "66 5 1 9 9\na"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestReplicaPagesOutOfPlace(t *testing.T) {
 // Whoever is asked lists what came after, at most a page, and leaves out what the asker told it.
 func TestReplicaIsPulledFrom(t *testing.T) {
 	p := pulling(t, "")
-	for i := range pullNames + 10 {
+	for i := range page.MaxLines + 10 {
 		p.tells(3, 0, msg(t, fmt.Sprintf(`decided 9.3 "v" @job/%04d`, i)))
 	}
 	p.tells(2, 0, msg(t, `decided 9.2 "v" @his`))
@@ -150,13 +150,13 @@ func TestReplicaIsPulledFrom(t *testing.T) {
 		require.Len(t, sent, 1)
 		return sent[0]
 	}
-	last := pullNames + 11
-	page := answer(pullMessage(0, 0, 1))
-	assert.Contains(t, page, fmt.Sprintf(`1 -> 2: names - "65 0 1 %d\njob/0000\njob/0001\n`, pullNames))
-	assert.Equal(t, pullNames, strings.Count(page, `\n`))
-	page = answer(pullMessage(101, pullNames, 1))
-	assert.Contains(t, page, fmt.Sprintf(`"65 %d 1 %d\njob/1024\n`, pullNames, last))
-	assert.NotContains(t, page, "his")
+	last := page.MaxLines + 11
+	text := answer(pullMessage(0, 0, 1))
+	assert.Contains(t, text, fmt.Sprintf(`1 -> 2: names - "65 0 1 %d\njob/0000\njob/0001\n`, page.MaxLines))
+	assert.Equal(t, page.MaxLines, strings.Count(text, `\n`))
+	text = answer(pullMessage(101, page.MaxLines, 1))
+	assert.Contains(t, text, fmt.Sprintf(`"65 %d 1 %d\njob/1024\n`, page.MaxLines, last))
+	assert.NotContains(t, text, "his")
 	assert.Empty(t, p.tells(2, 0, pullMessage(101, uint64(last), 1)), "there is no more: no answer")
 	assert.Contains(t, answer(pullMessage(101, uint64(last)+1, 1)), `"65 0 1 1024\n`, "more than there ever was: it begins anew")
 	assert.Contains(t, answer(pullMessage(77, 50, 1)), `"65 0 1 1024\n`, "of another storage")
@@ -190,20 +190,15 @@ func TestReplicaPageBytes(t *testing.T) {
 	p.pass(time.Second)
 	sent := p.tells(2, 0, pullMessage(0, 0, 1))
 	require.Len(t, sent, 1)
-	assert.LessOrEqual(t, len(sent[0]), pullBytes+2000)
-	assert.Greater(t, len(sent[0]), pullBytes/2)
-	to := pullBytes / 255
+	assert.LessOrEqual(t, len(sent[0]), page.MaxBytes+2000)
+	assert.Greater(t, len(sent[0]), page.MaxBytes/2)
+	to := page.MaxBytes / 255
 	assert.Contains(t, sent[0], fmt.Sprintf(`"65 0 1 %d\n`, to))
 	assert.Contains(t, p.tells(2, 0, pullMessage(101, uint64(to), 1))[0], `"65 257 1 400\n`)
 }
 
-// The texts of a pull survive, and nothing else is taken for one.
-func TestPullTexts(t *testing.T) {
-	for _, want := range [][3]uint64{{}, {1, 2, 3}, {math.MaxUint64, math.MaxUint64, math.MaxUint64}} {
-		store, index, boot, ok := parsePullText(pullText(want[0], want[1], want[2]))
-		assert.True(t, ok)
-		assert.Equal(t, want, [3]uint64{store, index, boot})
-	}
+// The text of ServerState.Pulled survives, and nothing else is taken for one.
+func TestPulledText(t *testing.T) {
 	for _, text := range []string{"1", "2/1", "2/x/", "2/1/1,", ",", "0x2/1/1", "2/1/1/1", "-2/1/1", "2/1/18446744073709551616"} {
 		_, err := parsePulled(text)
 		assert.ErrorContains(t, err, "ServerState.Pulled", "%q", text)
@@ -213,24 +208,12 @@ func TestPullTexts(t *testing.T) {
 	assert.Equal(t, map[paxos.ServerID]pulled{2: {255, 7}, 3: {1, 8}}, all)
 }
 
-func FuzzPullText(f *testing.F) {
-	f.Add("66 5 1 9\na\nb")
-	f.Add("1 2 3")
+func FuzzPulledText(f *testing.F) {
+	f.Add("2/ff/7,3/1/8")
 	f.Fuzz(func(t *testing.T, text string) {
-		store, from, boot, to, names, ok := parseNames(paxos.Value(text), nil)
-		if ok {
-			for _, name := range names {
-				require.NoError(t, paxos.CheckInstance(name))
-			}
-			require.LessOrEqual(t, len(names), pullNames)
-			s, f, b, e, n, ok := parseNames(namesMessage(store, from, boot, to, names...).Value, nil)
-			require.True(t, ok)
-			require.Equal(t, []any{store, from, boot, to, names}, []any{s, f, b, e, n})
+		if all, err := parsePulled(text); err == nil {
+			require.LessOrEqual(t, len(all), len(text))
 		}
-		if _, _, _, ok := parsePullText(paxos.Value(text)); ok {
-			require.LessOrEqual(t, len(text), 100)
-		}
-		_, _ = parsePulled(text)
 	})
 }
 
@@ -380,12 +363,12 @@ func TestReplicaPageClaimsWhatItWasReadAt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := lister(t)
 			assert.Empty(t, p.tells(2, 0, pullMessage(0, 0, 1)))
-			require.Equal(t, []page{{1, ListAsk{ID: 1, After: 0, Max: pullNames}, []paxos.Named{{Instance: "a", Index: 1}, {Instance: "b", Index: 2}, {Instance: "c", Index: 3}}}}, p.pages)
+			require.Equal(t, []listed{{1, ListAsk{ID: 1, After: 0, Max: page.MaxLines}, []paxos.Named{{Instance: "a", Index: 1}, {Instance: "b", Index: 2}, {Instance: "c", Index: 3}}}}, p.pages)
 			p.tells(3, 0, msg(t, `decided 9.3 "v" @d`))
 			p.pass(time.Second)
 			require.Equal(t, uint64(4), p.state[1].Last)
 			if late {
-				p.pages[0].names = p.decidedNames(1, 0, pullNames)
+				p.pages[0].names = p.decidedNames(1, 0, page.MaxLines)
 			}
 			assert.Equal(t, []string{`1 -> 2: names - "65 0 1 3\na\nb\nc"`}, p.during(func() { p.list(p.pages[0]); p.run() }))
 		})

@@ -39,7 +39,7 @@ type pump struct {
 	slow     bool           // Loads wait in loads for the test
 	loads    []string       // asked for by anybody
 	late     paxos.ServerID // the pages of decisions of this server are read at once, and wait in pages for the test
-	pages    []page
+	pages    []listed
 	seqs     uint64 // of hear
 
 	// Steps that a test takes over. Nil: the pump does it.
@@ -246,10 +246,10 @@ func (p *pump) answer(id paxos.ServerID, out *Output) {
 	}
 	for _, ask := range out.List {
 		if p.late == id {
-			p.pages = append(p.pages, page{id, ask, p.listed(id, ask)})
+			p.pages = append(p.pages, listed{id, ask, p.listed(id, ask)})
 			continue
 		}
-		p.onDisk(id, false, func() { p.list(page{id, ask, p.listed(id, ask)}) })
+		p.onDisk(id, false, func() { p.list(listed{id, ask, p.listed(id, ask)}) })
 	}
 }
 
@@ -267,15 +267,15 @@ func (p *pump) load(id paxos.ServerID, name string) {
 	p.replicas[id].Loaded(p.now, name, p.record(id, name))
 }
 
-// A page is what a server's storage answers to an Output.List.
-type page struct {
+// A listed is what a server's storage answers to an Output.List.
+type listed struct {
 	server paxos.ServerID
 	ask    ListAsk
 	names  []paxos.Named
 }
 
 // list hands in a page.
-func (p *pump) list(page page) { p.replicas[page.server].Listed(p.now, page.ask.ID, page.names) }
+func (p *pump) list(l listed) { p.replicas[l.server].Listed(p.now, l.ask.ID, l.names) }
 
 // pass lets time go by, timers and all.
 func (p *pump) pass(d time.Duration) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // A table holds the instances in memory. Of a decided instance, a memo stays. Of an undecided one that left memory, and that
@@ -67,7 +68,7 @@ func (t *table) recent(index uint64) *memo {
 // call. Nil: ask the storage.
 func (t *table) recentNames(after, top uint64) []paxos.Named {
 	t.names = t.names[:0]
-	for index := after + 1; index <= top && len(t.names) < pullNames; index++ {
+	for index := after + 1; index <= top && len(t.names) < page.MaxLines; index++ {
 		m := t.recent(index)
 		if m == nil {
 			clear(t.names)

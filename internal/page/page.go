@@ -1,0 +1,133 @@
+// Package page has the forms in which servers tell each other which decisions they have: the Pull that asks, and the pages that answer.
+//
+//	Pull       STORE INDEX BOOT             the decisions after INDEX of storage STORE are wanted, by process BOOT
+//	           STORE INDEX BOOT values      … with their values
+//	Names      STORE INDEX BOOT TO          the answer: up to TO it is the decisions of these names
+//	           name                         … a line each
+//	Decisions  STORE INDEX BOOT TO          the answer, if values were wanted
+//	           …                            … the names, and with nearly all of them the decisions, in bytes: see Decisions
+//
+// STORE is hexadecimal, the other numbers are decimal. Names have no control characters, so lines are enough.
+package page
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/singledecree/paxos"
+)
+
+// Bounds of a page.
+const (
+	MaxLines = 1024
+	MaxBytes = 64 << 10 // about: of its names and values, as they are in memory
+)
+
+// A Pull says where the cursor of a server stands among the decisions of another one.
+type Pull struct {
+	Store, Index uint64 // all decisions up to this Index of that storage are known
+	Boot         uint64 // the start of the sender
+	Values       bool   // it wants Decisions in place of Names
+}
+
+// Text is the text of a Pull.
+func (p Pull) Text() paxos.Value {
+	b := p.append(make([]byte, 0, 64))
+	if p.Values {
+		b = append(b, wantsValues...)
+	}
+	return paxos.Value(b)
+}
+
+const wantsValues = " values"
+
+func (p Pull) append(b []byte) []byte {
+	b = append(strconv.AppendUint(b, p.Store, 16), ' ')
+	b = append(strconv.AppendUint(b, p.Index, 10), ' ')
+	return strconv.AppendUint(b, p.Boot, 10)
+}
+
+// ParsePull reads the text of a Pull.
+func ParsePull(v paxos.Value) (p Pull, ok bool) {
+	text := string(v[:min(len(v), 100)])
+	text, p.Values = strings.CutSuffix(text, wantsValues)
+	first, rest, _ := strings.Cut(text, " ")
+	second, third, _ := strings.Cut(rest, " ")
+	var err1, err2, err3 error
+	p.Store, err1 = strconv.ParseUint(first, 16, 64)
+	p.Index, err2 = strconv.ParseUint(second, 10, 64)
+	p.Boot, err3 = strconv.ParseUint(third, 10, 64)
+	return p, err1 == nil && err2 == nil && err3 == nil
+}
+
+// A Head is the first line of a page: the Pull that it answers, and the Index at which it ends.
+type Head struct {
+	Store, From, Boot, To uint64
+}
+
+func (h Head) append(b []byte) []byte {
+	b = append(Pull{Store: h.Store, Index: h.From, Boot: h.Boot}.append(b), ' ')
+	return strconv.AppendUint(b, h.To, 10)
+}
+
+// cutHead reads the first line of a page, and returns the rest. more is false if nothing follows the first line.
+func cutHead(v paxos.Value) (h Head, rest string, more, ok bool) {
+	line, rest, more := strings.Cut(string(v), "\n")
+	i := strings.LastIndexByte(line, ' ')
+	if i < 0 {
+		return h, "", false, false
+	}
+	to, err := strconv.ParseUint(line[i+1:], 10, 64)
+	p, ok := ParsePull(paxos.Value(line[:i]))
+	return Head{p.Store, p.Index, p.Boot, to}, rest, more, err == nil && ok && !p.Values
+}
+
+// A Line is one entry of a page.
+type Line struct {
+	Name    string       // the instance, or a line of the Replica about forgotten names
+	Decided bool         // the page has the decision: Ballot and Value
+	Ballot  paxos.Ballot // the ballot in which the sender knows the decision
+	Value   paxos.Value
+}
+
+// size is the bytes of the line in memory.
+func (l *Line) size() int { return len(l.Name) + len(l.Value) }
+
+// A Names builds the lines of a page of names, one after the other, each with less than MaxBytes before it.
+type Names struct{ lines []byte }
+
+// Reset begins a page.
+func (w *Names) Reset() { w.lines = w.lines[:0] }
+
+// Fits reports whether another name fits.
+func (w *Names) Fits(name string) bool { return len(w.lines)+len(name) <= MaxBytes }
+
+// Add adds a name.
+func (w *Names) Add(name string) { w.lines = append(append(w.lines, '\n'), name...) }
+
+// Text is the page.
+func (w *Names) Text(h Head) paxos.Value {
+	head := h.append(make([]byte, 0, 96))
+	var text strings.Builder
+	text.Grow(len(head) + len(w.lines))
+	text.Write(head)
+	text.Write(w.lines)
+	return paxos.Value(text.String())
+}
+
+// ParseNames reads a page of names, and appends its lines. A line for which isLine is false spoils the page.
+func ParseNames(v paxos.Value, lines []Line, isLine func(string) bool) (h Head, all []Line, ok bool) {
+	h, rest, more, ok := cutHead(v)
+	if !ok || strings.Count(rest, "\n") >= MaxLines {
+		return Head{}, lines, false
+	}
+	for more {
+		var name string
+		name, rest, more = strings.Cut(rest, "\n")
+		if !isLine(name) {
+			return Head{}, lines, false
+		}
+		lines = append(lines, Line{Name: name})
+	}
+	return h, lines, true
+}
