@@ -46,7 +46,7 @@ var (
 	_ = paxos.Value("bytes")
 	_ = paxos.Set(uint64(1))
 	_ = []paxos.Kind{paxos.KindPrepare, paxos.KindPromise, paxos.KindAccept, paxos.KindAccepted, paxos.KindNack, paxos.KindChosen,
-		paxos.KindDecided, paxos.KindQuery, paxos.KindState, paxos.KindPull, paxos.KindNames, paxos.KindRefuse, paxos.KindLimits}
+		paxos.KindDecided, paxos.KindQuery, paxos.KindState, paxos.KindPull, paxos.KindNames, paxos.KindRefuse, paxos.KindLimits, paxos.KindDecisions}
 	_ = paxos.Message{Kind: paxos.Kind(uint8(0)), Instance: "", Ballot: paxos.Ballot{}, Promised: paxos.Ballot{}, Accepted: paxos.Ballot{},
 		Value: paxos.Value("")}
 	_ = paxos.Packet{From: paxos.ServerID(1), To: paxos.ServerID(2), Store: uint64(0), Boot: uint64(0), Nonce: uint64(0), Members: uint64(0),
@@ -230,7 +230,7 @@ var (
 	_ func(*replica.Replica, time.Duration, paxos.Packet)                        = (*replica.Replica).Receive
 	_ func(*replica.Replica, time.Duration)                                      = (*replica.Replica).Saved
 	_ func(*replica.Replica, time.Duration, string, paxos.Record) bool           = (*replica.Replica).Loaded
-	_ func(*replica.Replica, time.Duration, uint64, []paxos.Named) bool          = (*replica.Replica).Listed
+	_ func(*replica.Replica, time.Duration, uint64, replica.Page) bool           = (*replica.Replica).Listed
 	_ func(*replica.Replica, time.Duration)                                      = (*replica.Replica).Tick
 	_ func(*replica.Replica) (at time.Duration, ok bool)                         = (*replica.Replica).Next
 	_ func(*replica.Replica, *replica.Output) bool                               = (*replica.Replica).Take

@@ -80,7 +80,7 @@ func (f sourceFile) isPure() bool { return slices.Contains(pureFiles, f.path) }
 
 func (f sourceFile) isReplica() bool {
 	dir := path.Dir(f.path)
-	return (dir == "replica" || dir == "internal/change") && !f.isTest()
+	return (dir == "replica" || dir == "internal/change" || dir == "internal/page") && !f.isTest()
 }
 
 // isCore reports whether f is in the root package, replica, node, memory, wal or tcp, or in the oracle, which judges them. Other code
@@ -93,11 +93,12 @@ func (f sourceFile) isCore() bool {
 // layers are what the packages of the core may import of this module. The oracle shares no code with what it judges.
 var layers = map[string][]string{
 	".":       {},
-	"replica": {"", "/internal/change", "/internal/tables"},
+	"replica": {"", "/internal/change", "/internal/page", "/internal/tables"},
 	"node":    {"", "/replica", "/internal/lines"},
 	"memory":  {"", "/node", "/internal/tables"},
 
 	"internal/change": {""},
+	"internal/page":   {""},
 	"internal/oracle": {"", "/internal/words"},
 }
 

@@ -27,6 +27,7 @@ type Kind uint8
 //	State     acceptor    any        the Query's    its own    its vote, if any
 //	Pull      any         acceptors                            Value: "STORE INDEX BOOT", see docs/messages.md
 //	Names     acceptor    any                                  Value: "STORE INDEX BOOT TO", then a line for each name
+//	Decisions acceptor    any                                  Value: likewise, then names and decisions in bytes
 //	Refuse    any         any                                  Value: the refused start, and the reason in words
 //	Limits    any         any                                  Value: "MAXVALUE MAXPACKET"
 //	Forget    any         acceptors                            Value: the range of names, if it is no single Instance
@@ -51,6 +52,7 @@ const (
 	KindForgotten Kind = 15 // answers a Forget
 	KindScan      Kind = 16 // asks for the names of undecided instances
 	KindOpen      Kind = 17 // answers a Scan
+	KindDecisions Kind = 18 // answers a Pull that wants values: names of decided instances, with decisions
 )
 
 // A Message is what one server says to another about one instance. It is flat and comparable, so a batch of messages is one
@@ -66,7 +68,8 @@ type Message struct {
 	Accepted Ballot
 	// Value, in a Prepare, is a hint; empty: none. In a Promise and a State it is the accepted value. In an Accept it is the
 	// value to accept. In a Decided it is the chosen value. In a Nack of a forgotten instance it is the range of names that was
-	// forgotten, as text. In a Pull, a Names, a Refuse, a Limits, a Forget and a Forgotten it is text.
+	// forgotten, as text. In a Pull, a Names, a Refuse, a Limits, a Forget and a Forgotten it is text. In a Decisions it is a page
+	// of decisions: see docs/messages.md.
 	Value Value
 }
 

@@ -4,8 +4,8 @@ import "time"
 
 // Counters count the work of a server since it started.
 type Counters struct {
-	Sent     [18]uint64 // messages sent, by Kind
-	Received [18]uint64 // messages taken, by Kind
+	Sent     [19]uint64 // messages sent, by Kind
+	Received [19]uint64 // messages taken, by Kind
 	Packets  uint64     // packets sent
 	Saves    uint64     // Saves begun
 	Records  uint64     // records in those Saves

@@ -319,10 +319,10 @@ func TestListOfUndecidedInstances(t *testing.T) {
 	for after := ""; ; {
 		page, err := replica.List(s, replica.ListAsk{Open: true, Name: after, Max: 256})
 		require.NoError(t, err)
-		for _, n := range page {
+		for _, n := range page.Names {
 			got = append(got, n.Instance)
 		}
-		if len(page) < 256 {
+		if len(page.Names) < 256 {
 			break
 		}
 		after = got[len(got)-1]

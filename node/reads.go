@@ -63,18 +63,18 @@ func (n *Node) loaded(now time.Duration, name string, rec paxos.Record, bytes in
 
 // list answers Output.List, in the same way as load answers Output.Load.
 func (n *Node) list(now time.Duration, ask replica.ListAsk) {
-	if n.prompt != nil && !ask.Forgotten && !ask.Open {
+	if n.prompt != nil && !ask.Forgotten && !ask.Open && !ask.Values {
 		if names, ok := n.prompt.DecidedNow(ask.After, ask.Max); ok {
-			n.replica.Listed(now, ask.ID, names)
+			n.replica.Listed(now, ask.ID, replica.Page{Names: names})
 			return
 		}
 	}
 	n.loads.add(func() {
-		names, err := replica.List(n.config.Storage, ask)
+		page, err := replica.List(n.config.Storage, ask)
 		if err != nil {
 			err = fmt.Errorf("storage: %w", err)
 		}
-		n.hasRead(err, func(in *inbox) { in.listed = append(in.listed, listedPage{ask, names}) })
+		n.hasRead(err, func(in *inbox) { in.listed = append(in.listed, listedPage{ask, page}) })
 	})
 }
 
@@ -100,7 +100,7 @@ func (n *Node) handInRead(now time.Duration, in *inbox) (held int) {
 	}
 	n.reading -= len(in.loaded)
 	for _, l := range in.listed {
-		n.replica.Listed(now, l.ask.ID, l.names)
+		n.replica.Listed(now, l.ask.ID, l.page)
 	}
 	return held
 }

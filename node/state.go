@@ -182,8 +182,8 @@ func (q *queue) waits() bool { return q.next < len(q.calls) }
 
 // A listedPage answers a ListAsk.
 type listedPage struct {
-	ask   replica.ListAsk
-	names []paxos.Named
+	ask  replica.ListAsk
+	page replica.Page
 }
 
 // A look is one Load of a name. It serves all calls of Peek that came before it began.

@@ -311,20 +311,20 @@ func (w *Sim) look(s *server) {
 // A page is a question of the Replica for a page of decisions, with the answer of its disk.
 type page struct {
 	ask   replica.ListAsk
-	named []paxos.Named
+	names replica.Page
 	early bool // it was read when it was asked for
 }
 
 func (p *page) read(s *server) {
-	named, _ := replica.List(&s.Disk, p.ask)
-	p.named, p.early = named, true
+	names, _ := replica.List(&s.Disk, p.ask)
+	p.names, p.early = names, true
 }
 
 func (w *Sim) list(s *server, p *page) {
 	if !p.early {
 		p.read(s)
 	}
-	s.replica.Listed(w.now, p.ask.ID, p.named)
+	s.replica.Listed(w.now, p.ask.ID, p.names)
 }
 
 // listed ends a List.

@@ -120,8 +120,6 @@ func (r *Replica) askToForget(c call, names paxos.NameRange) {
 // askedName is the name of the instance that holds the calls of askToForget.
 func askedName(names paxos.NameRange) string { return askedPrefix + names.String() }
 
-const askedPrefix = "$forgetting "
-
 // askedForgotten is called when an acceptor has forgotten the names that askToForget asked about.
 func (r *Replica) askedForgotten(names paxos.NameRange) {
 	inst := r.table.byName[askedName(names)]

@@ -25,12 +25,18 @@ import (
 //	  ◄──────────────────────────────────────── Decided, for each ──
 //	  … and when all are known, the next page, from TO on
 //
+// A server that lacks most of a page asks for the next one with the values. It does so at one acceptor at a time. The pages of the
+// others wait meanwhile, as they name the same decisions:
+//
+//	  ── Pull "STORE TO values" ──────────────────────────────►
+//	  ◄──────────────────── Decisions, a page of names and values ──
+//
 // If neither has news, two servers take turns: every Timing.Pull one of them sends the other a Pull, which needs no answer.
 // So a lost packet hides a decision for no longer than that. Each server also hears that the other lives: see quorumWatch.
 
 // pullFrom begins the pulls of this life where the storage says that the last one ended.
 func (r *Replica) pullFrom(s paxos.ServerState) {
-	stored, _ := parsePulled(s.Pulled) // it was checked
+	stored, _ := page.ParseCursors(s.Pulled) // it was checked
 	r.pulls.begin(r.limits.MaxValue)
 	for _, p := range r.peers {
 		if p.position >= 0 {
@@ -60,6 +66,9 @@ func (r *Replica) isUncalled(p *peer) bool {
 func (r *Replica) askNames(p *peer) {
 	news := p.identity.isHeard() && r.behind(p)
 	tries := p.pull.ask(r.now, r.index, news)
+	if !news {
+		r.pulls.turned(&p.pull, false)
+	}
 	wait := r.timing.Pull + r.jitter(r.timing.Pull/8)
 	switch {
 	case news:
@@ -75,7 +84,8 @@ func (r *Replica) askNames(p *peer) {
 
 // sendPull sends a Pull that says where the cursor stands.
 func (r *Replica) sendPull(p *peer) {
-	r.send(p, &paxos.Message{Kind: paxos.KindPull, Value: p.pull.text(r.server.Boot)})
+	values := r.pulls.wantsValues(&p.pull) || r.index == 0 && p.pull.isAtStart() // nothing is known here that could spare a value
+	r.send(p, &paxos.Message{Kind: paxos.KindPull, Value: p.pull.text(r.server.Boot, values)})
 	if r.unusual {
 		r.tellLimits(p, r.timing.Pull)
 	}
@@ -172,7 +182,7 @@ func (r *Replica) takeTurn(p *peer) {
 	if r.pullNever(p); r.isUncalled(p) {
 		r.pullAt(p, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8))
 	}
-	r.send(p, &paxos.Message{Kind: paxos.KindNames, Value: r.pulls.sign(r.server.Store, r.index, p.identity.boot())})
+	r.send(p, &paxos.Message{Kind: paxos.KindNames, Value: r.pulls.empty(page.Head{Store: r.server.Store, From: r.index, Boot: p.identity.boot(), To: r.index})})
 }
 
 // pulledBy takes a Pull. It answers with a page of names, if there are decisions to name.
@@ -189,92 +199,103 @@ func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
 	from.listing.says(after)
 	switch {
 	case after < r.index:
-		r.answerPull(from, after)
+		r.answerPull(from, after, asked.Values)
 	case !from.pull.isActive() && !r.behind(from):
 		r.signFrom(from)
 	}
 	from.pull.wantSoon() // it asks only now and then: a good time to ask it, too
 }
 
-// answerPull sends a page of the decisions after that Index. If memory has all of them, it sends the page at once, else when
-// the storage has listed it. It asks the storage for one page at a time.
-func (r *Replica) answerPull(to *peer, after uint64) {
+// answerPull sends a page of the decisions after that Index, with or without their values. It passes over those that the peer has told
+// of. If memory has all of them, it sends the page at once, else when the storage has listed it. It asks the storage for one page at a time.
+func (r *Replica) answerPull(to *peer, after uint64, values bool) {
 	if to.listing.waits() {
 		return
 	}
-	to.listing.begin(after, r.index)
-	if names := r.table.recentNames(after, r.index); names != nil {
-		r.sendNames(to, names)
-		clear(names)
+	to.listing.begin(after, r.index, values)
+	if told := r.table.recents.told(after, source{to, to.identity.boot()}); told >= after+leastRun {
+		v := r.pulls.empty(page.Head{Store: r.server.Store, From: after, Boot: to.identity.boot(), To: min(told, r.index)})
+		r.send(to, &paxos.Message{Kind: paxos.KindNames, Value: v})
 		return
 	}
-	r.lists = append(r.lists, ListAsk{ID: r.pulls.ask(&to.listing), After: after, Max: page.MaxLines, Forgotten: r.server.Forgotten > 0})
+	if recent, ok := r.table.recentPage(after, r.index, values); ok {
+		r.sendPage(to, recent)
+		clear(recent.Names)
+		clear(recent.Decisions)
+		return
+	}
+	r.lists = append(r.lists, ListAsk{ID: r.pulls.ask(&to.listing), After: after, Max: page.MaxLines, Forgotten: r.server.Forgotten > 0,
+		Values: values})
 }
 
-// List returns the argument of [Replica.Listed] for a question: the decisions that s lists. If ask.Forgotten is set, it loads
-// them, and says which of them are not decisions, but forgotten names.
-func List(s paxos.Storage, ask ListAsk) ([]paxos.Named, error) {
+// List returns the argument of [Replica.Listed] for a question: the decisions that s lists. It loads them if ask.Values is set. If
+// ask.Forgotten is set, it loads them, too, and says which of them are not decisions, but forgotten names.
+func List(s paxos.Storage, ask ListAsk) (p Page, err error) {
 	if ask.Open {
-		return listOpen(s, ask.Name, ask.Max)
+		p.Names, err = listOpen(s, ask.Name, ask.Max)
+		return p, err
 	}
-	names, err := s.Decided(ask.After, ask.Max)
-	if err != nil {
-		return nil, fmt.Errorf("decisions after %d: %w", ask.After, err)
+	if p.Names, err = s.Decided(ask.After, ask.Max); err != nil {
+		return Page{}, fmt.Errorf("decisions after %d: %w", ask.After, err)
 	}
-	for i := range names {
-		if !ask.Forgotten {
+	if ask.Values {
+		p.Decisions = make([]paxos.Acceptor, len(p.Names))
+	}
+	bytes := 0 // more than a page has room for are not loaded
+	for i := range p.Names {
+		values := ask.Values && bytes < page.MaxBytes
+		if !values && !ask.Forgotten {
 			break
 		}
-		n := &names[i]
+		n := &p.Names[i]
 		rec, err := s.Load(n.Instance)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("load %q: %w", n.Instance, err)
+			return Page{}, fmt.Errorf("load %q: %w", n.Instance, err)
 		case rec.Index != n.Index:
 			n.Instance = "" // it has been forgotten since, and that has a higher Index
 		case isRangeName(n.Instance):
 			n.Instance = rangeLine + string(rec.Acceptor.Value)
 		case rec.Acceptor.Promised.IsForgotten():
 			n.Instance = nameLine(n.Instance)
+		case values && rec.Chosen && len(rec.Acceptor.Value) <= page.MaxValue:
+			p.Decisions[i] = rec.Acceptor
 		}
+		bytes += len(n.Instance) + len(rec.Acceptor.Value)
 	}
-	return names, nil
+	return p, nil
 }
 
-// Listed answers the ListAsk with that ID, however late: names is the result of [List] for it. The slice
-// stays the caller's.
+// Listed answers the ListAsk with that ID, however late: p is the result of [List] for it. The slices stay the caller's.
 //
 // It reports whether the answer was still wanted. Then the ID was asked and not answered, and the peer has not asked anew
 // since.
-func (r *Replica) Listed(now time.Duration, id uint64, names []paxos.Named) bool {
+func (r *Replica) Listed(now time.Duration, id uint64, p Page) bool {
 	r.input(now)
 	if r.stop != nil || id == 0 {
 		return false
 	}
-	for _, p := range r.peers {
-		if p.listing.answer(id) {
-			r.sendNames(p, names)
+	for _, to := range r.peers {
+		if to.listing.answer(id) {
+			r.sendPage(to, p)
 			return true
 		}
-		if r.sendOpen(p, id, names) {
+		if r.sendOpen(to, id, p.Names) {
 			return true
 		}
 	}
 	return false
 }
 
-func (r *Replica) sendNames(to *peer, names []paxos.Named) {
-	r.send(to, &paxos.Message{Kind: paxos.KindNames, Value: r.namesText(to, names)})
-}
-
-// namesText is the page for that peer. It leaves out two kinds of instances, where memory is enough to tell them. The peer's
-// running process told of the first kind; the second kind has stopped.
-func (r *Replica) namesText(to *peer, names []paxos.Named) paxos.Value {
+// sendPage sends a peer the page that it has asked for. The page leaves out two kinds of instances, where memory is enough to tell them.
+// The peer's running process told of the first kind; the second kind has stopped.
+func (r *Replica) sendPage(to *peer, p Page) {
 	running := source{to, to.identity.boot()}
 	leaveOut := func(n paxos.Named) bool {
 		return n.Instance == "" || r.table.recents.source(n.Index) == running || r.stopped(n.Instance)
 	}
-	return r.pulls.names(&to.listing, names, leaveOut, r.server.Store, running.boot)
+	kind, v := r.pulls.write(&to.listing, p, leaveOut, r.server.Store, running.boot)
+	r.send(to, &paxos.Message{Kind: kind, Value: v})
 }
 
 // stopped reports whether the instance has stopped.

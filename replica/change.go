@@ -10,6 +10,7 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/change"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // A change of members (docs/design.md#4.17). The next configuration is the decision of a reserved instance, $config/N. A server
@@ -200,7 +201,7 @@ func (r *Replica) forgetAnew(inst *instance) {
 // movePeers makes the other servers of the view the peers. Those that are there stay.
 func (r *Replica) movePeers() {
 	stores, _ := r.server.Stores() // they were checked
-	pulls, _ := parsePulled(r.server.Pulled)
+	pulls, _ := page.ParseCursors(r.server.Pulled)
 	before := r.peers
 	r.peers = nil
 	for _, id := range slices.Concat(r.view.Acceptors(), r.view.Learners()) {
@@ -221,6 +222,7 @@ func (r *Replica) movePeers() {
 			r.askNames(p)
 		} else if p.position = position; position < 0 {
 			p.pull.cease()
+			r.pulls.turned(&p.pull, false)
 		}
 	}
 	r.guests = slices.DeleteFunc(r.guests, func(p *peer) bool { return r.byID[p.id] != nil })

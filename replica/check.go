@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/change"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // A ServerID is one storage for all time. A server whose storage was lost, or made anew, has forgotten its promises and
@@ -35,11 +37,11 @@ const (
 // too.
 func (r *Replica) meet(s *paxos.ServerState) {
 	stores, _ := s.Stores() // they were checked
-	pulls, _ := parsePulled(s.Pulled)
+	pulls, _ := page.ParseCursors(s.Pulled)
 	for _, p := range r.peers {
 		store := stores[p.id]
-		if store == 0 && pulls[p.id].store != 0 {
-			store = pulls[p.id].store
+		if store == 0 && pulls[p.id].Store != 0 {
+			store = pulls[p.id].Store
 			*s = s.WithStore(p.id, store)
 		}
 		p.identity.begin(store)
@@ -229,4 +231,98 @@ func clip(s string) string {
 		}
 		return c
 	}, strings.ToValidUTF8(s[:min(len(s), most)], "?"))
+}
+
+// maxConfiguration is the most bytes of a configuration as text. That is not bounded by Limits.MaxValue.
+const maxConfiguration = 384 << 10
+
+// invalid returns why m can't be a message of the protocol from that peer. No role sees such a message. The result is empty
+// if m can be one. inst is the instance of m, if it is in memory.
+func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
+	switch m.Kind {
+	case paxos.KindRefuse, paxos.KindPull, paxos.KindLimits:
+		return ""
+	case paxos.KindForget, paxos.KindForgotten:
+		if m.Kind == paxos.KindForget && r.position < 0 {
+			return "this server does not vote" // it learns by its pulls what is forgotten
+		}
+		if m.Instance != "" && paxos.CheckInstance(m.Instance) != nil {
+			return "its instance has no valid name"
+		}
+		return ""
+	case paxos.KindScan, paxos.KindOpen:
+		if r.view.Number() == 0 || from.position < 0 {
+			return "there is nothing to import"
+		}
+		return ""
+	case paxos.KindNames, paxos.KindDecisions:
+		if from.position < 0 {
+			return "its sender does not vote"
+		}
+		return ""
+	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
+		if m.Ballot.Server != from.id {
+			return "its ballot is another server's"
+		}
+		if number := r.view.Number(); number > 0 && (m.Ballot.Configuration() != number || m.Ballot.Round == paxos.Base(number).Round) {
+			return "its ballot is of another configuration"
+		}
+		if m.Ballot.Round == 0 && (m.Kind != paxos.KindAccept || !paxos.OwnsRound(m.Ballot, m.Instance)) {
+			return "its ballot has round 0"
+		}
+	case paxos.KindPromise, paxos.KindAccepted, paxos.KindNack, paxos.KindState:
+		if from.position < 0 {
+			return "its sender does not vote"
+		}
+		if m.Ballot.Server != r.id {
+			return "it answers another server's ballot"
+		}
+	case paxos.KindChosen, paxos.KindDecided:
+		if m.Ballot.IsZero() {
+			return "it has no ballot"
+		}
+	default:
+		return "its kind is not known"
+	}
+	switch {
+	case strings.HasPrefix(m.Instance, "$") && holdsNoDecision(m):
+		return "nothing is decided in that instance"
+	case max(m.Ballot.Round, m.Accepted.Round) > r.rounds.top(),
+		m.Promised.Round > r.rounds.top() && (m.Kind != paxos.KindNack || !m.Promised.IsForgotten()):
+		return "a round is above MaxRound"
+	case len(m.Value) > r.limits.MaxValue && (!m.Promised.IsForgotten() || len(m.Value) > maxRangeText) &&
+		(len(m.Value) > maxConfiguration || !change.IsConfiguration(m.Instance)):
+		return "its value is too large"
+	case inst == nil && paxos.CheckName(m.Instance) != nil:
+		return "its instance has no valid name"
+	}
+	return ""
+}
+
+// holdsNoDecision reports whether the name in m is one under which this server keeps something else than a decision.
+func holdsNoDecision(m *paxos.Message) bool {
+	if m.Instance == readyName {
+		return m.Kind != paxos.KindQuery && m.Kind != paxos.KindState
+	}
+	return isRangeName(m.Instance) || m.Instance == settledName || strings.HasPrefix(m.Instance, askedPrefix)
+}
+
+// passOver is called with a message that is not taken. inst is its instance; nil: it is not in memory.
+//
+// A decision that is too large for this server ends its fetching. Otherwise this server would never get to the decisions
+// after it on a page. A server that asks for a vote for a value that is too large is told the limits of this server.
+func (r *Replica) passOver(from *peer, inst *instance, m *paxos.Message) {
+	if len(m.Value) > r.limits.MaxValue && (m.Kind == paxos.KindPrepare || m.Kind == paxos.KindAccept) {
+		r.tellLimits(from, r.timing.Phase) // it waits for an answer
+	}
+	if inst != nil && m.Kind == paxos.KindDecided && len(m.Value) > r.limits.MaxValue {
+		for _, p := range r.peers {
+			if inst.fetching.Has(p.position) {
+				p.pull.lack()
+			}
+		}
+		r.fetched(inst)
+		r.endUnlearned(inst, len(m.Value))
+		r.settle(inst)
+	}
 }

@@ -92,16 +92,10 @@ func (c *cluster) forgotten(id paxos.ServerID) []paxos.Record {
 }
 
 // listed is the page that List reads.
-func (c *cluster) listed(id paxos.ServerID, ask ListAsk) []paxos.Named {
-	names, err := List(&c.servers[id].Disk, ask)
+func (c *cluster) listed(id paxos.ServerID, ask ListAsk) Page {
+	p, err := List(&c.servers[id].Disk, ask)
 	require.NoError(c.t, err)
-	return names
-}
-
-// decidedNames is what Storage.Decided returns.
-func (c *cluster) decidedNames(id paxos.ServerID, after uint64, most int) []paxos.Named {
-	names, _ := c.servers[id].Disk.Decided(after, most)
-	return slices.Clone(names)
+	return p
 }
 
 // chosen returns what is chosen, by instance.

@@ -163,11 +163,11 @@ func (h *host) carryOut(now time.Duration) error {
 			h.replica.Loaded(now, name, rec)
 		}
 		for _, ask := range out.List {
-			named, err := replica.List(h.storage, ask)
+			page, err := replica.List(h.storage, ask)
 			if err != nil {
 				return err
 			}
-			h.replica.Listed(now, ask.ID, named)
+			h.replica.Listed(now, ask.ID, page)
 		}
 		if out.Save != nil {
 			if err := h.storage.Save(*out.Save); err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// names takes a page of names, and asks for the decisions that are not known here.
-func (r *Replica) names(from *peer, m *paxos.Message) {
+// page takes a page of names or of decisions, and asks for the decisions that are not known here.
+func (r *Replica) page(from *peer, m *paxos.Message) {
 	h, lines, ok := r.pulls.parse(m)
 	q := &from.pull
 	switch {
@@ -51,12 +51,19 @@ func (r *Replica) fetch(p *peer) {
 			q.pass()
 			continue
 		}
+		if !line.Decided && r.pulls.waits(q) {
+			break
+		}
 		if !r.roomToFetch() {
 			r.pulls.wait() // when the disk has gone on
 			break
 		}
 		if known != nil {
 			r.reopen(known)
+		}
+		var value paxos.Value
+		if line.Decided {
+			name, value = ownCopy(name, line.Value)
 		}
 		inst := r.openForWork(name)
 		q.pass()
@@ -71,8 +78,11 @@ func (r *Replica) fetch(p *peer) {
 		inst.fetching = inst.fetching.With(p.position)
 		p.fetching = append(p.fetching, inst)
 		q.await()
-		if first && !inst.loading {
+		switch {
+		case !inst.loading && first:
 			r.fetchOne(inst, p)
+		case inst.loading && line.Decided:
+			r.brought(inst, p, line.Ballot, value)
 		}
 		r.settle(inst)
 	}
@@ -108,6 +118,25 @@ func (r *Replica) fetchForgotten(line string) (name string, forget bool) {
 	return name, forget
 }
 
+// ownCopy returns copies of a name and a value, so that they do not keep their page in memory.
+func ownCopy(name string, v paxos.Value) (string, paxos.Value) {
+	both := strings.Clone(name + string(v))
+	return both[:len(name)], paxos.Value(both[len(name):])
+}
+
+// brought takes the decision of inst, which is being loaded, that a page of p has brought, as if p had sent it by itself.
+func (r *Replica) brought(inst *instance, p *peer, ballot paxos.Ballot, v paxos.Value) {
+	r.counters.Fetched++
+	r.pulls.brought()
+	m := paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: ballot, Value: v}
+	if r.invalid(p, &m, inst) != "" {
+		r.counters.Dropped++
+		r.passOver(p, inst, &m)
+		return
+	}
+	r.arrives(inst, p, &m)
+}
+
 // roomToFetch reports whether there is room for decisions that are asked for. A decision that can't be saved soon would be
 // dropped.
 func (r *Replica) roomToFetch() bool { return r.saves.keepsUp() && r.roomForWork() }
@@ -117,6 +146,15 @@ func (r *Replica) fetchOne(inst *instance, p *peer) {
 	inst.askForValue = p
 	r.counters.Fetched++
 	r.proceed(inst)
+}
+
+// hadIt is called when inst has been loaded, and is decided.
+func (r *Replica) hadIt(inst *instance) {
+	for _, p := range r.peers {
+		if p.position >= 0 && inst.fetching.Has(p.position) {
+			p.pull.hadIt()
+		}
+	}
 }
 
 // fetchLoaded asks for the decision of inst, which has just been loaded and is undecided here. It asks one of the acceptors
@@ -143,6 +181,7 @@ func (r *Replica) fetchMore() {
 // pageDone is called when all decisions of the page are known here.
 func (r *Replica) pageDone(p *peer) {
 	p.pull.finish(r.saves.mark())
+	r.pulls.turned(&p.pull, r.behind(p))
 	r.pulls.move()
 	r.storePulled()
 	rest := p.pull.pace(r.now, r.served())
@@ -190,6 +229,9 @@ func (r *Replica) pullsDue(now time.Duration) {
 	}
 	for _, p := range r.peers {
 		if p.pull.isDue(now) {
+			if p.pull.isActive() {
+				r.pulls.turned(&p.pull, false) // its answer, or some of its decisions, have not come
+			}
 			r.endPage(p)
 			r.takeTurn(p)
 		}

@@ -288,7 +288,7 @@ func TestListSaysWhatIsForgotten(t *testing.T) {
 	names := func(s paxos.Storage, forgotten bool) (all []string) {
 		listed, err := replica.List(s, replica.ListAsk{ID: 1, Max: 10, Forgotten: forgotten})
 		require.NoError(t, err)
-		for i, n := range listed {
+		for i, n := range listed.Names {
 			assert.Equal(t, uint64(i+1), n.Index)
 			all = append(all, n.Instance)
 		}

@@ -391,7 +391,7 @@ func TestReplicaPullsAtAPace(t *testing.T) {
 		if test.called {
 			p.tells(2, 1e6, msg(t, `accept 1.2 "v" @other`))
 		}
-		next := fmt.Sprintf(`1 -> 2: pull - "66 %d 1"`, test.names)
+		next := fmt.Sprintf(`1 -> 2: pull - "66 %d 1 values"`, test.names)
 		sent := p.during(func() {
 			for _, name := range names {
 				p.tells(2, 1e6, msg(t, `decided 9.2 "v" @`+name))

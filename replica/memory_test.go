@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -332,4 +333,91 @@ func TestReplicaUnsavedIsBounded(t *testing.T) {
 	for i := range n {
 		assert.Equal(t, v, p.records[1][fmt.Sprint("job/", i)].Acceptor.Value)
 	}
+}
+
+// The same, where values are so large that few decisions are in memory.
+func TestReplicaPullsBeforeMemoryForgetsLargeValues(t *testing.T) {
+	p := newPumpOf(t, 3)
+	v := paxos.Value(strings.Repeat("x", 1<<19))
+	for i := range 400 {
+		p.propose(1, CallID(i+1), fmt.Sprint("name ", i), v)
+		p.pass(5 * time.Millisecond)
+		for _, pair := range [][2]paxos.ServerID{{1, 2}, {2, 3}, {3, 2}} {
+			from := p.replicas[pair[0]]
+			require.LessOrEqual(t, p.replicas[pair[1]].index, from.byID[pair[1]].pull.cursor+uint64(max(from.table.decided.len, 64)),
+				"server %d has of %d, after %d decisions", pair[0], pair[1], i)
+		}
+	}
+}
+
+// Acceptors that have no reason to talk to each other pull while what the page names is still in memory, and not all that came between
+// two times of Timing.Pull at once: then each name would cost a look at the storage. So it is from the first decisions on, of which nobody
+// had any when all began and asked.
+func TestReplicaPullsBeforeMemoryForgets(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.limits.Cache = 256
+	p.startAll()
+	for i := range 2000 {
+		p.propose(1, CallID(i+1), fmt.Sprint("name ", i), "v")
+		p.pass(50 * time.Microsecond) // all of it takes half of Timing.Phase
+		for _, pair := range [][2]paxos.ServerID{{1, 2}, {2, 3}, {3, 2}} {
+			cursor := p.replicas[pair[0]].byID[pair[1]].pull.cursor
+			require.LessOrEqual(t, p.replicas[pair[1]].index, cursor+uint64(p.limits.Cache), "server %d has of %d, after %d decisions", pair[0], pair[1], i)
+		}
+	}
+	assert.Less(t, p.count(paxos.KindPull)+p.count(paxos.KindNames), 2*6*2000/100, "not at each decision")
+}
+
+// A server that a peer has told of many decisions lists none of them for that peer, and reads no storage.
+func TestReplicaListsNoRuns(t *testing.T) {
+	p := pulling(t, "")
+	p.limits = paxos.Limits{Cache: 1}
+	p.start(1)
+	p.run()
+	for i := range leastRun + 10 {
+		p.tells(3, 0, msg(t, fmt.Sprintf(`decided 9.3 "v" @job/%03d`, i)))
+		if i == 5 {
+			p.tells(2, 0, msg(t, `decided 9.2 "v" @his`))
+			p.pass(time.Second)
+		}
+	}
+	p.pass(time.Second)
+	p.pages, p.late = nil, 1
+	list := func(after uint64) []string {
+		return p.tells(3, 0, pullMessage(101, after, 1))
+	}
+	assert.Equal(t, []string{fmt.Sprintf(`1 -> 3: names - "65 7 1 %d"`, leastRun+11)}, list(7))
+	assert.Equal(t, []string{fmt.Sprintf(`1 -> 3: names - "65 9 1 %d"`, leastRun+11)}, list(9))
+	assert.Empty(t, p.pages)
+	assert.Empty(t, list(12), "so few may be read")
+	assert.Empty(t, p.tells(2, 0, pullMessage(101, 9, 1)), "to another one they are listed")
+	assert.Len(t, p.pages, 2)
+}
+
+// The runs say of each decision what was said when it was added, or nothing.
+func TestRuns(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	draw := rand.New(rand.NewPCG(seed, 1))
+	peers := []*peer{{id: 2}, {id: 3}}
+	r := recents{room: 4}
+	var who []source // of Index i at i - 1
+	for len(who) < 400_000 {
+		s := source{peers[draw.IntN(2)], uint64(draw.IntN(2))}
+		for range 1 + draw.IntN(1+draw.IntN(2*leastRun)) {
+			who = append(who, s)
+			r.add(uint64(len(who)), s)
+		}
+	}
+	require.LessOrEqual(t, len(r.runs), mostRuns)
+	passed := 0
+	for range 20_000 {
+		after := len(who) - draw.IntN(1+draw.IntN(len(who)))
+		s := source{peers[draw.IntN(2)], uint64(draw.IntN(2))}
+		for told := r.told(uint64(after), s); after < int(told); after++ {
+			require.Equal(t, s, who[after], "Index %d", after+1)
+			passed++
+		}
+	}
+	require.Greater(t, passed, 10_000)
 }

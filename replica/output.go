@@ -5,6 +5,7 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/change"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // A Config says which server a Replica is.
@@ -43,7 +44,7 @@ func (c Config) check() error {
 	if err := c.Timing.Check(); err != nil {
 		return err
 	}
-	if _, err := parsePulled(c.State.Pulled); err != nil {
+	if _, err := page.ParseCursors(c.State.Pulled); err != nil {
 		return err
 	}
 	if _, err := c.State.Stores(); err != nil {
@@ -113,9 +114,29 @@ type ListAsk struct {
 	Max   int
 	// Forgotten says that some of these decisions may be forgotten names. [List] then tells which.
 	Forgotten bool
+	// Values asks for the decisions too, of which the values are not large.
+	Values bool
 	// Open says that the page has undecided instances instead, in the order of their names, after Name. Their Index is 0.
 	Open bool
 	Name string
+}
+
+// A Page is the result of [List].
+type Page struct {
+	Names []paxos.Named
+	// Decisions, if not empty, holds what was decided in each of Names: the value, and the ballot in Accepted. If Accepted is zero, the
+	// page has no decision for the name.
+	Decisions []paxos.Acceptor
+}
+
+// line returns the line of a page for name number i. values: with the decision.
+func (p *Page) line(i int, values bool) page.Line {
+	l := page.Line{Name: p.Names[i].Instance}
+	if values && i < len(p.Decisions) {
+		a := &p.Decisions[i]
+		l.Decided, l.Ballot, l.Value = !a.Accepted.IsZero(), a.Accepted, a.Value
+	}
+	return l
 }
 
 // An op is the kind of a call.
@@ -176,3 +197,6 @@ func shownName(name string) string {
 
 // settledName is the name of the instance that holds the calls of Settled.
 const settledName = "$settled"
+
+// askedPrefix begins the names of the instances that hold the calls of askToForget.
+const askedPrefix = "$forgetting "

@@ -1,9 +1,6 @@
 package replica
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -14,8 +11,10 @@ import (
 const (
 	pullWindow = 1024    // decisions that are asked for at a time
 	pullFlight = 4 << 20 // about the bytes of those decisions
+	pullAhead  = 2048    // decisions that the giver brings before another page waits for it no longer: see waitsFor
 	pullPace   = 25_000  // decisions a second, from each acceptor, while callers are served: they need the disks and processors
-	paceLines  = 64      // names of a page from which it counts: with fewer, the server is not far behind
+	paceLines  = 64      // decisions of a page from which it counts: with fewer, the server is not far behind
+	leanLines  = 4       // decisions of a page from which it counts whether most of them are not known
 )
 
 // A pull is the state of learning the decisions of one acceptor.
@@ -33,27 +32,31 @@ type pull struct {
 	urged  bool          // the last Pull to it was out of turn
 
 	to    uint64        // the page ends at this Index; 0: it has not come
+	given uint64        // pulls.given when it came
 	came  time.Duration // when it came
 	work  uint64        // Replica.served then
 	rest  time.Duration // no Pull leaves earlier, unless it is due
 	page  []page.Line   // its lines
 	lines []page.Line   // the lines of it not looked at yet
 	open  int           // how many decisions of the page were asked for, and are not known yet
+	found int           // how many of its lines were not in memory here
+	had   int           // how many of these were on the disk
+	lean  bool          // most of the last page was not known here: the next one is to have values
 
-	lacks  bool   // a decision before the cursor is too large for this server: ServerState.Pulled must not say that it is here
-	stored pulled // the pull's text in ServerState.Pulled, or about to be there
-	added  uint64 // saves.mark at the end of the last page
+	lacks  bool        // a decision before the cursor is too large for this server: ServerState.Pulled must not say that it is here
+	stored page.Cursor // the pull's text in ServerState.Pulled, or about to be there
+	added  uint64      // saves.mark at the end of the last page
 }
 
 // begin goes on where the last life ended, as far as it is stored.
-func (q *pull) begin(stored pulled) {
+func (q *pull) begin(stored page.Cursor) {
 	q.stored = stored
-	q.store, q.cursor = stored.store, stored.index
+	q.store, q.cursor = stored.Store, stored.Index
 }
 
 // text returns the text of a Pull of the process with that Boot. It says where the cursor stands.
-func (q *pull) text(boot uint64) paxos.Value {
-	return page.Pull{Store: q.store, Index: q.cursor, Boot: boot}.Text()
+func (q *pull) text(boot uint64, values bool) paxos.Value {
+	return page.Pull{Store: q.store, Index: q.cursor, Boot: boot, Values: values}.Text()
 }
 
 // meet is called when the acceptor, which has that Index, is first heard in this life.
@@ -68,6 +71,9 @@ func (q *pull) isCaughtUp(store uint64) bool {
 func (q *pull) isBehind(store, index uint64) bool {
 	return index > q.cursor || index > 0 && q.store != store
 }
+
+// isAtStart reports whether nothing of the acceptor's decisions is known yet.
+func (q *pull) isAtStart() bool { return q.cursor == 0 }
 
 // lag returns by how much the cursor is below that Index.
 func (q *pull) lag(index uint64) uint64 { return index - q.cursor }
@@ -161,7 +167,7 @@ func (q *pull) begins(now time.Duration, work uint64) { q.came, q.work = now, wo
 
 // pace returns how long to rest after the page, which has been read. work is Replica.served.
 func (q *pull) pace(now time.Duration, work uint64) time.Duration {
-	if n := len(q.page); n >= paceLines && work != q.work {
+	if n := q.found; n >= paceLines && work != q.work {
 		return max(0, q.came+time.Duration(n)*time.Second/pullPace-now)
 	}
 	return 0
@@ -186,7 +192,10 @@ func (q *pull) next(window int) *page.Line {
 func (q *pull) pass() { q.lines = q.lines[1:] }
 
 // await counts a decision that is asked for.
-func (q *pull) await() { q.open++ }
+func (q *pull) await() { q.open, q.found = q.open+1, q.found+1 }
+
+// hadIt notes that a decision that is asked for is on the disk.
+func (q *pull) hadIt() { q.had++ }
 
 // fetched is called when a decision that was asked for is known, or not wanted any more.
 func (q *pull) fetched() { q.open-- }
@@ -195,36 +204,42 @@ func (q *pull) fetched() { q.open-- }
 func (q *pull) isRead() bool { return len(q.lines) == 0 && q.open == 0 }
 
 // finish moves the cursor to the end of the page, whose decisions are known. mark is saves.mark.
-func (q *pull) finish(mark uint64) { q.cursor, q.active, q.added = q.to, false, mark }
+func (q *pull) finish(mark uint64) {
+	q.cursor, q.active, q.added = q.to, false, mark
+	lacked := q.found - q.had
+	q.lean = lacked >= leanLines && 2*lacked >= len(q.page)
+}
 
 // endPage forgets the page.
 func (q *pull) endPage() {
 	clear(q.page)
-	q.to, q.page, q.lines, q.open = 0, q.page[:0], nil, 0
+	q.to, q.page, q.lines, q.open, q.found, q.had = 0, q.page[:0], nil, 0, 0, 0
 }
 
 // lack notes that a decision of the page is passed over, because it is too large for this server.
 func (q *pull) lack() { q.lacks = true }
 
 // isMoved reports whether the cursor is not in ServerState.Pulled, and has to be.
-func (q *pull) isMoved() bool { return !q.lacks && pulled{q.store, q.cursor} != q.stored }
+func (q *pull) isMoved() bool {
+	return !q.lacks && page.Cursor{Store: q.store, Index: q.cursor} != q.stored
+}
 
 // mark returns the saves.mark from which the decisions up to the cursor are durable.
 func (q *pull) mark() uint64 { return q.added }
 
 // keep makes the cursor the one in ServerState.Pulled.
-func (q *pull) keep() { q.stored = pulled{q.store, q.cursor} }
+func (q *pull) keep() { q.stored = page.Cursor{Store: q.store, Index: q.cursor} }
 
 // storedIndex returns the Index of that store up to which all decisions are here, and durable.
 func (q *pull) storedIndex(store uint64) uint64 {
-	if q.stored.store != store {
+	if q.stored.Store != store {
 		return 0
 	}
-	return q.stored.index
+	return q.stored.Index
 }
 
 // appendStored appends what ServerState.Pulled says of the acceptor with that ID.
-func (q *pull) appendStored(b []byte, id paxos.ServerID) []byte { return q.stored.append(b, id) }
+func (q *pull) appendStored(b []byte, id paxos.ServerID) []byte { return q.stored.Append(b, id) }
 
 // A listing is a page for a peer that has pulled, from the Pull until the page leaves.
 type listing struct {
@@ -232,6 +247,8 @@ type listing struct {
 	from uint64 // the page lists decisions after this Index
 	top  uint64 // the durable Index when the peer pulled: a page that is not full claims to list all up to here
 	said uint64 // the peer knows all decisions up to this Index of this server
+
+	values bool // the peer wants the values too
 }
 
 // says notes that the peer knows all decisions up to that Index of this server.
@@ -241,7 +258,7 @@ func (l *listing) says(index uint64) { l.said = index }
 func (l *listing) told() uint64 { return l.said }
 
 // begin begins a page of the decisions after that Index. top is the durable Index.
-func (l *listing) begin(after, top uint64) { l.from, l.top = after, top }
+func (l *listing) begin(after, top uint64, values bool) { l.from, l.top, l.values = after, top, values }
 
 // waits reports whether the storage was asked for the page.
 func (l *listing) waits() bool { return l.ask != 0 }
@@ -263,8 +280,12 @@ type pulls struct {
 	moved bool          // a cursor is not in ServerState.Pulled yet
 	asks  uint64        // ListAsks so far
 
-	lines  page.Names  // of the last page that was sent
-	parsed []page.Line // of the last page that came
+	giver *pull  // the one pull whose pages have values; nil: none. The pages of the others wait for what it brings
+	given uint64 // decisions that pages have brought
+
+	names     page.Names     // of the last page that was sent
+	decisions page.Decisions // likewise
+	parsed    []page.Line    // of the last page that came
 }
 
 // begin begins the pulls of a life. most is Limits.MaxValue: nothing is known of the decisions yet.
@@ -319,77 +340,76 @@ func (w *pulls) askOpen() uint64 {
 	return w.asks
 }
 
-// names returns the page of names l, but for those to leave out. store is this server's Store. The page is for the process with
+// wantsValues reports whether a Pull for q asks for values. It does if the last page of q was lean, and no other pull does so.
+func (w *pulls) wantsValues(q *pull) bool {
+	if w.giver == nil && q.lean {
+		w.giver = q
+	}
+	return w.giver == q
+}
+
+// waits reports whether q is to wait for what the giver brings. Acceptors list decisions in about the same order.
+func (w *pulls) waits(q *pull) bool {
+	return w.giver != nil && w.giver != q && w.given < q.given+pullAhead
+}
+
+// brought notes that a page has brought a decision.
+func (w *pulls) brought() { w.given++ }
+
+// turned is called when a page of q is done. more: another one is to come. If it is not, or if the page was not lean, q is the giver
+// no more.
+func (w *pulls) turned(q *pull, more bool) {
+	if q.lean = q.lean && more; !q.lean && w.giver == q {
+		w.giver, w.more = nil, true
+	}
+}
+
+// write returns the page l, of p without the names to leave out. store is this server's Store. The page is for the process with
 // that Boot.
-func (w *pulls) names(l *listing, names []paxos.Named, leaveOut func(paxos.Named) bool, store, boot uint64) paxos.Value {
-	w.lines.Reset()
-	last, full := l.from, len(names) >= page.MaxLines
-	for _, n := range names {
-		if n.Index > l.top || !w.lines.Fits(n.Instance) {
+func (w *pulls) write(l *listing, p Page, leaveOut func(paxos.Named) bool, store, boot uint64) (paxos.Kind, paxos.Value) {
+	var out page.Writer = &w.names
+	kind := paxos.KindNames
+	if l.values || len(p.Names) >= page.ShortNames {
+		kind, out = paxos.KindDecisions, &w.decisions
+	}
+	out.Reset()
+	last, full := l.from, len(p.Names) >= page.MaxLines
+	for i, n := range p.Names {
+		line := p.line(i, l.values)
+		if n.Index > l.top || !out.Fits(&line) {
 			full = n.Index <= l.top
 			break
 		}
 		last = n.Index
 		if !leaveOut(n) {
-			w.lines.Add(n.Instance)
+			out.Add(&line)
 		}
 	}
 	if !full {
 		last = l.top
 	}
-	return w.lines.Text(page.Head{Store: store, From: l.from, Boot: boot, To: last})
+	return kind, out.Text(page.Head{Store: store, From: l.from, Boot: boot, To: last})
 }
 
-// sign returns a page without a name that ends where it begins.
-func (w *pulls) sign(store, index, boot uint64) paxos.Value {
-	w.lines.Reset()
-	return w.lines.Text(page.Head{Store: store, From: index, Boot: boot, To: index})
+// empty returns a page without a name.
+func (w *pulls) empty(h page.Head) paxos.Value {
+	w.names.Reset()
+	return w.names.Text(h)
 }
 
 // parse reads a page. Its lines are valid until the next parse.
 func (w *pulls) parse(m *paxos.Message) (h page.Head, lines []page.Line, ok bool) {
-	h, lines, ok = page.ParseNames(m.Value, w.parsed[:0], isLine)
+	parse := page.ParseNames
+	if m.Kind == paxos.KindDecisions {
+		parse = page.ParseDecisions
+	}
+	h, lines, ok = parse(m.Value, w.parsed[:0], isLine)
 	w.parsed = lines[:0]
 	return h, lines, ok
 }
 
 // turn makes the lines that parse returned the page of q, up to Index to.
-func (w *pulls) turn(q *pull, lines []page.Line, to uint64) { w.parsed = q.turnTo(lines, to) }
-
-// pulled says how far the decisions of a store are known.
-type pulled struct{ store, index uint64 }
-
-// append appends one part of ServerState.Pulled: how far the decisions of the acceptor with that ID are known.
-func (p pulled) append(b []byte, id paxos.ServerID) []byte {
-	if p == (pulled{}) {
-		return b
-	}
-	if len(b) > 0 {
-		b = append(b, ',')
-	}
-	b = append(strconv.AppendUint(b, uint64(id), 10), '/')
-	b = append(strconv.AppendUint(b, p.store, 16), '/')
-	return strconv.AppendUint(b, p.index, 10)
-}
-
-// parsePulled reads ServerState.Pulled.
-func parsePulled(s string) (map[paxos.ServerID]pulled, error) {
-	all := map[paxos.ServerID]pulled{}
-	if s == "" {
-		return all, nil
-	}
-	for part := range strings.SplitSeq(s, ",") {
-		words := strings.Split(part, "/")
-		if len(words) != 3 {
-			return nil, fmt.Errorf("ServerState.Pulled: %q: want server/store/index", part)
-		}
-		id, err1 := strconv.ParseUint(words[0], 10, 64)
-		store, err2 := strconv.ParseUint(words[1], 16, 64)
-		index, err3 := strconv.ParseUint(words[2], 10, 64)
-		if err1 != nil || err2 != nil || err3 != nil {
-			return nil, fmt.Errorf("ServerState.Pulled: %q: want server/store/index", part)
-		}
-		all[paxos.ServerID(id)] = pulled{store, index}
-	}
-	return all, nil
+func (w *pulls) turn(q *pull, lines []page.Line, to uint64) {
+	w.parsed = q.turnTo(lines, to)
+	q.given = w.given
 }

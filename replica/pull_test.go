@@ -40,10 +40,23 @@ func pullMessage(store, index, boot uint64) paxos.Message {
 	return paxos.Message{Kind: paxos.KindPull, Value: page.Pull{Store: store, Index: index, Boot: boot}.Text()}
 }
 
+// decisionsMessage is a page of the decisions of these names, each of the value "v" in ballot 9.2. A name that ends in "?" has none.
+func decisionsMessage(store, from, boot, to uint64, names ...string) paxos.Message {
+	var lines page.Decisions
+	for _, name := range names {
+		l := page.Line{Name: name, Decided: true, Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "v"}
+		if own, ok := strings.CutSuffix(name, "?"); ok {
+			l = page.Line{Name: own}
+		}
+		lines.Add(&l)
+	}
+	return paxos.Message{Kind: paxos.KindDecisions, Value: lines.Text(page.Head{Store: store, From: from, Boot: boot, To: to})}
+}
+
 func namesMessage(store, from, boot, to uint64, names ...string) paxos.Message {
 	var lines page.Names
 	for _, name := range names {
-		lines.Add(name)
+		lines.Add(&page.Line{Name: name})
 	}
 	return paxos.Message{Kind: paxos.KindNames, Value: lines.Text(page.Head{Store: store, From: from, Boot: boot, To: to})}
 }
@@ -52,7 +65,7 @@ func namesMessage(store, from, boot, to uint64, names ...string) paxos.Message {
 // page; and what it has it asks for no more.
 func TestReplicaPullsNamesFirst(t *testing.T) {
 	p := pulling(t, "")
-	assert.Equal(t, []string{`1 -> 2: pull - "0 0 1"`, `1 -> 3: pull - "0 0 1"`}, p.sent)
+	assert.Equal(t, []string{`1 -> 2: pull - "0 0 1 values"`, `1 -> 3: pull - "0 0 1 values"`}, p.sent, "it knows nothing yet")
 	p.tells(2, 3, msg(t, `decided 9.2 "c" @c`))
 	require.Equal(t, []string{"1 -> 2: query 1.1 @a", "1 -> 2: query 2.1 @b"}, p.tells(2, 3, namesMessage(102, 0, 1, 3, "a", "b", "c")))
 	assert.Empty(t, p.tells(2, 3, msg(t, `decided 9.2 "a" @a`)))
@@ -60,6 +73,60 @@ func TestReplicaPullsNamesFirst(t *testing.T) {
 	p.pass(time.Second)
 	assert.Equal(t, "2/66/3", p.state[1].Pulled)
 	assert.Equal(t, uint64(2), p.replicas[1].counters.Fetched)
+}
+
+// A server that lacks most of a page asks one acceptor for the next one with values, and for no decision by itself. What another
+// acceptor lists waits meanwhile, but no longer than that one answers.
+func TestReplicaPullsValues(t *testing.T) {
+	p := pulling(t, "")
+	queries := func(sent []string) []string {
+		return slices.DeleteFunc(sent, func(s string) bool { return !strings.Contains(s, "query") })
+	}
+	sent := p.tells(2, 9, decisionsMessage(102, 0, 1, 4, "a", "b", "c", "d?"))
+	assert.Equal(t, []string{"1 -> 2: query 1.1 @d"}, sent, "the page has no value of it")
+	assert.Equal(t, []string{`1 -> 2: pull - "66 4 1 values"`}, p.tells(2, 9, msg(t, `decided 9.2 "v" @d`)))
+	p.tells(3, 9)
+	assert.Empty(t, p.tells(3, 9, namesMessage(103, 0, 1, 7, "a", "e", "f", "g", "h", "i", "j")), "server 2 may bring them all")
+	assert.Equal(t, []string{`1 -> 2: pull - "66 8 1 values"`}, p.tells(2, 9, decisionsMessage(102, 4, 1, 8, "e", "f", "g", "h")))
+	assert.Equal(t, []string{`1 -> 3: query 2.1 @i`, `1 -> 3: query 3.1 @j`}, queries(p.during(func() { p.pass(time.Second) })), "server 2 is silent")
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		assert.True(t, p.records[1][name].Chosen && p.records[1][name].Acceptor.Value == "v", name)
+	}
+	assert.Equal(t, "2/66/8,3/67/0", p.state[1].Pulled)
+	p.tells(3, 9, msg(t, `decided 9.2 "v" @i`), msg(t, `decided 9.2 "v" @j`))
+	p.pass(time.Second)
+	assert.Equal(t, "2/66/8,3/67/7", p.state[1].Pulled)
+	assert.Equal(t, uint64(10), p.replicas[1].counters.Fetched)
+}
+
+// The acceptor that gives the values has no more of them: what the others list waits no longer.
+func TestReplicaPullsValuesToTheEnd(t *testing.T) {
+	p := pulling(t, "")
+	p.tells(2, 8, decisionsMessage(102, 0, 1, 4, "a", "b", "c", "d"))
+	p.tells(3, 9)
+	require.Empty(t, p.tells(3, 9, namesMessage(103, 0, 1, 9, "a", "x")))
+	assert.Equal(t, []string{"1 -> 3: query 1.1 @x"}, p.tells(2, 8, decisionsMessage(102, 4, 1, 8, "e", "f", "g", "h")))
+}
+
+// A page of decisions is believed no more than the messages that it stands for.
+func TestReplicaPullsNoBadValues(t *testing.T) {
+	p := pulling(t, "")
+	p.limits = paxos.Limits{MaxValue: 4}
+	p.start(1)
+	p.run()
+	var lines page.Decisions
+	for _, l := range []page.Line{{Name: "large", Decided: true, Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "large"},
+		{Name: "unborn", Decided: true, Value: "v"}, {Name: "small", Decided: true, Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "s"}} {
+		lines.Add(&l)
+	}
+	p.tells(2, 3)
+	p.tells(2, 3, paxos.Message{Kind: paxos.KindDecisions, Value: lines.Text(page.Head{Store: 102, Boot: 2, To: 3})})
+	p.pass(time.Second)
+	assert.Empty(t, p.state[1].Pulled)
+	assert.Equal(t, paxos.Value("s"), p.records[1]["small"].Acceptor.Value)
+	assert.Zero(t, p.records[1]["large"])
+	assert.Zero(t, p.records[1]["unborn"])
+	checkTables(t, p.replicas[1])
 }
 
 // A restart goes on where the last life was, though it had 10^6 decisions of each: nothing of them is listed again.
@@ -118,6 +185,9 @@ func TestReplicaPagesOutOfPlace(t *testing.T) {
 		"another storage":   namesMessage(103, 5, 1, 9, "a"),
 		"backwards":         namesMessage(102, 5, 1, 5, "a"),
 		"no name":           namesMessage(102, 5, 1, 9, "a", "", "b"),
+		"a late value":      decisionsMessage(102, 4, 1, 9, "a"),
+		"a reserved value":  decisionsMessage(102, 5, 1, 9, "a", "$ready"),
+		"a cut value":       {Kind: paxos.KindDecisions, Value: decisionsMessage(102, 5, 1, 9, "a").Value[:12]},
 		"a control char":    namesMessage(102, 5, 1, 9, "a\x01"),
 		"a reserved name":   namesMessage(102, 5, 1, 9, "$ready"),
 		"no head":           {Kind: paxos.KindNames, Value: ""},
@@ -145,21 +215,20 @@ func TestReplicaIsPulledFrom(t *testing.T) {
 	}
 	p.tells(2, 0, msg(t, `decided 9.2 "v" @his`))
 	p.pass(time.Second)
-	answer := func(m paxos.Message) string {
-		sent := p.tells(2, 0, m)
-		require.Len(t, sent, 1)
-		return sent[0]
-	}
-	last := page.MaxLines + 11
-	text := answer(pullMessage(0, 0, 1))
-	assert.Contains(t, text, fmt.Sprintf(`1 -> 2: names - "65 0 1 %d\njob/0000\njob/0001\n`, page.MaxLines))
-	assert.Equal(t, page.MaxLines, strings.Count(text, `\n`))
-	text = answer(pullMessage(101, page.MaxLines, 1))
-	assert.Contains(t, text, fmt.Sprintf(`"65 %d 1 %d\njob/1024\n`, page.MaxLines, last))
-	assert.NotContains(t, text, "his")
-	assert.Empty(t, p.tells(2, 0, pullMessage(101, uint64(last), 1)), "there is no more: no answer")
-	assert.Contains(t, answer(pullMessage(101, uint64(last)+1, 1)), `"65 0 1 1024\n`, "more than there ever was: it begins anew")
-	assert.Contains(t, answer(pullMessage(77, 50, 1)), `"65 0 1 1024\n`, "of another storage")
+	first, last := page.Head{Store: 101, Boot: 1, To: page.MaxLines}, uint64(page.MaxLines+11)
+	h, lines := p.answers(pullMessage(0, 0, 1))
+	assert.Equal(t, first, h)
+	assert.Equal(t, []page.Line{{Name: "job/0000"}, {Name: "job/0001"}}, lines[:2])
+	assert.Len(t, lines, page.MaxLines)
+	h, lines = p.answers(pullMessage(101, page.MaxLines, 1))
+	assert.Equal(t, page.Head{Store: 101, From: page.MaxLines, Boot: 1, To: last}, h)
+	assert.Equal(t, page.Line{Name: "job/1024"}, lines[0])
+	assert.NotContains(t, lines, page.Line{Name: "his"})
+	assert.Empty(t, p.tells(2, 0, pullMessage(101, last, 1)), "there is no more: no answer")
+	h, _ = p.answers(pullMessage(101, last+1, 1))
+	assert.Equal(t, first, h, "more than there ever was: it begins anew")
+	h, _ = p.answers(pullMessage(77, 50, 1))
+	assert.Equal(t, first, h, "of another storage")
 	for _, bad := range []paxos.Value{"", "1 2", "x 2 1", "1 2 1 4", "65 0 2", paxos.Value(strings.Repeat("1", 200))} {
 		assert.Empty(t, p.tells(2, 0, paxos.Message{Kind: paxos.KindPull, Value: bad}), "%q", bad)
 	}
@@ -188,33 +257,11 @@ func TestReplicaPageBytes(t *testing.T) {
 		p.tells(3, 0, msg(t, fmt.Sprintf(`decided 9.3 "v" @%s%04d`, long, i)))
 	}
 	p.pass(time.Second)
-	sent := p.tells(2, 0, pullMessage(0, 0, 1))
-	require.Len(t, sent, 1)
-	assert.LessOrEqual(t, len(sent[0]), page.MaxBytes+2000)
-	assert.Greater(t, len(sent[0]), page.MaxBytes/2)
-	to := page.MaxBytes / 255
-	assert.Contains(t, sent[0], fmt.Sprintf(`"65 0 1 %d\n`, to))
-	assert.Contains(t, p.tells(2, 0, pullMessage(101, uint64(to), 1))[0], `"65 257 1 400\n`)
-}
-
-// The text of ServerState.Pulled survives, and nothing else is taken for one.
-func TestPulledText(t *testing.T) {
-	for _, text := range []string{"1", "2/1", "2/x/", "2/1/1,", ",", "0x2/1/1", "2/1/1/1", "-2/1/1", "2/1/18446744073709551616"} {
-		_, err := parsePulled(text)
-		assert.ErrorContains(t, err, "ServerState.Pulled", "%q", text)
-	}
-	all, err := parsePulled("2/ff/7,3/1/8")
-	require.NoError(t, err)
-	assert.Equal(t, map[paxos.ServerID]pulled{2: {255, 7}, 3: {1, 8}}, all)
-}
-
-func FuzzPulledText(f *testing.F) {
-	f.Add("2/ff/7,3/1/8")
-	f.Fuzz(func(t *testing.T, text string) {
-		if all, err := parsePulled(text); err == nil {
-			require.LessOrEqual(t, len(all), len(text))
-		}
-	})
+	h, lines := p.answers(pullMessage(0, 0, 1))
+	assert.Equal(t, uint64(page.MaxBytes/254), h.To)
+	assert.Len(t, lines, page.MaxBytes/254)
+	h, _ = p.answers(pullMessage(101, h.To, 1))
+	assert.Equal(t, page.Head{Store: 101, From: page.MaxBytes / 254, Boot: 1, To: 400}, h)
 }
 
 // Ready waits for what others had decided when they were heard first.
@@ -282,39 +329,6 @@ func TestReplicaTooLargeDecisionIsPassedOver(t *testing.T) {
 	checkTables(t, p.replicas[1])
 }
 
-// The same, where values are so large that few decisions are in memory.
-func TestReplicaPullsBeforeMemoryForgetsLargeValues(t *testing.T) {
-	p := newPumpOf(t, 3)
-	v := paxos.Value(strings.Repeat("x", 1<<19))
-	for i := range 400 {
-		p.propose(1, CallID(i+1), fmt.Sprint("name ", i), v)
-		p.pass(5 * time.Millisecond)
-		for _, pair := range [][2]paxos.ServerID{{1, 2}, {2, 3}, {3, 2}} {
-			from := p.replicas[pair[0]]
-			require.LessOrEqual(t, p.replicas[pair[1]].index, from.byID[pair[1]].pull.cursor+uint64(max(from.table.decided.len, 64)),
-				"server %d has of %d, after %d decisions", pair[0], pair[1], i)
-		}
-	}
-}
-
-// Acceptors that have no reason to talk to each other pull while what the page names is still in memory, and not all that came between
-// two times of Timing.Pull at once: then each name would cost a look at the storage. So it is from the first decisions on, of which nobody
-// had any when all began and asked.
-func TestReplicaPullsBeforeMemoryForgets(t *testing.T) {
-	p := newPump(t, membersOf(3))
-	p.limits.Cache = 256
-	p.startAll()
-	for i := range 2000 {
-		p.propose(1, CallID(i+1), fmt.Sprint("name ", i), "v")
-		p.pass(50 * time.Microsecond) // all of it takes half of Timing.Phase
-		for _, pair := range [][2]paxos.ServerID{{1, 2}, {2, 3}, {3, 2}} {
-			cursor := p.replicas[pair[0]].byID[pair[1]].pull.cursor
-			require.LessOrEqual(t, p.replicas[pair[1]].index, cursor+uint64(p.limits.Cache), "server %d has of %d, after %d decisions", pair[0], pair[1], i)
-		}
-	}
-	assert.Less(t, p.count(paxos.KindPull)+p.count(paxos.KindNames), 2*6*2000/100, "not at each decision")
-}
-
 // A page that was read before a decision answers its own question only. Server 3 asks from the same Index after that decision, which
 // nobody else tells it: if it got that page and its own, later top, it would never ask for the decision again, over restarts too.
 func TestReplicaLatePageLosesNothing(t *testing.T) {
@@ -340,8 +354,8 @@ func TestReplicaLatePageLosesNothing(t *testing.T) {
 	p.pass(time.Second)
 	require.Len(t, p.pages, 2, "and so does server 3")
 	require.Equal(t, p.pages[0].ask.After, p.pages[1].ask.After)
-	require.Len(t, p.pages[0].names, 2)
-	require.Len(t, p.pages[1].names, 3)
+	require.Len(t, p.pages[0].page.Names, 2)
+	require.Len(t, p.pages[1].page.Names, 3)
 
 	p.late = 0
 	p.list(p.pages[0])
@@ -363,12 +377,12 @@ func TestReplicaPageClaimsWhatItWasReadAt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := lister(t)
 			assert.Empty(t, p.tells(2, 0, pullMessage(0, 0, 1)))
-			require.Equal(t, []listed{{1, ListAsk{ID: 1, After: 0, Max: page.MaxLines}, []paxos.Named{{Instance: "a", Index: 1}, {Instance: "b", Index: 2}, {Instance: "c", Index: 3}}}}, p.pages)
+			require.Equal(t, []listed{{1, ListAsk{ID: 1, After: 0, Max: page.MaxLines}, Page{Names: []paxos.Named{{Instance: "a", Index: 1}, {Instance: "b", Index: 2}, {Instance: "c", Index: 3}}}}}, p.pages)
 			p.tells(3, 0, msg(t, `decided 9.3 "v" @d`))
 			p.pass(time.Second)
 			require.Equal(t, uint64(4), p.state[1].Last)
 			if late {
-				p.pages[0].names = p.decidedNames(1, 0, page.MaxLines)
+				p.pages[0].page = p.listed(1, p.pages[0].ask)
 			}
 			assert.Equal(t, []string{`1 -> 2: names - "65 0 1 3\na\nb\nc"`}, p.during(func() { p.list(p.pages[0]); p.run() }))
 		})
@@ -385,7 +399,7 @@ func TestReplicaPagesInAnyOrder(t *testing.T) {
 	assert.Equal(t, []string{`1 -> 3: names - "65 1 1 3\nb"`}, p.during(func() { p.list(p.pages[1]); p.run() }), "it told of c itself, lately")
 	assert.Equal(t, []string{`1 -> 2: names - "65 0 1 3\na\nb\nc"`}, p.during(func() { p.list(p.pages[0]); p.run() }))
 	for _, id := range []uint64{0, 1, 2, 3} {
-		p.replicas[1].Listed(p.now, id, []paxos.Named{{Instance: "d", Index: 4}})
+		p.replicas[1].Listed(p.now, id, Page{Names: []paxos.Named{{Instance: "d", Index: 4}}})
 		p.run()
 	}
 	assert.Len(t, p.sent, 2)

@@ -271,11 +271,11 @@ func (p *pump) load(id paxos.ServerID, name string) {
 type listed struct {
 	server paxos.ServerID
 	ask    ListAsk
-	names  []paxos.Named
+	page   Page
 }
 
 // list hands in a page.
-func (p *pump) list(l listed) { p.replicas[l.server].Listed(p.now, l.ask.ID, l.names) }
+func (p *pump) list(l listed) { p.replicas[l.server].Listed(p.now, l.ask.ID, l.page) }
 
 // pass lets time go by, timers and all.
 func (p *pump) pass(d time.Duration) {

@@ -354,6 +354,7 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 		if inst.forgotten() {
 			r.rest(inst)
 		}
+		r.hadIt(inst)
 		r.endDecided(inst)
 	}
 	if inst.doomed {

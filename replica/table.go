@@ -15,12 +15,12 @@ type table struct {
 	evicted   map[string]*evicted
 	decided   memos
 	recents   recents
-	evictable list          // instances that may leave memory, and have no timer
-	watched   list          // instances that may leave memory, and have a timer
-	rooms     [rooms]int    // instances in each; roomNone is not counted
-	open      int           // instances that are not decided
-	free      []*instance   // for use again
-	names     []paxos.Named // see recentNames
+	evictable list        // instances that may leave memory, and have no timer
+	watched   list        // instances that may leave memory, and have a timer
+	rooms     [rooms]int  // instances in each; roomNone is not counted
+	open      int         // instances that are not decided
+	free      []*instance // for use again
+	page      Page        // see recentPage
 }
 
 // init makes a table empty. It remembers that many durable decisions.
@@ -63,24 +63,32 @@ func (t *table) recent(index uint64) *memo {
 	return nil // its memo has gone since
 }
 
-// recentNames is the result of Storage.Decided for a page of the decisions after that Index, up to Index top, if all of it is
-// still in memory. Among servers that go on side by side it is, and no storage is read. The result is valid until the next
-// call. Nil: ask the storage.
-func (t *table) recentNames(after, top uint64) []paxos.Named {
-	t.names = t.names[:0]
-	for index := after + 1; index <= top && len(t.names) < page.MaxLines; index++ {
+// recentPage is the result of List for a page of the decisions after that Index, up to Index top, if all of it is still in
+// memory. Among servers that go on side by side it is, and no storage is read. The result is valid until the next call.
+// ok is false if the storage is to be asked.
+func (t *table) recentPage(after, top uint64, values bool) (p Page, ok bool) {
+	p.Names, p.Decisions = t.page.Names[:0], t.page.Decisions[:0]
+	for index := after + 1; index <= top && len(p.Names) < page.MaxLines; index++ {
 		m := t.recent(index)
 		if m == nil {
-			clear(t.names)
-			return nil
+			clear(p.Names)
+			clear(p.Decisions)
+			return Page{}, false
 		}
-		name := m.name
+		name, decision := m.name, m.Acceptor
 		if m.Promised.IsForgotten() {
-			name = nameLine(name)
+			name, decision = nameLine(name), paxos.Acceptor{}
 		}
-		t.names = append(t.names, paxos.Named{Instance: name, Index: index})
+		p.Names = append(p.Names, paxos.Named{Instance: name, Index: index})
+		if values {
+			if len(decision.Value) > page.MaxValue {
+				decision = paxos.Acceptor{}
+			}
+			p.Decisions = append(p.Decisions, decision)
+		}
 	}
-	return t.names
+	t.page = p
+	return p, true
 }
 
 // A recent holds the facts, found by its Index, of a decision that became durable lately.
@@ -95,7 +103,21 @@ type recents struct {
 	next uint64   // the Index that comes next; 0: none has come
 	ring []recent // the entry of Index i is at i - from, modulo the room
 	room uint64
+	runs []run // by Index; the last one may be short
 }
+
+// A run holds the decisions from one Index to another, that one included, which are all of one source. A server that has caught up with
+// another one has long runs.
+type run struct {
+	source
+	from, to uint64
+}
+
+// Bounds of the runs.
+const (
+	leastRun = 64 // decisions of a run that is kept
+	mostRuns = 1024
+)
 
 // add notes the source of the decision with that Index, which is one above the last. The source is zero if this server
 // counted the votes.
@@ -109,6 +131,35 @@ func (t *recents) add(index uint64, who source) {
 		t.ring = append(t.ring, recent{source: who})
 	}
 	t.next = index + 1
+	t.run(index, who)
+}
+
+// run makes the decision with that Index part of a run.
+func (t *recents) run(index uint64, who source) {
+	n := len(t.runs)
+	if n > 0 {
+		last := &t.runs[n-1]
+		switch {
+		case last.source == who && last.to+1 == index:
+			last.to = index
+			return
+		case last.to-last.from+1 < leastRun:
+			*last = run{who, index, index}
+			return
+		case n == mostRuns:
+			t.runs = slices.Delete(t.runs, 0, mostRuns/2)
+		}
+	}
+	t.runs = append(t.runs, run{who, index, index})
+}
+
+// told returns the Index up to which all decisions after that one are known to be of that source.
+func (t *recents) told(after uint64, who source) uint64 {
+	i, _ := slices.BinarySearchFunc(t.runs, after+1, func(r run, index uint64) int { return cmp.Compare(r.to, index) })
+	if i == len(t.runs) || t.runs[i].source != who || t.runs[i].from > after+1 {
+		return after
+	}
+	return t.runs[i].to
 }
 
 // at returns the entry of that Index. It returns nil if the decision is not one of the latest.

@@ -5,11 +5,13 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // A ring finds the last so many memos, and no other. It grows, forgets and has gaps, and its numbers begin anew.
@@ -142,13 +144,20 @@ func TestRecentNames(t *testing.T) {
 		}
 		for id, r := range p.replicas {
 			for after := range r.index {
-				names := r.table.recentNames(after, r.index)
-				if names == nil {
-					forgotten++
-					continue
+				for _, values := range []bool{false, true} {
+					recent, ok := r.table.recentPage(after, r.index, values)
+					if !ok {
+						forgotten++
+						continue
+					}
+					fromMemory++
+					want := p.listed(id, ListAsk{After: after, Max: int(r.index - after), Values: values})
+					require.Equal(t, want.Names, recent.Names, "server %d after %d", id, after)
+					require.Len(t, recent.Decisions, len(want.Decisions))
+					for i, d := range want.Decisions {
+						require.Equal(t, d.Value, recent.Decisions[i].Value, "server %d after %d", id, after)
+					}
 				}
-				fromMemory++
-				require.Equal(t, p.decidedNames(id, after, int(r.index-after)), names, "server %d after %d", id, after)
 			}
 		}
 	}
@@ -163,11 +172,58 @@ func TestRecentNamesOfStopped(t *testing.T) {
 		p.tells(2, uint64(i+1), msg(t, fmt.Sprintf(`decided 7.2 "v" @%s`, name)))
 		p.pass(lazySave)
 	}
-	require.Len(t, p.replicas[1].table.recentNames(0, p.replicas[1].index), 3)
+	recent := func(after uint64) (int, bool) {
+		page, ok := p.replicas[1].table.recentPage(after, p.replicas[1].index, false)
+		return len(page.Names), ok
+	}
+	n, ok := recent(0)
+	require.True(t, ok)
+	require.Equal(t, 3, n)
 	p.tells(2, 3, msg(t, `decided 8.3 "another" @b`))
-	require.Nil(t, p.replicas[1].table.recentNames(0, p.replicas[1].index))
-	require.Len(t, p.replicas[1].table.recentNames(2, p.replicas[1].index), 1)
+	_, ok = recent(0)
+	require.False(t, ok)
+	n, ok = recent(2)
+	require.True(t, ok)
+	require.Equal(t, 1, n)
 	assert.Equal(t, []string{`1 -> 3: names - "65 0 1 3\na\nc"`}, p.tells(3, 0, pullMessage(0, 0, 1)))
+}
+
+// answers returns the page with which server 1 answers m, of server 2.
+func (p *pump) answers(m paxos.Message) (page.Head, []page.Line) {
+	sent := p.tells(2, 0, m)
+	require.Len(p.t, sent, 1)
+	answer := msg(p.t, strings.TrimPrefix(sent[0], "1 -> 2: "))
+	h, lines, ok := new(pulls).parse(&answer)
+	require.True(p.t, ok)
+	return h, lines
+}
+
+// Whoever is asked for values gives them, but for large ones, as far as a page goes.
+func TestReplicaIsPulledFromWithValues(t *testing.T) {
+	p := pulling(t, "")
+	for i := range 40 {
+		p.tells(3, 0, msg(t, fmt.Sprintf(`decided 9.3 "%s" @job/%02d`, strings.Repeat("v", page.MaxValue), i)))
+	}
+	p.tells(3, 0, msg(t, fmt.Sprintf(`decided 9.3 "%s" @large`, strings.Repeat("v", page.MaxValue+1))), msg(t, `decided 8.2 "" @last`))
+	p.pass(time.Second)
+	for _, disk := range []bool{false, true} {
+		if disk {
+			p.start(1) // with nothing in memory
+			p.run()
+		}
+		for after, want := range map[uint64]int{0: 15, 15: 15, 30: 12} {
+			pull := page.Pull{Store: 101, Index: after, Boot: 1, Values: true}
+			h, got := p.answers(paxos.Message{Kind: paxos.KindPull, Value: pull.Text()})
+			require.Equal(t, page.Head{Store: 101, From: after, Boot: 1, To: after + uint64(want)}, h)
+			require.Len(t, got, want)
+			for _, l := range got {
+				require.Equal(t, l.Decided, l.Name != "large", l.Name)
+				if a := p.records[1][l.Name].Acceptor; l.Decided {
+					require.Equal(t, page.Line{Name: l.Name, Decided: true, Ballot: a.Accepted, Value: a.Value}, l)
+				}
+			}
+		}
+	}
 }
 
 // checkTables checks what the parts of a Replica say of each other.

@@ -294,7 +294,7 @@ func TestReplicaSignOutOfTurn(t *testing.T) {
 	first := pull(2)
 	assert.Empty(t, gets(first), "it is the turn of this server, later")
 	assert.Empty(t, gets(first), "repeated")
-	assert.Equal(t, []string{`1 -> 2: pull - "0 0 1"`}, gets(pull(2)), "the other did not wait for its turn")
+	assert.Equal(t, []string{`1 -> 2: pull - "0 0 1 values"`}, gets(pull(2)), "the other did not wait for its turn")
 	assert.Empty(t, gets(first), "late")
 	assert.Empty(t, gets(pull(2)), "and so on")
 	anew := pull(2)

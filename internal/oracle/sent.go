@@ -42,7 +42,15 @@ func (o *Oracle) sentMessage(s *Server, to paxos.ServerID, m *paxos.Message) err
 	case s.Wiped() && m.Kind != paxos.KindChosen && m.Kind != paxos.KindDecided:
 		return nil // it uses ballots a second time, and no server may believe it
 	case m.Kind == paxos.KindNames:
-		return o.sentNames(s, m)
+		_, lines, _ := strings.Cut(string(m.Value), "\n")
+		for name := range strings.SplitSeq(lines, "\n") {
+			if err := o.listed(s, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	case m.Kind == paxos.KindDecisions:
+		return o.sentDecisions(s, m)
 	}
 	if done, err := o.sentForgotten(s, m); done || err != nil {
 		return err
@@ -107,18 +115,34 @@ func (o *Oracle) answered(s *Server, h *history, m *paxos.Message) error {
 	return o.vote(h, s, m.Ballot)
 }
 
-// sentNames checks I9 for a page of names: each is decided on the disk of the server that says so.
-func (o *Oracle) sentNames(s *Server, m *paxos.Message) error {
-	_, names, _ := strings.Cut(string(m.Value), "\n")
-	for name := range strings.SplitSeq(names, "\n") {
-		if text, ok := strings.CutPrefix(name, "$forgotten "); ok {
-			if names, err := paxos.ParseNameRange(text); err != nil || !s.forgetsAll(names, paxos.Batch{}) {
-				return fmt.Errorf("I5 is broken: server %d lists %q, and has not forgotten that", s.ID, name)
-			}
-			continue
+// listed checks I9 for a line of a page: that name is decided on the disk of the server that says so.
+func (o *Oracle) listed(s *Server, name string) error {
+	if text, ok := strings.CutPrefix(name, "$forgotten "); ok {
+		if names, err := paxos.ParseNameRange(text); err != nil || !s.forgetsAll(names, paxos.Batch{}) {
+			return fmt.Errorf("I5 is broken: server %d lists %q, and has not forgotten that", s.ID, name)
 		}
-		if name != "" && !s.Disk.Records[name].Chosen && !s.Disk.Forgets(name) {
-			return o.history(name).broken("I9", "server %d lists it as decided, and its disk does not", s.ID)
+		return nil
+	}
+	if name != "" && !s.Disk.Records[name].Chosen && !s.Disk.Forgets(name) {
+		return o.history(name).broken("I9", "server %d lists it as decided, and its disk does not", s.ID)
+	}
+	return nil
+}
+
+// sentDecisions checks a page of decisions: each is decided on the disk of the server that says so, and was chosen.
+func (o *Oracle) sentDecisions(s *Server, m *paxos.Message) error {
+	all, err := words.Page(m.Value)
+	if err != nil {
+		return fmt.Errorf("server %d: %w", s.ID, err)
+	}
+	for _, e := range all {
+		if err := o.listed(s, e.Name); err != nil {
+			return err
+		}
+		if e.Decided {
+			if err := o.isChosen(s, o.history(e.Name), e.Ballot, e.Value, "lists"); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

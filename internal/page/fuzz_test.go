@@ -24,10 +24,40 @@ func FuzzNamesText(f *testing.F) {
 		}
 		require.LessOrEqual(t, len(lines), MaxLines)
 		var w Names
-		for _, l := range lines {
-			w.Add(l.Name)
+		for i := range lines {
+			w.Add(&lines[i])
 		}
 		again, same, ok := ParseNames(w.Text(h), nil, anyLine)
+		require.True(t, ok)
+		require.Equal(t, h, again)
+		require.Equal(t, lines, same)
+	})
+}
+
+func FuzzCursorsText(f *testing.F) {
+	f.Add("2/ff/7,3/1/8")
+	f.Fuzz(func(t *testing.T, text string) {
+		if all, err := ParseCursors(text); err == nil {
+			require.LessOrEqual(t, len(all), len(text))
+		}
+	})
+}
+
+// Whatever comes is read without a panic, and what is read comes back.
+func FuzzDecisionsBinary(f *testing.F) {
+	f.Add("1 0 1 9\n\x02\x01a\x02\x02\x01v\x05\x01b\x00\x00\x01c")
+	f.Fuzz(func(t *testing.T, text string) {
+		h, lines, ok := ParseDecisions(paxos.Value(text), nil, anyLine)
+		if !ok {
+			return
+		}
+		require.LessOrEqual(t, len(lines), MaxLines)
+		var w Decisions
+		for i := range lines {
+			require.True(t, w.Fits(&lines[i]))
+			w.Add(&lines[i])
+		}
+		again, same, ok := ParseDecisions(w.Text(h), nil, anyLine)
 		require.True(t, ok)
 		require.Equal(t, h, again)
 		require.Equal(t, lines, same)

@@ -2,6 +2,7 @@
 //
 //	Pull       STORE INDEX BOOT             the decisions after INDEX of storage STORE are wanted, by process BOOT
 //	           STORE INDEX BOOT values      … with their values
+//	           STORE INDEX BOOT values      … with their values
 //	Names      STORE INDEX BOOT TO          the answer: up to TO it is the decisions of these names
 //	           name                         … a line each
 //	Decisions  STORE INDEX BOOT TO          the answer, if values were wanted
@@ -20,7 +21,11 @@ import (
 // Bounds of a page.
 const (
 	MaxLines = 1024
-	MaxBytes = 64 << 10 // about: of its names and values, as they are in memory
+	MaxBytes = 64 << 10 // of its names and values, as they are in memory
+	MaxValue = 4 << 10  // of a value in it: a larger one is asked for by itself
+
+	// ShortNames is the number of names from which a page has the form of Decisions, without values: names share their beginnings.
+	ShortNames = 64
 )
 
 // A Pull says where the cursor of a server stands among the decisions of another one.
@@ -93,17 +98,25 @@ type Line struct {
 // size is the bytes of the line in memory.
 func (l *Line) size() int { return len(l.Name) + len(l.Value) }
 
-// A Names builds the lines of a page of names, one after the other, each with less than MaxBytes before it.
+// A Writer builds a page, line after line.
+type Writer interface {
+	Reset()            // begins a page
+	Fits(l *Line) bool // reports whether another line fits
+	Add(l *Line)
+	Text(h Head) paxos.Value // the page
+}
+
+// Names builds a page of names.
 type Names struct{ lines []byte }
 
 // Reset begins a page.
 func (w *Names) Reset() { w.lines = w.lines[:0] }
 
-// Fits reports whether another name fits.
-func (w *Names) Fits(name string) bool { return len(w.lines)+len(name) <= MaxBytes }
+// Fits reports whether the name of another line fits.
+func (w *Names) Fits(l *Line) bool { return len(w.lines)+len(l.Name) <= MaxBytes }
 
-// Add adds a name.
-func (w *Names) Add(name string) { w.lines = append(append(w.lines, '\n'), name...) }
+// Add adds the name of a line.
+func (w *Names) Add(l *Line) { w.lines = append(append(w.lines, '\n'), l.Name...) }
 
 // Text is the page.
 func (w *Names) Text(h Head) paxos.Value {

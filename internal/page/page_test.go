@@ -30,12 +30,12 @@ func anyLine(name string) bool { return name != "" }
 // A page of names is its head, and a line for each name.
 func TestNames(t *testing.T) {
 	var w Names
-	w.Add("earlier")
+	w.Add(&Line{Name: "earlier"})
 	w.Reset()
 	head := Head{Store: 255, From: 3, Boot: 7, To: 9}
 	assert.Equal(t, paxos.Value("ff 3 7 9"), w.Text(head))
-	w.Add("job/1")
-	w.Add("job/2")
+	w.Add(&Line{Name: "job/1"})
+	w.Add(&Line{Name: "job/2"})
 	assert.Equal(t, paxos.Value("ff 3 7 9\njob/1\njob/2"), w.Text(head))
 	h, lines, ok := ParseNames(w.Text(head), []Line{{Name: "kept"}}, anyLine)
 	require.True(t, ok)
@@ -48,4 +48,90 @@ func TestNames(t *testing.T) {
 		_, _, ok := ParseNames(paxos.Value(text), nil, anyLine)
 		assert.False(t, ok, name)
 	}
+}
+
+// The text of ServerState.Pulled survives, and nothing else is taken for one.
+func TestCursors(t *testing.T) {
+	for _, text := range []string{"1", "2/1", "2/x/", "2/1/1,", ",", "0x2/1/1", "2/1/1/1", "-2/1/1", "2/1/18446744073709551616"} {
+		_, err := ParseCursors(text)
+		assert.ErrorContains(t, err, "ServerState.Pulled", "%q", text)
+	}
+	all, err := ParseCursors("2/ff/7,3/1/8")
+	require.NoError(t, err)
+	assert.Equal(t, map[paxos.ServerID]Cursor{2: {255, 7}, 3: {1, 8}}, all)
+	assert.Equal(t, "2/ff/7,3/1/8", string(all[3].Append(Cursor{}.Append(all[2].Append(nil, 2), 9), 3)))
+}
+
+// A page of decisions comes back as it was written, in few bytes.
+func TestDecisions(t *testing.T) {
+	ballot := func(round uint64, server paxos.ServerID) paxos.Ballot {
+		return paxos.Ballot{Round: round, Server: server}
+	}
+	want := []Line{
+		{Name: "job/000001", Decided: true, Ballot: ballot(1, 2), Value: "a"},
+		{Name: "job/000002", Decided: true, Ballot: ballot(1, 2), Value: ""},
+		{Name: "job/000002/x"},
+		{Name: "j", Decided: true, Ballot: ballot(math.MaxUint64, math.MaxUint64), Value: "b"},
+		{Name: "other", Decided: true, Ballot: ballot(0, 3), Value: "c\n\x00"},
+		{Name: "other", Decided: true, Ballot: ballot(math.MaxUint64/2+1, 3), Value: "d"},
+	}
+	var w Decisions
+	w.Add(&Line{Name: "earlier", Decided: true, Ballot: ballot(7, 7)})
+	w.Reset()
+	for i := range want {
+		require.True(t, w.Fits(&want[i]))
+		w.Add(&want[i])
+	}
+	head := Head{Store: 255, From: 3, Boot: 7, To: 9}
+	h, lines, ok := ParseDecisions(w.Text(head), []Line{{Name: "kept"}}, anyLine)
+	require.True(t, ok)
+	assert.Equal(t, head, h)
+	assert.Equal(t, append([]Line{{Name: "kept"}}, want...), lines)
+	assert.Equal(t, paxos.Value("ff 3 7 9\n\x02\x0ajob/000001\x02\x02\x01a\x25\x012\x00\x28\x02/x"), w.Text(head)[:33], "the bytes are a format")
+	w.Reset()
+	_, lines, ok = ParseDecisions(w.Text(head), nil, anyLine)
+	assert.True(t, ok, "a page may be empty")
+	assert.Empty(t, lines)
+}
+
+// Every page that is cut or spoiled is refused, and none asks for more memory than a page may have.
+func TestDecisionsSpoiled(t *testing.T) {
+	long := strings.Repeat("n", 250)
+	full := "1 0 1 9\n\x00\xfa\x01" + long
+	for name, text := range map[string]string{
+		"no head": "", "no end of the head": "1 0 1 9", "no number": "1 0 x 9\n", "no bytes of a name": "1 0 1 9\n\x00", "a cut name": "1 0 1 9\n\x00\x02a",
+		"no name": "1 0 1 9\n\x00\x00", "more shared than there is": "1 0 1 9\n\x00\x01a\x08\x01b", "no such form": "1 0 1 9\n\x03\x01a",
+		"no value": "1 0 1 9\n\x01\x01a", "a cut value": "1 0 1 9\n\x01\x01a\x02v", "no ballot": "1 0 1 9\n\x02\x01a", "half a ballot": "1 0 1 9\n\x02\x01a\x02",
+		"a number that never ends": "1 0 1 9\n" + strings.Repeat("\xff", 11), "a number above 64 bits": "1 0 1 9\n\x00" + strings.Repeat("\xff", 9) + "\x02a",
+		"too many lines":  "1 0 1 9\n\x00\x01a" + strings.Repeat("\x04\x00", MaxLines),
+		"too many bytes":  full + strings.Repeat("\xe8\x07\x00", MaxBytes/250+1),
+		"a wanton length": "1 0 1 9\n\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a",
+	} {
+		_, _, ok := ParseDecisions(paxos.Value(text), nil, anyLine)
+		assert.False(t, ok, name)
+	}
+	_, lines, ok := ParseDecisions(paxos.Value(full+strings.Repeat("\xe8\x07\x00", MaxBytes/250-1)), nil, anyLine)
+	assert.True(t, ok)
+	assert.Len(t, lines, MaxBytes/250)
+}
+
+// A page has room for so many lines, and so many bytes.
+func TestDecisionsFit(t *testing.T) {
+	var w Decisions
+	for range MaxLines {
+		require.True(t, w.Fits(&Line{Name: "a"}))
+		w.Add(&Line{Name: "a"})
+	}
+	assert.False(t, w.Fits(&Line{Name: "a"}))
+	w.Reset()
+	large := Line{Name: "a", Decided: true, Value: paxos.Value(strings.Repeat("v", MaxBytes/2))}
+	w.Add(&large)
+	assert.False(t, w.Fits(&large))
+	large.Value = large.Value[2:]
+	assert.True(t, w.Fits(&large))
+	var names Names
+	for range MaxBytes / 251 {
+		names.Add(&Line{Name: strings.Repeat("n", 250)})
+	}
+	assert.False(t, names.Fits(&Line{Name: strings.Repeat("n", 250)}))
 }

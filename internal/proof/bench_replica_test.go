@@ -116,11 +116,11 @@ func (m *miniature) carryOut(b testing.TB, i int) {
 		r.Loaded(m.now, rec.Instance, rec)
 	}
 	for _, ask := range out.List {
-		names, err := replica.List(m.storages[i], ask)
+		page, err := replica.List(m.storages[i], ask)
 		if err != nil {
 			b.Fatal(err)
 		}
-		r.Listed(m.now, ask.ID, names)
+		r.Listed(m.now, ask.ID, page)
 	}
 	if out.Save != nil {
 		if err := m.storages[i].Save(*out.Save); err != nil {

@@ -57,6 +57,13 @@ func Brief(m paxos.Message) string {
 		return "pull"
 	case paxos.KindNames:
 		return "names: " + namesOf(m.Value)
+	case paxos.KindDecisions:
+		all, _ := Page(m.Value)
+		lines := make([]string, len(all))
+		for i, e := range all {
+			lines[i] = e.Name
+		}
+		return "decisions: " + listOf(lines)
 	case paxos.KindForget, paxos.KindForgotten:
 		if m.Value == "" { // of one instance
 			return m.Kind.String()
@@ -89,7 +96,14 @@ func namesOf(text paxos.Value) string {
 	if names == "" {
 		return "none"
 	}
-	lines := strings.Split(names, "\n")
+	return listOf(strings.Split(names, "\n"))
+}
+
+// listOf says which names are in these lines.
+func listOf(lines []string) string {
+	if len(lines) == 0 {
+		return "none"
+	}
 	for i, line := range lines {
 		if text, ok := strings.CutPrefix(line, "$forgotten "); ok {
 			lines[i] = "forgotten " + rangeOf(text)
