@@ -115,7 +115,7 @@ type run struct {
 
 // Bounds of the runs.
 const (
-	leastRun = 64 // decisions of a run that is kept
+	leastRun = 8 // decisions of a run that is kept
 	mostRuns = 1024
 )
 
