@@ -213,15 +213,15 @@ func (r *Replica) answerPull(to *peer, after uint64, values bool) {
 		return
 	}
 	to.listing.begin(after, r.index, values)
-	if told := r.table.recents.told(after, source{to, to.identity.boot()}); told >= after+leastRun {
-		v := r.pulls.empty(page.Head{Store: r.server.Store, From: after, Boot: to.identity.boot(), To: min(told, r.index)})
-		r.send(to, &paxos.Message{Kind: paxos.KindNames, Value: v})
-		return
-	}
 	if recent, ok := r.table.recentPage(after, r.index, values); ok {
 		r.sendPage(to, recent)
 		clear(recent.Names)
 		clear(recent.Decisions)
+		return
+	}
+	if told := r.table.recents.told(after, source{to, to.identity.boot()}); told >= after+leastRun {
+		v := r.pulls.empty(page.Head{Store: r.server.Store, From: after, Boot: to.identity.boot(), To: min(told, r.index)})
+		r.send(to, &paxos.Message{Kind: paxos.KindNames, Value: v})
 		return
 	}
 	r.lists = append(r.lists, ListAsk{ID: r.pulls.ask(&to.listing), After: after, Max: page.MaxLines, Forgotten: r.server.Forgotten > 0,
@@ -277,6 +277,7 @@ func (r *Replica) Listed(now time.Duration, id uint64, p Page) bool {
 	}
 	for _, to := range r.peers {
 		if to.listing.answer(id) {
+			p.listed = true
 			r.sendPage(to, p)
 			return true
 		}

@@ -51,7 +51,7 @@ func (r *Replica) fetch(p *peer) {
 			q.pass()
 			continue
 		}
-		if !line.Decided && r.pulls.waits(q) {
+		if !line.HasDecision() && r.pulls.waits(q) {
 			break
 		}
 		if !r.roomToFetch() {
@@ -62,7 +62,7 @@ func (r *Replica) fetch(p *peer) {
 			r.reopen(known)
 		}
 		var value paxos.Value
-		if line.Decided {
+		if line.HasDecision() {
 			name, value = ownCopy(name, line.Value)
 		}
 		inst := r.openForWork(name)
@@ -79,10 +79,10 @@ func (r *Replica) fetch(p *peer) {
 		p.fetching = append(p.fetching, inst)
 		q.await()
 		switch {
-		case !inst.loading && first:
-			r.fetchOne(inst, p)
-		case inst.loading && line.Decided:
+		case line.HasDecision():
 			r.brought(inst, p, line.Ballot, value)
+		case first && !inst.loading:
+			r.fetchOne(inst, p)
 		}
 		r.settle(inst)
 	}
@@ -124,7 +124,22 @@ func ownCopy(name string, v paxos.Value) (string, paxos.Value) {
 	return both[:len(name)], paxos.Value(both[len(name):])
 }
 
-// brought takes the decision of inst, which is being loaded, that a page of p has brought, as if p had sent it by itself.
+// decidedBy learns a decision from another server. If the own ballot ran, the acceptors that promised to it, now or later,
+// are told of the decision, too. They do not know it, and have begun a new silence, as somebody was at work.
+func (r *Replica) decidedBy(inst *instance, from *peer, m *paxos.Message) {
+	promised := inst.attempt.promised()
+	if inst.attempt.running() {
+		inst.ownBallot = inst.attempt.Ballot()
+	}
+	r.decide(inst, from, m.Ballot, m.Value)
+	for _, to := range r.peers {
+		if inst.chosen && to.position >= 0 && promised.Has(to.position) {
+			r.tellChosen(to, inst.name, inst.acceptor.Accepted)
+		}
+	}
+}
+
+// brought takes the decision of inst, which was not decided, that a page of p has brought, as if p had sent it by itself.
 func (r *Replica) brought(inst *instance, p *peer, ballot paxos.Ballot, v paxos.Value) {
 	r.counters.Fetched++
 	r.pulls.brought()
@@ -134,7 +149,11 @@ func (r *Replica) brought(inst *instance, p *peer, ballot paxos.Ballot, v paxos.
 		r.passOver(p, inst, &m)
 		return
 	}
-	r.arrives(inst, p, &m)
+	if inst.loading {
+		r.arrives(inst, p, &m)
+	} else {
+		r.decidedBy(inst, p, &m)
+	}
 }
 
 // roomToFetch reports whether there is room for decisions that are asked for. A decision that can't be saved soon would be

@@ -412,7 +412,7 @@ func TestRuns(t *testing.T) {
 	require.LessOrEqual(t, len(r.runs), mostRuns)
 	passed := 0
 	for range 20_000 {
-		after := len(who) - draw.IntN(1+draw.IntN(len(who)))
+		after := len(who) - draw.IntN(20_000)
 		s := source{peers[draw.IntN(2)], uint64(draw.IntN(2))}
 		for told := r.told(uint64(after), s); after < int(told); after++ {
 			require.Equal(t, s, who[after], "Index %d", after+1)

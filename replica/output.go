@@ -127,6 +127,8 @@ type Page struct {
 	// Decisions, if not empty, holds what was decided in each of Names: the value, and the ballot in Accepted. If Accepted is zero, the
 	// page has no decision for the name.
 	Decisions []paxos.Acceptor
+
+	listed bool // a storage listed it: the peer is far behind
 }
 
 // line returns the line of a page for name number i. values: with the decision.
@@ -134,7 +136,7 @@ func (p *Page) line(i int, values bool) page.Line {
 	l := page.Line{Name: p.Names[i].Instance}
 	if values && i < len(p.Decisions) {
 		a := &p.Decisions[i]
-		l.Decided, l.Ballot, l.Value = !a.Accepted.IsZero(), a.Accepted, a.Value
+		l.Ballot, l.Value = a.Accepted, a.Value
 	}
 	return l
 }

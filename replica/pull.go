@@ -285,7 +285,9 @@ type pulls struct {
 
 	names     page.Names     // of the last page that was sent
 	decisions page.Decisions // likewise
-	parsed    []page.Line    // of the last page that came
+	line      page.Line      // that is being written: a local one would be an allocation
+	reader    page.Reader
+	parsed    []page.Line // of the last page that came
 }
 
 // begin begins the pulls of a life. most is Limits.MaxValue: nothing is known of the decisions yet.
@@ -369,25 +371,26 @@ func (w *pulls) turned(q *pull, more bool) {
 func (w *pulls) write(l *listing, p Page, leaveOut func(paxos.Named) bool, store, boot uint64) (paxos.Kind, paxos.Value) {
 	var out page.Writer = &w.names
 	kind := paxos.KindNames
-	if l.values || len(p.Names) >= page.ShortNames {
+	if l.values || p.listed && len(p.Names) >= page.ShortNames {
 		kind, out = paxos.KindDecisions, &w.decisions
 	}
 	out.Reset()
 	last, full := l.from, len(p.Names) >= page.MaxLines
 	for i, n := range p.Names {
-		line := p.line(i, l.values)
-		if n.Index > l.top || !out.Fits(&line) {
+		w.line = p.line(i, l.values)
+		if n.Index > l.top || !out.Fits(&w.line) {
 			full = n.Index <= l.top
 			break
 		}
 		last = n.Index
 		if !leaveOut(n) {
-			out.Add(&line)
+			out.Add(&w.line)
 		}
 	}
 	if !full {
 		last = l.top
 	}
+	w.line = page.Line{}
 	return kind, out.Text(page.Head{Store: store, From: l.from, Boot: boot, To: last})
 }
 
@@ -399,11 +402,11 @@ func (w *pulls) empty(h page.Head) paxos.Value {
 
 // parse reads a page. Its lines are valid until the next parse.
 func (w *pulls) parse(m *paxos.Message) (h page.Head, lines []page.Line, ok bool) {
-	parse := page.ParseNames
 	if m.Kind == paxos.KindDecisions {
-		parse = page.ParseDecisions
+		h, lines, ok = w.reader.Parse(m.Value, w.parsed[:0], isLine)
+	} else {
+		h, lines, ok = page.ParseNames(m.Value, w.parsed[:0], isLine)
 	}
-	h, lines, ok = parse(m.Value, w.parsed[:0], isLine)
 	w.parsed = lines[:0]
 	return h, lines, ok
 }

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +45,7 @@ func pullMessage(store, index, boot uint64) paxos.Message {
 func decisionsMessage(store, from, boot, to uint64, names ...string) paxos.Message {
 	var lines page.Decisions
 	for _, name := range names {
-		l := page.Line{Name: name, Decided: true, Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "v"}
+		l := page.Line{Name: name, Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "v"}
 		if own, ok := strings.CutSuffix(name, "?"); ok {
 			l = page.Line{Name: own}
 		}
@@ -75,8 +76,8 @@ func TestReplicaPullsNamesFirst(t *testing.T) {
 	assert.Equal(t, uint64(2), p.replicas[1].counters.Fetched)
 }
 
-// A server that lacks most of a page asks one acceptor for the next one with values, and for no decision by itself. What another
-// acceptor lists waits meanwhile, but no longer than that one answers.
+// A server that lacks most of a page asks one acceptor for the next one with values, and for no decision by itself. The page
+// of another acceptor waits meanwhile, but no longer than that one answers.
 func TestReplicaPullsValues(t *testing.T) {
 	p := pulling(t, "")
 	queries := func(sent []string) []string {
@@ -99,7 +100,7 @@ func TestReplicaPullsValues(t *testing.T) {
 	assert.Equal(t, uint64(10), p.replicas[1].counters.Fetched)
 }
 
-// The acceptor that gives the values has no more of them: what the others list waits no longer.
+// The acceptor that gives the values has no more of them: the pages of the others wait no longer.
 func TestReplicaPullsValuesToTheEnd(t *testing.T) {
 	p := pulling(t, "")
 	p.tells(2, 8, decisionsMessage(102, 0, 1, 4, "a", "b", "c", "d"))
@@ -115,8 +116,8 @@ func TestReplicaPullsNoBadValues(t *testing.T) {
 	p.start(1)
 	p.run()
 	var lines page.Decisions
-	for _, l := range []page.Line{{Name: "large", Decided: true, Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "large"},
-		{Name: "unborn", Decided: true, Value: "v"}, {Name: "small", Decided: true, Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "s"}} {
+	for _, l := range []page.Line{{Name: "large", Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "large"},
+		{Name: "high", Ballot: paxos.Ballot{Round: math.MaxUint64, Server: 2}, Value: "v"}, {Name: "small", Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "s"}} {
 		lines.Add(&l)
 	}
 	p.tells(2, 3)
@@ -125,7 +126,7 @@ func TestReplicaPullsNoBadValues(t *testing.T) {
 	assert.Empty(t, p.state[1].Pulled)
 	assert.Equal(t, paxos.Value("s"), p.records[1]["small"].Acceptor.Value)
 	assert.Zero(t, p.records[1]["large"])
-	assert.Zero(t, p.records[1]["unborn"])
+	assert.Zero(t, p.records[1]["high"])
 	checkTables(t, p.replicas[1])
 }
 
@@ -258,10 +259,10 @@ func TestReplicaPageBytes(t *testing.T) {
 	}
 	p.pass(time.Second)
 	h, lines := p.answers(pullMessage(0, 0, 1))
-	assert.Equal(t, uint64(page.MaxBytes/254), h.To)
-	assert.Len(t, lines, page.MaxBytes/254)
+	assert.Equal(t, uint64(page.MaxBytes/255), h.To)
+	assert.Len(t, lines, page.MaxBytes/255)
 	h, _ = p.answers(pullMessage(101, h.To, 1))
-	assert.Equal(t, page.Head{Store: 101, From: page.MaxBytes / 254, Boot: 1, To: 400}, h)
+	assert.Equal(t, page.Head{Store: 101, From: page.MaxBytes / 255, Boot: 1, To: 400}, h)
 }
 
 // Ready waits for what others had decided when they were heard first.

@@ -129,21 +129,6 @@ func (r *Replica) deliver(inst *instance, from *peer, m *paxos.Message) {
 	}
 }
 
-// decidedBy learns a decision from another server. If the own ballot ran, the acceptors that promised to it, now or later,
-// are told of the decision, too. They do not know it, and have begun a new silence, as somebody was at work.
-func (r *Replica) decidedBy(inst *instance, from *peer, m *paxos.Message) {
-	promised := inst.attempt.promised()
-	if inst.attempt.running() {
-		inst.ownBallot = inst.attempt.Ballot()
-	}
-	r.decide(inst, from, m.Ballot, m.Value)
-	for _, to := range r.peers {
-		if inst.chosen && to.position >= 0 && promised.Has(to.position) {
-			r.tellChosen(to, inst.name, inst.acceptor.Accepted)
-		}
-	}
-}
-
 // deliverDecided answers a message in a decided instance.
 func (r *Replica) deliverDecided(inst *instance, from *peer, m *paxos.Message) {
 	if m.Kind == paxos.KindDecided && m.Value != inst.acceptor.Value {

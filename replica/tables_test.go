@@ -217,9 +217,9 @@ func TestReplicaIsPulledFromWithValues(t *testing.T) {
 			require.Equal(t, page.Head{Store: 101, From: after, Boot: 1, To: after + uint64(want)}, h)
 			require.Len(t, got, want)
 			for _, l := range got {
-				require.Equal(t, l.Decided, l.Name != "large", l.Name)
-				if a := p.records[1][l.Name].Acceptor; l.Decided {
-					require.Equal(t, page.Line{Name: l.Name, Decided: true, Ballot: a.Accepted, Value: a.Value}, l)
+				require.Equal(t, l.HasDecision(), l.Name != "large", l.Name)
+				if a := p.records[1][l.Name].Acceptor; l.HasDecision() {
+					require.Equal(t, page.Line{Name: l.Name, Ballot: a.Accepted, Value: a.Value}, l)
 				}
 			}
 		}

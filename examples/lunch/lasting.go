@@ -38,7 +38,7 @@ refusal makes it forget lunch, too. A read says that lunch is forgotten.`, forgo
 
 func replaced(st *stage) {
 	st.open(paxostest.SimConfig{Learners: 1, Timing: paxos.Timing{Pull: 100 * time.Millisecond}})
-	st.omit = []paxos.Kind{paxos.KindPull, paxos.KindNames}
+	st.omit = []paxos.Kind{paxos.KindPull, paxos.KindNames, paxos.KindDecisions}
 	before, after := paxos.Ballot{Round: 1, Server: 3}, paxos.Ballot{Round: paxos.Base(1).Round + 1, Server: 1}
 	st.Drop(paxostest.Match{From: 3, To: 1, Kind: paxos.KindAccept})
 	st.Propose(3, lunch, "burger")

@@ -47,9 +47,9 @@ func (w *Decisions) Add(l *Line) {
 	}
 	form := formName
 	switch {
-	case l.Decided && l.Ballot == w.ballot:
+	case l.HasDecision() && l.Ballot == w.ballot:
 		form = formSame
-	case l.Decided:
+	case l.HasDecision():
 		form = formBallot
 	}
 	b := binary.AppendUvarint(w.bytes, uint64(shared)<<2|uint64(form))
@@ -60,7 +60,7 @@ func (w *Decisions) Add(l *Line) {
 		b = binary.AppendUvarint(b, uint64(l.Ballot.Server))
 		w.ballot = l.Ballot
 	}
-	if l.Decided {
+	if l.HasDecision() {
 		b = binary.AppendUvarint(b, uint64(len(l.Value)))
 		b = append(b, l.Value...)
 	}
@@ -77,61 +77,84 @@ func (w *Decisions) Text(h Head) paxos.Value {
 	return paxos.Value(text.String())
 }
 
-// ParseDecisions reads a page of decisions, and appends its lines. A line for which isLine is false spoils the page. The values are parts
-// of v.
-func ParseDecisions(v paxos.Value, lines []Line, isLine func(string) bool) (h Head, all []Line, ok bool) {
+// A Reader reads pages of decisions. The zero Reader is ready for use.
+type Reader struct {
+	rest  string
+	bad   bool   // they are not of the form of Decisions
+	names []byte // of the page, one after the other
+	ends  []int  // where in names each of them ends
+}
+
+// Parse reads a page of decisions, and appends its lines. A line for which isLine is false spoils the page. The values are parts of v. The
+// names are parts of one string.
+func (r *Reader) Parse(v paxos.Value, lines []Line, isLine func(string) bool) (h Head, all []Line, ok bool) {
 	h, rest, more, ok := cutHead(v)
 	if !ok || !more {
 		return Head{}, lines, false
 	}
-	r := reader{rest: rest}
+	r.rest, r.bad, r.names, r.ends = rest, false, r.names[:0], r.ends[:0]
 	all = lines
-	for size, last := 0, (Line{}); r.rest != ""; {
-		l := r.line(last.Name, last.Ballot)
-		size += l.size()
-		if r.bad || len(all)-len(lines) >= MaxLines || size > MaxBytes || !isLine(l.Name) {
+	from, values := 0, 0
+	for ballot := (paxos.Ballot{}); r.rest != ""; {
+		l := r.line(from, ballot)
+		from = len(r.names) - r.last()
+		values += len(l.Value)
+		if r.bad || len(r.ends) > MaxLines || len(r.names)+values > MaxBytes {
 			return Head{}, lines, false
 		}
-		last.Name = l.Name
-		if l.Decided {
-			last.Ballot = l.Ballot
+		if l.HasDecision() {
+			ballot = l.Ballot
 		}
 		all = append(all, l)
+	}
+	names, begin := string(r.names), 0
+	for i, end := range r.ends {
+		l := &all[len(lines)+i]
+		l.Name, begin = names[begin:end], end
+		if !isLine(l.Name) {
+			return Head{}, lines, false
+		}
 	}
 	return h, all, true
 }
 
-// A reader reads the bytes of Decisions.
-type reader struct {
-	rest string
-	bad  bool // they are not of the form of Decisions
+// last returns the bytes of the last name.
+func (r *Reader) last() int {
+	n := len(r.ends)
+	switch n {
+	case 0:
+		return 0
+	case 1:
+		return r.ends[0]
+	}
+	return r.ends[n-1] - r.ends[n-2]
 }
 
-// line reads a line that comes after that name, and after that ballot.
-func (r *reader) line(name string, ballot paxos.Ballot) (l Line) {
+// line reads a line that comes after a name, which begins there in names, and after that ballot. It adds the name to names.
+func (r *Reader) line(name int, ballot paxos.Ballot) (l Line) {
 	first := r.uvarint()
 	shared, form := first>>2, first&3
 	own := r.text()
-	if r.bad || shared > uint64(len(name)) || shared+uint64(len(own)) > MaxBytes || form > formBallot {
+	if r.bad || shared > uint64(len(r.names)-name) || form > formBallot {
 		r.bad = true
 		return Line{}
 	}
-	if l.Name = own; shared > 0 {
-		l.Name = name[:shared] + own
-	}
+	r.names = append(append(r.names, r.names[name:name+int(shared)]...), own...)
+	r.ends = append(r.ends, len(r.names))
 	if form == formName {
 		return l
 	}
-	if l.Decided, l.Ballot = true, ballot; form == formBallot {
+	if l.Ballot = ballot; form == formBallot {
 		l.Ballot.Round += uint64(r.varint())
 		l.Ballot.Server = paxos.ServerID(r.uvarint())
 	}
 	l.Value = paxos.Value(r.text())
+	r.bad = r.bad || !l.HasDecision()
 	return l
 }
 
 // text reads the number of bytes, and the bytes.
-func (r *reader) text() (s string) {
+func (r *Reader) text() (s string) {
 	n := r.uvarint()
 	if n > uint64(len(r.rest)) {
 		r.bad, r.rest = true, ""
@@ -141,7 +164,7 @@ func (r *reader) text() (s string) {
 	return s
 }
 
-func (r *reader) uvarint() (n uint64) {
+func (r *Reader) uvarint() (n uint64) {
 	for i := range min(len(r.rest), binary.MaxVarintLen64) {
 		c := r.rest[i]
 		if c < 0x80 {
@@ -157,7 +180,7 @@ func (r *reader) uvarint() (n uint64) {
 	return 0
 }
 
-func (r *reader) varint() int64 {
+func (r *Reader) varint() int64 {
 	u := r.uvarint()
 	n := int64(u >> 1)
 	if u&1 != 0 {

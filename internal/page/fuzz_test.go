@@ -43,11 +43,11 @@ func FuzzCursorsText(f *testing.F) {
 	})
 }
 
-// Whatever comes is read without a panic, and what is read comes back.
+// Any bytes are read without a panic, and a page that is read comes back.
 func FuzzDecisionsBinary(f *testing.F) {
 	f.Add("1 0 1 9\n\x02\x01a\x02\x02\x01v\x05\x01b\x00\x00\x01c")
 	f.Fuzz(func(t *testing.T, text string) {
-		h, lines, ok := ParseDecisions(paxos.Value(text), nil, anyLine)
+		h, lines, ok := new(Reader).Parse(paxos.Value(text), nil, anyLine)
 		if !ok {
 			return
 		}
@@ -57,7 +57,7 @@ func FuzzDecisionsBinary(f *testing.F) {
 			require.True(t, w.Fits(&lines[i]))
 			w.Add(&lines[i])
 		}
-		again, same, ok := ParseDecisions(w.Text(h), nil, anyLine)
+		again, same, ok := new(Reader).Parse(w.Text(h), nil, anyLine)
 		require.True(t, ok)
 		require.Equal(t, h, again)
 		require.Equal(t, lines, same)

@@ -24,7 +24,8 @@ const (
 	MaxBytes = 64 << 10 // of its names and values, as they are in memory
 	MaxValue = 4 << 10  // of a value in it: a larger one is asked for by itself
 
-	// ShortNames is the number of names from which a page has the form of Decisions, without values: names share their beginnings.
+	// ShortNames is the number of names from which a page for a server that is far behind has the form of Decisions, without values: names
+	// share their beginnings.
 	ShortNames = 64
 )
 
@@ -89,11 +90,13 @@ func cutHead(v paxos.Value) (h Head, rest string, more, ok bool) {
 
 // A Line is one entry of a page.
 type Line struct {
-	Name    string       // the instance, or a line of the Replica about forgotten names
-	Decided bool         // the page has the decision: Ballot and Value
-	Ballot  paxos.Ballot // the ballot in which the sender knows the decision
-	Value   paxos.Value
+	Name   string       // the instance, or a line of the Replica about forgotten names
+	Ballot paxos.Ballot // the ballot in which the sender knows the decision; zero: the page does not have the decision
+	Value  paxos.Value
 }
+
+// HasDecision reports whether the page has the decision.
+func (l *Line) HasDecision() bool { return !l.Ballot.IsZero() }
 
 // size is the bytes of the line in memory.
 func (l *Line) size() int { return len(l.Name) + len(l.Value) }

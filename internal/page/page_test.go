@@ -68,28 +68,28 @@ func TestDecisions(t *testing.T) {
 		return paxos.Ballot{Round: round, Server: server}
 	}
 	want := []Line{
-		{Name: "job/000001", Decided: true, Ballot: ballot(1, 2), Value: "a"},
-		{Name: "job/000002", Decided: true, Ballot: ballot(1, 2), Value: ""},
+		{Name: "job/000001", Ballot: ballot(1, 2), Value: "a"},
+		{Name: "job/000002", Ballot: ballot(1, 2), Value: ""},
 		{Name: "job/000002/x"},
-		{Name: "j", Decided: true, Ballot: ballot(math.MaxUint64, math.MaxUint64), Value: "b"},
-		{Name: "other", Decided: true, Ballot: ballot(0, 3), Value: "c\n\x00"},
-		{Name: "other", Decided: true, Ballot: ballot(math.MaxUint64/2+1, 3), Value: "d"},
+		{Name: "j", Ballot: ballot(math.MaxUint64, math.MaxUint64), Value: "b"},
+		{Name: "other", Ballot: ballot(0, 3), Value: "c\n\x00"},
+		{Name: "other", Ballot: ballot(math.MaxUint64/2+1, 3), Value: "d"},
 	}
 	var w Decisions
-	w.Add(&Line{Name: "earlier", Decided: true, Ballot: ballot(7, 7)})
+	w.Add(&Line{Name: "earlier", Ballot: ballot(7, 7)})
 	w.Reset()
 	for i := range want {
 		require.True(t, w.Fits(&want[i]))
 		w.Add(&want[i])
 	}
 	head := Head{Store: 255, From: 3, Boot: 7, To: 9}
-	h, lines, ok := ParseDecisions(w.Text(head), []Line{{Name: "kept"}}, anyLine)
+	h, lines, ok := new(Reader).Parse(w.Text(head), []Line{{Name: "kept"}}, anyLine)
 	require.True(t, ok)
 	assert.Equal(t, head, h)
 	assert.Equal(t, append([]Line{{Name: "kept"}}, want...), lines)
 	assert.Equal(t, paxos.Value("ff 3 7 9\n\x02\x0ajob/000001\x02\x02\x01a\x25\x012\x00\x28\x02/x"), w.Text(head)[:33], "the bytes are a format")
 	w.Reset()
-	_, lines, ok = ParseDecisions(w.Text(head), nil, anyLine)
+	_, lines, ok = new(Reader).Parse(w.Text(head), nil, anyLine)
 	assert.True(t, ok, "a page may be empty")
 	assert.Empty(t, lines)
 }
@@ -101,16 +101,16 @@ func TestDecisionsSpoiled(t *testing.T) {
 	for name, text := range map[string]string{
 		"no head": "", "no end of the head": "1 0 1 9", "no number": "1 0 x 9\n", "no bytes of a name": "1 0 1 9\n\x00", "a cut name": "1 0 1 9\n\x00\x02a",
 		"no name": "1 0 1 9\n\x00\x00", "more shared than there is": "1 0 1 9\n\x00\x01a\x08\x01b", "no such form": "1 0 1 9\n\x03\x01a",
-		"no value": "1 0 1 9\n\x01\x01a", "a cut value": "1 0 1 9\n\x01\x01a\x02v", "no ballot": "1 0 1 9\n\x02\x01a", "half a ballot": "1 0 1 9\n\x02\x01a\x02",
+		"no value": "1 0 1 9\n\x02\x01a\x02\x02", "a cut value": "1 0 1 9\n\x02\x01a\x02\x02\x02v", "no ballot before": "1 0 1 9\n\x01\x01a\x01v", "no ballot": "1 0 1 9\n\x02\x01a", "half a ballot": "1 0 1 9\n\x02\x01a\x02",
 		"a number that never ends": "1 0 1 9\n" + strings.Repeat("\xff", 11), "a number above 64 bits": "1 0 1 9\n\x00" + strings.Repeat("\xff", 9) + "\x02a",
 		"too many lines":  "1 0 1 9\n\x00\x01a" + strings.Repeat("\x04\x00", MaxLines),
 		"too many bytes":  full + strings.Repeat("\xe8\x07\x00", MaxBytes/250+1),
 		"a wanton length": "1 0 1 9\n\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a",
 	} {
-		_, _, ok := ParseDecisions(paxos.Value(text), nil, anyLine)
+		_, _, ok := new(Reader).Parse(paxos.Value(text), nil, anyLine)
 		assert.False(t, ok, name)
 	}
-	_, lines, ok := ParseDecisions(paxos.Value(full+strings.Repeat("\xe8\x07\x00", MaxBytes/250-1)), nil, anyLine)
+	_, lines, ok := new(Reader).Parse(paxos.Value(full+strings.Repeat("\xe8\x07\x00", MaxBytes/250-1)), nil, anyLine)
 	assert.True(t, ok)
 	assert.Len(t, lines, MaxBytes/250)
 }
@@ -124,7 +124,7 @@ func TestDecisionsFit(t *testing.T) {
 	}
 	assert.False(t, w.Fits(&Line{Name: "a"}))
 	w.Reset()
-	large := Line{Name: "a", Decided: true, Value: paxos.Value(strings.Repeat("v", MaxBytes/2))}
+	large := Line{Name: "a", Value: paxos.Value(strings.Repeat("v", MaxBytes/2))}
 	w.Add(&large)
 	assert.False(t, w.Fits(&large))
 	large.Value = large.Value[2:]
