@@ -64,7 +64,7 @@ func (h *Handler) ask(call string, ask func(context.Context, string) (paxos.Deci
 // wait is Server.Wait with the result of Read.
 func (h *Handler) wait(ctx context.Context, name string) (paxos.Decision, bool, error) {
 	d, err := h.server.Wait(ctx, name)
-	return d, err == nil, err
+	return d, true, err
 }
 
 // forget serves POST forget.

@@ -91,11 +91,9 @@ func (h *Handler) enter(to route) (leave func(), err error) {
 func (h *Handler) setDeadlines(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	control.SetWriteDeadline(time.Now().Add(h.config.MaxTimeout + h.config.WriteTimeout))
-	body := time.Time{}
 	if r.ContentLength != 0 {
-		body = time.Now().Add(h.config.BodyTimeout)
+		control.SetReadDeadline(time.Now().Add(h.config.BodyTimeout)) // until the body is read
 	}
-	control.SetReadDeadline(body)
 }
 
 // allow asks the hook of the host.
@@ -140,7 +138,6 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request, use func([]byte) 
 	case err != nil:
 		return malformed("body: %w", err)
 	}
-	http.NewResponseController(w).SetReadDeadline(time.Time{}) // else it would end the call
 	h.take(len(text) - size)
 	size = len(text)
 	return use(text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,44 @@ func TestCalls(t *testing.T) {
 		if code != 200 {
 			assert.Equal(t, code, failed(t, text).Code.Status(), "%s: %s", test.path, text)
 		}
+	}
+}
+
+// TestHeaders: answers are never stored, and say what a client can do about an error.
+func TestHeaders(t *testing.T) {
+	s := &fake{read: func(context.Context, string) (paxos.Decision, bool, error) {
+		return paxos.Decision{}, false, paxos.ErrBusy
+	}}
+	h := handlerOf(t, s, Config{Allow: func(r *http.Request, a Action) error {
+		if a.Call == CallStatus {
+			return ErrUnauthenticated
+		}
+		return nil
+	}})
+	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("WWW-Authenticate", "Basic")
+		h.ServeHTTP(w, r)
+	})
+	for _, test := range []struct {
+		handler             http.Handler
+		method, path        string
+		code                int
+		header, want, other string
+	}{
+		{h, "GET", "/read?name=a", 503, "Retry-After", "1", "WWW-Authenticate"},
+		{h, "PUT", "/read?name=a", 405, "Allow", "GET", "Retry-After"},
+		{h, "GET", "/propose", 405, "Allow", "POST", "Retry-After"},
+		{h, "GET", "/status", 401, "WWW-Authenticate", "Bearer", "Allow"},
+		{guarded, "GET", "/status", 401, "WWW-Authenticate", "Basic", "Allow"},
+	} {
+		w := httptest.NewRecorder()
+		test.handler.ServeHTTP(w, httptest.NewRequest(test.method, test.path, nil))
+		assert.Equal(t, test.code, w.Code, test.path)
+		assert.Equal(t, test.want, w.Header().Get(test.header), test.path)
+		assert.Empty(t, w.Header().Get(test.other), test.path)
+		assert.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+		assert.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
+		assert.Equal(t, "application/json", w.Header().Get("Content-Type"))
 	}
 }
 

@@ -64,6 +64,7 @@ type fake struct {
 	forget    func(names paxos.NameRange) error
 	change    func(next paxos.Members) (paxos.Configuration, error)
 	decisions func(yield func(paxos.Learned, error) bool)
+	quiet     chan struct{} // nothing is decided, and it is closed when the context of Decisions ends
 	now       paxos.Configuration
 	status    func() paxos.Status
 	done      chan struct{}
@@ -93,7 +94,13 @@ func (f *fake) Wait(ctx context.Context, instance string) (paxos.Decision, error
 	return d, err
 }
 
-func (f *fake) Decisions(context.Context, uint64, ...paxos.NameRange) iter.Seq2[paxos.Learned, error] {
+func (f *fake) Decisions(ctx context.Context, _ uint64, _ ...paxos.NameRange) iter.Seq2[paxos.Learned, error] {
+	if f.quiet != nil {
+		return func(func(paxos.Learned, error) bool) {
+			<-ctx.Done()
+			close(f.quiet)
+		}
+	}
 	if f.decisions == nil {
 		return func(func(paxos.Learned, error) bool) {}
 	}

@@ -229,6 +229,39 @@ func TestSlowClients(t *testing.T) {
 	})
 }
 
+// TestQuietWatchOfASlowClient: signs of life have to be taken in time, too.
+func TestQuietWatchOfASlowClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fake{quiet: make(chan struct{})}
+		l := serves(t, handlerOf(t, s, Config{WriteTimeout: 4 * time.Second, Heartbeat: 7 * time.Second}), 0)
+		conn, err := l.dial(t.Context())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, "GET /watch HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		require.NoError(t, err)
+		_, err = http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		began := time.Now()
+		<-s.quiet // nobody reads
+		assert.Equal(t, 11*time.Second, time.Since(began))
+
+		s.quiet = make(chan struct{})
+		began = time.Now()
+		handlerOf(t, s, Config{Heartbeat: 7 * time.Second}).ServeHTTP(broken{httptest.NewRecorder()}, httptest.NewRequest("GET", "http://localhost/watch", nil))
+		assert.Equal(t, 7*time.Second, time.Since(began))
+	})
+}
+
+// A broken writer takes headers only.
+type broken struct{ *httptest.ResponseRecorder }
+
+func (b broken) Write(text []byte) (int, error) {
+	if len(text) > 0 {
+		return 0, errors.New("broken")
+	}
+	return 0, nil
+}
+
 // TestProbes: livez waits for nothing. readyz and healthz say what is missing, readyz in its time.
 func TestProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -118,7 +118,11 @@ const (
 // until makes calls until one is carried out, the error is final, or ctx ends. enough may find an answer insufficient.
 func (c *Client) until(ctx context.Context, q question, into decoder, enough func() bool) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		began := time.Now()
 		err := c.call(ctx, q, into)
+		if time.Since(began) > lastPause { // the servers wait themselves
+			pause = firstPause
+		}
 		var failed *paxos.OpError
 		switch {
 		case err == nil && enough():

@@ -251,6 +251,23 @@ func TestClientWaits(t *testing.T) {
 		assert.Equal(t, 5*time.Second, time.Since(began))
 
 		began = time.Now()
+		asked := time.Duration(0)
+		patient := newFarm(t, map[string]http.HandlerFunc{"one": func(w http.ResponseWriter, r *http.Request) {
+			assert.LessOrEqual(t, time.Since(began)-asked, firstPause, "a server that waits itself is asked again at once")
+			d, err := time.ParseDuration(r.URL.Query().Get("timeout"))
+			assert.NoError(t, err)
+			if time.Since(began) > time.Minute {
+				answers(200, answered)(w, r)
+				return
+			}
+			time.Sleep(d)
+			asked = time.Since(began)
+			answers(504, `{"error":"so","code":"timeout"}`)(w, r)
+		}})
+		_, err = patient.clientOf(t, ClientConfig{}, "one").Wait(t.Context(), "a")
+		require.NoError(t, err)
+
+		began = time.Now()
 		require.NoError(t, f.clientOf(t, ClientConfig{}, "four", "five").Settled(t.Context(), 7))
 		assert.InDelta(t, 10*time.Second, time.Since(began), float64(lastPause))
 		require.NoError(t, f.clientOf(t, ClientConfig{}, "four").Ready(t.Context()))
