@@ -339,5 +339,6 @@ func TestTracingHas(t *testing.T) {
 	assert.True(t, thin.Has(""))
 	assert.True(t, thin.Has(paxos.ConfigurationName(7)))
 	assert.False(t, thin.Has("lunch"))
-	assert.Zero(t, testing.AllocsPerRun(100, func() { thin.Has("a name of some length") }))
+	has := false
+	assert.Zero(t, testing.AllocsPerRun(100, func() { has = thin.Has("a name of some length") || has }))
 }
