@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,16 +99,42 @@ func prepare(t *testing.T, args ...string) (*exec.Cmd, string) {
 // runs runs the program to its end, with that input.
 func runs(t *testing.T, input string, args ...string) (out string, code int) {
 	t.Helper()
+	return runsWith(t, func(*book) io.Reader { return strings.NewReader(input) }, args...)
+}
+
+// runsWith is like runs. The input may depend on what the program prints.
+func runsWith(t *testing.T, input func(*book) io.Reader, args ...string) (out string, code int) {
+	t.Helper()
 	cmd, temp := prepare(t, args...)
-	cmd.Stdin = strings.NewReader(input)
-	text, err := cmd.CombinedOutput()
+	text := newBook()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = input(text), text, text
+	err := cmd.Run()
 	if _, failed := err.(*exec.ExitError); !failed {
 		require.NoError(t, err, "%s", text)
 	}
 	left, err := os.ReadDir(temp)
 	require.NoError(t, err)
 	require.Empty(t, left, "it cleans up after itself: %s", text)
-	return string(text), cmd.ProcessState.ExitCode()
+	return text.String(), cmd.ProcessState.ExitCode()
+}
+
+// after is an input that begins when the program has printed said.
+type after struct {
+	out  *book
+	said string
+	io.Reader
+}
+
+func (a *after) Read(b []byte) (int, error) {
+	for late := time.NewTimer(aWhile); a.said != "" && !strings.Contains(a.out.String(), a.said); {
+		select {
+		case <-a.out.wrote:
+		case <-late.C:
+			return 0, fmt.Errorf("it does not say %q", a.said)
+		}
+	}
+	a.said = ""
+	return a.Reader.Read(b)
 }
 
 // A book keeps what a process prints, and lets a test wait for it.

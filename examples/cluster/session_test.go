@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,7 +25,8 @@ func TestSession(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("windows can't pause a process")
 	}
-	out, code := runs(t, `
+	const forgotten = `server 1 learned: all names from "job/" to below "job0" are forgotten`
+	script, rest := `
 		propose lunch burger
 		kill 1                      # who proposed it
 		! @1 read lunch
@@ -43,13 +45,17 @@ func TestSession(t *testing.T) {
 		read nothing
 		propose job/1 done
 		watch; forget job/
+	`, `
 		! @3 read job/1             # for ever
 		! propose job/2 again
 		@2 wait lunch; watch off
 		status
 		quit
 		not reached
-	`, "-timeout", "3s")
+	`
+	out, code := runsWith(t, func(out *book) io.Reader {
+		return io.MultiReader(strings.NewReader(script), &after{out, forgotten, strings.NewReader(rest)})
+	}, "-timeout", "3s")
 	require.Zero(t, code, "%s", out)
 	want := []string{
 		"3 servers on 127.0.0.1, with what they know in ", "up: 1 2 3",
@@ -77,14 +83,14 @@ func TestSession(t *testing.T) {
 		`> @2 wait lunch`, `server 2: lunch = "burger"`,
 		`> status`, "server 1  up  boot 2  ", "server 2  up  boot 1  ", "server 3  up  boot 1  ", `> quit`,
 	}
-	rest := out
+	left := out
 	for _, w := range want {
-		_, after, found := strings.Cut(rest, w)
+		_, after, found := strings.Cut(left, w)
 		require.True(t, found, "%q is missing, or too early:\n%s", w, out)
-		rest = after
+		left = after
 	}
 	assert.Contains(t, out, `server 1 learned: `)
-	assert.Contains(t, out, `server 1 learned: all names from "job/" to below "job0" are forgotten`)
+	assert.Contains(t, out, forgotten)
 }
 
 // TestKept: with -dir, what was decided is there in the next run. A storage that is gone is not made again, and the others go on without it.
