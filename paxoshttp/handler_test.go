@@ -25,8 +25,8 @@ func TestCalls(t *testing.T) {
 	}{
 		{"GET", "/read?name=a", "", 200, `{"name":"a","decided":false}` + "\n"},
 		{"POST", "/propose", `{"name":"a","value":"x"}`, 200, `{"name":"a","decided":true,"value":"x","ballot":"`},
-		{"POST", "/propose?timeout=1s", `{"name":"b","base64":"/wA="}`, 200, `"base64":"/wA="`},
-		{"GET", "/read?name=a&timeout=1s", "", 200, `"value":"x"`},
+		{"POST", "/propose?timeout=1m", `{"name":"b","base64":"/wA="}`, 200, `"base64":"/wA="`},
+		{"GET", "/read?name=a&timeout=1m", "", 200, `"value":"x"`},
 		{"GET", "/peek?name=b", "", 200, `"base64":"/wA="`},
 		{"GET", "/peek?name=never", "", 200, `{"name":"never","decided":false}` + "\n"},
 		{"GET", "/wait?name=b", "", 200, `"base64":"/wA="`},
@@ -135,17 +135,18 @@ func TestUnknownIsTold(t *testing.T) {
 	require.NoError(t, nodes[1].Close())
 	require.NoError(t, nodes[2].Close())
 	h := handlerOf(t, nodes[0], Config{})
-	code, text := asks(h, "POST", "/propose?timeout=1ms", `{"name":"a","value":"x"}`)
-	f := failed(t, text)
-	assert.Equal(t, 504, code)
-	assert.Equal(t, CodeTimeout, f.Code)
-	require.NotNil(t, f.Call)
-	assert.Equal(t, "propose", f.Call.Op)
-	if f.Call.Phase != "" { // it has begun
-		assert.True(t, f.Unknown, text)
-		assert.Equal(t, "majority(3) needs 2", f.Call.Quorum)
+	var f failure
+	for timeout := time.Millisecond; f.Call == nil || f.Call.Phase == ""; timeout *= 2 { // else it had not begun
+		code, text := asks(h, "POST", "/propose?timeout="+timeout.String(), `{"name":"a","value":"x"}`)
+		assert.Equal(t, 504, code)
+		f = failed(t, text)
+		require.NotNil(t, f.Call)
 	}
-	code, text = asks(h, "POST", "/propose?timeout=1ms", `{"name":"","value":"x"}`)
+	assert.Equal(t, CodeTimeout, f.Code)
+	assert.Equal(t, "propose", f.Call.Op)
+	assert.Equal(t, "majority(3) needs 2", f.Call.Quorum)
+	assert.True(t, f.Unknown)
+	code, text := asks(h, "POST", "/propose?timeout=1ms", `{"name":"","value":"x"}`)
 	assert.Equal(t, 400, code)
 	assert.False(t, failed(t, text).Unknown)
 	code, text = asks(h, "GET", "/read?name=a&timeout=1ms", "")

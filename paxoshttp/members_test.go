@@ -36,8 +36,8 @@ func TestChange(t *testing.T) {
 		{"GET", "/members", "", 200, `{"id":1,"listen":"one:7000","cluster":"memory","configuration":0,"acceptors":[1],"learners":[],"addresses":{},"quorum":"majority(1)","settled":true,"complete":[1],"index":0}`},
 		{"GET", "/members?timeuot=1s", "", 400, `unknown parameter \"timeuot\"`},
 		{"GET", "/settled?timeout=soon", "", 400, `timeout: \"soon\"`},
-		{"GET", "/settled?timeout=1s", "", 200, `"settled":true`},
-		{"GET", "/ready?timeout=1s", "", 200, `"id":1`},
+		{"GET", "/settled?timeout=1m", "", 200, `"settled":true`},
+		{"GET", "/ready?timeout=1m", "", 200, `"id":1`},
 		{"POST", "/change?timeuot=1s", `{"acceptors":[1],"learners":[2],"addresses":{}}`, 400, `unknown parameter \"timeuot\"`},
 		{"GET", "/change", "", 405, ""},
 		{"POST", "/change", `{"acceptors":[2,1],"learners":[],"addresses":{}}`, 400, `Members.Acceptors: server 1 after 2: want strictly ascending","code":"members"`},
@@ -45,13 +45,13 @@ func TestChange(t *testing.T) {
 		{"POST", "/change", `{"acceptors":[1],"learners":[],"addresses":{"7":"seven:7"}}`, 400, "Members.Addresses: server 7"},
 		{"POST", "/change", `{"acceptors":[1],"learners":[],"addresses":{"1":"one"}}`, 400, "addresses: server 1: address one: missing port"},
 		{"POST", "/change", `{"acceptors":[1],"learners":[],"addresses":{},"quorum":"majority(2)"}`, 400, "Members.Quorum: majority(2) counts 2"},
-		{"POST", "/change?timeout=1s", `{"acceptors":[1],"learners":[],"addresses":{}}`, 200, `{"configuration":1,"acceptors":[1],"learners":[],"addresses":{}}`},
-		{"POST", "/change?timeout=1s", `{"acceptors":[1],"learners":[2],"addresses":{"2":"127.0.0.1:1"}}`, 200,
+		{"POST", "/change?timeout=1m", `{"acceptors":[1],"learners":[],"addresses":{}}`, 200, `{"configuration":1,"acceptors":[1],"learners":[],"addresses":{}}`},
+		{"POST", "/change?timeout=1m", `{"acceptors":[1],"learners":[2],"addresses":{"2":"127.0.0.1:1"}}`, 200,
 			`{"configuration":2,"acceptors":[1],"learners":[2],"addresses":{"2":"127.0.0.1:1"}}`},
 		{"GET", "/members", "", 200, `"others":[{"id":2,"addr":"two:7000"}]`},
 		{"GET", "/status", "", 200, `"decided":17,"open":0,"calls":0,"disk":4096,"peers":[{"id":2,"addr":"two:7000","out":false,"in":false,"err":"refused"},{"id":9,"addr":"nine:7000","out":true,"in":true}]`},
-		{"POST", "/change?timeout=1s", `{"acceptors":[1,2],"learners":[],"addresses":{"2":"127.0.0.1:1"}}`, 503, `"code":"not_ready"`},
-		{"POST", "/change?timeout=1s", `{"acceptors":[1],"learners":[],"addresses":{}}`, 200, `"configuration":3`},
+		{"POST", "/change?timeout=1m", `{"acceptors":[1,2],"learners":[],"addresses":{"2":"127.0.0.1:1"}}`, 503, `"code":"not_ready"`},
+		{"POST", "/change?timeout=1m", `{"acceptors":[1],"learners":[],"addresses":{}}`, 200, `"configuration":3`},
 	} {
 		code, text := asks(h, test.method, test.path, test.body)
 		assert.Equal(t, test.code, code, "%s %s: %.300s", test.path, test.body, text)

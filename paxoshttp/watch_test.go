@@ -37,6 +37,35 @@ func decides(t *testing.T, s Server, namesAndValues ...string) {
 	}
 }
 
+// A leaving client goes when it has got so many lines with an Index.
+type leaving struct {
+	*httptest.ResponseRecorder
+	lines int
+	leave context.CancelFunc
+}
+
+func (l *leaving) Write(text []byte) (int, error) {
+	if l.lines -= strings.Count(string(text), `"index":`); l.lines <= 0 {
+		l.leave()
+	}
+	return l.ResponseRecorder.Write(text)
+}
+
+// watches returns the answer to a watch that ends after so many lines with an Index.
+func watches(t *testing.T, h http.Handler, n int, query string, change ...func(*http.Request)) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, "GET", "http://localhost/watch?"+query, nil)
+	for _, c := range change {
+		c(r)
+	}
+	w := &leaving{httptest.NewRecorder(), n, cancel}
+	h.ServeHTTP(w, r)
+	require.Equal(t, 200, w.Code, w.Body)
+	return w.Body.String()
+}
+
 func lines(t *testing.T, text string) (all []line) {
 	t.Helper()
 	for each := range strings.Lines(text) {
@@ -55,15 +84,11 @@ func TestWatchLines(t *testing.T) {
 	s := startNodes(t, 1)[0]
 	h := handlerOf(t, s, Config{})
 	decides(t, s, "a", "x", "job/1", "two\nlines", "b", "\xff\x00", "job/2", "")
-	watch := func(query string) []line {
-		code, text := asks(h, "GET", "/watch?timeout=10ms&"+query, "")
-		require.Equal(t, 200, code, text)
-		all := lines(t, text)
-		require.NotEmpty(t, all)
-		last := all[len(all)-1]
-		assert.Equal(t, CodeTimeout, last.Code, "it ends with an error")
-		assert.Contains(t, last.Text, "deadline exceeded")
-		return all[:len(all)-1]
+	watch := func(n int, query string) []line {
+		all := lines(t, watches(t, h, n, query))
+		require.Len(t, all, n+1)
+		assert.Equal(t, CodeCanceled, all[n].Code, "it ends with an error")
+		return all[:n]
 	}
 	names := func(all []line) (text string) {
 		for _, l := range all {
@@ -74,14 +99,13 @@ func TestWatchLines(t *testing.T) {
 		}
 		return text
 	}
-	all := watch("")
+	all := watch(4, "")
 	assert.Equal(t, `a="x" job/1="two\nlines" b="\xff\x00" job/2="" `, names(all))
-	assert.Equal(t, `b="\xff\x00" job/2="" `, names(watch(fmt.Sprint("after=", all[1].Index))))
-	assert.Equal(t, `job/1="two\nlines" job/2="" `, names(watch("prefix=job/")))
-	assert.Equal(t, `a="x" b="\xff\x00" job/2="" `, names(watch("prefix=a&from=b&to=c&from=job/2&to=job/3")))
+	assert.Equal(t, `b="\xff\x00" job/2="" `, names(watch(2, fmt.Sprint("after=", all[1].Index))))
+	assert.Equal(t, `job/1="two\nlines" job/2="" `, names(watch(2, "prefix=job/")))
+	assert.Equal(t, `a="x" b="\xff\x00" job/2="" `, names(watch(3, "prefix=a&from=b&to=c&from=job/2&to=job/3")))
 	require.NoError(t, s.Forget(t.Context(), paxos.Prefix("job/")))
-	all = watch("after=0")
-	require.Len(t, all, 3)
+	all = watch(3, "after=0")
 	assert.Equal(t, []string{"job/", "job0"}, all[2].Forgotten)
 	assert.NotZero(t, all[2].Index)
 	assert.False(t, all[2].Decided)
@@ -154,8 +178,7 @@ func TestWatchEvents(t *testing.T) {
 	decides(t, s, "a", "one\ntwo\r\nthree\n\nid: 99\ndata: no\rfour\u2028", "b", "\xff\n\n", "job/1", "")
 	require.NoError(t, s.Forget(t.Context(), paxos.Prefix("job/")))
 	accept := func(kind string) func(*http.Request) { return func(r *http.Request) { r.Header.Set("Accept", kind) } }
-	code, text := asks(h, "GET", "/watch?timeout=10ms", "", accept("application/json, text/event-stream;q=0.9"))
-	require.Equal(t, 200, code, text)
+	text := watches(t, h, 3, "", accept("application/json, text/event-stream;q=0.9"))
 	assert.True(t, strings.HasPrefix(text, "retry: 1000\n\n"))
 	all := readEvents(t, text)
 	require.Len(t, all, 4, text)
@@ -172,12 +195,10 @@ func TestWatchEvents(t *testing.T) {
 	assert.Equal(t, "failed", all[3].kind)
 	assert.Equal(t, all[2].id, all[3].id, "an error moves nothing")
 
-	code, text = asks(h, "GET", "/watch?timeout=10ms&after=0", "", accept("text/event-stream"), func(r *http.Request) { r.Header.Set("Last-Event-ID", all[0].id) })
-	require.Equal(t, 200, code, text)
-	again := readEvents(t, text)
+	again := readEvents(t, watches(t, h, 2, "after=0", accept("text/event-stream"), func(r *http.Request) { r.Header.Set("Last-Event-ID", all[0].id) }))
 	require.Len(t, again, 3)
 	assert.Equal(t, all[1], again[0])
-	code, text = asks(h, "GET", "/watch", "", accept("text/event-stream"), func(r *http.Request) { r.Header.Set("Last-Event-ID", "x") })
+	code, text := asks(h, "GET", "/watch", "", accept("text/event-stream"), func(r *http.Request) { r.Header.Set("Last-Event-ID", "x") })
 	assert.Equal(t, 400, code, text)
 	code, text = asks(h, "GET", "/watch?timeout=1ms", "", accept("application/x-ndjson"), func(r *http.Request) { r.Header.Set("Last-Event-ID", "x") })
 	assert.Equal(t, 200, code, text)
