@@ -21,10 +21,12 @@ import (
 type ClientConfig struct {
 	// Servers are 1 to 64 URLs, each the place of a [Handler], such as "http://10.0.0.1:8000/v1". They are servers of one cluster.
 	Servers []string
-	// HTTP sends the requests. Its redirects are not followed, as they would hide which server was asked. Nil means one of the
-	// Client's own, which keeps 64 idle connections to a server. With proxies or a Transport of one's own: see [Client].
+	// HTTP sends the requests. Its Timeout is not used, and it follows no redirect, which would hide the server that was asked. Nil
+	// means one of the Client's own, which keeps 64 idle connections to a server. A Transport of one's own must not send a POST
+	// again that may have arrived, and fails with a *net.OpError of the Op "dial" only if nothing was sent.
 	HTTP *http.Client
-	// Header goes into every request, for example to say who calls. The Client keeps a copy.
+	// Header goes into every request, for example to say who calls. The Client keeps a copy. An Idempotency-Key is refused: with
+	// it, net/http sends a POST again by itself, and its error does not tell.
 	Header http.Header
 	// Try bounds the time that one server may take before the next is asked. Default: 10 s. If the context has less time for each
 	// server that is left, that counts.
@@ -48,7 +50,8 @@ type ClientConfig struct {
 //
 // Every error is a [*paxos.OpError], as of a Node, and wraps the same errors. Unknown is false only if no server can have had
 // the value: no connection was made, or the answer says so. An answer that is lost leaves it unknown. An answer 4xx without a [Code]
-// says that nothing was done, unless it is 408 or 499. So a proxy must not answer in that way to a request that it has passed on.
+// says that nothing was done, unless it is 408 or 499. So a proxy must not answer in that way to a request that it has passed on, and must
+// not send a POST to a second server.
 //
 // A Propose that goes to the next server after a lost answer is safe: it offers the same value, and returns the value that was
 // chosen. To tell which of two callers has won, each offers bytes of its own, such as a nonce, and keeps them for all its calls.
@@ -69,6 +72,7 @@ func NewClient(c ClientConfig) (*Client, error) {
 	client := &Client{config: c}
 	if c.HTTP != nil {
 		given := *c.HTTP
+		given.Timeout = 0
 		client.http = &given
 	} else {
 		client.own = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
@@ -90,6 +94,11 @@ func (c *ClientConfig) complete() error {
 			return fmt.Errorf("ClientConfig.Servers: %q: want a URL like http://10.0.0.1:8000/v1", shorten(server))
 		}
 		c.Servers[i] = strings.TrimRight(server, "/")
+	}
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if _, ok := c.Header[name]; ok {
+			return fmt.Errorf("ClientConfig.Header: %s: it is not allowed, because net/http would send a POST again by itself", name)
+		}
 	}
 	if err := setDefault("ClientConfig.Try", &c.Try, 10*time.Second, time.Millisecond, 24*time.Hour); err != nil {
 		return err

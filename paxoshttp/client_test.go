@@ -256,15 +256,17 @@ func TestClientSaysWhatIsUnknown(t *testing.T) {
 // TestClientConfig: an error names the field. The caller's slices and maps stay as they are.
 func TestClientConfig(t *testing.T) {
 	for want, c := range map[string]ClientConfig{
-		"ClientConfig.Servers: 0 servers":         {},
-		"ClientConfig.Servers: 65 servers":        {Servers: make([]string, 65)},
-		`ClientConfig.Servers: "10.0.0.1:8000"`:   {Servers: []string{"10.0.0.1:8000"}},
-		`ClientConfig.Servers: "ftp://a"`:         {Servers: []string{"ftp://a"}},
-		`ClientConfig.Servers: "http://"`:         {Servers: []string{"http://"}},
-		`ClientConfig.Servers: "http://a/?b=c"`:   {Servers: []string{"http://a/?b=c"}},
-		"ClientConfig.Try: -1ns: want 1ms to":     {Servers: []string{"http://a"}, Try: -1},
-		"ClientConfig.Silence: 1ns":               {Servers: []string{"http://a"}, Silence: 1},
-		"ClientConfig.MaxAnswer: 5: want 1024 to": {Servers: []string{"http://a"}, MaxAnswer: 5},
+		"ClientConfig.Servers: 0 servers":          {},
+		"ClientConfig.Servers: 65 servers":         {Servers: make([]string, 65)},
+		`ClientConfig.Servers: "10.0.0.1:8000"`:    {Servers: []string{"10.0.0.1:8000"}},
+		`ClientConfig.Servers: "ftp://a"`:          {Servers: []string{"ftp://a"}},
+		`ClientConfig.Servers: "http://"`:          {Servers: []string{"http://"}},
+		`ClientConfig.Servers: "http://a/?b=c"`:    {Servers: []string{"http://a/?b=c"}},
+		"ClientConfig.Try: -1ns: want 1ms to":      {Servers: []string{"http://a"}, Try: -1},
+		"ClientConfig.Silence: 1ns":                {Servers: []string{"http://a"}, Silence: 1},
+		"ClientConfig.Header: Idempotency-Key: ":   {Servers: []string{"http://a"}, Header: http.Header{"Idempotency-Key": {"x"}}},
+		"ClientConfig.Header: X-Idempotency-Key: ": {Servers: []string{"http://a"}, Header: http.Header{"X-Idempotency-Key": {"x"}}},
+		"ClientConfig.MaxAnswer: 5: want 1024 to":  {Servers: []string{"http://a"}, MaxAnswer: 5},
 	} {
 		_, err := NewClient(c)
 		assert.ErrorContains(t, err, "paxoshttp: "+want)
@@ -275,7 +277,7 @@ func TestClientConfig(t *testing.T) {
 		answers(200, `{"name":"a","decided":false}`)(w, r)
 	}))
 	defer server.Close()
-	own := &http.Client{Transport: &http.Transport{}}
+	own := &http.Client{Transport: &http.Transport{}, Timeout: 1} // 1 ns
 	defer own.CloseIdleConnections()
 	servers, header := []string{server.URL + "/"}, http.Header{"Authorization": {"Bearer x"}}
 	c := clientOf(t, ClientConfig{Servers: servers, HTTP: own, Header: header})

@@ -23,7 +23,8 @@
 //	GET  healthz                                        200, or 503 with the flaw; asks neither other servers nor the disk
 //	GET  openapi.json                                   all of this for programs, as OpenAPI 3
 //
-// With timeout=2s a call ends with an error after that time. Without it, it ends after Config.MaxTimeout, or when the client goes.
+// With timeout=2s a call ends with an error after that time. Without it, it ends after Config.MaxTimeout, or when the client goes. A
+// watch without timeout lasts until its client goes.
 //
 // A [Client] makes the same calls at any of several servers, as a Node does:
 //
@@ -50,6 +51,9 @@
 // stream of server-sent events: the id of each is its Index, and Last-Event-ID counts more than after. Forgotten names come as an event
 // of type "forgotten", and an error ends the stream as one of type "failed".
 //
+// A watch of some names has prefix= once or more often. Pairs of from= and to= are ranges, from one name to below another. There
+// are 64 ranges at most.
+//
 // An Index belongs to one storage. The header Paxos-Store names it. With store= a watch is refused if the server has another one, so do
 // not resume a watch behind a balancer without it.
 //
@@ -61,7 +65,7 @@
 //
 // # Shutdown
 //
-// A watch lasts until its client goes, and [net/http.Server.Shutdown] waits for it. Close the Node first: that ends all calls.
+// A watch may last for long, and [net/http.Server.Shutdown] waits for it. Close the Node first: that ends all calls.
 package paxoshttp
 
 import (
