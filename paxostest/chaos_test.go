@@ -1,6 +1,7 @@
 package paxostest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,6 +98,17 @@ func TestShrink(t *testing.T) {
 	}
 	well := NewChaos(1)
 	assert.Equal(t, well, well.Shrink(), "what does not fail is left as it is")
+}
+
+// TestDrawsServersThatWereNeverThere: a run without some of its actions is drawn, too, though a server that members name may never start.
+func TestDrawsServersThatWereNeverThere(t *testing.T) {
+	absent := 0
+	for seed := uint64(5); seed < 150; seed += 10 {
+		c := NewChaos(seed)
+		c.Actions = slices.DeleteFunc(c.Actions, func(a Action) bool { return a.Act == ActJoin || a.Act == ActRestart })
+		absent += strings.Count(c.Run(true).Sim.Draw(), "(never there)")
+	}
+	assert.NotZero(t, absent)
 }
 
 // names returns the instances of c that are proposed in.

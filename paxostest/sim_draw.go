@@ -57,6 +57,9 @@ func (w *Sim) diagram(kinds []paxos.Kind) (lanes []string, events []spacetime.Ev
 		}
 		lanes = append(lanes, name)
 	}
+	for id := len(w.servers) + 1; id <= w.farthest(); id++ { // members know it, and it was never started
+		lanes = append(lanes, fmt.Sprintf("server %d (never there)", id))
+	}
 	named := w.instances() > 1
 	unsaid := map[paxos.ServerID]bool{} // by server, whether its last Save is left out
 	for i, e := range w.log {
@@ -76,6 +79,16 @@ func (w *Sim) diagram(kinds []paxos.Kind) (lanes []string, events []spacetime.Ev
 		events = append(events, w.event(e, named)...)
 	}
 	return lanes, events
+}
+
+// farthest returns the highest ID of a server to which something was sent.
+func (w *Sim) farthest() (id int) {
+	for _, e := range w.log {
+		if e.MessageID != 0 {
+			id = max(id, int(e.Peer), int(e.Server))
+		}
+	}
+	return id
 }
 
 // tellsOnlyNames reports whether a Save tells only how far the names of others came.

@@ -46,6 +46,7 @@ func layOut(lanes []string, rows []row, width int) layout {
 		l.lanes = append(l.lanes, at)
 		at += gap
 	}
+	l.width = max(width, at)
 	return l
 }
 

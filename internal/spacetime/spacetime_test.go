@@ -2,6 +2,7 @@ package spacetime
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -227,4 +228,16 @@ func TestWrap(t *testing.T) {
 	assert.Equal(t, []string{"one two", "three"}, wrap("one two three", 7))
 	assert.Equal(t, []string{"abcd", "efgh", "i j"}, wrap("abcdefghi j", 4))
 	assert.Equal(t, []string{""}, wrap("", 4))
+}
+
+// So many lanes do not fit into the width: lines are longer then.
+func TestManyLanes(t *testing.T) {
+	lanes := make([]string, 30)
+	for i := range lanes {
+		lanes[i] = fmt.Sprint("server ", i+1)
+	}
+	text := Draw(lanes, []Event{{Kind: Send, Lane: 0, Peer: 29, Message: 1, Text: "accept"}, {Kind: Arrive, At: 1, Lane: 29, Message: 1},
+		{Kind: Note, At: 2, Lane: 29, Symbol: '★', Text: "learns"}}, 80)
+	assert.Contains(t, text, "server 30")
+	assert.Contains(t, text, "★ learns")
 }
