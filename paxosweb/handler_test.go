@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -263,6 +264,14 @@ func TestLive(t *testing.T) {
 	}
 	cancel()
 	require.Eventually(t, func() bool { return h.viewers.Load() == 0 }, 10*time.Second, time.Millisecond)
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	third := open()
+	defer third.Body.Close()
+	nodes[0].Close()
+	text, err := io.ReadAll(third.Body)
+	require.NoError(t, err, "it ends by itself")
+	assert.Contains(t, string(text), "This server has stopped.")
 	server.Client().CloseIdleConnections()
 }
 

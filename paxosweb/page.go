@@ -135,7 +135,8 @@ func (v view) render() (all []part, err error) {
 	return all, nil
 }
 
-// live sends the parts that have changed since the page, or since the last look, as server-sent events. An event is a list of parts.
+// live sends the parts that have changed since the last look, as server-sent events. An event is a list of parts. The first has all of
+// them. It ends when the server has stopped, so that nothing waits for it then.
 func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
 	if h.viewers.Add(1) > int64(h.config.MaxViewers) {
 		h.viewers.Add(-1)
@@ -145,10 +146,11 @@ func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
 	defer h.viewers.Add(-1)
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Time{}) // that of the request is not meant for a page that stays open
 	var shown []part
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
-	for {
+	for last := false; ; {
 		now, err := h.lookOnce(r.Context())
 		if err != nil {
 			return
@@ -170,10 +172,15 @@ func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
 		} else {
 			fmt.Fprint(w, ": nothing has changed\n\n")
 		}
-		if control.Flush() != nil {
+		if control.Flush() != nil || last {
 			return
 		}
 		select {
+		case <-h.server.Done():
+			last = true
+			h.mu.Lock()
+			h.seen = nil // it may be from before
+			h.mu.Unlock()
 		case <-ticks.C:
 		case <-r.Context().Done():
 			return

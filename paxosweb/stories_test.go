@@ -29,6 +29,7 @@ func TestStories(t *testing.T) {
 	middle := get(t, h, "/story?name=%3Cb%20id%3D%22x%22%3E%26'%3C%2Fb%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E")
 	assert.Equal(t, http.StatusOK, middle.Code)
 	assert.Contains(t, middle.Body.String(), `href="story?name=last" rel="next"`)
+	assert.Contains(t, middle.Body.String(), `href="story?name=first" rel="prev"`)
 	for _, page := range []string{list, one.Body.String(), middle.Body.String()} {
 		assert.NotContains(t, page, "<b id")
 		assert.NotContains(t, page, "alert(1)</script>")

@@ -23,8 +23,13 @@ func (s *server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	page, err := s.page()
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", http.StripPrefix("/v1", h))
+	mux.Handle(pagePath, page)
 	for _, probe := range []string{"/healthz", "/livez", "/readyz"} {
 		mux.Handle(probe, h)
 	}

@@ -29,6 +29,7 @@ type config struct {
 	Key       string                    `json:"key"`                // and its key
 	Dir       string                    `json:"dir"`                // the storage
 	API       string                    `json:"api"`                // where clients on this machine reach it: a loopback address
+	Pages     string                    `json:"pages,omitempty"`    // a directory with the addresses of the servers' pages: see page.go
 }
 
 // maxConfig is more than a configuration of 1,000 servers takes.
@@ -49,8 +50,8 @@ func readConfig(file string) (config, error) {
 	if err != nil {
 		return config{}, fmt.Errorf("%s: %w", file, err)
 	}
-	for _, path := range []*string{&c.CA, &c.Cert, &c.Key, &c.Dir} {
-		if !filepath.IsAbs(*path) {
+	for _, path := range []*string{&c.CA, &c.Cert, &c.Key, &c.Dir, &c.Pages} {
+		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(filepath.Dir(file), *path)
 		}
 	}

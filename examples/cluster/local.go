@@ -53,6 +53,9 @@ func runLocal(ctx context.Context, in io.Reader, out io.Writer, args []string) (
 	defer func() { err = errors.Join(err, l.stop()) }()
 	p.printf("%d servers on %s, with what they know in %s\n", len(l.children), "127.0.0.1", *dir)
 	l.showUp()
+	if page := l.page(); page != "" {
+		p.printf("a page to look at: %s\n", page)
+	}
 	s := &session{out: p, timeout: *timeout, lines: time.Second, pick: l.pick, other: l.other, keeper: l}
 	switch {
 	case *commands != "":
@@ -158,7 +161,7 @@ func (l *local) start(n int) (err error) {
 func (l *local) config(id paxos.ServerID) config {
 	name := fmt.Sprint(uint64(id))
 	c := config{ID: id, Cluster: localCluster, Acceptors: l.first, Listen: l.addrs[id], Peers: map[paxos.ServerID]string{},
-		CA: "ca.crt", Cert: name + ".crt", Key: name + ".key", Dir: name, API: "127.0.0.1:0"}
+		CA: "ca.crt", Cert: name + ".crt", Key: name + ".key", Dir: name, API: "127.0.0.1:0", Pages: "."}
 	if !slices.Contains(l.first, id) {
 		c.Learners = []paxos.ServerID{id} // at first
 	}

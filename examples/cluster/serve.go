@@ -150,7 +150,7 @@ func startServer(ctx context.Context, c config, logger *slog.Logger) (s *server,
 	s.http = &http.Server{Handler: api, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 	s.all.Go(func() { s.http.Serve(s.listener) })
-	return s, nil
+	return s, s.tellPage()
 }
 
 // listen starts the transport with the members that the storage knows, and with the servers in peers that this server has never heard of.

@@ -58,7 +58,7 @@ func TestSession(t *testing.T) {
 	}, "-timeout", "3s")
 	require.Zero(t, code, "%s", out)
 	want := []string{
-		"3 servers on 127.0.0.1, with what they know in ", "up: 1 2 3",
+		"3 servers on 127.0.0.1, with what they know in ", "up: 1 2 3", "a page to look at: http://127.0.0.1:",
 		`> propose lunch burger`, `server 1: lunch = "burger", in ballot `,
 		`> kill 1`, "up: 2 3  down: 1",
 		`> ! @1 read lunch`, "it failed: server 1 is down",
