@@ -89,8 +89,14 @@ func (n *Node) reach(c paxos.Configuration, settled bool) {
 	}
 }
 
-// reachAtStart gives the Transport the addresses of the configuration that is stored, and of the one before while that is needed.
+// reachAtStart gives the Transport the addresses of the configuration that is stored, and of the one before while that is needed. A server of
+// Config.Members that is in neither has left: the Config of the Transport may still have it.
 func (n *Node) reachAtStart(state paxos.ServerState) {
+	for _, id := range slices.Concat(n.config.Members.Acceptors, n.config.Members.Learners) {
+		if id != n.config.ID {
+			n.reached[id] = 0
+		}
+	}
 	if before, err := paxos.ParseConfiguration(state.Before); err == nil {
 		n.reach(before, false)
 	}

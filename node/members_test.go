@@ -66,7 +66,7 @@ func TestChangeReachesServers(t *testing.T) {
 		assert.Equal(t, []string{"2 d", "4 e", "3 "}, r.take())
 		c.stop(1)
 		c.start(1)
-		assert.Equal(t, []string{"2 d", "4 e"}, r.take())
+		assert.Equal(t, []string{"2 d", "4 e", "3 "}, slices.Compact(r.take()), "a Transport made of the first members has server 3")
 	})
 }
 
