@@ -202,6 +202,8 @@ var (
 	_ = paxos.Counters{Takeovers: uint64(0), Fetched: uint64(0)}
 	_ = paxos.Decision{Instance: "", Value: paxos.Value(""), Ballot: paxos.Ballot{}}
 	_ = paxos.Learned{Decision: paxos.Decision{}, Index: uint64(0)}
+	_ = paxos.Event{Seq: uint64(0), Peer: paxos.ServerID(0), PeerBoot: uint64(0), Op: "", Cut: 0}
+	_ = paxos.Tracing{On: false, OneIn: uint64(0)}.Has("")
 	_ = paxos.Event{Kind: paxos.EventKind(0), At: time.Duration(0), Server: paxos.ServerID(1), Boot: uint64(0), Call: uint64(0), Save: uint64(0),
 		Packet: uint64(0), Message: paxos.Message{}, Err: error(nil)}
 )

@@ -80,7 +80,7 @@ func TestPage(t *testing.T) {
 	cancel()
 	<-ended
 	for _, want := range []string{">server 1<", ">server 2<", ">server 3<", "All 3 servers are connected.", `href="instance?name=lunch">lunch</a>`, "burger",
-		"1 call waits here", "majority(3)", "0, settled", "1 open, 1 call waits"} {
+		"1 call waits here", "majority(3)", "0, settled", "1 open, 1 call waits; the oldest first"} {
 		assert.Contains(t, page, want)
 	}
 	assert.NotContains(t, page, "<b id")

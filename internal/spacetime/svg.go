@@ -30,6 +30,9 @@ const (
 	slope      = 7 // by which an arrow falls
 )
 
+// long is the time from which a row says when it ends, too.
+const long = 100 * time.Millisecond
+
 // leastWidth is how far, in pixels, the lanes are spread if texts do not need so much.
 const leastWidth = 640
 
@@ -79,7 +82,10 @@ type strand struct {
 var stateClasses = map[state]string{stateUp: "up", stateBusy: "busy", stateDown: "down", statePaused: "paused"}
 
 func (c *canvas) row(number int, r row) {
-	at := Since(r.start - c.origin)
+	at, until := Since(r.start-c.origin), ""
+	if r.end-r.start >= long {
+		until = "–" + Since(r.end-c.origin)
+	}
 	fmt.Fprintf(&c.front, `<g class="step" data-step="%d">`, number)
 	text := ""
 	top := c.y
@@ -89,8 +95,12 @@ func (c *canvas) row(number int, r row) {
 		text = c.arrows(r)
 	}
 	fmt.Fprintf(&c.front, `<text class="time" x="%d" y="%d" text-anchor="end">%s</text>`, gutter-24, top+18, html.EscapeString(at))
+	if until != "" {
+		fmt.Fprintf(&c.front, `<text class="time" x="%d" y="%d" text-anchor="end">%s</text>`, gutter-24, top+18+lineHeight, html.EscapeString(until))
+		c.y = max(c.y, top+2*lineHeight+14)
+	}
 	c.front.WriteString("</g>\n")
-	c.steps = append(c.steps, Step{Time: at, Text: text})
+	c.steps = append(c.steps, Step{Time: at + until, Text: text})
 }
 
 // change ends the strand of a lane at y, and begins one of another state.

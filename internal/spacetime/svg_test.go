@@ -107,6 +107,18 @@ func TestPaintEscapes(t *testing.T) {
 	assert.Contains(t, p.Steps[0].Text, bad, "words are escaped by the page")
 }
 
+// A row that takes long says when it ends.
+func TestPaintLongRows(t *testing.T) {
+	var s story
+	s.send(0, 0, 1, 1, "fast")
+	s.arrive(10, 1)
+	s.send(20, 0, 1, 2, "slow")
+	s.arrive(2020, 2)
+	p := Paint([]string{"server 1", "server 2"}, s.events)
+	assert.Equal(t, []string{"0", "20 ms–2.0 s"}, []string{p.Steps[0].Time, p.Steps[1].Time})
+	assert.Equal(t, 1, count(elements(t, p.SVG), "|–2.0 s"))
+}
+
 func TestPaintNothing(t *testing.T) {
 	p := Paint([]string{"server 1"}, nil)
 	elements(t, p.SVG)
