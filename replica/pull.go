@@ -14,6 +14,7 @@ const (
 	pullAhead  = 2048    // decisions that the giver brings before another page waits for it no longer: see waitsFor
 	pullPace   = 25_000  // decisions a second, from each acceptor, while callers are served: they need the disks and processors
 	paceLines  = 64      // decisions of a page from which it counts: with fewer, the server is not far behind
+	paceKnown  = 16      // so many of them that are on the disk already count as one
 	leanLines  = 4       // decisions of a page from which it counts whether most of them are not known
 )
 
@@ -167,7 +168,7 @@ func (q *pull) begins(now time.Duration, work uint64) { q.came, q.work = now, wo
 
 // pace returns how long to rest after the page, which has been read. work is Replica.served.
 func (q *pull) pace(now time.Duration, work uint64) time.Duration {
-	if n := q.found; n >= paceLines && work != q.work {
+	if n := q.found - q.had + q.had/paceKnown; n >= paceLines && work != q.work {
 		return max(0, q.came+time.Duration(n)*time.Second/pullPace-now)
 	}
 	return 0
