@@ -38,6 +38,7 @@ type changed struct {
 	Import  float64           // decisions a second, until the new server had them all
 	Wire    float64           // bytes that all servers sent meanwhile, for each byte of names and values
 	Call    float64           // milliseconds: a call of Forget
+	Freed   float64           // seconds from the call until nine tenths of the memory were free; 0: not measured
 	// Memory and Disk are of all servers, in bytes: before, after the call, and when the logs had nothing more to do. Memory is the
 	// heap of the process.
 	Memory, Disk [phaseCount]float64
@@ -49,7 +50,7 @@ func (c *changed) figures() (all []*float64) {
 		p := &c.Phases[i]
 		all = append(all, &p.Seconds, &p.PerSecond, &p.Worst, &p.Middle, &c.Memory[i], &c.Disk[i])
 	}
-	return append(all, &c.Settled, &c.Import, &c.Wire, &c.Call)
+	return append(all, &c.Settled, &c.Import, &c.Wire, &c.Call, &c.Freed)
 }
 
 // medianChanged takes the median of each figure by itself; nil: runs have none.

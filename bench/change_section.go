@@ -89,14 +89,14 @@ func importTable(rows []row) string {
 }
 
 func forgetTable(rows []row) string {
-	cells := [][]string{{"names", "the call", "memory before", "after the call", "at rest", "disk before", "after the call", "at rest"}}
+	cells := [][]string{{"names", "the call", "memory before", "after the call", "at rest", "disk before", "after the call", "at rest", "memory free after"}}
 	for _, r := range rows {
 		c := r.Result.Changed
 		line := []string{r.marked(exactText(r.Work.Decided)), millisText(c.Call)}
 		for _, bytes := range append(c.Memory[:], c.Disk[:]...) {
 			line = append(line, megaText(bytes))
 		}
-		cells = append(cells, line)
+		cells = append(cells, append(line, secondsText(c.Freed)))
 	}
 	return table(cells, 1)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 // prepare takes a snapshot on each server, as one that runs for long has, and starts the new server: it waits until it is added.
 func (c *hashicorpCluster) prepare(context.Context) error {
 	for _, server := range c.servers.get() {
-		if err := server.Snapshot().Error(); err != nil {
+		if err := server.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 			return err
 		}
 	}

@@ -36,8 +36,8 @@ func (c *changed) line(w work) string {
 	case changeImport:
 		return fmt.Sprintf("%s/s, %s times their bytes sent", countText(c.Import), shortText(c.Wire))
 	case forgetIdle:
-		return fmt.Sprintf("a call of %s, memory %s, %s, %s, disk %s, %s, %s", millisText(c.Call), megaText(c.Memory[0]), megaText(c.Memory[1]),
-			megaText(c.Memory[2]), megaText(c.Disk[0]), megaText(c.Disk[1]), megaText(c.Disk[2]))
+		return fmt.Sprintf("a call of %s, memory %s, %s, %s (free after %.1f s), disk %s, %s, %s", millisText(c.Call), megaText(c.Memory[0]),
+			megaText(c.Memory[1]), megaText(c.Memory[2]), c.Freed, megaText(c.Disk[0]), megaText(c.Disk[1]), megaText(c.Disk[2]))
 	default:
 		s := fmt.Sprintf("longest pause %s, %s, %s, %s/s, %s/s, %s/s in %.1f s, %.1f s, %.1f s", millisText(before.Worst), millisText(during.Worst),
 			millisText(after.Worst), countText(before.PerSecond), countText(during.PerSecond), countText(after.PerSecond), before.Seconds,

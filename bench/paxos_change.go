@@ -123,6 +123,12 @@ func (c *paxosCluster) timeForget(ctx context.Context, w work) (result, error) {
 	if err := look(phaseDuring); err != nil {
 		return result{}, err
 	}
+	if out.Memory[phaseBefore] > manyBytes {
+		if err := wait(ctx, func() bool { return float64(heapInUse()) < out.Memory[phaseBefore]/10 }); err != nil {
+			return result{}, err
+		}
+		out.Freed = time.Since(began).Seconds()
+	}
 	if err := c.untilCompact(ctx); err != nil {
 		return result{}, err
 	}
@@ -133,6 +139,9 @@ func (c *paxosCluster) timeForget(ctx context.Context, w work) (result, error) {
 	return result{Decisions: uint64(w.Decided), Seconds: seconds, Changed: out,
 		OtherCPU: max(0, after.busy-cpu.busy-(after.own-cpu.own)) / seconds}, nil
 }
+
+// manyBytes is so much memory that nearly all of it is that of names.
+const manyBytes = 64 << 20
 
 func (c *paxosCluster) forget(ctx context.Context) error {
 	return c.nodes.get()[0].Forget(ctx, paxos.Prefix(preloadPrefix))
