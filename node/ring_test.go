@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/lines"
 )
 
 // A stream gives the events of instances that each take some time, to a ring and as the ring asks for them.
@@ -96,4 +98,29 @@ func TestRingForgetsALoad(t *testing.T) {
 		s.run(1, time.Millisecond)
 	}
 	assert.Less(t, s.made, 5_000)
+}
+
+// Events that were lost are missing in the numbers of the others.
+func TestLostEventsLeaveAGap(t *testing.T) {
+	var o outlet
+	o.wake, o.ended = make(chan struct{}, 1), make(chan struct{})
+	none := func(uint64) context.Context { return context.Background() }
+	add := func(from, to uint64) {
+		for seq := from; seq <= to; seq++ {
+			o.add([]paxos.Event{{Seq: seq}}, none)
+		}
+	}
+	add(1, maxEvents+5) // five find no room
+	var seqs []uint64
+	got := make(chan struct{})
+	go o.run(func(_ context.Context, e paxos.Event) {
+		if seqs = append(seqs, e.Seq); len(seqs) == maxEvents {
+			close(got)
+		}
+	}, lines.New(nil))
+	<-got
+	add(maxEvents+6, maxEvents+6)
+	o.close()
+	<-o.ended
+	assert.Equal(t, []uint64{maxEvents, maxEvents + 6}, seqs[len(seqs)-2:])
 }
