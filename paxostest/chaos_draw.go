@@ -23,8 +23,8 @@ type drawing struct {
 
 // NewChaos draws a Chaos from a seed. Three seeds of ten are of a kind of their own:
 //
-//   - In a seed that ends in 5, members change while a disk is lost, a server is away for three changes, a source of the import dies, two
-//     changes begin at once, the network is divided, or only some servers forget.
+//   - In a seed that ends in 5, members change beside one other trouble. A disk is lost, or a server is away for three changes, or a source
+//     of the import dies. Two changes begin at once, or the network is divided, or only some servers forget.
 //   - In a seed that ends in 7, many servers have small tables, and as many calls as fit.
 //   - In a seed that ends in 9, members lie.
 func NewChaos(seed uint64) Chaos {
