@@ -231,6 +231,7 @@ func (r *Replica) movePeers() {
 			continue
 		}
 		p.gone = true
+		r.pulls.turned(&p.pull, false)
 		r.strange.saved(&p.identity, math.MaxUint64) // its held packets are lost
 		delete(r.byID, p.id)
 		if g := r.guest(p.id); g != nil {

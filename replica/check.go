@@ -310,8 +310,9 @@ func holdsNoDecision(m *paxos.Message) bool {
 // passOver is called with a message that is not taken. inst is its instance; nil: it is not in memory.
 //
 // A decision that is too large for this server ends its fetching. Otherwise this server would never get to the decisions
-// after it on a page. A server that asks for a vote for a value that is too large is told the limits of this server.
-func (r *Replica) passOver(from *peer, inst *instance, m *paxos.Message) {
+// after it on a page. Then passOver settles inst, and reports that. A server that asks for a vote for a value that is too large is told the
+// limits of this server.
+func (r *Replica) passOver(from *peer, inst *instance, m *paxos.Message) (settled bool) {
 	if len(m.Value) > r.limits.MaxValue && (m.Kind == paxos.KindPrepare || m.Kind == paxos.KindAccept) {
 		r.tellLimits(from, r.timing.Phase) // it waits for an answer
 	}
@@ -324,5 +325,7 @@ func (r *Replica) passOver(from *peer, inst *instance, m *paxos.Message) {
 		r.fetched(inst)
 		r.endUnlearned(inst, len(m.Value))
 		r.settle(inst)
+		return true
 	}
+	return false
 }

@@ -61,10 +61,7 @@ func (r *Replica) fetch(p *peer) {
 		if known != nil {
 			r.reopen(known)
 		}
-		var value paxos.Value
-		if line.HasDecision() {
-			name, value = ownCopy(name, line.Value)
-		}
+		name, value := ownCopy(name, line.Value)
 		inst := r.openForWork(name)
 		q.pass()
 		if forget {
@@ -78,10 +75,11 @@ func (r *Replica) fetch(p *peer) {
 		inst.fetching = inst.fetching.With(p.position)
 		p.fetching = append(p.fetching, inst)
 		q.await()
-		switch {
-		case line.HasDecision():
-			r.brought(inst, p, line.Ballot, value)
-		case first && !inst.loading:
+		if line.HasDecision() {
+			r.brought(inst, p, line.Ballot, value) // inst may have left memory now
+			continue
+		}
+		if first && !inst.loading {
 			r.fetchOne(inst, p)
 		}
 		r.settle(inst)
@@ -120,7 +118,11 @@ func (r *Replica) fetchForgotten(line string) (name string, forget bool) {
 
 // ownCopy returns copies of a name and a value, so that they do not keep their page in memory.
 func ownCopy(name string, v paxos.Value) (string, paxos.Value) {
-	both := strings.Clone(name + string(v))
+	var text strings.Builder
+	text.Grow(len(name) + len(v))
+	text.WriteString(name)
+	text.WriteString(string(v))
+	both := text.String()
 	return both[:len(name)], paxos.Value(both[len(name):])
 }
 
@@ -142,18 +144,19 @@ func (r *Replica) decidedBy(inst *instance, from *peer, m *paxos.Message) {
 // brought takes the decision of inst, which was not decided, that a page of p has brought, as if p had sent it by itself.
 func (r *Replica) brought(inst *instance, p *peer, ballot paxos.Ballot, v paxos.Value) {
 	r.counters.Fetched++
-	r.pulls.brought()
 	m := paxos.Message{Kind: paxos.KindDecided, Instance: inst.name, Ballot: ballot, Value: v}
-	if r.invalid(p, &m, inst) != "" {
+	switch {
+	case r.invalid(p, &m, inst) != "":
 		r.counters.Dropped++
-		r.passOver(p, inst, &m)
-		return
-	}
-	if inst.loading {
+		if r.passOver(p, inst, &m) {
+			return
+		}
+	case inst.loading:
 		r.arrives(inst, p, &m)
-	} else {
+	default:
 		r.decidedBy(inst, p, &m)
 	}
+	r.settle(inst)
 }
 
 // roomToFetch reports whether there is room for decisions that are asked for. A decision that can't be saved soon would be

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // docs/design.md#5: decided instances cost no memory; a bounded cache serves late questions, Storage.Load the rest.
@@ -420,4 +421,30 @@ func TestRuns(t *testing.T) {
 		}
 	}
 	require.Greater(t, passed, 10_000)
+}
+
+// A decision of a page is too large here, and its instance is in memory, as a call waits for it. The instance leaves memory once.
+func TestReplicaTooLargeDecisionOfAPage(t *testing.T) {
+	p := pulling(t, "")
+	p.limits = paxos.Limits{MaxValue: 4}
+	p.start(1)
+	p.run()
+	p.replicas[1].Wait(p.now, 1, "large")
+	p.run()
+	var lines page.Decisions
+	lines.Add(&page.Line{Name: "large", Ballot: paxos.Ballot{Round: 9, Server: 2}, Value: "large"})
+	p.tells(2, 3)
+	p.tells(2, 3, paxos.Message{Kind: paxos.KindDecisions, Value: lines.Text(page.Head{Store: 102, Boot: 2, To: 3})})
+	require.ErrorIs(t, p.failed(1), paxos.ErrTooLarge)
+	r := p.replicas[1]
+	assert.GreaterOrEqual(t, r.table.open, 0)
+	seen := map[*instance]bool{}
+	for _, inst := range r.table.free {
+		assert.False(t, seen[inst], "an instance is free twice")
+		seen[inst] = true
+	}
+	r.Wait(p.now, 2, "x")
+	r.Wait(p.now, 3, "y")
+	assert.NotSame(t, r.table.byName["x"], r.table.byName["y"], "two names, one instance")
+	checkTables(t, r)
 }

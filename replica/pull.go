@@ -11,7 +11,7 @@ import (
 const (
 	pullWindow = 1024    // decisions that are asked for at a time
 	pullFlight = 4 << 20 // about the bytes of those decisions
-	pullAhead  = 2048    // decisions that the giver brings before another page waits for it no longer: see waitsFor
+	pullAhead  = 2048    // decisions that the giver brings before another page waits for it no longer: see waits
 	pullPace   = 25_000  // decisions a second, from each acceptor, while callers are served: they need the disks and processors
 	paceLines  = 64      // decisions of a page from which it counts: with fewer, the server is not far behind
 	paceKnown  = 16      // so many of them that are on the disk already count as one
@@ -282,7 +282,7 @@ type pulls struct {
 	asks  uint64        // ListAsks so far
 
 	giver *pull  // the one pull whose pages have values; nil: none. The pages of the others wait for what it brings
-	given uint64 // decisions that pages have brought
+	given uint64 // decisions that were fetched
 
 	names     page.Names     // of the last page that was sent
 	decisions page.Decisions // likewise
@@ -305,6 +305,7 @@ func (w *pulls) isDue(now time.Duration) bool { return w.at != 0 && w.at <= now 
 
 // fetched is called when a decision of so many bytes was fetched. Its pages may go on.
 func (w *pulls) fetched(bytes int) {
+	w.given++
 	w.size += (bytes - w.size) / 8
 	w.more = true
 }
@@ -356,9 +357,6 @@ func (w *pulls) waits(q *pull) bool {
 	return w.giver != nil && w.giver != q && w.given < q.given+pullAhead
 }
 
-// brought notes that a page has brought a decision.
-func (w *pulls) brought() { w.given++ }
-
 // turned is called when a page of q is done. more: another one is to come. If it is not, or if the page was not lean, q is the giver
 // no more.
 func (w *pulls) turned(q *pull, more bool) {
@@ -409,6 +407,9 @@ func (w *pulls) parse(m *paxos.Message) (h page.Head, lines []page.Line, ok bool
 		h, lines, ok = page.ParseNames(m.Value, w.parsed[:0], isLine)
 	}
 	w.parsed = lines[:0]
+	if !ok {
+		clear(w.parsed[:cap(w.parsed)])
+	}
 	return h, lines, ok
 }
 

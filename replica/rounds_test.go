@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/page"
 )
 
 // docs/design.md#3: the first Output is the Save that raises Boot and Rounds, and nothing else leaves before its Saved.
@@ -343,4 +344,53 @@ func TestChangeWhoLeavesForgetsLater(t *testing.T) {
 		require.Empty(t, p.records[3]["X"])
 		require.Zero(t, p.state[3].Forgotten)
 	}
+}
+
+// The acceptor that gives the values leaves the members: the pages of the others wait no longer.
+func TestReplicaGiverLeaves(t *testing.T) {
+	p := pulling(t, "")
+	p.tells(2, 9, decisionsMessage(102, 0, 1, 4, "a", "b", "c", "d"))
+	r := p.replicas[1]
+	require.Equal(t, &r.byID[2].pull, r.pulls.giver)
+	p.learnsNext(p.next(1, of(ids(1, 3, 4), nil)))
+	hears := func(from paxos.ServerID, index uint64, ms ...paxos.Message) []string {
+		packet := p.packet(from, 1, ms...)
+		packet.Index, packet.Configuration, packet.Members, packet.Complete = index, 1, r.view.Fingerprint(), true
+		return p.during(func() { r.Receive(p.now, packet); p.run() })
+	}
+	for range 2 {
+		hears(3, 9)
+		hears(4, 0)
+		p.pass(10 * time.Millisecond)
+	}
+	require.False(t, r.view.IsJoint())
+	sent := hears(3, 9, namesMessage(103, 0, 1, 7, "a", "e", "f"))
+	assert.Equal(t, 2, strings.Count(strings.Join(sent, "\n"), "1 -> 3: query"), "%v", sent)
+	assert.Nil(t, r.pulls.giver)
+}
+
+// A page of values fits into the least packets that a Transport may take, though its names share nothing and its ballots are large.
+func TestReplicaPageOfValuesFits(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	var err error
+	p.limits, err = LimitsFor(paxos.Limits{MaxValue: 32 << 10, MaxHint: 32 << 10}, page.MaxBytes+packetExtra)
+	require.NoError(t, err)
+	p.lose = func(pk paxos.Packet, m paxos.Message) bool {
+		pk.Messages = []paxos.Message{m}
+		b, err := pk.AppendBinary(nil)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(b), page.MaxBytes+packetExtra, "%v", m.Kind)
+		return false
+	}
+	p.start(1)
+	p.start(2)
+	p.run()
+	for i := range uint32(1200) {
+		p.propose(paxos.ServerID(1+i%2), CallID(i+1), fmt.Sprintf("%08x-4a6f-11ee-be56-0242ac120002", (i+1)*2654435761), paxos.Value(strings.Repeat("v", 28)))
+	}
+	p.pass(time.Minute)
+	p.start(3)
+	p.pass(time.Minute)
+	assert.Equal(t, uint64(1200), p.state[3].Last)
+	assert.NotZero(t, p.count(paxos.KindDecisions))
 }

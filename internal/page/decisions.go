@@ -36,8 +36,13 @@ const (
 // Reset begins a page.
 func (w *Decisions) Reset() { *w = Decisions{bytes: w.bytes[:0]} }
 
-// Fits reports whether another line fits.
-func (w *Decisions) Fits(l *Line) bool { return w.lines < MaxLines && w.size+l.size() <= MaxBytes }
+// mostNumbers is at least the bytes of the numbers of a line.
+const mostNumbers = 5 * binary.MaxVarintLen64
+
+// Fits reports whether another line fits: in memory, and in the bytes of the page.
+func (w *Decisions) Fits(l *Line) bool {
+	return w.lines < MaxLines && max(w.size, len(w.bytes)+mostNumbers)+l.size() <= MaxBytes
+}
 
 // Add adds a line.
 func (w *Decisions) Add(l *Line) {

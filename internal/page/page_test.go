@@ -1,6 +1,7 @@
 package page
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -127,8 +128,18 @@ func TestDecisionsFit(t *testing.T) {
 	large := Line{Name: "a", Value: paxos.Value(strings.Repeat("v", MaxBytes/2))}
 	w.Add(&large)
 	assert.False(t, w.Fits(&large))
-	large.Value = large.Value[2:]
+	large.Value = large.Value[2*mostNumbers:]
 	assert.True(t, w.Fits(&large))
+	w.Reset()
+	for round := uint64(1); ; round += 1 << 40 {
+		l := Line{Name: fmt.Sprint(round), Ballot: paxos.Ballot{Round: round * round, Server: math.MaxUint64}, Value: "v"}
+		if !w.Fits(&l) {
+			break
+		}
+		w.Add(&l)
+	}
+	assert.LessOrEqual(t, len(w.bytes), MaxBytes, "a Transport need not take more")
+	assert.Greater(t, len(w.bytes), MaxBytes/2)
 	var names Names
 	for range MaxBytes / 251 {
 		names.Add(&Line{Name: strings.Repeat("n", 250)})
