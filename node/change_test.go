@@ -87,6 +87,7 @@ func (c *changing) stop(id paxos.ServerID) {
 // change changes the members by a server, and waits until that is settled there.
 func (c *changing) change(by paxos.ServerID, next paxos.Members) paxos.Configuration {
 	c.t.Helper()
+	synctest.Wait() // until all that was sent has come: a server that was not heard is not ready
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
 	now, err := c.nodes[by].Change(ctx, next)

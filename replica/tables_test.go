@@ -254,6 +254,7 @@ func TestReplicaNamesDoNotHoldTheirPage(t *testing.T) {
 	p.pass(time.Second)
 	require.Equal(t, 800, p.replicas[1].table.decided.len)
 	assert.Less(t, heap()-before, 2<<20, "600 pages of 50 KB")
+	runtime.KeepAlive(p)
 }
 
 // checkTables checks what the parts of a Replica say of each other.
