@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -393,4 +394,34 @@ func TestReplicaPageOfValuesFits(t *testing.T) {
 	p.pass(time.Minute)
 	assert.Equal(t, uint64(1200), p.state[3].Last)
 	assert.NotZero(t, p.count(paxos.KindDecisions))
+}
+
+// Of each page one name is not known here. That name does not hold its page in memory.
+func TestReplicaNamesDoNotHoldTheirPage(t *testing.T) {
+	p := pulling(t, "")
+	var known []string
+	for i := range 200 {
+		known = append(known, fmt.Sprint(strings.Repeat("n", 245), i))
+		p.tells(2, 0, msg(t, `decided 9.2 "v" @`+known[i]))
+	}
+	p.pass(time.Second)
+	heap := func() int {
+		p.sent, p.loads, p.batches, p.asked = nil, nil, nil, nil
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := heap()
+	for i := range uint64(300) {
+		name := fmt.Sprint("one/", i)
+		page := namesMessage(102, 2*i, 1, 2*i+1, append(known, name)...)
+		p.tells(2, 1e6, page)
+		p.tells(2, 1e6, msg(t, `decided 9.2 "v" @`+name))
+		p.tells(2, 1e6, decisionsMessage(102, 2*i+1, 1, 2*i+2, append(known, name+"/")...))
+	}
+	p.pass(time.Second)
+	require.Equal(t, 800, p.replicas[1].table.decided.len)
+	assert.Less(t, heap()-before, 2<<20, "600 pages of 50 KB")
+	runtime.KeepAlive(p)
 }
