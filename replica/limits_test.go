@@ -371,7 +371,7 @@ func TestReplicaForgetsNoMoreRangesThanItMay(t *testing.T) {
 }
 
 // A server that is far behind asks for page after page while nobody calls. While callers are served, it rests after each, by the decisions
-// that it lacked. Those on the disk cost less.
+// that it lacked, or by the time that it took to find them on the disk.
 func TestReplicaPullsAtAPace(t *testing.T) {
 	for _, test := range []struct {
 		called, onDisk bool
@@ -382,8 +382,8 @@ func TestReplicaPullsAtAPace(t *testing.T) {
 		{true, false, paceLines - 1, 0},
 		{true, false, paceLines, paceLines * time.Second / pullPace},
 		{true, false, page.MaxLines, page.MaxLines * time.Second / pullPace},
-		{true, true, page.MaxLines, page.MaxLines / paceKnown * time.Second / pullPace},
-		{true, true, page.MaxLines / 2, 0},
+		{true, true, paceLines - 1, 0},
+		{true, true, paceLines, paceKnown * 2 * time.Millisecond},
 	} {
 		p := pulling(t, "")
 		names := make([]string, test.names)
@@ -409,7 +409,9 @@ func TestReplicaPullsAtAPace(t *testing.T) {
 			p.tells(2, 1e6, msg(t, `accept 1.2 "v" @other`))
 		}
 		sent := p.during(func() {
-			if !test.onDisk {
+			if test.onDisk {
+				p.pass(2 * time.Millisecond) // for so long the disk is read
+			} else {
 				told()
 			}
 			for len(p.loads) > 0 {

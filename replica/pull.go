@@ -14,7 +14,7 @@ const (
 	pullAhead  = 2048    // decisions that the giver brings before another page waits for it no longer: see waits
 	pullPace   = 25_000  // decisions a second, from each acceptor, while callers are served: they need the disks and processors
 	paceLines  = 64      // decisions of a page from which it counts: with fewer, the server is not far behind
-	paceKnown  = 16      // so many of them that are on the disk already count as one
+	paceKnown  = 3       // a page of decisions that are on the disk already is followed by a rest of so many times as long as it took
 	leanLines  = 4       // decisions of a page from which it counts whether most of them are not known
 )
 
@@ -167,11 +167,17 @@ func (q *pull) turnTo(lines []page.Line, to uint64) (unused []page.Line) {
 func (q *pull) begins(now time.Duration, work uint64) { q.came, q.work = now, work }
 
 // pace returns how long to rest after the page, which has been read. work is Replica.served.
-func (q *pull) pace(now time.Duration, work uint64) time.Duration {
-	if n := q.found - q.had + q.had/paceKnown; n >= paceLines && work != q.work {
-		return max(0, q.came+time.Duration(n)*time.Second/pullPace-now)
+func (q *pull) pace(now time.Duration, work uint64) (rest time.Duration) {
+	if work == q.work {
+		return 0
 	}
-	return 0
+	if n := q.found - q.had; n >= paceLines {
+		rest = q.came + time.Duration(n)*time.Second/pullPace - now
+	}
+	if q.had >= paceLines {
+		rest = max(rest, paceKnown*(now-q.came))
+	}
+	return max(0, rest)
 }
 
 // restUntil lets no Pull leave before that time, unless it is due. rests reports whether it is too early.
