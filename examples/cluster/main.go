@@ -13,6 +13,7 @@
 //	go run ./examples/cluster create -config one.json
 //	go run ./examples/cluster serve -config one.json
 //	go run ./examples/cluster call -api 127.0.0.1:8000 "propose lunch burger"
+//	go run ./examples/cluster probe -api 127.0.0.1:8000 readyz
 package main
 
 import (
@@ -32,6 +33,7 @@ const usage = `usage: cluster [-n SERVERS] [-dir DIR] [-timeout TIME] [-c COMMAN
        cluster create -config FILE
        cluster serve -config FILE [-v]
        cluster call [-api ADDRESS] [-timeout TIME] COMMANDS
+       cluster probe [-api ADDRESS] [-timeout TIME] livez|readyz|healthz
 
 Without a subcommand, it starts servers on this machine, each a process of its own with storage on disk and mutual TLS, and
 takes commands: from the terminal, from a pipe, or from -c, separated by semicolons. When commands don't come from a
@@ -46,6 +48,7 @@ certs   makes an authority, unless DIR has it, and signs a certificate for each 
 create  makes the storage of one server, once in its life
 serve   runs one server, until it is interrupted
 call    has a server of any machine, whose API is reached at ADDRESS, carry out commands
+probe   asks the API of a server as a supervisor does, and fails unless it answers 200
 
 `
 
@@ -86,6 +89,8 @@ func run(ctx context.Context, in io.Reader, out io.Writer, args []string) error 
 			return runServe(ctx, in, out, args[1:])
 		case "call":
 			return runCall(ctx, out, args[1:])
+		case "probe":
+			return runProbe(ctx, out, args[1:])
 		}
 	}
 	return endsWithin(ctx, childTimeout+stopGrace, "the cluster", func() error { return runLocal(ctx, in, out, args) })
