@@ -118,8 +118,8 @@ func TestImportsPages(t *testing.T) {
 	assert.True(t, m.Page(2, seq, []string{"d"}, 12, true))
 }
 
-// TestImportsOrder: the scan, its goal, and the end.
-func TestImportsOrder(t *testing.T) {
+// TestImportOrder: the scan, its goal, and the end.
+func TestImportOrder(t *testing.T) {
 	m := begun("", 2, 3)
 	page(t, m, 2, 9, false, "a", "b", "c")
 	take(m, 2)
