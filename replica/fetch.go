@@ -149,7 +149,7 @@ func (r *Replica) brought(inst *instance, p *peer, ballot paxos.Ballot, v paxos.
 	case r.invalid(p, &m, inst) != "":
 		r.counters.Dropped++
 		if r.passOver(p, inst, &m) {
-			return
+			return // it has settled inst
 		}
 	case inst.loading:
 		r.arrives(inst, p, &m)

@@ -101,6 +101,8 @@ var notCovered = map[string]string{
 	"replica/check.go: r.refuse(from, p, fmt.Sprintf(\"the storage of server %d went back in time, from decision %d to %d\", p.From, from.identity.index(), p.Index))": "the same",
 	"replica/check.go: store = pulls[p.id].Store": "it takes a storage of a version that did not name them",
 	"replica/catchup.go: v := r.pulls.empty(page.Head{Store: r.server.Store, From: after, Boot: to.identity.boot(), To: min(told, r.index)})": "it takes a peer that is behind by more than Limits.Cache",
+	"replica/fetch.go: return // it has settled inst":                                                    "it takes servers with other limits",
+	"replica/pull.go: rest = q.came + time.Duration(n)*time.Second/pullPace - now":                       "it takes a page of 64 decisions",
 	"replica/table.go: decision = paxos.Acceptor{}":                                                      "it takes values of 4 KiB",
 	"replica/table.go: t.runs = slices.Delete(t.runs, 0, mostRuns/2)":                                    "it takes 16,384 decisions",
 	"replica/catchup.go: r.askSoon(p) // nothing else may come that says how far it is":                  "it takes 64 decisions, and acceptors that do not talk",
