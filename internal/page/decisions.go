@@ -2,7 +2,6 @@ package page
 
 import (
 	"encoding/binary"
-	"strings"
 
 	"github.com/singledecree/paxos"
 )
@@ -73,14 +72,7 @@ func (w *Decisions) Add(l *Line) {
 }
 
 // Text is the page.
-func (w *Decisions) Text(h Head) paxos.Value {
-	head := append(h.append(make([]byte, 0, 96)), '\n')
-	var text strings.Builder
-	text.Grow(len(head) + len(w.bytes))
-	text.Write(head)
-	text.Write(w.bytes)
-	return paxos.Value(text.String())
-}
+func (w *Decisions) Text(h Head) paxos.Value { return h.before(w.bytes, '\n') }
 
 // A Reader reads pages of decisions. The zero Reader is ready for use.
 type Reader struct {
@@ -101,8 +93,9 @@ func (r *Reader) Parse(v paxos.Value, lines []Line, isLine func(string) bool) (h
 	all = lines
 	from, values := 0, 0
 	for ballot := (paxos.Ballot{}); r.rest != ""; {
+		begin := len(r.names)
 		l := r.line(from, ballot)
-		from = len(r.names) - r.last()
+		from = begin
 		values += len(l.Value)
 		if r.bad || len(r.ends) > MaxLines || len(r.names)+values > MaxBytes {
 			return Head{}, lines, false
@@ -121,18 +114,6 @@ func (r *Reader) Parse(v paxos.Value, lines []Line, isLine func(string) bool) (h
 		}
 	}
 	return h, all, true
-}
-
-// last returns the bytes of the last name.
-func (r *Reader) last() int {
-	n := len(r.ends)
-	switch n {
-	case 0:
-		return 0
-	case 1:
-		return r.ends[0]
-	}
-	return r.ends[n-1] - r.ends[n-2]
 }
 
 // line reads a line that comes after a name, which begins there in names, and after that ballot. It adds the name to names.
@@ -169,27 +150,23 @@ func (r *Reader) text() (s string) {
 	return s
 }
 
-func (r *Reader) uvarint() (n uint64) {
-	for i := range min(len(r.rest), binary.MaxVarintLen64) {
-		c := r.rest[i]
-		if c < 0x80 {
-			if i == binary.MaxVarintLen64-1 && c > 1 {
-				break
-			}
-			r.rest = r.rest[i+1:]
-			return n | uint64(c)<<(7*i)
-		}
-		n |= uint64(c&0x7f) << (7 * i)
-	}
-	r.bad, r.rest = true, ""
-	return 0
+func (r *Reader) uvarint() uint64 {
+	n, size := binary.Uvarint([]byte(r.rest[:min(len(r.rest), binary.MaxVarintLen64)]))
+	r.skip(size)
+	return n
 }
 
 func (r *Reader) varint() int64 {
-	u := r.uvarint()
-	n := int64(u >> 1)
-	if u&1 != 0 {
-		n = ^n
-	}
+	n, size := binary.Varint([]byte(r.rest[:min(len(r.rest), binary.MaxVarintLen64)]))
+	r.skip(size)
 	return n
+}
+
+// skip goes on after a number of that many bytes. It is at most 0 if there was none.
+func (r *Reader) skip(size int) {
+	if size <= 0 {
+		r.bad, r.rest = true, ""
+		return
+	}
+	r.rest = r.rest[size:]
 }

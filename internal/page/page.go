@@ -2,7 +2,6 @@
 //
 //	Pull       STORE INDEX BOOT             the decisions after INDEX of storage STORE are wanted, by process BOOT
 //	           STORE INDEX BOOT values      … with their values
-//	           STORE INDEX BOOT values      … with their values
 //	Names      STORE INDEX BOOT TO          the answer: up to TO it is the decisions of these names
 //	           name                         … a line each
 //	Decisions  STORE INDEX BOOT TO          the answer, if values were wanted
@@ -76,6 +75,16 @@ func (h Head) append(b []byte) []byte {
 	return strconv.AppendUint(b, h.To, 10)
 }
 
+// before is the page with that first line, the bytes between, and the rest.
+func (h Head) before(rest []byte, between ...byte) paxos.Value {
+	head := append(h.append(make([]byte, 0, 96)), between...)
+	var text strings.Builder
+	text.Grow(len(head) + len(rest))
+	text.Write(head)
+	text.Write(rest)
+	return paxos.Value(text.String())
+}
+
 // cutHead reads the first line of a page, and returns the rest. more is false if nothing follows the first line.
 func cutHead(v paxos.Value) (h Head, rest string, more, ok bool) {
 	line, rest, more := strings.Cut(string(v), "\n")
@@ -122,14 +131,7 @@ func (w *Names) Fits(l *Line) bool { return len(w.lines)+len(l.Name) <= MaxBytes
 func (w *Names) Add(l *Line) { w.lines = append(append(w.lines, '\n'), l.Name...) }
 
 // Text is the page.
-func (w *Names) Text(h Head) paxos.Value {
-	head := h.append(make([]byte, 0, 96))
-	var text strings.Builder
-	text.Grow(len(head) + len(w.lines))
-	text.Write(head)
-	text.Write(w.lines)
-	return paxos.Value(text.String())
-}
+func (w *Names) Text(h Head) paxos.Value { return h.before(w.lines) }
 
 // ParseNames reads a page of names, and appends its lines. A line for which isLine is false spoils the page.
 func ParseNames(v paxos.Value, lines []Line, isLine func(string) bool) (h Head, all []Line, ok bool) {
