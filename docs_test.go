@@ -102,8 +102,85 @@ func TestDocsLeadToDocs(t *testing.T) {
 			assert.NoError(t, err, "%s", page)
 		}
 	}
-	for _, name := range []string{"operations.md", "assumptions.md", "guarantees.md", "format.md", "divergence.md", "paper.md"} {
-		assert.Contains(t, string(readme), "(docs/"+name+")")
+	require.Greater(t, len(pages), 10)
+	for _, page := range pages {
+		assert.Contains(t, string(readme), "("+filepath.ToSlash(page)+")")
+	}
+}
+
+// TestGlossaryNamesExist: each name in the last column of docs/glossary.md is exported by its package, and each row has one.
+func TestGlossaryNamesExist(t *testing.T) {
+	exported := map[string]bool{}
+	for _, f := range repositorySource(t) {
+		if !f.isTest() {
+			f.exported(exported)
+		}
+	}
+	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \| [^|]+ \| ([^|]+) \|$`).FindAllStringSubmatch(readDoc(t, "glossary.md"), -1)
+	require.Greater(t, len(rows), 50)
+	for _, row := range rows {
+		names := regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[2], -1)
+		assert.True(t, len(names) > 0 || row[1] == "word", "%s", row[1])
+		for _, name := range names {
+			assert.True(t, exported[name[1]], "%s: %s", row[1], name[1])
+		}
+	}
+}
+
+// exported adds what f exports: names, and methods and fields of types, after the name of the package.
+func (f sourceFile) exported(all map[string]bool) {
+	add := func(names ...string) { all[f.ast.Name.Name+"."+strings.Join(names, ".")] = true }
+	for _, decl := range f.ast.Decls {
+		switch decl := decl.(type) {
+		case *ast.FuncDecl:
+			if decl.Recv == nil {
+				add(decl.Name.Name)
+			} else if of, ok := baseOf(decl.Recv.List[0].Type).(*ast.Ident); ok {
+				add(of.Name, decl.Name.Name)
+			}
+		case *ast.GenDecl:
+			ast.Inspect(decl, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.ValueSpec:
+					for _, name := range n.Names {
+						add(name.Name)
+					}
+				case *ast.TypeSpec:
+					add(n.Name.Name)
+					ast.Inspect(n.Type, func(member ast.Node) bool {
+						if field, ok := member.(*ast.Field); ok {
+							for _, name := range field.Names {
+								add(n.Name.Name, name.Name)
+							}
+						}
+						return true
+					})
+					return false
+				}
+				return true
+			})
+		}
+	}
+}
+
+// baseOf returns the type of which a method is, without pointer and parameters.
+func baseOf(t ast.Expr) ast.Expr {
+	switch t := t.(type) {
+	case *ast.StarExpr:
+		return baseOf(t.X)
+	case *ast.IndexExpr:
+		return baseOf(t.X)
+	}
+	return t
+}
+
+// TestChooseCitesMeasuredFigures: docs/choose.md has no figure that docs/performance.md does not have.
+func TestChooseCitesMeasuredFigures(t *testing.T) {
+	measured := readDoc(t, "performance.md")
+	figures := regexp.MustCompile(`\b\d+(?:[,.]\d+)* (?:s|ms|us|B)\b|\b\d{1,3}(?:,\d{3})+\b`).FindAllString(readDoc(t, "choose.md"), -1)
+	require.Greater(t, len(figures), 30)
+	for _, figure := range figures {
+		assert.Regexp(t, `[^\d.,]`+regexp.QuoteMeta(figure)+`[^\d,]`, measured)
 	}
 }
 

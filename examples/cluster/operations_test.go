@@ -156,3 +156,31 @@ func TestOperationsPageOnSeveralMachines(t *testing.T) {
 	r.end(1)
 	inOrder(t, r.call(4, 0, "read lunch"), `lunch = "burger"`)
 }
+
+// TestOperationsPageLearner does what docs/operations.md says of a learner. It gets all decisions, and the others do not wait for it.
+func TestOperationsPageLearner(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, 4)
+	configs, err := localConfigs(4)
+	require.NoError(t, err)
+	four := configs[3]
+	four.Cluster, four.Acceptors, four.Learners, four.Peers = "lunch", []paxos.ServerID{1, 2, 3}, []paxos.ServerID{4}, r.addrs
+	four.CA, four.Cert, four.Key = filepath.Join(r.dir, "ca.crt"), filepath.Join(r.dir, "4.crt"), filepath.Join(r.dir, "4.key")
+	r.create(four)
+	r.serve(4, "serve", "-config", r.file(4))
+	lines := sectionOf(t, "Add a learner")
+	require.Len(t, lines, 1)
+	body := regexp.MustCompile(`^curl .* -d '(.*)' 127.0.0.1:8000/v1/change$`).FindStringSubmatch(lines[0])
+	require.NotNil(t, body)
+	answered, err := http.Post("http://"+r.apis[1]+"/v1/change", "application/json", strings.NewReader(strings.ReplaceAll(body[1], "four.example:7000", four.Listen)))
+	require.NoError(t, err)
+	text, err := io.ReadAll(answered.Body)
+	require.NoError(t, err)
+	require.NoError(t, answered.Body.Close())
+	http.DefaultClient.CloseIdleConnections()
+	assert.Contains(t, string(text), `{"configuration":1,`)
+	_, err = r.client(2).propose(t.Context(), "lunch", "burger", aWhile)
+	require.NoError(t, err)
+	inOrder(t, r.call(4, 0, "wait lunch", "-timeout", "1m"), `lunch = "burger"`)
+	inOrder(t, r.call(1, 0, "members"), "configuration 1 is settled", "    learner  4  at "+four.Listen)
+}
