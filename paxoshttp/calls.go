@@ -2,6 +2,7 @@ package paxoshttp
 
 import (
 	"context"
+	"io"
 	"net/http"
 
 	"github.com/singledecree/paxos"
@@ -28,10 +29,10 @@ func (h *Handler) propose(w http.ResponseWriter, r *http.Request) error {
 		defer cancel()
 		d, err := h.server.Propose(ctx, name, value)
 		if err != nil {
-			failWith(w, newFailure(err, paxos.Unknown(err)))
+			h.failWith(w, newFailure(err, paxos.Unknown(err)))
 			return nil
 		}
-		reply(w, http.StatusOK, newAnswer(d, true, name))
+		h.reply(w, http.StatusOK, newAnswer(d, true, name))
 		return nil
 	})
 }
@@ -56,7 +57,7 @@ func (h *Handler) ask(call string, ask func(context.Context, string) (paxos.Deci
 		if err != nil {
 			return err
 		}
-		reply(w, http.StatusOK, newAnswer(d, ok, name))
+		h.reply(w, http.StatusOK, newAnswer(d, ok, name))
 		return nil
 	}
 }
@@ -80,6 +81,9 @@ func (h *Handler) forget(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if n, _ := io.ReadFull(r.Body, make([]byte, 1)); n > 0 {
+		return malformed("body: a forget has none: its names are in the query")
+	}
 	if err := h.allow(r, CallForget, names); err != nil {
 		return err
 	}
@@ -89,9 +93,9 @@ func (h *Handler) forget(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer cancel()
 	if err := h.server.Forget(ctx, names); err != nil {
-		failWith(w, newFailure(err, paxos.Unknown(err)))
+		h.failWith(w, newFailure(err, paxos.Unknown(err)))
 		return nil
 	}
-	reply(w, http.StatusOK, answer{bounds: newBounds(names)})
+	h.reply(w, http.StatusOK, answer{bounds: newBounds(names)})
 	return nil
 }

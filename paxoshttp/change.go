@@ -75,9 +75,9 @@ func parseChange(body []byte) (c Change, err error) {
 	given, err := readObject(in, func(field string) error {
 		switch field {
 		case "acceptors":
-			c.Acceptors, err = readServers(in)
+			c.Acceptors, err = readServers(in, paxos.MaxAcceptors)
 		case "learners":
-			c.Learners, err = readServers(in)
+			c.Learners, err = readServers(in, maxLearners)
 		case "addresses":
 			c.Addresses, err = readAddresses(in)
 		case "quorum":
@@ -117,8 +117,11 @@ func readQuorum(in *json.Decoder) (string, error) {
 	return text, nil
 }
 
-// readServers reads an array of ServerIDs.
-func readServers(in *json.Decoder) ([]paxos.ServerID, error) {
+// maxLearners is the most learners of a cluster.
+const maxLearners = 1024
+
+// readServers reads an array of at most so many ServerIDs.
+func readServers(in *json.Decoder, most int) ([]paxos.ServerID, error) {
 	switch open, err := in.Token(); {
 	case err != nil:
 		return nil, unexpected(err)
@@ -127,6 +130,9 @@ func readServers(in *json.Decoder) ([]paxos.ServerID, error) {
 	}
 	ids := []paxos.ServerID{}
 	for in.More() {
+		if len(ids) == most {
+			return nil, fmt.Errorf("it has over %d servers", most)
+		}
 		token, err := in.Token()
 		if err != nil {
 			return nil, unexpected(err)
@@ -145,10 +151,13 @@ func readServers(in *json.Decoder) ([]paxos.ServerID, error) {
 	return ids, unexpected(err)
 }
 
-// readAddresses reads an object whose fields are ServerIDs.
+// readAddresses reads an object whose fields are ServerIDs, of at most as many servers as a cluster has.
 func readAddresses(in *json.Decoder) (map[paxos.ServerID]string, error) {
 	all := map[paxos.ServerID]string{}
 	_, err := readObject(in, func(field string) error {
+		if len(all) == paxos.MaxAcceptors+maxLearners {
+			return fmt.Errorf("it has over %d servers", len(all))
+		}
 		id, err := parseServer(field)
 		if err != nil {
 			return err

@@ -46,8 +46,8 @@ type Config struct {
 
 	// MaxBody bounds the bytes of one body. Default and most: 8 MiB, which is more than a value of 1 MiB takes in JSON.
 	MaxBody int
-	// MaxBodies bounds the bytes of all bodies that are read at a time. Default: 64 MiB. A body whose length is not told counts as
-	// MaxBody. A request beyond it is answered 503.
+	// MaxBodies bounds the bytes of all bodies that are held at a time. Default: 64 MiB. A body counts as it comes, until its call
+	// ends. A request beyond it is answered 503.
 	MaxBodies int
 	// MaxCalls bounds the calls at a time, beside watches. Default: 4,096. A call beyond it is answered 503.
 	MaxCalls int

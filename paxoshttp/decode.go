@@ -207,11 +207,20 @@ func parseQuery(raw string, known []string, many ...string) (query, error) {
 // maxRanges is the most ranges of names of one watch.
 const maxRanges = 64
 
+// given returns a parameter; empty: it is not given. One that is there and empty is an error, as that of a variable that is not set.
+func (q query) given(name string) (string, error) {
+	text := q.values.Get(name)
+	if text == "" && q.values.Has(name) {
+		return "", malformed("%s: it is empty", name)
+	}
+	return text, nil
+}
+
 // timeout returns the time that the call may take: at most most, which is also the default.
 func (q query) timeout(most time.Duration) (time.Duration, error) {
-	text := q.values.Get("timeout")
+	text, err := q.given("timeout")
 	if text == "" {
-		return most, nil
+		return most, err
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
@@ -222,9 +231,9 @@ func (q query) timeout(most time.Duration) (time.Duration, error) {
 
 // number returns a parameter that is a number; 0: it is not given.
 func (q query) number(name string, base int) (uint64, error) {
-	text := q.values.Get(name)
+	text, err := q.given(name)
 	if text == "" {
-		return 0, nil
+		return 0, err
 	}
 	n, err := strconv.ParseUint(text, base, 64)
 	if err != nil {
@@ -260,7 +269,11 @@ func (q query) forgets() (paxos.NameRange, error) {
 	case given[0]:
 		return paxos.OneName(q.values.Get("name")), nil
 	case given[1]:
-		return paxos.Prefix(q.values.Get("prefix")), nil
+		prefix, err := q.given("prefix")
+		if err != nil {
+			err = malformed("%w: all names are from= to to=%%FF", err)
+		}
+		return paxos.Prefix(prefix), err
 	case !q.values.Has("from") || !q.values.Has("to"):
 		return paxos.NameRange{}, malformed("from, to: one is missing: want both")
 	}

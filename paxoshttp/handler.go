@@ -34,18 +34,23 @@ type route struct {
 	stream bool                                               // it counts as a watch
 }
 
-// reply writes an answer. A client that has gone is no error.
-func reply(w http.ResponseWriter, status int, v any) {
-	text := append(encode(v), '\n')
+// reply writes an answer.
+func (h *Handler) reply(w http.ResponseWriter, status int, v any) {
+	h.send(w, status, append(encode(v), '\n'))
+}
+
+// send writes the text of an answer, for which the client has its time from now on. A client that has gone is no error.
+func (h *Handler) send(w http.ResponseWriter, status int, text []byte) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.config.WriteTimeout))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	w.Write(text)
 }
 
 // fail writes the answer to a call that failed with err and had no effect.
-func fail(w http.ResponseWriter, err error) { failWith(w, newFailure(err, false)) }
+func (h *Handler) fail(w http.ResponseWriter, err error) { h.failWith(w, newFailure(err, false)) }
 
-func failWith(w http.ResponseWriter, f failure) {
+func (h *Handler) failWith(w http.ResponseWriter, f failure) {
 	switch f.Code {
 	case CodeBusy, CodeNotReady:
 		w.Header().Set("Retry-After", "1")
@@ -54,7 +59,7 @@ func failWith(w http.ResponseWriter, f failure) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
 	}
-	reply(w, f.Code.Status(), f)
+	h.reply(w, f.Code.Status(), f)
 }
 
 // stopped reports whether the Node has stopped.
@@ -87,10 +92,10 @@ func (h *Handler) enter(to route) (leave func(), err error) {
 }
 
 // setDeadlines puts the limits of the Handler in place of those of the host's [http.Server], which would end a long call. A body
-// has to come in time even if no call reads it, because the http.Server reads the rest then.
+// has to come in time even if no call reads it, because the http.Server reads the rest then. An answer sets its own deadline.
 func (h *Handler) setDeadlines(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
-	control.SetWriteDeadline(time.Now().Add(h.config.MaxTimeout + h.config.WriteTimeout))
+	control.SetWriteDeadline(time.Now().Add(h.config.BodyTimeout + h.config.MaxTimeout + h.config.WriteTimeout))
 	if r.ContentLength != 0 {
 		control.SetReadDeadline(time.Now().Add(h.config.BodyTimeout)) // until the body is read
 	}
@@ -123,37 +128,66 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request, use func([]byte) 
 	if r.ContentLength > int64(size) {
 		return tooLarge(size)
 	}
-	if r.ContentLength >= 0 {
-		size = int(r.ContentLength)
-	}
-	if err := h.take(size); err != nil {
+	if err := h.room(int(max(r.ContentLength, 0))); err != nil {
 		return err
 	}
-	defer func() { h.take(-size) }()
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(h.config.MaxBody)))
+	in := &counted{handler: h, from: http.MaxBytesReader(w, r.Body, int64(size))}
+	defer func() { h.take(-in.size) }()
+	text, err := io.ReadAll(in)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return tooLarge(h.config.MaxBody)
+		return tooLarge(size)
+	case errors.Is(err, paxos.ErrBusy):
+		return err
 	case err != nil:
 		return malformed("body: %w", err)
 	}
-	h.take(len(text) - size)
-	size = len(text)
 	return use(text)
+}
+
+// A counted reader counts the bytes of a body as they come, so that a body that stays away takes no room.
+type counted struct {
+	handler *Handler
+	from    io.Reader
+	size    int
+}
+
+func (c *counted) Read(into []byte) (int, error) {
+	n, err := c.from.Read(into)
+	if full := c.handler.take(n); full != nil {
+		return 0, full
+	}
+	c.size += n
+	return n, err
 }
 
 func tooLarge(most int) error {
 	return coded(CodeTooLarge, fmt.Errorf("body: it is too large, at most %d bytes are allowed", most))
 }
 
+// room returns an error if so many bytes of a body do not fit now.
+func (h *Handler) room(bytes int) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.fit(bytes)
+}
+
 // take counts bytes of bodies, or gives them back.
 func (h *Handler) take(bytes int) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if bytes > 0 && h.bodies+bytes > h.config.MaxBodies {
-		return fmt.Errorf("%d bytes of bodies are read already: %w", h.bodies, paxos.ErrBusy)
+	if err := h.fit(bytes); err != nil {
+		return err
 	}
 	h.bodies += bytes
+	return nil
+}
+
+// fit is room for a caller that holds mu.
+func (h *Handler) fit(bytes int) error {
+	if bytes > 0 && h.bodies+bytes > h.config.MaxBodies {
+		return fmt.Errorf("%d bytes of bodies are held already: %w", h.bodies, paxos.ErrBusy)
+	}
 	return nil
 }

@@ -71,6 +71,6 @@ func (h *Handler) probe(w http.ResponseWriter, r *http.Request, call string, che
 	if err := check(); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, "ok")
+	h.reply(w, http.StatusOK, "ok")
 	return nil
 }

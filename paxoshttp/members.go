@@ -115,7 +115,7 @@ func (h *Handler) replyMembers(w http.ResponseWriter) error {
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, m)
+	h.reply(w, http.StatusOK, m)
 	return nil
 }
 
@@ -127,14 +127,14 @@ func (h *Handler) change(w http.ResponseWriter, r *http.Request) error {
 	}
 	return h.body(w, r, func(body []byte) error {
 		asked, err := parseChange(body)
-		if err == nil {
-			err = h.checkAddresses(asked)
-		}
 		if err != nil {
 			return malformed("body: %w", err)
 		}
 		if err := h.allow(r, CallChange); err != nil {
 			return err
+		}
+		if err := h.checkAddresses(asked); err != nil {
+			return malformed("body: %w", err)
 		}
 		ctx, cancel, err := h.begin(r, q)
 		if err != nil {
@@ -148,10 +148,10 @@ func (h *Handler) change(w http.ResponseWriter, r *http.Request) error {
 		decided, err := h.server.Change(ctx, next)
 		if err != nil {
 			// After a conflict it is known that this change was not decided.
-			failWith(w, newFailure(err, paxos.Unknown(err) && !errors.Is(err, paxos.ErrConflict)))
+			h.failWith(w, newFailure(err, paxos.Unknown(err) && !errors.Is(err, paxos.ErrConflict)))
 			return nil
 		}
-		reply(w, http.StatusOK, changed{decided.Number, NewChange(decided.Members)})
+		h.reply(w, http.StatusOK, changed{decided.Number, NewChange(decided.Members)})
 		return nil
 	})
 }
@@ -226,7 +226,7 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, call string, wai
 	if err := wait(ctx); err != nil {
 		f := newFailure(err, false)
 		f.Text = why() + f.Text
-		failWith(w, f)
+		h.failWith(w, f)
 		return nil
 	}
 	return h.replyMembers(w)

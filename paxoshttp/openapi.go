@@ -17,7 +17,6 @@ func (h *Handler) describe(w http.ResponseWriter, r *http.Request) error {
 	if err := h.allow(r, CallDescribe); err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Write(openAPI)
+	h.send(w, http.StatusOK, openAPI)
 	return nil
 }

@@ -37,7 +37,8 @@
 // "forgotten", and in "forgottenBase64" if one of them is not UTF-8.
 //
 // A decision is for ever. So a request that may mean something else than it says is refused with 400, and does nothing. It has an
-// unknown or repeated field or parameter, both forms of a value or none, bytes that are not UTF-8, or text after its object.
+// unknown or repeated field or parameter, both forms of a value or none, bytes that are not UTF-8, or text after its object. An empty after,
+// store or timeout is refused, too. So are an empty prefix and a body of a forget.
 //
 // # Errors
 //

@@ -45,21 +45,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.setDeadlines(w, r)
 	to, ok := h.routes[strings.TrimPrefix(r.URL.Path, "/")]
 	if !ok {
-		fail(w, coded(CodeNotFound, fmt.Errorf("%q: there is no such call", shorten(r.URL.Path))))
+		h.fail(w, coded(CodeNotFound, fmt.Errorf("%q: there is no such call", shorten(r.URL.Path))))
 		return
 	}
 	if r.Method != to.method && !(to.probe && r.Method == http.MethodHead) {
 		w.Header().Set("Allow", to.method)
-		fail(w, coded(CodeMethod, fmt.Errorf("%s: want %s", shorten(r.Method), to.method)))
+		h.fail(w, coded(CodeMethod, fmt.Errorf("%s: want %s", shorten(r.Method), to.method)))
 		return
 	}
 	leave, err := h.enter(to)
 	if err != nil {
-		fail(w, err)
+		h.fail(w, err)
 		return
 	}
 	defer leave()
 	if err := to.serve(w, r); err != nil {
-		fail(w, err)
+		h.fail(w, err)
 	}
 }

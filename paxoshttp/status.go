@@ -188,6 +188,6 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) error {
 	if err := h.allow(r, CallStatus); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, h.newStatus())
+	h.reply(w, http.StatusOK, h.newStatus())
 	return nil
 }

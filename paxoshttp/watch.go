@@ -50,8 +50,10 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request) error {
 	if err := sameStore(q, status.Store); err != nil {
 		return err
 	}
-	if after <= status.Index && !h.stopped() {
-		s.begin() // else the first error is the answer
+	if after <= status.Index && !h.stopped() { // else the first error is the answer
+		if err := s.begin(); err != nil {
+			return s.answer(err)
+		}
 	}
 	var beats sync.WaitGroup
 	defer beats.Wait()
@@ -112,46 +114,72 @@ type stream struct {
 	mu    sync.Mutex // guards the fields below, as heartbeats come from a goroutine of their own
 	w     http.ResponseWriter
 	begun bool
-	ended bool // nothing more is written
+	ended error // nothing more is written, because of it
 }
 
 // begin sends the headers.
-func (s *stream) begin() {
+func (s *stream) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.write("")
+	return s.write(nil)
 }
 
-// write sends text at once. The caller holds mu.
-func (s *stream) write(text string) error {
-	if s.ended {
+// answer returns err if it can still be the answer, and else nil.
+func (s *stream) answer(err error) error {
+	if s.begun {
 		return nil
 	}
+	return err
+}
+
+// write sends text at once. After an error nothing follows, because half a line may be out. The caller holds mu.
+func (s *stream) write(text []byte) error {
+	if s.ended == nil {
+		s.ended = s.put(text)
+	}
+	return s.ended
+}
+
+// put is write for a stream that goes on.
+func (s *stream) put(text []byte) error {
 	if err := s.control.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	if !s.begun {
-		s.begun = true
-		kind := "application/x-ndjson"
-		if s.events {
-			kind = "text/event-stream"
-			text = "retry: 1000\n\n" + text
+		if err := s.start(); err != nil {
+			return err
 		}
-		s.w.Header().Set("Content-Type", kind)
-		s.w.Header().Set("X-Accel-Buffering", "no") // a proxy must not hold lines back
-		s.w.WriteHeader(http.StatusOK)
+		if s.events {
+			text = append([]byte("retry: 1000\n\n"), text...)
+		}
 	}
-	if _, err := s.w.Write([]byte(text)); err != nil {
+	if _, err := s.w.Write(text); err != nil {
 		return err
 	}
 	return s.control.Flush()
 }
 
+// start sends the headers, unless the writer would hold lines back.
+func (s *stream) start() error {
+	s.w.Header().Set("Content-Type", "application/x-ndjson")
+	if s.events {
+		s.w.Header().Set("Content-Type", "text/event-stream")
+	}
+	s.w.Header().Set("X-Accel-Buffering", "no") // a proxy must not hold lines back
+	err := s.control.Flush()
+	if errors.Is(err, http.ErrNotSupported) {
+		s.w.Header().Del("X-Accel-Buffering")
+		return fmt.Errorf("watch: the http.ResponseWriter of the host is no http.Flusher: %w", err)
+	}
+	s.begun = true
+	return err
+}
+
 // beat sends signs of life until ctx ends. It ends the watch if the client does not take one.
 func (s *stream) beat(ctx context.Context, cancel context.CancelFunc, every time.Duration) {
-	sign := "\n"
+	sign := []byte("\n")
 	if s.events {
-		sign = ":\n\n"
+		sign = []byte(":\n\n")
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -181,7 +209,7 @@ func (s *stream) send(learned paxos.Learned, err error) (more bool, failed error
 	case errors.As(err, &forgotten):
 		kind, what = "forgotten", answer{bounds: newBounds(forgotten.Names), Index: learned.Index}
 	case err != nil && !s.begun:
-		s.ended = true
+		s.ended = err
 		return false, err
 	case err != nil:
 		kind, what = "failed", newFailure(err, false)
@@ -190,21 +218,25 @@ func (s *stream) send(learned paxos.Learned, err error) (more bool, failed error
 		a.Index = learned.Index
 		what = a
 	}
-	text := string(encode(what)) + "\n"
+	text := append(encode(what), '\n')
 	if s.events {
 		text = event(kind, learned.Index, text)
 	}
-	return s.write(text) == nil && kind != "failed", nil
+	if err := s.write(text); err != nil {
+		return false, s.answer(err)
+	}
+	return kind != "failed", nil
 }
 
 // event returns a server-sent event. JSON has no line end within, so its data is one line. Index 0 is none.
-func event(kind string, index uint64, data string) string {
-	text := ""
+func event(kind string, index uint64, data []byte) []byte {
+	text := make([]byte, 0, len(data)+64)
 	if kind != "" {
-		text = "event: " + kind + "\n"
+		text = fmt.Appendf(text, "event: %s\n", kind)
 	}
 	if index > 0 {
-		text += "id: " + strconv.FormatUint(index, 10) + "\n"
+		text = fmt.Appendf(text, "id: %d\n", index)
 	}
-	return text + "data: " + data + "\n"
+	text = append(append(text, "data: "...), data...)
+	return append(text, '\n')
 }
