@@ -3,12 +3,14 @@ package paxoshttp
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -23,7 +25,8 @@ type ClientConfig struct {
 	Servers []string
 	// HTTP sends the requests. Its Timeout is not used, and it follows no redirect, which would hide the server that was asked. Nil
 	// means one of the Client's own, which keeps 64 idle connections to a server. A Transport of one's own must not send a POST
-	// again that may have arrived, and fails with a *net.OpError of the Op "dial" only if nothing was sent.
+	// again that may have arrived. Its error is a *net.OpError of the Op "dial", or a *tls.CertificateVerificationError, only if
+	// nothing was sent.
 	HTTP *http.Client
 	// Header goes into every request, for example to say who calls. The Client keeps a copy. An Idempotency-Key is refused: with
 	// it, net/http sends a POST again by itself, and its error does not tell.
@@ -49,9 +52,10 @@ type ClientConfig struct {
 // # What is unknown
 //
 // Every error is a [*paxos.OpError], as of a Node, and wraps the same errors. Unknown is false only if no server can have had
-// the value: no connection was made, or the answer says so. An answer that is lost leaves it unknown. An answer 4xx without a [Code]
-// says that nothing was done, unless it is 408 or 499. So a proxy must not answer in that way to a request that it has passed on, and must
-// not send a POST to a second server.
+// the value: no connection was made, or the answer says so. An answer that is lost, or that breaks off, leaves it unknown. So does one
+// with a [Code] that is not known, or that has another status than its own. An answer 4xx without a known Code says that nothing was done,
+// unless it is 408 or 499. So a proxy must not answer in that way to a request that it has passed on, and must not send a POST to a second
+// server.
 //
 // A Propose that goes to the next server after a lost answer is safe: it offers the same value, and returns the value that was
 // chosen. To tell which of two callers has won, each offers bytes of its own, such as a nonce, and keeps them for all its calls.
@@ -129,15 +133,19 @@ type question struct {
 // A decoder takes an answer.
 type decoder func(text []byte) error
 
-// into returns the decoder that puts an answer into v, or leaves v as it was.
-func into[T any](v *T) decoder {
+// into returns the decoder that puts an answer into v, or leaves v as it was. It refuses JSON in which check misses what each answer of
+// a Handler has: it comes from somebody else.
+func into[T any](v *T, check func(T) error) decoder {
 	return func(text []byte) error {
 		var fresh T
-		if err := json.Unmarshal(text, &fresh); err != nil {
-			return err
+		err := json.Unmarshal(text, &fresh)
+		if err == nil {
+			err = check(fresh)
 		}
-		*v = fresh
-		return nil
+		if err == nil {
+			*v = fresh
+		}
+		return err
 	}
 }
 
@@ -190,10 +198,14 @@ func (c *Client) send(ctx context.Context, server string, q question, query url.
 	if q.method == http.MethodPost {
 		asked.Header.Set("Content-Type", "application/json")
 	}
+	var connected atomic.Bool
+	if c.own != nil { // a Transport of others need not tell it
+		asked = asked.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}))
+	}
 	answered, err := c.http.Do(asked)
 	if err != nil {
 		failed := q.fails(fmt.Errorf("no answer from %s: %w", server, lost(ctx, err)))
-		failed.Unsent = failed.Unsent || neverSent(err)
+		failed.Unsent = failed.Unsent || neverSent(err) || c.own != nil && !connected.Load()
 		return nil, failed
 	}
 	if answered.StatusCode == http.StatusOK {
@@ -206,17 +218,15 @@ func (c *Client) send(ctx context.Context, server string, q question, query url.
 // refused returns the error of an answer that is no success.
 func (c *Client) refused(server string, q question, answered *http.Response) *paxos.OpError {
 	var f failure
-	text, err := c.read(answered.Body)
-	if err == nil {
-		err = json.Unmarshal(text, &f)
-	}
-	if err == nil && f.Code != "" {
-		failed := f.opError(q.op, q.instance, server, answered.StatusCode)
-		failed.Unsent = failed.Unsent || !q.effect
+	status := answered.StatusCode
+	text, cut := c.read(answered.Body)
+	if cut == nil && json.Unmarshal(text, &f) == nil && f.Code != "" && f.Text != "" {
+		failed := f.opError(q.op, q.instance, server, status)
+		failed.Unsent = !q.effect || !f.Unknown && (f.Code.known() && f.Code.Status() == status || refuses(status))
 		return failed
 	}
-	failed := q.fails(&ServerError{URL: server, Status: answered.StatusCode, Text: fmt.Sprintf("%s answers %q", server, shorten(answered.Status)), kind: plainKind(answered.StatusCode)})
-	failed.Unsent = failed.Unsent || refuses(answered.StatusCode)
+	failed := q.fails(&ServerError{URL: server, Status: status, Text: fmt.Sprintf("%s answers %q", server, shorten(answered.Status)), kind: plainKind(status)})
+	failed.Unsent = failed.Unsent || cut == nil && refuses(status)
 	return failed
 }
 
@@ -231,16 +241,17 @@ func plainKind(status int) error {
 	return nil
 }
 
-// refuses reports whether a status without a Code says that nothing was done. A proxy answers 408 or 499 when it waits no longer.
+// refuses reports whether a status without a Code, or with one that is not known, says that nothing was done. A proxy answers 408 or 499 when it waits no longer.
 func refuses(status int) bool {
 	return status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != 499
 }
 
-// neverSent reports whether the error of a request says that there was no connection to send it on. A connection to a proxy fails with
-// another Op.
+// neverSent reports whether the error of a request says that there was no connection to send it on, or that it led to somebody else. A
+// connection to a proxy fails with another Op.
 func neverSent(err error) bool {
 	var failed *net.OpError
-	return errors.As(err, &failed) && failed.Op == "dial"
+	var stranger *tls.CertificateVerificationError
+	return errors.As(err, &failed) && failed.Op == "dial" || errors.As(err, &stranger)
 }
 
 // read reads an answer, up to the limit.

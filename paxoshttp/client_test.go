@@ -197,7 +197,7 @@ func TestClientSaysWhatIsUnknown(t *testing.T) {
 		"the connection is reset":      {resets, true, syscall.ECONNRESET, "no answer from"},
 		"busy":                         {answers(503, `{"error":"so","code":"busy"}`), false, paxos.ErrBusy, "so"},
 		"closed in the middle":         {answers(503, `{"error":"so","code":"closed","unknown":true}`), true, paxos.ErrClosed, "so"},
-		"a code of tomorrow":           {answers(507, `{"error":"so","code":"tomorrow"}`), false, nil, "so"},
+		"a code of tomorrow":           {answers(507, `{"error":"so","code":"tomorrow"}`), true, nil, "so"},
 		"a proxy without a server":     {answers(502, `<html>`), true, nil, "502"},
 		"a proxy that waits no longer": {answers(408, ``), true, nil, "408"},
 		"a proxy of another kind":      {answers(499, `{}`), true, nil, "499"},

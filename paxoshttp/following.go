@@ -80,8 +80,9 @@ func (f *follower) follow(ctx context.Context) *paxos.OpError {
 		return err
 	}
 	defer answered.Body.Close()
-	if store := answered.Header.Get(storeHeader); f.store == "" {
-		f.store = store
+	if err := f.belongs(answered.Header.Get(storeHeader)); err != nil {
+		f.broken = true
+		return q.fails(fmt.Errorf("watch: %w", err))
 	}
 	in := bufio.NewReader(answered.Body)
 	for {
@@ -104,6 +105,18 @@ func (f *follower) follow(ctx context.Context) *paxos.OpError {
 		}
 		alarm.Reset(silence)
 	}
+}
+
+// belongs returns an error if the Indexes of an answer are not those of the storage that the watch is about.
+func (f *follower) belongs(store string) error {
+	switch {
+	case store == "":
+		return fmt.Errorf("the answer has no header %s, so its Indexes are of no storage", storeHeader)
+	case f.store != "" && f.store != store:
+		return fmt.Errorf("%s: storage %.16q answers in place of %s: %w", storeHeader, store, f.store, paxos.ErrIndex)
+	}
+	f.store = store
+	return nil
 }
 
 // query is how the watch is asked for.

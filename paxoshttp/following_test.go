@@ -171,7 +171,10 @@ func TestDecisionsEnd(t *testing.T) {
 		"a line without end":          {200, decision + strings.Repeat("x", 5000) + "\n", 1, "a line has over 4096 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(answers(test.status, test.body))
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set(storeHeader, "8f")
+				answers(test.status, test.body)(w, r)
+			}))
 			defer server.Close()
 			c := clientOf(t, ClientConfig{Servers: []string{server.URL}, MaxAnswer: 4096})
 			seen := 0

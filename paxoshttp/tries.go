@@ -55,10 +55,15 @@ func (e triesError) Unwrap() (all []error) {
 var finals = []Code{CodeForgotten, CodeIndex, CodeConflict, CodeName, CodeNotReady, CodeTooLarge, CodeUnauthenticated, CodeForbidden, CodeMalformed,
 	CodeMembers, CodeFinished, CodeContentType, CodeBroken}
 
-// isFinal reports whether no other server, and no repetition, will change the answer.
+// Final reports whether no other server, and no repetition, will change the answer. Recipes give up then.
+func (e *ServerError) Final() bool {
+	return slices.Contains(finals, e.Code) || e.Code == "" && e.kind != nil
+}
+
+// isFinal reports whether an error is a final answer of a server.
 func isFinal(err *paxos.OpError) bool {
 	var refused *ServerError
-	return errors.As(err, &refused) && (slices.Contains(finals, refused.Code) || refused.Code == "" && refused.kind != nil)
+	return errors.As(err, &refused) && refused.Final()
 }
 
 // call asks one server after the other, beginning with the one that answered last, until one carries it out.
@@ -144,7 +149,7 @@ func ended(ctx context.Context, op, instance string, last *paxos.OpError) *paxos
 	if last == nil {
 		return certain(op, instance, ctxError(ctx))
 	}
-	if errors.Is(last, ctx.Err()) {
+	if errors.Is(last, ctx.Err()) && errors.Is(last, context.Cause(ctx)) {
 		return last
 	}
 	return certain(op, instance, fmt.Errorf("%w (before that: %s)", ctxError(ctx), reason(last)))

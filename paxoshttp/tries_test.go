@@ -233,7 +233,7 @@ func TestClientWaits(t *testing.T) {
 			}
 		}
 		f := newFarm(t, map[string]http.HandlerFunc{"one": when(time.Minute, answered), "two": nil, "three": answers(504, `{"error":"so","code":"timeout"}`),
-			"four": answers(200, `{"configuration":6,"settled":true}`), "five": when(10*time.Second, `{"configuration":7,"settled":true}`)})
+			"four": answers(200, `{"id":1,"configuration":6,"settled":true}`), "five": when(10*time.Second, `{"id":1,"configuration":7,"settled":true}`)})
 		d, err := f.clientOf(t, ClientConfig{}, "one", "two", "three").Wait(t.Context(), "a")
 		require.NoError(t, err)
 		assert.Equal(t, paxos.Value("x"), d.Value)

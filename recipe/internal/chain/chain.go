@@ -158,7 +158,8 @@ func Mends(err error) bool {
 		}
 	}
 	var broken *paxos.SafetyError
-	return !errors.As(err, &broken)
+	var told interface{ Final() bool } // by a server of paxoshttp
+	return !errors.As(err, &broken) && !(errors.As(err, &told) && told.Final())
 }
 
 // Wrong is the error of a value whose kind does not belong where it stands.
