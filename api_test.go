@@ -3,14 +3,18 @@ package paxos_test
 import (
 	"context"
 	"encoding"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
@@ -188,17 +192,30 @@ var (
 
 	_ func(*node.Node, context.Context) error = (*node.Node).Ready
 	_ func(*node.Node) paxos.Status           = (*node.Node).Status
+	_ func(*node.Node) paxos.Metrics          = (*node.Node).Metrics
+	_ func(paxos.Metrics) []paxos.Metric      = paxos.Metrics.All
+	_ func(error) node.Outcome                = node.OutcomeOf
 	_ func(*node.Node) <-chan struct{}        = (*node.Node).Done
 	_ func(*node.Node) error                  = (*node.Node).Err
 	_ func(*node.Node) error                  = (*node.Node).Close
 
 	_ = node.Config{ID: paxos.ServerID(1), Members: paxos.Members{}, Storage: paxos.Storage(nil), Transport: paxos.Transport(nil),
-		Limits: paxos.Limits{}, Timing: paxos.Timing{}, Logger: (*slog.Logger)(nil), Trace: func(context.Context, paxos.Event) {}, Seed: uint64(0)}
+		Limits: paxos.Limits{}, Timing: paxos.Timing{}, Logger: (*slog.Logger)(nil), Trace: func(context.Context, paxos.Event) {}, Seed: uint64(0),
+		Observer: interface {
+			Call(context.Context, node.Call)
+			Save(node.Save)
+			RoundTrip(paxos.RoundTrip)
+		}(nil)}
+	_ = node.Call{Op: "", Instance: "", Outcome: node.OutcomeOK, Began: time.Time{}, Duration: time.Duration(0), Err: error(nil)}
+	_ = node.Save{Duration: time.Duration(0), Records: 0, Bytes: 0, Err: error(nil)}
 	_ = paxos.Limits{MaxValue: 0, MaxHint: 0, MaxPacket: 0, MaxBatch: 0, MaxOpen: 0, MaxCalls: 0, Cache: 0}
 	_ = paxos.Timing{Phase: time.Duration(0), Silence: time.Duration(0), MaxSilence: time.Duration(0), MaxBackoff: time.Duration(0),
 		Pull: time.Duration(0)}
 	_ = paxos.Status{Instances: []paxos.OpenInstance{}, NoQuorum: time.Duration(0), StorageWait: time.Duration(0)}
 	_ = paxos.OpenInstance{Instance: "", Age: time.Duration(0), Ballot: paxos.Ballot{}, Calls: 0, Orphaned: false}
+	_ = paxos.Metrics{Uptime: time.Duration(0), Running: true, Open: 0, Orphaned: 0, Counters: paxos.Counters{}, Peers: []paxos.PeerStatus{}}
+	_ = paxos.Metric{Name: "", Unit: "", Help: "", Counter: false, Label: "", Values: []paxos.MetricValue{{Label: "", Value: 0}}}
+	_ = paxos.RoundTrip{Kind: paxos.KindPrepare, Duration: time.Duration(0)}
 	_ = paxos.Counters{Takeovers: uint64(0), Fetched: uint64(0)}
 	_ = paxos.Decision{Instance: "", Value: paxos.Value(""), Ballot: paxos.Ballot{}}
 	_ = paxos.Learned{Decision: paxos.Decision{}, Index: uint64(0)}
@@ -343,4 +360,62 @@ func TestTracingHas(t *testing.T) {
 	assert.False(t, thin.Has("lunch"))
 	has := false
 	assert.Zero(t, testing.AllocsPerRun(100, func() { has = thin.Has("a name of some length") || has }))
+}
+
+// Each metric has a name as monitors want it, a help, and no other metric's name. A zero Metrics has the same ones.
+func TestMetricsAll(t *testing.T) {
+	m := paxos.Metrics{Peers: []paxos.PeerStatus{{ID: 2, Taken: 1}}}
+	all, zero := m.All(), paxos.Metrics{}.All()
+	require.Len(t, zero, len(all))
+	seen := map[string]bool{}
+	for i, metric := range all {
+		assert.Regexp(t, `^[a-z]+(_[a-z]+)*$`, metric.Name)
+		assert.NotRegexp(t, regexp.MustCompile(`_(total|seconds|bytes|count|sum)$`), metric.Name)
+		assert.False(t, seen[metric.Name], metric.Name)
+		seen[metric.Name] = true
+		assert.True(t, strings.HasSuffix(metric.Help, "."), metric.Name)
+		assert.Contains(t, []string{"", "s"}, metric.Unit)
+		assert.Equal(t, metric.Name, zero[i].Name)
+		assert.NotEmpty(t, metric.Values, metric.Name)
+		for _, v := range metric.Values {
+			assert.Equal(t, metric.Label == "", v.Label == "", metric.Name)
+			assert.NotContains(t, v.Label, "kind(", "a kind without a name")
+		}
+		if metric.Label == "kind" {
+			assert.Len(t, metric.Values, len(m.Counters.Sent)-1)
+		}
+	}
+}
+
+func TestMetricsValues(t *testing.T) {
+	m := paxos.Metrics{ID: 1, Boot: 3, Uptime: time.Minute, Running: true, Configuration: 4, Settled: true, Import: paxos.ImportStatus{Records: 5, Goal: 6},
+		Calls: 7, Open: 8, Orphaned: 9, InMemory: 10, NoQuorum: 11 * time.Second, StorageWait: 12 * time.Millisecond, Index: 13,
+		Peers: []paxos.PeerStatus{{ID: 2, Heard: 14 * time.Second, Refused: "why", Taken: 10, Dropped: 15}, {ID: 3, Heard: -1}, {ID: 4, Taken: 99}}}
+	c := &m.Counters
+	for i, field := range []*uint64{&c.Decided, &c.Fetched, &c.Attempts, &c.Owned, &c.Superseded, &c.Takeovers, &c.Saves, &c.Records, &c.Packets, &c.Resends,
+		&c.Dropped, &c.DroppedPackets, &c.Strangers, &c.Unwatched, &c.Changes, &c.Faults, &c.Sent[paxos.KindPrepare], &c.Received[paxos.KindPromise]} {
+		*field = uint64(100 + i)
+	}
+	got := map[string]float64{}
+	for _, metric := range m.All() {
+		for _, v := range metric.Values {
+			if v.Value != 0 {
+				got[strings.TrimSuffix(metric.Name+" "+v.Label, " ")] = v.Value
+			}
+		}
+	}
+	assert.Equal(t, map[string]float64{"running": 1, "uptime": 60, "boot": 3, "no_quorum": 11, "storage_wait": 0.012, "calls_waiting": 7, "instances_open": 8,
+		"instances_orphaned": 9, "instances_in_memory": 10, "index": 13, "configuration": 4, "configuration_settled": 1, "import_records": 5,
+		"import_goal_records": 6, "peer_silence 2": 14, "peer_silence 3": 60, "peer_refused 2": 1, "peer_decisions_behind 2": 3, "peer_packets_dropped 2": 15,
+		"decisions_learned": 100, "decisions_fetched": 101, "attempts": 102, "attempts_owned": 103, "attempts_superseded": 104, "takeovers": 105,
+		"saves": 106, "records_saved": 107, "packets_sent": 108, "messages_resent": 109, "messages_dropped": 110, "packets_dropped": 111,
+		"packets_of_strangers": 112, "instances_unwatched": 113, "configurations_entered": 114, "faults": 115,
+		"messages_sent prepare": 116, "messages_received promise": 117}, got)
+	text, err := json.Marshal(m)
+	require.NoError(t, err)
+	var object map[string]any
+	require.NoError(t, json.Unmarshal(text, &object))
+	assert.Len(t, object, len(m.All()))
+	assert.Equal(t, 0.012, object["storage_wait"])
+	assert.Equal(t, map[string]any{"2": 3.0, "4": 0.0}, object["peer_decisions_behind"])
 }

@@ -1,6 +1,10 @@
 package paxos
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // Counters count the work of a server since it started.
 type Counters struct {
@@ -83,6 +87,8 @@ type Status struct {
 	Import  ImportStatus
 	Calls   int // calls that wait
 	Open    int // undecided instances, in memory or to come back to it
+	// Orphaned is how many of them are orphaned: see [OpenInstance].
+	Orphaned int
 	// Instances are the oldest of the open instances, 1,000 at most, the oldest first.
 	Instances []OpenInstance
 	// NoQuorum is the time for which no quorum has answered this server's attempts and questions. 0: a quorum answers. A server
@@ -101,4 +107,160 @@ type Status struct {
 	Broken []*SafetyError
 	Peers  []PeerStatus
 	Err    error // why the server stopped; nil: it runs
+}
+
+// Metrics are the numbers of a server that a monitor asks for every few seconds. They cost the same however many instances are open.
+// [Metrics.All] gives each of them its name. node.Node.Metrics returns them.
+type Metrics struct {
+	ID      ServerID
+	Boot    uint64        // the number of this start
+	Uptime  time.Duration // since this start
+	Running bool          // false: the server has stopped, and these are its last numbers
+	// Configuration, Settled and Import are those of a [Status].
+	Configuration uint64
+	Settled       bool
+	Import        ImportStatus
+	Calls         int // calls that wait
+	Open          int // undecided instances, in memory or to come back to it
+	Orphaned      int // those of them that wait for the next proposal: see [OpenInstance]
+	InMemory      int // instances in memory: undecided ones, and decided ones of which not all is saved or told
+	// NoQuorum, StorageWait and Index are those of a [Status].
+	NoQuorum    time.Duration
+	StorageWait time.Duration
+	Index       uint64
+	Counters    Counters
+	Peers       []PeerStatus // the other servers
+}
+
+// A Metric is one of [Metrics], or one for each of some labels. Names, units and labels never change their meaning.
+type Metric struct {
+	// Name is in lower case, with words that are joined by "_". It has no prefix, and no suffix for the unit or the type.
+	Name string
+	Unit string // "s" is seconds; empty: a plain number
+	Help string // one sentence
+	// Counter says that it only rises, from 0 at each start. Else it is a gauge, which rises and falls.
+	Counter bool
+	Label   string // "kind" is a Kind of messages, "peer" the ID of another server; empty: there is one value, without a label
+	Values  []MetricValue
+}
+
+// A MetricValue is one value of a [Metric].
+type MetricValue struct {
+	Label string // the value of the label; empty: the Metric has none
+	Value float64
+}
+
+// All returns each metric, always in the same order. One for each peer has no values if there is no peer, as in a zero Metrics.
+// The caller owns the result.
+func (m Metrics) All() []Metric {
+	all := make([]Metric, 0, 48)
+	all = m.gauges(all)
+	all = m.perPeer(all)
+	return m.Counters.all(all)
+}
+
+func (m Metrics) gauges(all []Metric) []Metric {
+	gauge := func(name, unit string, value float64, help string) {
+		all = append(all, Metric{Name: name, Unit: unit, Help: help, Values: []MetricValue{{"", value}}})
+	}
+	gauge("running", "", oneIf(m.Running), "1 while the server runs, and 0 when it has stopped.")
+	gauge("uptime", "s", m.Uptime.Seconds(), "Time since the server started.")
+	gauge("boot", "", float64(m.Boot), "The number of this start of the server on its storage.")
+	gauge("no_quorum", "s", m.NoQuorum.Seconds(), "Time for which no quorum has answered. 0: a quorum answers.")
+	gauge("storage_wait", "s", m.StorageWait.Seconds(), "Time for which the storage has not answered the running Save or Load. 0: none runs.")
+	gauge("calls_waiting", "", float64(m.Calls), "Calls that wait on this server.")
+	gauge("instances_open", "", float64(m.Open), "Instances that have begun and are not decided, as far as this server knows.")
+	gauge("instances_orphaned", "", float64(m.Orphaned), "Open instances that wait for the next proposal, as no server knows a value.")
+	gauge("instances_in_memory", "", float64(m.InMemory), "Instances in memory that are not at rest.")
+	gauge("index", "", float64(m.Index), "The Index of the last durable decision of this server.")
+	gauge("configuration", "", float64(m.Configuration), "The number of the last change of members under which this server lives.")
+	gauge("configuration_settled", "", oneIf(m.Settled), "1 if the last change of members is done, and 0 while it is not.")
+	gauge("import_records", "", float64(m.Import.Records), "Decisions that a new acceptor has taken over.")
+	gauge("import_goal_records", "", float64(m.Import.Goal), "Decisions that a new acceptor has to take over. 0: none.")
+	return all
+}
+
+func (m Metrics) perPeer(all []Metric) []Metric {
+	const label = "peer"
+	silence := Metric{Name: "peer_silence", Unit: "s", Label: label, Help: "Time since the last packet of that server, or since the start if there was none."}
+	refused := Metric{Name: "peer_refused", Label: label, Help: "1 if one of the two servers takes nothing from the other, else 0."}
+	behind := Metric{Name: "peer_decisions_behind", Label: label, Help: "Decisions of this server that the other one has not said to have. Missing: it has said nothing yet."}
+	dropped := Metric{Name: "peer_packets_dropped", Counter: true, Label: label, Help: "Packets of that server that were not taken."}
+	for _, p := range m.Peers {
+		id := fmt.Sprint(uint64(p.ID))
+		heard := p.Heard
+		if heard < 0 {
+			heard = m.Uptime
+		}
+		silence.Values = append(silence.Values, MetricValue{id, heard.Seconds()})
+		refused.Values = append(refused.Values, MetricValue{id, oneIf(p.Refused != "")})
+		dropped.Values = append(dropped.Values, MetricValue{id, float64(p.Dropped)})
+		if p.Taken > 0 {
+			behind.Values = append(behind.Values, MetricValue{id, float64(m.Index - min(m.Index, p.Taken))})
+		}
+	}
+	return append(all, silence, refused, behind, dropped)
+}
+
+func (c *Counters) all(all []Metric) []Metric {
+	count := func(name string, value uint64, help string) {
+		all = append(all, Metric{Name: name, Counter: true, Help: help, Values: []MetricValue{{"", float64(value)}}})
+	}
+	byKind := func(name string, counts *[len(c.Sent)]uint64, help string) {
+		m := Metric{Name: name, Counter: true, Label: "kind", Help: help}
+		for k := 1; k < len(counts); k++ {
+			m.Values = append(m.Values, MetricValue{Kind(k).String(), float64(counts[k])})
+		}
+		all = append(all, m)
+	}
+	count("decisions_learned", c.Decided, "Decisions that this server has learned.")
+	count("decisions_fetched", c.Fetched, "Decisions asked for because another server had listed them.")
+	count("attempts", c.Attempts, "Ballots begun.")
+	count("attempts_owned", c.Owned, "Ballots begun in round 0, of instances that this server owns.")
+	count("attempts_superseded", c.Superseded, "Ballots that met a higher one.")
+	count("takeovers", c.Takeovers, "Ballots begun to finish an instance of another server.")
+	count("saves", c.Saves, "Saves begun.")
+	count("records_saved", c.Records, "Records in those Saves.")
+	count("packets_sent", c.Packets, "Packets sent.")
+	byKind("messages_sent", &c.Sent, "Messages sent, by kind.")
+	byKind("messages_received", &c.Received, "Messages taken, by kind.")
+	count("messages_resent", c.Resends, "Messages that went again to silent acceptors.")
+	count("messages_dropped", c.Dropped, "Messages that were not valid, or for which there was no room.")
+	count("packets_dropped", c.DroppedPackets, "Packets that were refused or late.")
+	count("packets_of_strangers", c.Strangers, "Dropped packets that came from no member, or were for another server.")
+	count("instances_unwatched", c.Unwatched, "Open instances that left memory, and that this server no longer watches.")
+	count("configurations_entered", c.Changes, "Configurations entered.")
+	count("faults", c.Faults, "Proofs that some server broke the protocol.")
+	return all
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// MarshalJSON returns an object with each metric under its name, for [expvar]. One with a label is an object by label.
+func (m Metrics) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	for _, metric := range m.All() {
+		if metric.Label == "" {
+			object[metric.Name] = metric.Values[0].Value
+			continue
+		}
+		values := map[string]float64{}
+		for _, v := range metric.Values {
+			values[v.Label] = v.Value
+		}
+		object[metric.Name] = values
+	}
+	return json.Marshal(object)
+}
+
+// A RoundTrip is the time from a server's question to all acceptors until a quorum has answered. It contains the Saves of these acceptors.
+type RoundTrip struct {
+	// Kind is KindPrepare for phase 1, KindAccept for phase 2, and KindQuery for a Read.
+	Kind     Kind
+	Duration time.Duration
 }

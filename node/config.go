@@ -39,6 +39,9 @@ type Config struct {
 	// An EventCall or EventDone comes with the context of its call, without its end: see [context.WithoutCancel]. So a Trace can
 	// read a span or the ID of a request there. All other events come with [context.Background].
 	Trace func(context.Context, paxos.Event)
+	// Observer, if not nil, gets each call, Save and round trip with its duration, for histograms and spans. See [Observer] for the
+	// goroutines in which it runs. Nil: nothing is measured. Modules adapters/prometheus and adapters/otel have one.
+	Observer Observer
 	// Seed determines the random part of the waits between attempts. 0 means a random seed.
 	Seed uint64
 }
@@ -86,6 +89,7 @@ const (
 	callReady     = "ready"
 	callPeek      = "peek"
 	callStatus    = "status"
+	callMetrics   = "metrics"
 	callDecisions = "decisions"
 	callMint      = "mint"
 	callForget    = "forget"

@@ -30,18 +30,22 @@ func (n *Node) run() {
 		close(receiver)
 	}()
 	n.report.run()
+	n.watcher.run(n.report.lines)
 	go func() {
 		n.loop()
 		cancel()
 		close(n.saving)
 		n.report.close()
+		n.watcher.close()
 		for _, r := range []*readers{n.loads, n.looks, n.streams} {
 			r.stop()
 		}
 		n.hangs = endAll([]ending{{"a Save", storageInUse, saver}, {"a Load", storageInUse, n.loads.idle}, {"a Load", storageInUse, n.looks.idle},
 			{"a Load", storageInUse, n.streams.idle}, {"Config.Logger", "", n.report.lines.Ended()}, {"Config.Trace", "", n.report.events.ended},
+			{"Config.Observer", "", n.watcher.ended},
 			{"Receive of Config.Transport", "", receiver}})
 		n.report.leave()
+		n.watcher.left.Store(true)
 		close(n.done)
 	}()
 }
@@ -180,11 +184,19 @@ func (n *Node) more() bool {
 // saveLoop saves the batches from n.saving, one at a time. It ends after an error, because the storage is dead then.
 func (n *Node) saveLoop() {
 	for b := range n.saving {
+		began := n.beginning()
 		err := n.config.Storage.Save(*b)
+		var done Save
+		if n.watcher.to != nil {
+			done = newSave(b, n.now()-began, err) // the batch is valid until the loop is told
+		}
 		n.mu.Lock()
 		n.inbox.some, n.inbox.saved, n.inbox.saveErr = true, true, err
 		n.mu.Unlock()
 		signal(n.wake)
+		if n.watcher.to != nil {
+			n.watcher.addSave(done)
+		}
 		if err != nil {
 			return
 		}
@@ -271,8 +283,8 @@ func (n *Node) stop(err error) {
 	if !own {
 		n.saveLast()
 	}
-	n.last = n.replica.Status(n.now())
-	n.last.Err, n.lastView = n.err, n.view()
+	n.last, n.lastMetrics = n.replica.Status(n.now()), n.replica.Metrics(n.now())
+	n.last.Err, n.lastView, n.lastMetrics.Running = n.err, n.view(), false
 	close(n.stopped)
 }
 

@@ -3,7 +3,7 @@
 //
 // [Start] returns a running Node, on a storage that [paxos.Format] has prepared once. [Node.Propose], [Node.Read] and
 // [Node.Wait] take contexts, and any number of goroutines may call them. [Node.Decisions] yields every decision.
-// [Node.Status] tells an operator how the server is. [Node.Close] stops it.
+// [Node.Status] tells an operator how the server is, and [Node.Metrics] tells a monitor. [Node.Close] stops it.
 //
 // A service that has a loop of its own can run a Replica itself: see [github.com/singledecree/paxos/replica].
 package node
@@ -129,7 +129,8 @@ func newNode(cfg Config, stored startRead) (*Node, error) {
 		cfg.Seed = binary.LittleEndian.Uint64(random[8:])
 	}
 	r, err := replica.New(0, replica.Config{ID: cfg.ID, State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: stored.members,
-		Open: stored.open, Forgotten: stored.forgotten, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil})
+		Open: stored.open, Forgotten: stored.forgotten, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil,
+		RoundTrips: cfg.Observer != nil})
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +150,7 @@ func newNode(cfg Config, stored startRead) (*Node, error) {
 		n.direct.Wake(n.wake)
 	}
 	n.report.init(cfg)
+	n.watcher.init(cfg.Observer)
 	return n, nil
 }
 
@@ -172,9 +174,9 @@ func undecided(ctx context.Context, s paxos.Storage, max int) (names []string, e
 // Close stops the server, and returns when all goroutines of the Node have ended. Calls that wait end with
 // [paxos.ErrClosed]. Close may be called more than once, also at the same time. It does not close Storage and Transport.
 //
-// Close waits for the Save and the reads that run, for Logger and Trace, and for the Transport's Receive. It waits 2 s at
+// Close waits for the Save and the reads that run, for Logger, Trace and Observer, and for the Transport's Receive. It waits 2 s at
 // most. If one of them has not returned by then, Close returns an error that names it. That call has no effect any more,
-// and the Node calls Logger and Trace no more. But the Storage is in use until its calls return.
+// and the Node calls Logger, Trace and Observer no more. But the Storage is in use until its calls return.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	n.closed = true

@@ -8,11 +8,14 @@ import (
 	"github.com/singledecree/paxos/replica"
 )
 
-// reportAll reports the faults and events of an Output to the user. The calls of the events must not have ended yet.
+// reportAll reports the faults, round trips and events of an Output to the user. The calls of the events must not have ended yet.
 func (n *Node) reportAll(out *replica.Output) {
 	for _, f := range out.Faults {
 		n.report.log(slog.LevelError, "protocol broken: the instance has stopped", "instance", f.Instance,
 			"ballot", f.Ballot.String(), "err", f)
+	}
+	if len(out.RoundTrips) > 0 {
+		n.watcher.addTrips(out.RoundTrips)
 	}
 	if len(out.Events) > 0 {
 		if n.report.trace != nil {

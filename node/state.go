@@ -19,6 +19,7 @@ type Node struct {
 	replica *replica.Replica // only the loop uses it
 	origin  time.Time
 	report  reporter
+	watcher watcher
 	ring    ring
 
 	calls   slots // only the loop uses it
@@ -61,7 +62,8 @@ type Node struct {
 	hangs   error         // names the calls that had not returned when done was closed; nil: none
 	last    paxos.Status
 
-	lastView view
+	lastMetrics paxos.Metrics
+	lastView    view
 
 	// spares holds *nodeCalls for use again. Each Node has its own, because a channel made in a synctest bubble must not leave it.
 	spares sync.Pool
@@ -88,7 +90,7 @@ const (
 // An inbox holds the inputs that came since the loop last looked.
 type inbox struct {
 	some     bool        // the inbox is not empty
-	asks     []*nodeCall // Peek and Status
+	asks     []*nodeCall // Peek, Status, Metrics and Configuration
 	packets  []paxos.Packet
 	messages []paxos.Message // of all packets, one after the other
 	bytes    int             // of the names and values in messages
@@ -120,6 +122,7 @@ type nodeCall struct {
 	members  paxos.Members   // of a Change
 	ctx      context.Context // for Trace; nil: there is none
 	status   paxos.Status
+	metrics  *paxos.Metrics // for the result of Metrics
 	view     view
 	late     bool              // its context ended first: the loop may still hold the nodeCall
 	done     chan replica.Done // has room for one

@@ -140,7 +140,7 @@ func (n *Node) handInCalls(now time.Duration) error {
 	return nil
 }
 
-// answer answers Peek and Status. These calls do not wait in the queue.
+// answer answers Peek, Status, Metrics and Configuration. These calls do not wait in the queue.
 func (n *Node) answer(now time.Duration, c *nodeCall) {
 	var d replica.Done
 	switch c.op {
@@ -152,6 +152,9 @@ func (n *Node) answer(now time.Duration, c *nodeCall) {
 		}
 	case callMembers:
 		c.view = n.view()
+	case callMetrics:
+		*c.metrics = n.replica.Metrics(now)
+		c.metrics.StorageWait, _ = n.storageWait(now)
 	default:
 		c.status = n.replica.Status(now)
 		c.status.StorageWait, _ = n.storageWait(now)
@@ -232,7 +235,7 @@ func (n *Node) save(now time.Duration, b *paxos.Batch) error {
 		n.saving <- b // the Replica begins no Save while one runs, so there is room
 		return nil
 	}
-	if err := n.config.Storage.Save(*b); err != nil {
+	if err := n.config.Storage.Save(*b); err != nil { // not observed: to read the clock takes longer
 		return fmt.Errorf("storage: %w", err)
 	}
 	n.savedOne(now)

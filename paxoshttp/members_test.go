@@ -132,7 +132,7 @@ func TestUnsettled(t *testing.T) {
 // TestStatus: the answer has all that the Node tells.
 func TestStatus(t *testing.T) {
 	s := &fake{status: func() paxos.Status {
-		n := paxos.Status{ID: 7, Store: 0xabc, Members: "words", Boot: 3, Index: 9, Calls: 2, Open: 3, NoQuorum: time.Second, StorageWait: time.Millisecond,
+		n := paxos.Status{ID: 7, Store: 0xabc, Members: "words", Boot: 3, Index: 9, Calls: 2, Open: 3, Orphaned: 1, NoQuorum: time.Second, StorageWait: time.Millisecond,
 			Err: errors.New("gone"), Settled: false, Broken: []*paxos.SafetyError{{Reason: "proof"}},
 			Instances: []paxos.OpenInstance{{Instance: "a", Age: time.Minute, Calls: 1}, {Instance: "b", Age: time.Second, Orphaned: true}},
 			Peers:     []paxos.PeerStatus{{ID: 9, Heard: -1}, {ID: 8, Heard: 1500 * time.Microsecond, Dropped: 4, Refused: "why", Limits: "less", Complete: true}}}

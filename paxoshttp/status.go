@@ -24,7 +24,7 @@ type Status struct {
 	Index         uint64     `json:"index"`
 	Decided       int        `json:"decided"`            // instances in the storage, if the host tells it
 	Open          int        `json:"open"`               // instances that were begun and can be finished
-	Orphaned      int        `json:"orphaned,omitempty"` // instances that wait for the next proposal, among the oldest 1,000
+	Orphaned      int        `json:"orphaned,omitempty"` // instances that wait for the next proposal
 	Calls         int        `json:"calls"`              // calls of the Node that wait
 	NoQuorum      string     `json:"noQuorum,omitempty"` // for how long no quorum has answered; empty: one answers
 	StorageWait   string     `json:"storageWait,omitempty"`
@@ -84,12 +84,8 @@ const maxOldest = 100
 func (h *Handler) newStatus() Status {
 	n := h.server.Status()
 	st := Status{ID: n.ID, Store: strconv.FormatUint(n.Store, 16), Members: n.Members, Configuration: n.Configuration, Import: newImporting(n.Import),
-		Boot: n.Boot, Index: n.Index, Open: n.Open, Calls: n.Calls, NoQuorum: duration(n.NoQuorum), StorageWait: duration(n.StorageWait)}
+		Boot: n.Boot, Index: n.Index, Open: n.Open - n.Orphaned, Orphaned: n.Orphaned, Calls: n.Calls, NoQuorum: duration(n.NoQuorum), StorageWait: duration(n.StorageWait)}
 	for i, open := range n.Instances {
-		if open.Orphaned {
-			st.Orphaned++
-			st.Open--
-		}
 		if i < maxOldest {
 			st.Oldest = append(st.Oldest, OpenOne{open.Instance, open.Age.String(), open.Ballot.String(), open.Calls, open.Orphaned})
 		}

@@ -150,7 +150,7 @@ func (r *Replica) step(inst *instance, to *peer, m *paxos.Message) {
 	}
 	risen := inst.acceptor.Promised.Less(next.Promised)
 	if next.Accepted != inst.acceptor.Accepted {
-		inst.orphaned = false // now there is a value to finish it with
+		r.table.orphan(inst, false) // now there is a value to finish it with
 	}
 	fresh := next.Value != inst.acceptor.Value
 	inst.acceptor = next
@@ -233,6 +233,7 @@ func (r *Replica) answer(inst *instance, position int, from *peer, m *paxos.Mess
 func (r *Replica) askVotes(inst *instance, accept paxos.Message) {
 	a := &inst.attempt
 	r.measure(a)
+	r.roundTrip(paxos.KindPrepare, a.began)
 	a.asked = r.now
 	a.resends = 0
 	if accept.Value == a.Own() {
@@ -340,6 +341,7 @@ func (r *Replica) readAnswered(inst *instance) {
 	case isQuorum(q.quorum, q.none):
 		asked := q.ballot
 		r.quorumAnswers(true)
+		r.roundTrip(paxos.KindQuery, q.at)
 		r.endAsking(inst)
 		r.endAsked(inst, opRead, asked)
 		r.proceed(inst) // Reads that came after the question was asked need another one

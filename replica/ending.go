@@ -21,6 +21,7 @@ func (r *Replica) chosen(inst *instance) {
 	if b.Round == 0 {
 		r.measure(&inst.attempt) // its only one
 	}
+	r.roundTrip(paxos.KindAccept, inst.attempt.asked)
 	r.inflight.voted(&inst.attempt, r.now, &r.timing)
 	for _, to := range r.peers {
 		switch {
@@ -65,7 +66,7 @@ func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Val
 	if from != nil {
 		inst.learnedFrom = source{from, from.identity.boot()}
 	}
-	r.table.open--
+	r.table.closed(inst)
 	r.counters.Decided++
 	r.imports.Knows(inst.name)
 	if change.IsConfiguration(inst.name) {
@@ -233,7 +234,8 @@ func (r *Replica) fault(inst *instance, from *peer, err error) {
 // heard is called when a new ballot of inst was promised: somebody works on it.
 func (r *Replica) heard(inst *instance, from *peer) {
 	inst.ballots = min(inst.ballots+1, 20) // more would overflow, and MaxSilence is reached
-	inst.orphaned, inst.overdue = false, false
+	r.table.orphan(inst, false)
+	inst.overdue = false
 	if a := &inst.attempt; from != nil && a.state != attemptNone && a.purpose == forTakeover && inst.calls.proposes() == nil {
 		r.endAttempt(inst) // it would only pre-empt the server that works on it now
 	}

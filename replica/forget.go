@@ -18,9 +18,9 @@ func (r *Replica) erase(inst *instance) {
 	clear(inst.arrivals)
 	inst.arrivals = inst.arrivals[:0]
 	if !inst.chosen {
-		r.table.open--
+		r.table.closed(inst)
 	}
-	inst.chosen, inst.loading, inst.overdue, inst.orphaned = true, false, false, false
+	inst.chosen, inst.loading, inst.overdue = true, false, false
 	inst.doomed, inst.stopped = false, nil
 	inst.index, inst.learnedFrom, inst.pendingNotices = 0, source{}, pendingNotices{}
 	inst.acceptor = acceptorState{inst.acceptor.Forget(), dirty}
@@ -132,6 +132,7 @@ func (r *Replica) voidAll(names paxos.NameRange, inst *instance) {
 		e := t.evicted[name]
 		delete(t.evicted, name)
 		r.timers.remove(&e.timer)
+		t.ages.remove(&e.age)
 		r.hints.drop(&e.hint)
 	}
 	t.decided.forgetAll(names)

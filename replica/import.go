@@ -211,7 +211,7 @@ func (r *Replica) merge(inst *instance, from *peer, m *paxos.Message) {
 		if next != inst.acceptor.Acceptor {
 			fresh := next.Value != inst.acceptor.Value
 			inst.acceptor = acceptorState{next, dirty}
-			inst.orphaned = false // now there is a value to finish it with
+			r.table.orphan(inst, false) // now there is a value to finish it with
 			inst.saw(next.Promised)
 			r.gatherLater(inst)
 			if fresh {

@@ -45,9 +45,10 @@ type instance struct {
 
 	hint        hint
 	since       time.Duration // when it came into memory
-	ballots     int           // how many new ones were promised, in this life
-	askForValue *peer         // said Chosen, and is to be asked for the value; nil: none
-	asking      *asking       // nil: as an empty one; few instances ever ask
+	age         age
+	ballots     int     // how many new ones were promised, in this life
+	askForValue *peer   // said Chosen, and is to be asked for the value; nil: none
+	asking      *asking // nil: as an empty one; few instances ever ask
 }
 
 // asked reports whether a question is out.
@@ -194,6 +195,42 @@ func (l *list) remove(inst *instance) {
 	l.len--
 }
 
+// An age is the place of an open instance among the others, in the order in which they began. It belongs to an instance in memory, or to
+// one that has left memory. So a list of the oldest ones costs no look at all of them.
+type age struct {
+	prev, next *age
+	inst       *instance
+	evicted    *evicted // inst is nil then
+}
+
+// ages hold the open instances, the oldest first. They are a ring, of which ends is no instance.
+type ages struct {
+	ends age
+	len  int
+}
+
+func (l *ages) init() { l.ends.prev, l.ends.next = &l.ends, &l.ends }
+
+// push adds a as the youngest.
+func (l *ages) push(a *age) {
+	a.prev, a.next = l.ends.prev, &l.ends
+	a.prev.next, a.next.prev = a, a
+	l.len++
+}
+
+func (l *ages) remove(a *age) {
+	a.prev.next, a.next.prev = a.next, a.prev
+	a.prev, a.next = nil, nil
+	l.len--
+}
+
+// swap gives the place of a to b, which has none.
+func (l *ages) swap(a, b *age) {
+	b.prev, b.next = a.prev, a.next
+	b.prev.next, b.next.prev = b, b
+	a.prev, a.next = nil, nil
+}
+
 // An alarm is a reason to come back to an instance at some time.
 type alarm uint8
 
@@ -222,6 +259,7 @@ type evicted struct {
 	hint     hint
 	promised paxos.Ballot // for Status
 	since    time.Duration
+	age      age
 	ballots  int
 }
 

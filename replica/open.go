@@ -50,7 +50,7 @@ func (r *Replica) open(name string) *instance {
 	inst := t.unused()
 	inst.name, inst.loading, inst.since = name, true, r.now
 	t.byName[name] = inst
-	t.open++
+	t.opened(inst)
 	r.loads = append(r.loads, name)
 	r.comeBack(inst)
 	r.count(inst)
@@ -121,8 +121,8 @@ func (r *Replica) drop(inst *instance) {
 	}
 	r.timers.stopAll(inst)
 	delete(t.byName, inst.name)
-	if !inst.chosen {
-		t.open--
+	if !inst.chosen && inst.age.inst != nil {
+		t.closed(inst)
 	}
 	r.hints.drop(&inst.hint)
 	inst.forgetQuestion()
@@ -209,8 +209,10 @@ func (r *Replica) keep(inst *instance, at time.Duration) {
 		return
 	}
 	e := &evicted{name: inst.name, hint: inst.hint, promised: inst.acceptor.Promised, since: inst.since, ballots: inst.ballots}
-	e.timer.evicted = e
+	e.timer.evicted, e.age.evicted = e, e
 	t.evicted[e.name] = e
+	t.ages.swap(&inst.age, &e.age)
+	inst.age.inst = nil
 	r.timers.put(&e.timer, at)
 	inst.hint = hint{} // it is counted for e now
 }
@@ -227,6 +229,8 @@ func (r *Replica) comeBack(inst *instance) {
 	}
 	delete(t.evicted, e.name)
 	r.timers.remove(&e.timer)
+	t.ages.remove(&inst.age)
+	t.ages.swap(&e.age, &inst.age)
 	inst.hint, inst.since, inst.ballots = e.hint, e.since, e.ballots
 	r.timers.set(inst, alarmWatch, e.at)
 }

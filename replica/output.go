@@ -32,6 +32,8 @@ type Config struct {
 	Timing    paxos.Timing
 	Seed      uint64 // of the random waits between attempts; the same inputs give the same outputs
 	Trace     bool   // fill Output.Events
+	// RoundTrips says: fill Output.RoundTrips.
+	RoundTrips bool
 }
 
 func (c Config) check() error {
@@ -102,6 +104,8 @@ type Output struct {
 	Stop error
 	// Events holds the events since the last Take, in order, if [Config].Trace is set.
 	Events []paxos.Event
+	// RoundTrips holds the round trips to a quorum that ended since the last Take, if [Config].RoundTrips is set.
+	RoundTrips []paxos.RoundTrip
 }
 
 // A ListAsk asks for a page of decisions: the result of [List], read after this Output was taken. The page holds at least

@@ -62,7 +62,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 			if inst = r.openForWork(m.Instance); inst != nil {
 				// A server that asks has begun nothing. This server was done with the instance: otherwise it would be in
 				// memory, or its silence would go on. To watch it anew, and ask the others, would make them ask again.
-				inst.orphaned = m.Kind == paxos.KindQuery && inst.alarms[alarmWatch] == 0
+				r.table.orphan(inst, m.Kind == paxos.KindQuery && inst.alarms[alarmWatch] == 0)
 			}
 		}
 		if inst == nil {
@@ -123,7 +123,7 @@ func (r *Replica) deliver(inst *instance, from *peer, m *paxos.Message) {
 		r.tell(inst, from, m)
 	default:
 		if m.Kind == paxos.KindPrepare && r.hints.keep(&inst.hint, m.Ballot, m.Value) {
-			inst.orphaned = false // now there is a value to finish it with
+			r.table.orphan(inst, false) // now there is a value to finish it with
 		}
 		r.step(inst, from, m)
 	}

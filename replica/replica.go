@@ -39,8 +39,8 @@ func New(now time.Duration, c Config) (*Replica, error) {
 	}
 	r := &Replica{
 		id: c.State.ID, nonce: c.Nonce,
-		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), tracing: paxos.Tracing{On: c.Trace},
-		now: now, indexSaid: c.State.Last, byID: map[paxos.ServerID]*peer{}, calls: map[CallID]calling{}, rtt: c.Timing.Phase / 10,
+		limits: c.Limits, timing: c.Timing, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.State.ID))), tracing: paxos.Tracing{On: c.Trace}, observing: c.RoundTrips,
+		now: now, began: now, indexSaid: c.State.Last, byID: map[paxos.ServerID]*peer{}, calls: map[CallID]calling{}, rtt: c.Timing.Phase / 10,
 	}
 	if err := r.startView(c.Members, &c.State); err != nil {
 		return nil, fmt.Errorf("paxos: %w", err)
@@ -146,7 +146,7 @@ func (r *Replica) takeOver(inst *instance) {
 	case !inst.acceptor.Accepted.IsZero():
 		own = inst.acceptor.Value
 	case own == "":
-		inst.orphaned = true
+		r.table.orphan(inst, true)
 		if !inst.asked() {
 			r.ask(inst)
 		}
@@ -163,7 +163,7 @@ func (r *Replica) takeOver(inst *instance) {
 // that all of them together are looked at no more often.
 func (r *Replica) anotherTime() time.Duration {
 	wait := r.timing.Phase / 2
-	return r.now + wait + r.jitter(wait*time.Duration(1+(r.table.open+len(r.table.evicted))/mostTakeovers(r.limits)))
+	return r.now + wait + r.jitter(wait*time.Duration(1+r.table.ages.len/mostTakeovers(r.limits)))
 }
 
 // silent is called when the silence of an instance that is not in memory has ended. The instance comes back, to be taken
@@ -253,8 +253,9 @@ func (r *Replica) Take(out *Output) bool {
 			r.takePackets(out)
 		}
 	}
-	some = some || len(out.Load)+len(out.List)+len(out.Done)+len(out.Send) > 0
 	out.Events, r.events = r.events, out.Events[:0]
+	out.RoundTrips, r.trips = r.trips, out.RoundTrips[:0]
+	some = some || len(out.Load)+len(out.List)+len(out.Done)+len(out.Send)+len(out.RoundTrips) > 0
 	if len(r.faults)+len(out.Events) > 0 {
 		out.Faults, r.faults = append(out.Faults, r.faults...), r.faults[:0]
 		some = true
@@ -343,14 +344,14 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 	if !inst.forgotten() {
 		inst.saw(rec.Acceptor.Promised)
 	}
-	inst.orphaned = inst.orphaned && rec.Acceptor.Accepted.IsZero()
+	r.table.orphan(inst, inst.orphaned && rec.Acceptor.Accepted.IsZero())
 	var forgets []call
 	if inst.calls.want(opForget) {
 		forgets = inst.calls.take(isForget)
 	}
 	if rec.Chosen {
 		inst.chosen, inst.index = true, rec.Index
-		r.table.open--
+		r.table.closed(inst)
 		if inst.forgotten() {
 			r.rest(inst)
 		}
@@ -388,18 +389,22 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 	return true
 }
 
+// Metrics returns the numbers of the server at that time, for a monitor. It costs the same however many instances are open.
+func (r *Replica) Metrics(now time.Duration) paxos.Metrics {
+	r.input(now)
+	t := &r.table
+	return paxos.Metrics{ID: r.id, Boot: r.server.Boot, Uptime: r.now - r.began, Running: r.stop == nil, Configuration: r.view.Number(),
+		Settled: !r.view.IsJoint(), Import: r.importStatus(), Calls: len(r.calls), Open: t.open(), Orphaned: t.orphans, InMemory: len(t.byName),
+		NoQuorum: r.NoQuorum(now), StorageWait: r.SaveWait(now), Index: r.index, Counters: r.counters, Peers: r.Peers(now)}
+}
+
 // Status returns the state of the server at that time.
 func (r *Replica) Status(now time.Duration) paxos.Status {
-	r.input(now)
-	s := paxos.Status{ID: r.id, Store: r.server.Store, Boot: r.server.Boot, Members: r.view.Current().Members.String(), Calls: len(r.calls),
-		Configuration: r.view.Number(), Settled: !r.view.IsJoint(), Import: r.importStatus(),
-		Open: r.table.open + len(r.table.evicted), Index: r.index, Counters: r.counters, Broken: slices.Clone(r.broken), Err: r.stop}
-	s.StorageWait = r.SaveWait(now)
-	s.NoQuorum = r.NoQuorum(now)
-	s.Instances = r.oldest(1000)
-	s.Forgotten = r.forgets.all()
-	s.Peers = r.Peers(now)
-	return s
+	m := r.Metrics(now)
+	return paxos.Status{ID: m.ID, Store: r.server.Store, Boot: m.Boot, Members: r.view.Current().Members.String(), Calls: m.Calls,
+		Configuration: m.Configuration, Settled: m.Settled, Import: m.Import, Open: m.Open, Orphaned: m.Orphaned,
+		Instances: r.table.oldest(r.now, 1000), NoQuorum: m.NoQuorum, StorageWait: m.StorageWait, Index: m.Index, Counters: m.Counters,
+		Forgotten: r.forgets.all(), Broken: slices.Clone(r.broken), Peers: m.Peers, Err: r.stop}
 }
 
 // SetTracing says which events Output.Events has from now on. It begins as Config.Trace says.
@@ -426,24 +431,4 @@ func (r *Replica) Peers(now time.Duration) (all []paxos.PeerStatus) {
 			Refused: p.refusal.why(), Dropped: p.refusal.drops(), Limits: p.limits, Complete: r.isComplete(p)})
 	}
 	return all
-}
-
-// oldest lists the instances that are known to be open, the oldest first, at most so many.
-func (r *Replica) oldest(most int) []paxos.OpenInstance {
-	l := openList{most: most}
-	for _, inst := range r.table.byName {
-		if inst.chosen || inst.loading || inst.name == readyName {
-			continue
-		}
-		b := inst.acceptor.Promised
-		if b.Less(inst.attempt.Ballot()) {
-			b = inst.attempt.Ballot()
-		}
-		l.add(paxos.OpenInstance{Instance: inst.name, Age: r.now - inst.since, Ballot: b, Calls: inst.calls.len(), Orphaned: inst.orphaned})
-	}
-	for _, e := range r.table.evicted {
-		l.add(paxos.OpenInstance{Instance: e.name, Age: r.now - e.since, Ballot: e.promised})
-	}
-	l.trim()
-	return slices.Clip(l.all)
 }

@@ -2,8 +2,6 @@ package replica
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,30 +55,60 @@ func TestReplicaStatusOfOpenInstances(t *testing.T) {
 	p.propose(1, 3, "mine", "w")
 	s = p.replicas[1].Status(p.now)
 	assert.Equal(t, 3, s.Calls)
-	assert.Equal(t, 1500, s.Open-1, "the question of Ready is in memory, too, and is no instance of anybody's")
+	assert.Equal(t, 1500, s.Open, "the question of Ready is in memory, too, and is no instance of anybody's")
 	for _, open := range s.Instances {
 		require.NotEqual(t, readyName, open.Instance)
 	}
 }
 
-// Of many that are open the oldest are found without a list of all, in whatever order they are looked at.
-func TestReplicaStatusListsNoMoreThanItShows(t *testing.T) {
-	const many = 20_000
-	src := rand.New(rand.NewPCG(1, 1))
-	for name, age := range map[string]func(i int) int{
-		"any order": func(int) int { return src.IntN(many / 4) }, "the oldest last": func(i int) int { return i }, "the oldest first": func(i int) int { return -i },
-	} {
-		l, all := openList{most: 1000}, []paxos.OpenInstance{}
-		for i := range many {
-			o := paxos.OpenInstance{Instance: fmt.Sprint("job/", i), Age: time.Duration(age(i))}
-			all = append(all, o)
-			l.add(o)
-			require.LessOrEqual(t, len(l.all), 2000, name)
-		}
-		l.trim()
-		slices.SortFunc(all, olderFirst)
-		assert.Equal(t, all[:1000], l.all, name)
+// However many instances are not loaded, a Status looks at few of them, because the whole server waits for it.
+func TestReplicaStatusLooksAtFew(t *testing.T) {
+	p := newSolo(t, 3)
+	r := p.replicas[1]
+	for i := range 20 {
+		p.hear(1, 2, msg(t, fmt.Sprintf(`accept 3.2 "v" @job/%02d`, i)))
 	}
+	for i := range 20 {
+		r.table.byName[fmt.Sprintf("job/%02d", i)].loading = i < 12
+	}
+	for most, want := range map[int]int{1: 0, 2: 0, 3: 0, 4: 4, 5: 5, 20: 8} { // of 12, 16, 20 and 80 looks the first 12 are in vain
+		assert.Len(t, r.table.oldest(p.now, most), want, "of %d", most)
+	}
+}
+
+// A monitor and a Status get the same numbers. An instance that left memory is open and of the same age, and comes back so.
+func TestReplicaMetricsAgreeWithStatus(t *testing.T) {
+	p := tightPump(t, paxos.Limits{MaxOpen: 2}, 1)
+	r := p.replicas[1]
+	for i := range 9 {
+		p.now += time.Millisecond
+		p.hear(1, 2, msg(t, fmt.Sprintf(`accept 3.2 "v" @job/%d`, i)))
+	}
+	require.NotEmpty(t, r.table.evicted)
+	names := func() (all []string) {
+		for _, open := range r.Status(p.now).Instances {
+			all = append(all, open.Instance)
+		}
+		return all
+	}
+	before := names()
+	assert.Equal(t, "job/0", before[0])
+	assert.Len(t, before, 9)
+	p.hear(1, 2, msg(t, `query 4.2 @job/0`)) // it comes back, and another one leaves
+	assert.Equal(t, before, names())
+	m, s := r.Metrics(p.now), r.Status(p.now)
+	assert.Equal(t, 9, m.Open)
+	assert.Equal(t, [3]int{s.Open, s.Orphaned, s.Calls}, [3]int{m.Open, m.Orphaned, m.Calls})
+	assert.Equal(t, len(r.table.byName), m.InMemory)
+	assert.Equal(t, 9*time.Millisecond, m.Uptime)
+	assert.Equal(t, s.Counters, m.Counters)
+	assert.Equal(t, s.Peers, m.Peers)
+	assert.True(t, m.Running && m.Settled)
+	p.ToForget(paxos.Prefix("job/"))
+	r.Forget(p.now, 1, paxos.Prefix("job/"))
+	p.run()
+	assert.Zero(t, r.Metrics(p.now).Open)
+	checkTables(t, r)
 }
 
 // NoQuorum begins when an attempt, or a question that a caller waits for, has been without a quorum for a while, and ends with

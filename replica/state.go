@@ -34,11 +34,13 @@ type Replica struct {
 	timing       paxos.Timing
 	rand         *rand.Rand
 	tracing      paxos.Tracing
+	observing    bool   // Config.RoundTrips
 	noted        uint64 // events so far
 	holdSaves    bool   // see HoldSaves
 	delayNotices bool   // see DelayNotices
 	now          time.Duration
-	stop         error // why the server must stop; nil: it need not
+	began        time.Duration // when New was called
+	stop         error         // why the server must stop; nil: it need not
 	stopSaid     bool
 
 	peers         []*peer        // all other servers: acceptors by position, then learners
@@ -78,6 +80,7 @@ type Replica struct {
 	faults   []*paxos.SafetyError
 	broken   []*paxos.SafetyError // the last of all: see Status.Broken
 	events   []paxos.Event
+	trips    []paxos.RoundTrip
 	counters paxos.Counters
 	refusals uint64 // counts the changes of peer.refusal and peer.limits
 	views    uint64 // counts the changes of view
@@ -114,6 +117,13 @@ func (r *Replica) callEvent(id CallID, op string, m paxos.Message) {
 	if r.traces(m.Instance) {
 		e := r.event(paxos.EventCall)
 		e.Call, e.Op, e.Message = uint64(id), op, m
+	}
+}
+
+// roundTrip notes that a quorum has answered messages of that kind, which left first at that time.
+func (r *Replica) roundTrip(kind paxos.Kind, since time.Duration) {
+	if r.observing {
+		r.trips = append(r.trips, paxos.RoundTrip{Kind: kind, Duration: r.now - since})
 	}
 }
 

@@ -3,6 +3,7 @@ package replica
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/page"
@@ -18,7 +19,8 @@ type table struct {
 	evictable list        // instances that may leave memory, and have no timer
 	watched   list        // instances that may leave memory, and have a timer
 	rooms     [rooms]int  // instances in each; roomNone is not counted
-	open      int         // instances that are not decided
+	ages      ages        // instances that are not decided, also those that left memory
+	orphans   int         // those of them that are orphaned
 	free      []*instance // for use again
 	page      Page        // see recentPage
 }
@@ -27,6 +29,7 @@ type table struct {
 func (t *table) init(cache int) {
 	t.byName, t.evicted = map[string]*instance{}, map[string]*evicted{}
 	t.decided.init()
+	t.ages.init()
 	t.recents.room = uint64(cache)
 }
 
@@ -178,30 +181,56 @@ func (t *recents) source(index uint64) source {
 	return source{}
 }
 
-// An openList keeps the oldest of the instances that are added to it, and few beside them. There may be a million, and the
-// whole server waits while a Status is made.
-type openList struct {
-	all  []paxos.OpenInstance
-	most int
-	full bool // all begins with most instances, the oldest first: one that is younger than the last of these is none of the oldest
+// opened counts inst, which has just begun, as the youngest of the open instances.
+func (t *table) opened(inst *instance) {
+	inst.age.inst = inst
+	t.ages.push(&inst.age)
 }
 
-func (l *openList) add(o paxos.OpenInstance) {
-	if l.full && olderFirst(o, l.all[l.most-1]) > 0 {
-		return
+// closed counts inst as open no more.
+func (t *table) closed(inst *instance) {
+	t.orphan(inst, false)
+	t.ages.remove(&inst.age)
+	inst.age.inst = nil
+}
+
+// orphan notes whether a value is known to finish inst with.
+func (t *table) orphan(inst *instance, yes bool) {
+	if inst.orphaned != yes {
+		if inst.orphaned = yes; yes {
+			t.orphans++
+		} else {
+			t.orphans--
+		}
 	}
-	if l.all = append(l.all, o); len(l.all) >= 2*l.most {
-		l.trim()
+}
+
+// open returns the number of open instances. The question of Ready is none of them.
+func (t *table) open() int {
+	if t.byName[readyName] != nil {
+		return t.ages.len - 1
 	}
+	return t.ages.len
 }
 
-// trim puts the list in order, and forgets all but the oldest.
-func (l *openList) trim() {
-	slices.SortFunc(l.all, olderFirst)
-	l.all = l.all[:min(len(l.all), l.most)]
-	l.full = len(l.all) == l.most
-}
-
-func olderFirst(a, b paxos.OpenInstance) int {
-	return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Instance, b.Instance))
+// oldest lists the oldest of the instances that are known to be open, at most so many. The whole server waits while it does, so it looks at
+// four times as many at most. Those beyond are left out, if the storage answers so slowly that most of them are not loaded.
+func (t *table) oldest(now time.Duration, most int) []paxos.OpenInstance {
+	all := make([]paxos.OpenInstance, 0, min(most, t.ages.len))
+	looks := 4 * most
+	for a := t.ages.ends.next; a != &t.ages.ends && len(all) < most && looks > 0; a = a.next {
+		looks--
+		e, inst := a.evicted, a.inst
+		switch {
+		case e != nil:
+			all = append(all, paxos.OpenInstance{Instance: e.name, Age: now - e.since, Ballot: e.promised})
+		case !inst.loading && inst.name != readyName:
+			b := inst.acceptor.Promised
+			if b.Less(inst.attempt.Ballot()) {
+				b = inst.attempt.Ballot()
+			}
+			all = append(all, paxos.OpenInstance{Instance: inst.name, Age: now - inst.since, Ballot: b, Calls: inst.calls.len(), Orphaned: inst.orphaned})
+		}
+	}
+	return all
 }

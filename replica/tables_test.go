@@ -243,7 +243,7 @@ type unhelped struct{ require.TestingT }
 
 // checkInstances checks that each instance in memory is in one list or is busy, under its own name, and that the counts agree.
 func checkInstances(t require.TestingT, r *Replica) {
-	open, listed, counted := 0, 0, [rooms]int{}
+	open, orphans, listed, counted := 0, 0, 0, [rooms]int{}
 	seen := map[*instance]bool{}
 	for name, inst := range r.table.byName {
 		require.Equal(t, name, inst.name)
@@ -251,6 +251,10 @@ func checkInstances(t require.TestingT, r *Replica) {
 		seen[inst] = true
 		if !inst.chosen {
 			open++
+		}
+		require.Equal(t, !inst.chosen, inst.age.inst == inst, "%q", name)
+		if inst.orphaned {
+			orphans++
 		}
 		if inst.list != nil && !inst.wantsRoom {
 			listed++
@@ -275,7 +279,8 @@ func checkInstances(t require.TestingT, r *Replica) {
 		comes := inst.timer.place != 0 || inst.loading || inst.wantsRound || inst.wantsRoom
 		require.False(t, waits && !comes, "calls wait in %q, and nothing will happen", name)
 	}
-	require.Equal(t, open, r.table.open)
+	require.Equal(t, orphans, r.table.orphans)
+	checkAges(t, r, open+len(r.table.evicted))
 	require.Equal(t, listed, r.table.evictable.len+r.table.watched.len)
 	require.True(t, listed == 0 || len(r.table.byName) <= 2*r.limits.MaxOpen, "%d in memory, of which %d may leave it", len(r.table.byName), listed)
 	counted[roomNone] = 0 // it is not counted
@@ -285,6 +290,27 @@ func checkInstances(t require.TestingT, r *Replica) {
 		name := r.table.decided.at(r.table.decided.first() + i).name
 		require.NotContains(t, r.table.byName, name, "there is a memo, too")
 	}
+}
+
+// checkAges checks that the list of ages has all open instances, in memory and not, the oldest first.
+func checkAges(t require.TestingT, r *Replica, open int) {
+	l, n, since := &r.table.ages, 0, time.Duration(0)
+	require.Equal(t, open, l.len)
+	for a := l.ends.next; a != &l.ends; a = a.next {
+		require.Same(t, a, a.next.prev)
+		began := time.Duration(0)
+		if e := a.evicted; e != nil {
+			require.Same(t, e, r.table.evicted[e.name])
+			began = e.since
+		} else {
+			require.Same(t, a.inst, r.table.byName[a.inst.name])
+			began = a.inst.since
+		}
+		require.LessOrEqual(t, since, began)
+		since = began
+		n++
+	}
+	require.Equal(t, open, n)
 }
 
 // checkFree checks that instances kept for later use are empty, and in no other place.

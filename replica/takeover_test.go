@@ -94,6 +94,7 @@ func TestReplicaOrphaned(t *testing.T) {
 	s := p.replicas[1].Status(p.now)
 	require.Len(t, s.Instances, 1)
 	assert.True(t, s.Instances[0].Orphaned)
+	assert.Equal(t, 1, s.Orphaned)
 	assert.Empty(t, p.during(func() { p.pass(24 * time.Hour) }))
 	p.hear(1, 2, msg(t, `prepare 5.2 "soup" @job`))
 	assert.False(t, p.replicas[1].Status(p.now).Instances[0].Orphaned)

@@ -45,7 +45,6 @@ var notCovered = map[string]string{
 	"replica/replica.go: r.openBacklog()":                                                                             "it takes 512 instances that the storage holds undecided",
 	"replica/fetch.go: p.pull.restUntil(r.now + rest)":                                                                "it takes a page of 64 names",
 	"replica/pull.go: { q.rest = at }":                                                                                "the same",
-	"replica/table.go: l.trim()":                                                                                      "it takes 2,000 instances that are open",
 	"replica/replica.go: return nil, fmt.Errorf(\"paxos: %w\", err)":                                                  "there is no wrong configuration in the swarm",
 	"replica/replica.go: return 0, false":                                                                             "it stops with its host",
 	"replica/ending.go: e := r.event(paxos.EventFault)":                                                               "the swarm traces nothing",

@@ -92,7 +92,7 @@ func (f *failing) Decisions(ctx context.Context, after uint64, within ...paxos.N
 func (f *failing) Status() paxos.Status {
 	s := f.Node.Status()
 	if f.err != nil {
-		s.NoQuorum, s.StorageWait, s.Settled, s.Err, s.Index, s.Open = time.Second, time.Second, false, f.err, 0, 2
+		s.NoQuorum, s.StorageWait, s.Settled, s.Err, s.Index, s.Open, s.Orphaned = time.Second, time.Second, false, f.err, 0, 2, 1
 		s.Import = paxos.ImportStatus{Sources: 2, Done: 1, Records: 7, Goal: 9}
 		s.Broken = []*paxos.SafetyError{{Reason: "so"}}
 		s.Instances = []paxos.OpenInstance{{Instance: "a", Age: time.Second, Calls: 1}, {Instance: "b", Ballot: paxos.Ballot{Round: 1<<48 | 7, Server: 2}, Orphaned: true}}
