@@ -118,10 +118,16 @@ func (l *Log) Stats() Stats {
 
 // Verify reads all that the log holds, and checks every checksum of batches and records. It also checks the index, and so every hint:
 // each record must be where the index says. It returns the first [*CorruptionError]. Use it on a log that is open [Options.ReadOnly].
-func (l *Log) Verify() error {
+func (l *Log) Verify() error { return l.VerifyWith(func(int64, int64) {}) }
+
+// VerifyWith is Verify for a person who watches. It calls progress after each file, and after some thousand records. done are the bytes
+// that it has checked, and all are those that it checks. It holds no lock then. If it succeeds, the last call has done == all.
+func (l *Log) VerifyWith(progress func(done, all int64)) error {
 	l.plan.Lock()
 	row := append([]*segment{}, l.row...)
 	l.plan.Unlock()
+	size := l.Stats()
+	done, all := int64(0), size.Bytes+size.Live
 	var buf []byte
 	for _, s := range row {
 		scan, err := l.newScan(s, buf, nil)
@@ -134,23 +140,41 @@ func (l *Log) Verify() error {
 		if err := closed.whole(func(e entry) error { return l.verifyEntry(s, e, scan.data) }); err != nil {
 			return err
 		}
+		done += int64(len(scan.data))
+		progress(min(done, all), all)
 	}
+	for at, end := uint32(0), uint32(1); at < end; {
+		var err error
+		if at, end, err = l.verifyIndex(at, &buf); err != nil {
+			return err
+		}
+		if at < end {
+			progress(min(size.Bytes+int64(float64(size.Live)*float64(at)/float64(end)), all), all)
+		}
+	}
+	progress(all, all)
+	return nil
+}
+
+// verifyIndex checks some records of the index from one on. It returns the next one, and how many there are.
+func (l *Log) verifyIndex(at uint32, buf *[]byte) (next, end uint32, err error) {
+	const most = 4096
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	for at := range l.index.n {
+	for end = min(l.index.n, at+most); at < end; at++ {
 		from := l.index.spot(at)
 		if l.segments[from.segment] == nil {
-			return l.gone(*from)
+			return 0, 0, l.gone(*from)
 		}
-		rec, err := l.read(l.segments[from.segment], *from, &buf)
+		rec, err := l.read(l.segments[from.segment], *from, buf)
 		if err == nil {
 			err = isOf(&rec, l.index.names.text(from.name), l.segments[from.segment], *from)
 		}
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
 	}
-	return nil
+	return at, l.index.n, nil
 }
 
 // verifyEntry checks one entry by itself; a mark is checked with its vote. data is the segment that the entry was read with.

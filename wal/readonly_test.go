@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/disk"
 )
 
@@ -110,4 +111,42 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 	_, err = Open(path, Options{ReadOnly: true})
 	require.ErrorIs(t, err, ErrLocked)
 	require.NoError(t, l.Close())
+}
+
+// VerifyWith tells its progress in bytes that rise to the end. It holds no lock then, so progress may call the log.
+func TestVerifyTellsItsProgress(t *testing.T) {
+	path := t.TempDir()
+	require.NoError(t, Create(path, 1, paxos.Members{Cluster: "test", Acceptors: []paxos.ServerID{1, 2, 3}}))
+	l, err := Open(path, Options{SegmentSize: 64 << 10, least: 64 << 10})
+	require.NoError(t, err)
+	const records = 10_000
+	for i := 0; i < records; i += 100 {
+		var b paxos.Batch
+		for n := range 100 {
+			b.Records = append(b.Records, voted(fmt.Sprint("name ", i+n), 1, "value"))
+		}
+		require.NoError(t, l.Save(b))
+	}
+	require.NoError(t, l.Close())
+	l, err = Open(path, Options{ReadOnly: true})
+	require.NoError(t, err)
+	defer l.Close()
+	size := l.Stats()
+	last, calls := int64(0), 0
+	require.NoError(t, l.VerifyWith(func(done, all int64) {
+		require.True(t, l.plan.TryLock(), "no lock is held")
+		l.plan.Unlock()
+		require.True(t, l.mu.TryLock(), "no lock is held")
+		l.mu.Unlock()
+		require.Equal(t, size.Bytes+size.Live, all)
+		require.GreaterOrEqual(t, done, last)
+		require.LessOrEqual(t, done, all)
+		last = done
+		if calls++; calls == size.Segments {
+			require.Equal(t, size.Bytes, done, "all files are read")
+		}
+	}))
+	require.Equal(t, size.Bytes+size.Live, last)
+	require.Greater(t, size.Segments, 2)
+	require.Equal(t, size.Segments+records/4096+1, calls)
 }
