@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/singledecree/paxos/internal/progress"
 )
 
 func main() {
@@ -20,7 +22,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := bench(ctx, os.Args[1:], os.Stdout, progress.To(os.Stderr)); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
@@ -132,8 +134,8 @@ func (o options) plan() (name string, p plan) {
 	}
 }
 
-// bench does what args say, and prints to out.
-func bench(ctx context.Context, args []string, out io.Writer) error {
+// bench does what args say, and prints to out. A person may watch each run and its result.
+func bench(ctx context.Context, args []string, out io.Writer, watch *progress.Line) error {
 	o, err := parse(args)
 	if err != nil {
 		return err
@@ -142,7 +144,7 @@ func bench(ctx context.Context, args []string, out io.Writer) error {
 	if o.draw != "" {
 		rep, err = readReport(o.draw)
 	} else {
-		rep, err = measure(ctx, o, out)
+		rep, err = measure(ctx, o, out, watch)
 	}
 	if err != nil || o.list {
 		return err
@@ -155,7 +157,7 @@ func bench(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // measure does all jobs of the plan, round by round.
-func measure(ctx context.Context, o options, out io.Writer) (report, error) {
+func measure(ctx context.Context, o options, out io.Writer, watch *progress.Line) (report, error) {
 	name, p := o.plan()
 	all := jobs(p, o.only, o.warm, o.window)
 	if len(all) == 0 {
@@ -168,19 +170,20 @@ func measure(ctx context.Context, o options, out io.Writer) (report, error) {
 		return report{}, nil
 	}
 	rep := report{Name: name, Machine: machine(o.dir), Rounds: o.rounds, Seconds: o.window.Seconds()}
+	defer watch.End()
 	for round := range o.rounds {
 		for i, j := range all {
-			fmt.Fprintf(out, "round %d of %d, %d of %d: %s: ", round+1, o.rounds, i+1, len(all), j.id())
+			watch.Show(fmt.Sprintf("%d of %d, %s", round*len(all)+i+1, o.rounds*len(all), j.id()), int64(round*len(all)+i), int64(o.rounds*len(all)))
 			r, err := inChild(ctx, j, o.dir)
 			if ctx.Err() != nil {
 				return rep, ctx.Err()
 			}
 			if err != nil {
-				fmt.Fprintln(out, "failed:", err)
+				watch.Print(j.id() + ": failed: " + err.Error())
 				rep.Failed = append(rep.Failed, fmt.Sprintf("%s: %v", j.id(), err))
 				continue
 			}
-			fmt.Fprintln(out, r.line(j.Work))
+			watch.Print(j.id() + ": " + r.line(j.Work))
 			rep.Runs = append(rep.Runs, run{round, j, r})
 		}
 	}

@@ -6,9 +6,12 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos/internal/progress"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -34,7 +37,7 @@ func TestParse(t *testing.T) {
 		"-gap disk":          `"disk" is not a flag`,
 		"-only nobody -list": "-only: nothing of the plan matches nobody",
 	} {
-		assert.EqualError(t, bench(t.Context(), strings.Fields(args), &bytes.Buffer{}), want, args)
+		assert.EqualError(t, bench(t.Context(), strings.Fields(args), &bytes.Buffer{}, nil), want, args)
 	}
 	o, err := parse(strings.Fields("-servers 3,5,3 -seconds 0.2"))
 	require.NoError(t, err)
@@ -47,7 +50,7 @@ func TestParse(t *testing.T) {
 func TestList(t *testing.T) {
 	for name, args := range map[string]string{"compare": "-list", "sweep": "-list -sweep -huge", "gap": "-list -gap", "change": "-list -change"} {
 		var out bytes.Buffer
-		require.NoError(t, bench(t.Context(), strings.Fields(args), &out))
+		require.NoError(t, bench(t.Context(), strings.Fields(args), &out, nil))
 		golden(t, name+".txt", out.String())
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		assert.Len(t, distinctStrings(lines), len(lines), "no two runs of %s have one name", name)
@@ -72,4 +75,18 @@ func golden(t *testing.T, name, got string) {
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, string(want), got, "go test . -update rewrites %s", file)
+}
+
+// TestProgress: a person sees each run and its result. In a pipe there is the report alone.
+func TestProgress(t *testing.T) {
+	args := []string{"-rounds", "2", "-seconds", "0.02", "-only", "^floor/loopback", "-dir", t.TempDir()}
+	var terminal, out bytes.Buffer
+	require.NoError(t, bench(t.Context(), args, &out, progress.New(&terminal, time.Now)))
+	seen := terminal.String()
+	for _, want := range []string{"\r1 of 2, floor/loopback round trip: 0 %", "\r2 of 2, floor/loopback round trip: 50 %"} {
+		assert.Contains(t, seen, want)
+	}
+	assert.Equal(t, 2, strings.Count(seen, "\rfloor/loopback round trip: "), "%q", seen)
+	assert.NotContains(t, out.String(), "1 of 2")
+	assert.True(t, strings.HasPrefix(out.String(), "\n"), "the report: %.40q", out.String())
 }

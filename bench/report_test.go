@@ -58,7 +58,7 @@ func TestReports(t *testing.T) {
 		require.NoError(t, rep.write(dir))
 		data := filepath.Join(dir, "performance", rep.Name+".json")
 		var out bytes.Buffer
-		require.NoError(t, bench(t.Context(), []string{"-draw", data, "-out", again}, &out))
+		require.NoError(t, bench(t.Context(), []string{"-draw", data, "-out", again}, &out, nil))
 		assert.Contains(t, out.String(), "2 cores, somewhere. Median of 2 rounds")
 		assert.Contains(t, out.String(), `\*`)
 		files, err := filepath.Glob(filepath.Join(dir, "performance", "*"))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/progress"
 )
 
 // A printer is for several goroutines.
@@ -264,11 +265,7 @@ func (s *session) unwatch() {
 // isTerminal reports whether a person types what comes from in.
 func isTerminal(in io.Reader) bool {
 	f, ok := in.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && progress.IsTerminal(f)
 }
 
 // list joins the IDs of servers.

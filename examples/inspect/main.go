@@ -9,11 +9,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/progress"
 	"github.com/singledecree/paxos/wal"
 )
 
@@ -21,6 +23,7 @@ const usage = `usage: inspect [-verify] [-instance NAME] [-all] DIR
 
 Shows whose storage the directory DIR is, how often that server has started, and what is not decided yet. It changes
 nothing, and needs no more than to read: a snapshot or a read-only mount will do. The server must not be running.
+If DIR has the storages of several servers below, it says which.
 
     -verify         read all of it, and check every checksum
     -instance NAME  show what the server remembers of this instance
@@ -31,7 +34,7 @@ Example:
 `
 
 func main() {
-	if err := run(os.Stdout, os.Args[1:]); err != nil {
+	if err := run(os.Stdout, progress.To(os.Stderr), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "inspect:", err)
 		if _, bad := err.(usageError); bad {
 			fmt.Fprint(os.Stderr, "\n", usage)
@@ -78,7 +81,8 @@ func parse(args []string) (r request, err error) {
 	return r, nil
 }
 
-func run(w io.Writer, args []string) error {
+// run prints what args ask for. A person may watch how far it is.
+func run(w io.Writer, watch *progress.Line, args []string) error {
 	r, err := parse(args)
 	var bad usageError
 	switch {
@@ -91,6 +95,9 @@ func run(w io.Writer, args []string) error {
 		return usageError(err.Error())
 	}
 	log, err := wal.Open(r.dir, wal.Options{ReadOnly: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	if errors.Is(err, fs.ErrNotExist) {
+		return r.choose(w, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -112,7 +119,9 @@ func run(w io.Writer, args []string) error {
 		}
 	}
 	if r.verify {
-		if err := log.Verify(); err != nil {
+		err := log.VerifyWith(func(done, all int64) { watch.Step("verify", done, all) })
+		watch.End()
+		if err != nil {
 			return err
 		}
 		fmt.Fprintln(w, "\nverified: every checksum matches")

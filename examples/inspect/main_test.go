@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/progress"
 	"github.com/singledecree/paxos/wal"
 )
 
@@ -45,7 +47,7 @@ func store(t *testing.T) string {
 func inspect(t *testing.T, args ...string) string {
 	t.Helper()
 	var out bytes.Buffer
-	require.NoError(t, run(&out, args))
+	require.NoError(t, run(&out, nil, args))
 	return out.String()
 }
 
@@ -84,7 +86,7 @@ func TestInspectIsReadOnly(t *testing.T) {
 	data[bytes.Index(data, []byte("tofu"))] ^= 1
 	require.NoError(t, os.WriteFile(segment, data, 0o600))
 	var out bytes.Buffer
-	err = run(&out, []string{"-verify", dir})
+	err = run(&out, nil, []string{"-verify", dir})
 	var damage *wal.CorruptionError
 	require.ErrorAs(t, err, &damage)
 	assert.Equal(t, segment, damage.File)
@@ -107,8 +109,69 @@ func TestInspectUsage(t *testing.T) {
 	for _, args := range [][]string{nil, {"a", "b"}, {"-verifi", "a"}} {
 		var out bytes.Buffer
 		var usage usageError
-		require.ErrorAs(t, run(&out, args), &usage, "%v", args)
+		require.ErrorAs(t, run(&out, nil, args), &usage, "%v", args)
 	}
 	assert.Equal(t, usage, inspect(t, "-h"))
-	require.ErrorContains(t, run(&bytes.Buffer{}, []string{t.TempDir()}), "there is no storage here")
+	require.ErrorContains(t, run(&bytes.Buffer{}, nil, []string{t.TempDir()}), "there is no storage here")
+}
+
+// TestProgress: a person sees how far a check is, and a pipe and the output do not. Before an error the line is clear.
+func TestProgress(t *testing.T) {
+	dir := store(t)
+	var now time.Time
+	clock := func() time.Time { now = now.Add(time.Second); return now }
+	var terminal, out bytes.Buffer
+	require.NoError(t, run(&out, progress.New(&terminal, clock), []string{"-verify", dir}))
+	assert.Contains(t, terminal.String(), "\rverify: ")
+	assert.True(t, strings.HasSuffix(terminal.String(), " \r"), "%q", &terminal)
+	assert.Equal(t, inspect(t, "-verify", dir), out.String())
+
+	segment := filepath.Join(dir, "0000000000000001.wal")
+	data, err := os.ReadFile(segment)
+	require.NoError(t, err)
+	damaged := bytes.Replace(data, []byte("xxxx"), []byte("xxyx"), 1)
+	require.NoError(t, os.WriteFile(segment, damaged, 0o600))
+	terminal.Reset()
+	require.Error(t, run(&out, progress.New(&terminal, clock), []string{"-verify", dir}))
+	if terminal.Len() > 0 {
+		assert.True(t, strings.HasSuffix(terminal.String(), " \r"), "%q", &terminal)
+	}
+	require.NoError(t, os.WriteFile(segment, data, 0o600))
+	terminal.Reset()
+	require.NoError(t, run(&out, progress.New(&terminal, clock), []string{dir}))
+	assert.Empty(t, terminal.String(), "it is short")
+}
+
+// TestServersBelow: a directory of storages says which servers are in it, and how to inspect each. It skips other folders.
+func TestServersBelow(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "two words")
+	members := paxos.Members{Cluster: "lunch", Acceptors: []paxos.ServerID{1, 2, 10}}
+	for _, id := range []paxos.ServerID{10, 2, 1} {
+		require.NoError(t, wal.Create(filepath.Join(dir, fmt.Sprint(uint64(id))), id, members))
+	}
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "backup"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "created"), []byte("x"), 0o600))
+	running, err := wal.Open(filepath.Join(dir, "10"), wal.Options{})
+	require.NoError(t, err)
+	defer running.Close()
+	before := contents(t, filepath.Join(dir, "2"))
+	out := inspect(t, dir)
+	assert.Equal(t, before, contents(t, filepath.Join(dir, "2")))
+	for _, id := range []string{"1", "2"} {
+		assert.Contains(t, out, "  "+filepath.Join(dir, id)+"  server "+id+` of cluster "lunch", 0 decided, 0 not`+"\n")
+	}
+	assert.Less(t, strings.Index(out, "server 1 of"), strings.Index(out, "server 2 of"))
+	assert.Contains(t, out, filepath.Join(dir, "10")+"  its server is running\n")
+	assert.Less(t, strings.Index(out, "server 2 of"), strings.Index(out, "running"))
+	assert.NotContains(t, out, "backup")
+	assert.NotContains(t, out, "created")
+	assert.Contains(t, out, "go run ./examples/inspect ")
+	require.NoError(t, running.Close())
+	assert.Contains(t, inspect(t, dir), fmt.Sprintf("    go run ./examples/inspect %q\n", filepath.Join(dir, "1")))
+
+	var listed bytes.Buffer
+	err = run(&listed, nil, []string{"-verify", dir})
+	require.ErrorContains(t, err, "which one? It has 3 servers")
+	assert.Contains(t, listed.String(), "server 1 of", "it says so all the same")
+	require.ErrorContains(t, run(&bytes.Buffer{}, nil, []string{filepath.Join(dir, "none")}), "there is no storage here")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -53,6 +54,16 @@ func onDisk(ctx context.Context, dir string, n int) (nodes []*node.Node, stop fu
 
 func serverDir(dir string, id paxos.ServerID) string {
 	return filepath.Join(dir, fmt.Sprint(uint64(id)))
+}
+
+// whereabouts says which server has which directory, and how to look into them.
+func whereabouts(w io.Writer, dir string, n int) error {
+	fmt.Fprintln(w)
+	for id := 1; id <= n; id++ {
+		fmt.Fprintf(w, "server %d keeps what it knows in %s\n", id, serverDir(dir, paxos.ServerID(id)))
+	}
+	_, err := fmt.Fprintf(w, "\nLook into one, as with\n\n    go run ./examples/inspect -instance lunch %q\n", serverDir(dir, 1))
+	return err
 }
 
 // createAll creates the storages of all servers, unless that was done before.

@@ -77,7 +77,10 @@ func run(w io.Writer, args []string) error {
 		return err
 	}
 	defer stop()
-	return decide(ctx, w, nodes, flags.Args())
+	if err := decide(ctx, w, nodes, flags.Args()); err != nil || *dir == "" {
+		return err
+	}
+	return whereabouts(w, *dir, len(nodes))
 }
 
 func inMemory(n int) ([]*node.Node, func(), error) { return memory.Cluster(memory.Config{Servers: n}) }

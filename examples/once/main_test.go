@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func TestAgreement(t *testing.T) {
 			for i, l := range learned {
 				assert.Equal(t, []string{fmt.Sprint(i + 1), chosen[1]}, l[1:])
 			}
-			assert.Contains(t, out.String(), fmt.Sprintf("All %d servers agree on %q, for ever.\n", n, chosen[1]))
+			assert.True(t, strings.HasSuffix(out.String(), fmt.Sprintf("All %d servers agree on %q, for ever.\n", n, chosen[1])), "in memory there is nothing to look into")
 		})
 	}
 }
@@ -50,6 +51,10 @@ func TestOnDisk(t *testing.T) {
 	chosen := regexp.MustCompile(`(?m)^chosen: "(.*)"$`).FindStringSubmatch(first.String())
 	require.Len(t, chosen, 2, "%s", &first)
 	assert.NotContains(t, first.String(), "an earlier run")
+	for _, id := range []string{"1", "2", "3"} {
+		assert.Contains(t, first.String(), "server "+id+" keeps what it knows in "+filepath.Join(dir, id)+"\n")
+	}
+	assert.True(t, strings.HasSuffix(first.String(), fmt.Sprintf("    go run ./examples/inspect -instance lunch %q\n", filepath.Join(dir, "1"))), first.String())
 	require.NoError(t, run(&second, []string{"-dir", dir, "soup", "salad", "rice"}))
 	assert.Contains(t, second.String(), fmt.Sprintf("an earlier run has decided: %q\n", chosen[1]))
 	assert.Contains(t, second.String(), fmt.Sprintf("All 3 servers agree on %q, for ever.\n", chosen[1]))
