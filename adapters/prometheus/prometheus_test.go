@@ -1,0 +1,165 @@
+package prometheus
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	prom "github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
+)
+
+// TestMain fails the package if a test leaves a goroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	_ prom.Collector = (*Metrics)(nil)
+	_ node.Observer  = (*Metrics)(nil)
+	_ Server         = (*node.Node)(nil)
+)
+
+// A fixed server always has the same numbers.
+type fixed paxos.Metrics
+
+func (f fixed) Metrics() paxos.Metrics { return paxos.Metrics(f) }
+
+// used returns Metrics that have one of each.
+func used() *Metrics {
+	m := New(7)
+	m.Call(context.Background(), node.Call{Op: "propose", Outcome: node.OutcomeOK, Duration: 3 * time.Millisecond})
+	m.Save(node.Save{Duration: 2 * time.Millisecond, Records: 3, Bytes: 100})
+	m.RoundTrip(paxos.RoundTrip{Kind: paxos.KindPrepare, Duration: time.Millisecond})
+	s := fixed{ID: 7, Boot: 2, Running: true, NoQuorum: 1500 * time.Millisecond, Peers: []paxos.PeerStatus{{ID: 8, Heard: time.Second, Taken: 3, Dropped: 4}}, Index: 5}
+	s.Counters.Decided, s.Counters.Sent[paxos.KindAccept] = 9, 10
+	m.Watch(s)
+	return m
+}
+
+// The names are as Prometheus wants them, says its own lint.
+func TestNamesAreConventional(t *testing.T) {
+	problems, err := testutil.CollectAndLint(used())
+	require.NoError(t, err)
+	assert.Empty(t, problems)
+}
+
+func TestValues(t *testing.T) {
+	m := used()
+	for want, name := range map[string]string{
+		`paxos_no_quorum_seconds{server="7"} 1.5`:                                   "paxos_no_quorum_seconds",
+		`paxos_running{server="7"} 1`:                                               "paxos_running",
+		`paxos_decisions_learned_total{server="7"} 9`:                               "paxos_decisions_learned_total",
+		`paxos_peer_decisions_behind{peer="8",server="7"} 2`:                        "paxos_peer_decisions_behind",
+		`paxos_peer_packets_dropped_total{peer="8",server="7"} 4`:                   "paxos_peer_packets_dropped_total",
+		`paxos_messages_sent_total{kind="accept",server="7"} 10`:                    "paxos_messages_sent_total",
+		`paxos_save_size_bytes_sum{server="7"} 100`:                                 "paxos_save_size_bytes",
+		`paxos_save_records_bucket{server="7",le="4"} 1`:                            "paxos_save_records",
+		`paxos_save_duration_seconds_sum{server="7"} 0.002`:                         "paxos_save_duration_seconds",
+		`paxos_round_trip_duration_seconds_sum{kind="prepare",server="7"} 0.001`:    "paxos_round_trip_duration_seconds",
+		`paxos_call_duration_seconds_count{op="propose",outcome="ok",server="7"} 1`: "paxos_call_duration_seconds",
+	} {
+		text, err := testutil.CollectAndFormat(m, expfmt.TypeTextPlain, name)
+		require.NoError(t, err)
+		assert.Contains(t, string(text), want+"\n")
+	}
+}
+
+// Two servers of one process have one registry. A server that is started anew is watched in place of the old one.
+func TestRegistry(t *testing.T) {
+	r := prom.NewPedanticRegistry()
+	one, two := New(1), New(2)
+	require.NoError(t, r.Register(one))
+	require.NoError(t, r.Register(two))
+	assert.Error(t, r.Register(New(1)), "it is there already")
+	boots := func() string {
+		families, err := r.Gather()
+		require.NoError(t, err)
+		var text strings.Builder
+		for _, f := range families {
+			if f.GetName() == "paxos_boot" {
+				for _, metric := range f.GetMetric() {
+					fmt.Fprint(&text, metric.GetLabel()[0].GetValue(), ":", metric.GetGauge().GetValue(), " ")
+				}
+			}
+		}
+		return text.String()
+	}
+	assert.Empty(t, boots())
+	one.Watch(fixed{Boot: 4})
+	two.Watch(fixed{Boot: 9})
+	assert.Equal(t, "1:4 2:9 ", boots())
+	one.Watch(fixed{Boot: 5})
+	two.Watch(nil)
+	assert.Equal(t, "1:5 ", boots())
+}
+
+// Real servers have the histograms filled, and no label is the name of an instance.
+func TestServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := map[paxos.ServerID]*Metrics{}
+		r := prom.NewPedanticRegistry()
+		nodes, stop, err := memory.Cluster(memory.Config{Node: func(c *node.Config) {
+			m := New(c.ID)
+			all[c.ID], c.Observer = m, m
+			r.MustRegister(m)
+		}})
+		require.NoError(t, err)
+		defer stop()
+		for _, n := range nodes {
+			all[n.Status().ID].Watch(n)
+		}
+		var callers sync.WaitGroup
+		for i := range 64 {
+			callers.Go(func() {
+				_, err := nodes[i%3].Propose(t.Context(), fmt.Sprint("secret/", i), "v")
+				assert.NoError(t, err)
+			})
+		}
+		callers.Wait()
+		time.Sleep(time.Second)
+		families, err := r.Gather()
+		require.NoError(t, err)
+		counts := map[string]uint64{}
+		for _, f := range families {
+			for _, metric := range f.GetMetric() {
+				for _, l := range metric.GetLabel() {
+					assert.NotContains(t, l.GetValue(), "secret")
+				}
+				counts[f.GetName()] += metric.GetHistogram().GetSampleCount() + uint64(metric.GetCounter().GetValue())
+			}
+		}
+		assert.Equal(t, uint64(64), counts["paxos_call_duration_seconds"])
+		assert.GreaterOrEqual(t, counts["paxos_round_trip_duration_seconds"], uint64(128))
+		assert.Equal(t, uint64(3*64), counts["paxos_decisions_learned_total"])
+	})
+}
+
+// Observations of many goroutines at a time are all counted.
+func TestCallsAreConcurrent(t *testing.T) {
+	m := New(1)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for j := range 1000 {
+				m.Call(t.Context(), node.Call{Op: fmt.Sprint("op", (i+j)%4), Outcome: node.OutcomeOK, Duration: time.Millisecond})
+			}
+		})
+	}
+	all.Wait()
+	text, err := testutil.CollectAndFormat(m, expfmt.TypeTextPlain, "paxos_call_duration_seconds")
+	require.NoError(t, err)
+	for i := range 4 {
+		assert.Contains(t, string(text), fmt.Sprintf("paxos_call_duration_seconds_count{op=\"op%d\",outcome=\"ok\",server=\"1\"} 2000\n", i))
+	}
+}
