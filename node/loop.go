@@ -30,7 +30,7 @@ func (n *Node) run() {
 		close(receiver)
 	}()
 	n.report.run()
-	n.watcher.run(n.report.lines)
+	n.watcher.run()
 	go func() {
 		n.loop()
 		cancel()

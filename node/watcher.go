@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/internal/lines"
 )
 
-// Bounds of the observations that wait, and the time for which they gather. A goroutine that woke for each would cost more than the
-// observation itself.
+// Bounds of the observations that wait, and the time for which they gather. A goroutine that woke for each, and an Observer that was told of
+// each round trip of a busy server, would cost more than the protocol can spare.
 const (
-	maxObserved  = 1 << 14
+	maxTrips     = 256
+	maxSaves     = 4096
 	observeEvery = 100 * time.Millisecond
 )
 
@@ -23,11 +23,11 @@ type watcher struct {
 	over  chan struct{} // closed when no more observations come
 	ended chan struct{} // closed when Save and RoundTrip will not be called again
 	left  atomic.Bool   // the Observer gets no more
+	full  atomic.Bool   // no more round trips find room
 
 	mu    sync.Mutex
 	trips []paxos.RoundTrip
 	saves []Save
-	lost  int
 }
 
 func (w *watcher) init(to Observer) {
@@ -36,15 +36,15 @@ func (w *watcher) init(to Observer) {
 }
 
 // run starts the goroutine that calls Save and RoundTrip.
-func (w *watcher) run(told *lines.Log) {
+func (w *watcher) run() {
 	if w.to == nil {
 		close(w.ended)
 	} else {
-		go w.loop(told)
+		go w.loop()
 	}
 }
 
-func (w *watcher) loop(told *lines.Log) {
+func (w *watcher) loop() {
 	defer close(w.ended)
 	timer := time.NewTimer(observeEvery)
 	defer timer.Stop()
@@ -65,8 +65,7 @@ func (w *watcher) loop(told *lines.Log) {
 		w.mu.Lock()
 		w.trips, trips = trips[:0], w.trips
 		w.saves, saves = saves[:0], w.saves
-		lost := w.lost
-		w.lost = 0
+		w.full.Store(false)
 		w.mu.Unlock()
 		for i := 0; i < len(trips) && !w.left.Load(); i++ {
 			w.to.RoundTrip(trips[i])
@@ -75,27 +74,24 @@ func (w *watcher) loop(told *lines.Log) {
 			w.to.Save(saves[i])
 		}
 		clear(saves)
-		if lost > 0 {
-			told.Lost("observations were lost: Observer was slow", "observations", lost)
-		}
 	}
 }
 
 func (w *watcher) addTrips(all []paxos.RoundTrip) {
+	if w.full.Load() {
+		return
+	}
 	w.mu.Lock()
-	room := min(maxObserved-len(w.trips), len(all))
-	w.trips = append(w.trips, all[:room]...)
-	w.lost += len(all) - room
+	w.trips = append(w.trips, all[:min(maxTrips-len(w.trips), len(all))]...)
+	w.full.Store(len(w.trips) == maxTrips)
 	w.mu.Unlock()
 	signal(w.wake)
 }
 
 func (w *watcher) addSave(s Save) {
 	w.mu.Lock()
-	if len(w.saves) < maxObserved {
+	if len(w.saves) < maxSaves {
 		w.saves = append(w.saves, s)
-	} else {
-		w.lost++
 	}
 	w.mu.Unlock()
 	signal(w.wake)

@@ -181,10 +181,7 @@ func (t *Telemetry) Watch(s Server) {
 }
 
 // Close ends the callback of the numbers. Call it when the Node is closed.
-func (t *Telemetry) Close() error {
-	t.Watch(nil)
-	return t.registered.Unregister()
-}
+func (t *Telemetry) Close() error { return t.registered.Unregister() }
 
 // Call is for a Node: see [node.Observer]. It makes a span that began with the call, below the span in ctx if there is one.
 func (t *Telemetry) Call(ctx context.Context, c node.Call) {

@@ -157,6 +157,7 @@ func TestCallsAreConcurrent(t *testing.T) {
 		})
 	}
 	all.Wait()
+	assert.Len(t, *m.byCall.Load(), 4)
 	text, err := testutil.CollectAndFormat(m, expfmt.TypeTextPlain, "paxos_call_duration_seconds")
 	require.NoError(t, err)
 	for i := range 4 {

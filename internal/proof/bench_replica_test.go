@@ -129,3 +129,51 @@ func (m *miniature) carryOut(b testing.TB, i int) {
 		r.Saved(m.now)
 	}
 }
+
+// BenchmarkScrape measures for how long a server stands still while it tells its numbers, with so many open instances. Metrics is for a
+// monitor, and Status is for a person. An op is one of them.
+//
+//	go test -run '^$' -bench Scrape ./internal/proof
+func BenchmarkScrape(b *testing.B) {
+	for _, open := range []int{0, 60_000} {
+		r := withOpen(b, open)
+		b.Run(fmt.Sprintf("metrics/open=%d", open), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Metrics(0)
+			}
+		})
+		b.Run(fmt.Sprintf("status/open=%d", open), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Status(0)
+			}
+		})
+	}
+}
+
+// withOpen returns a server at which others have begun so many instances, and decided none.
+func withOpen(b *testing.B, open int) *replica.Replica {
+	m := newMiniature(b)
+	r, from := m.replicas[0], paxos.Packet{From: 2, To: 1, Store: 2, Boot: 1, Nonce: 2, Members: paxos.Members{Cluster: "bench",
+		Acceptors: []paxos.ServerID{1, 2, 3}}.Fingerprint()}
+	state, err := m.storages[1].Server()
+	require.NoError(b, err)
+	from.Store = state.Store
+	var out replica.Output
+	for i := range open {
+		from.Seq++
+		from.Messages = []paxos.Message{{Kind: paxos.KindAccept, Instance: benchName(i), Ballot: paxos.Ballot{Round: 1, Server: 2}, Value: "v"}}
+		r.Receive(0, from)
+		for r.Take(&out) {
+			for _, name := range out.Load {
+				r.Loaded(0, name, paxos.Record{Instance: name})
+			}
+			if out.Save != nil {
+				r.Saved(0)
+			}
+		}
+	}
+	require.Equal(b, open, r.Metrics(0).Open)
+	return r
+}
