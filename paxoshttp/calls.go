@@ -32,7 +32,7 @@ func (h *Handler) propose(w http.ResponseWriter, r *http.Request) error {
 			h.failWith(w, newFailure(err, paxos.Unknown(err)))
 			return nil
 		}
-		h.reply(w, http.StatusOK, newAnswer(d, true, name))
+		h.replyDone(w, newAnswer(d, true, name))
 		return nil
 	})
 }
@@ -57,8 +57,7 @@ func (h *Handler) ask(call string, ask func(context.Context, string) (paxos.Deci
 		if err != nil {
 			return err
 		}
-		h.reply(w, http.StatusOK, newAnswer(d, ok, name))
-		return nil
+		return h.reply(w, newAnswer(d, ok, name))
 	}
 }
 
@@ -96,6 +95,6 @@ func (h *Handler) forget(w http.ResponseWriter, r *http.Request) error {
 		h.failWith(w, newFailure(err, paxos.Unknown(err)))
 		return nil
 	}
-	h.reply(w, http.StatusOK, answer{bounds: newBounds(names)})
+	h.replyDone(w, answer{bounds: newBounds(names)})
 	return nil
 }

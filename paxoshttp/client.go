@@ -25,7 +25,7 @@ type ClientConfig struct {
 	Servers []string
 	// HTTP sends the requests. Its Timeout is not used, and it follows no redirect, which would hide the server that was asked. Nil
 	// means one of the Client's own, which keeps 64 idle connections to a server. A Transport of one's own must not send a POST
-	// again that may have arrived. Its error is a *net.OpError of the Op "dial", or a *tls.CertificateVerificationError, only if
+	// again that may have arrived. Over HTTP/2 it has to ping, so that a watch does not wait on a dead connection. Its error is a *net.OpError of the Op "dial", or a *tls.CertificateVerificationError, only if
 	// nothing was sent.
 	HTTP *http.Client
 	// Header goes into every request, for example to say who calls. The Client keeps a copy. An Idempotency-Key is refused: with
@@ -80,7 +80,9 @@ func NewClient(c ClientConfig) (*Client, error) {
 		client.http = &given
 	} else {
 		client.own = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
-			TLSHandshakeTimeout: 10 * time.Second, ForceAttemptHTTP2: true, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
+			TLSHandshakeTimeout: 10 * time.Second, ForceAttemptHTTP2: true, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+			// All calls share one connection of HTTP/2, also those after its machine has gone.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}}
 		client.http = &http.Client{Transport: client.own}
 	}
 	client.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -38,7 +38,8 @@ type Config struct {
 	// BodyTimeout bounds the time in which a body has to come. Default: 10 s.
 	BodyTimeout time.Duration
 	// WriteTimeout bounds the time in which a client has to take an answer, or the next line of a watch. Default: 30 s. It and BodyTimeout
-	// count in place of the ReadTimeout and WriteTimeout of the [http.Server], which would end long calls.
+	// count in place of the ReadTimeout and WriteTimeout of the [http.Server], which would end long calls. A writer that the host puts in
+	// front needs the method Unwrap for that.
 	WriteTimeout time.Duration
 	// Heartbeat is the time between two signs of life of a watch. Default: 10 s. A [Client] gives up a watch after
 	// ClientConfig.Silence without one.
@@ -49,9 +50,13 @@ type Config struct {
 	// MaxBodies bounds the bytes of all bodies that are held at a time. Default: 64 MiB. A body counts as it comes, until its call
 	// ends. A request beyond it is answered 503.
 	MaxBodies int
+	// MaxAnswers bounds the bytes of all answers that clients have not taken yet, beside watches. Default: 256 MiB, least: 8 MiB. An answer beyond
+	// it becomes 503, with "unknown": true if the call has an effect.
+	MaxAnswers int
 	// MaxCalls bounds the calls at a time, beside watches. Default: 4,096. A call beyond it is answered 503.
 	MaxCalls int
-	// MaxWatches bounds the watches at a time. Default: 256. A watch beyond it is answered 503.
+	// MaxWatches bounds the watches at a time. Default: 256. A watch beyond it is answered 503. Each holds a line that its client has not
+	// taken, and up to 2 MiB of values that follow it.
 	MaxWatches int
 }
 
@@ -98,7 +103,7 @@ func (c Config) withDefaults() (Config, error) {
 		field       *int
 		value, high int
 	}{
-		{"MaxBody", &c.MaxBody, most, most}, {"MaxBodies", &c.MaxBodies, 64 << 20, 1 << 30},
+		{"MaxBody", &c.MaxBody, most, most}, {"MaxBodies", &c.MaxBodies, 64 << 20, 1 << 30}, {"MaxAnswers", &c.MaxAnswers, 256 << 20, 1 << 30},
 		{"MaxCalls", &c.MaxCalls, 4096, 1 << 24}, {"MaxWatches", &c.MaxWatches, 256, 1 << 24},
 	} {
 		if err := setDefault("Config."+d.name, d.field, d.value, 1, d.high); err != nil {
@@ -107,6 +112,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxBodies < c.MaxBody {
 		return c, fmt.Errorf("Config.MaxBodies: %d is below MaxBody, %d", c.MaxBodies, c.MaxBody)
+	}
+	if c.MaxAnswers < most {
+		return c, fmt.Errorf("Config.MaxAnswers: %d is below %d, the largest answer", c.MaxAnswers, most)
 	}
 	if c.Allow == nil {
 		c.Allow = Loopback

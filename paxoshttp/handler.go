@@ -23,6 +23,7 @@ type Handler struct {
 	calls   int        // that run, beside watches
 	watches int        // that run
 	bodies  int        // bytes of bodies that are read or held
+	answers int        // bytes of answers that clients have not taken
 }
 
 // A route is a call of the API.
@@ -34,9 +35,22 @@ type route struct {
 	stream bool                                               // it counts as a watch
 }
 
-// reply writes an answer.
-func (h *Handler) reply(w http.ResponseWriter, status int, v any) {
-	h.send(w, status, append(encode(v), '\n'))
+// reply writes an answer of success. The error is that of an answer for which there is no room. Then nothing was written.
+func (h *Handler) reply(w http.ResponseWriter, v any) error {
+	text := append(encode(v), '\n')
+	if err := h.take(&h.answers, len(text)); err != nil {
+		return err
+	}
+	defer h.take(&h.answers, -len(text))
+	h.send(w, http.StatusOK, text)
+	return nil
+}
+
+// replyDone is reply for a call that had an effect.
+func (h *Handler) replyDone(w http.ResponseWriter, v any) {
+	if err := h.reply(w, v); err != nil {
+		h.failWith(w, newFailure(err, true))
+	}
 }
 
 // send writes the text of an answer, for which the client has its time from now on. A client that has gone is no error.
@@ -59,7 +73,7 @@ func (h *Handler) failWith(w http.ResponseWriter, f failure) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
 	}
-	h.reply(w, f.Code.Status(), f)
+	h.send(w, f.Code.Status(), append(encode(f), '\n'))
 }
 
 // stopped reports whether the Node has stopped.
@@ -128,11 +142,11 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request, use func([]byte) 
 	if r.ContentLength > int64(size) {
 		return tooLarge(size)
 	}
-	if err := h.room(int(max(r.ContentLength, 0))); err != nil {
+	if err := h.room(&h.bodies, int(max(r.ContentLength, 0))); err != nil {
 		return err
 	}
 	in := &counted{handler: h, from: http.MaxBytesReader(w, r.Body, int64(size))}
-	defer func() { h.take(-in.size) }()
+	defer func() { h.take(&h.bodies, -in.size) }()
 	text, err := io.ReadAll(in)
 	var large *http.MaxBytesError
 	switch {
@@ -155,7 +169,7 @@ type counted struct {
 
 func (c *counted) Read(into []byte) (int, error) {
 	n, err := c.from.Read(into)
-	if full := c.handler.take(n); full != nil {
+	if full := c.handler.take(&c.handler.bodies, n); full != nil {
 		return 0, full
 	}
 	c.size += n
@@ -166,28 +180,32 @@ func tooLarge(most int) error {
 	return coded(CodeTooLarge, fmt.Errorf("body: it is too large, at most %d bytes are allowed", most))
 }
 
-// room returns an error if so many bytes of a body do not fit now.
-func (h *Handler) room(bytes int) error {
+// room returns an error if so many bytes of bodies or answers do not fit now.
+func (h *Handler) room(count *int, bytes int) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.fit(bytes)
+	return h.fit(count, bytes)
 }
 
-// take counts bytes of bodies, or gives them back.
-func (h *Handler) take(bytes int) error {
+// take counts bytes of bodies or answers, or gives them back.
+func (h *Handler) take(count *int, bytes int) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := h.fit(bytes); err != nil {
+	if err := h.fit(count, bytes); err != nil {
 		return err
 	}
-	h.bodies += bytes
+	*count += bytes
 	return nil
 }
 
 // fit is room for a caller that holds mu.
-func (h *Handler) fit(bytes int) error {
-	if bytes > 0 && h.bodies+bytes > h.config.MaxBodies {
-		return fmt.Errorf("%d bytes of bodies are held already: %w", h.bodies, paxos.ErrBusy)
+func (h *Handler) fit(count *int, bytes int) error {
+	most, what := h.config.MaxBodies, "bodies"
+	if count == &h.answers {
+		most, what = h.config.MaxAnswers, "answers"
+	}
+	if bytes > 0 && *count+bytes > most {
+		return fmt.Errorf("%d bytes of %s are held already: %w", *count, what, paxos.ErrBusy)
 	}
 	return nil
 }

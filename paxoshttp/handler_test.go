@@ -46,6 +46,8 @@ func TestCalls(t *testing.T) {
 		{"GET", "/read?name=caf%e9", "", 400, "UTF-8"},
 		{"GET", "/read?name=a;b", "", 400, "query: "},
 		{"GET", "/status?verbose=1", "", 400, `unknown parameter \"verbose\"`},
+		{"GET", "/status?timeout=soon", "", 400, "timeout: "},
+		{"GET", "/members?timeout=soon", "", 400, "timeout: "},
 		{"POST", "/propose", `{"name":"a"`, 400, "body: "},
 		{"POST", "/propose", `{"name":"big","value":"` + strings.Repeat("x", 2<<20) + `"}`, 413, `"code":"too_large"`},
 		{"GET", "/propose", "", 405, `"code":"method"`},
@@ -104,6 +106,7 @@ func TestHeaders(t *testing.T) {
 		{h, "GET", "/read?name=a", 503, "Retry-After", "1", "WWW-Authenticate"},
 		{h, "PUT", "/read?name=a", 405, "Allow", "GET", "Retry-After"},
 		{h, "GET", "/propose", 405, "Allow", "POST", "Retry-After"},
+		{h, "POST", "/livez", 405, "Allow", "GET, HEAD", "Retry-After"},
 		{h, "GET", "/status", 401, "WWW-Authenticate", "Bearer", "Allow"},
 		{guarded, "GET", "/status", 401, "WWW-Authenticate", "Basic", "Allow"},
 	} {
@@ -265,7 +268,7 @@ func TestConfig(t *testing.T) {
 	for want, c := range map[string]Config{
 		"Config.MaxTimeout: -1s: want 1ms to 24h": {MaxTimeout: -time.Second}, "Config.ReadyTimeout: ": {ReadyTimeout: 1}, "Config.BodyTimeout: ": {BodyTimeout: 1},
 		"Config.WriteTimeout: ": {WriteTimeout: 1}, "Config.Heartbeat: ": {Heartbeat: 1}, "Config.MaxBody: 8388609: want 1 to 8388608": {MaxBody: most + 1},
-		"Config.MaxBodies: 5 is below MaxBody": {MaxBodies: 5}, "Config.MaxCalls: -1": {MaxCalls: -1}, "Config.MaxWatches: ": {MaxWatches: -1},
+		"Config.MaxBodies: 5 is below MaxBody": {MaxBodies: 5}, "Config.MaxAnswers: 5 is below 8388608": {MaxAnswers: 5}, "Config.MaxCalls: -1": {MaxCalls: -1}, "Config.MaxWatches: ": {MaxWatches: -1},
 	} {
 		_, err := NewHandler(&fake{}, c)
 		assert.ErrorContains(t, err, "paxoshttp: "+want)

@@ -71,6 +71,6 @@ func (h *Handler) probe(w http.ResponseWriter, r *http.Request, call string, che
 	if err := check(); err != nil {
 		return err
 	}
-	h.reply(w, http.StatusOK, "ok")
+	h.send(w, http.StatusOK, []byte("\"ok\"\n")) // there is always room for it
 	return nil
 }

@@ -273,3 +273,87 @@ func TestNumbersAtTheirEnds(t *testing.T) {
 		assert.Equal(t, want, code, "%s: %s", path, text)
 	}
 }
+
+// TestEndOfAWatch: the end of a watch has to be taken in time, as its lines have.
+func TestEndOfAWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fake{decisions: func(yield func(paxos.Learned, error) bool) {
+			yield(paxos.Learned{Index: 1, Decision: paxos.Decision{Instance: "a"}}, nil)
+		}}
+		l := serves(t, handlerOf(t, s, Config{WriteTimeout: 4 * time.Second}), 0)
+		for _, late := range []bool{false, true} {
+			conn, err := l.dial(t.Context())
+			require.NoError(t, err)
+			_, err = io.WriteString(conn, "GET /watch HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			require.NoError(t, err)
+			answered, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			require.NoError(t, err)
+			in := bufio.NewReader(answered.Body)
+			_, err = in.ReadString('\n')
+			require.NoError(t, err)
+			if late {
+				time.Sleep(time.Minute)
+			}
+			_, err = io.Copy(io.Discard, in)
+			assert.Equal(t, late, err != nil, "%v", err)
+			conn.Close()
+		}
+	})
+}
+
+// A stuck writer takes no large answer until release is closed.
+type stuck struct {
+	*httptest.ResponseRecorder
+	release chan struct{}
+}
+
+func (s stuck) Write(text []byte) (int, error) {
+	if len(text) > 1000 {
+		<-s.release
+	}
+	return s.ResponseRecorder.Write(text)
+}
+
+// TestMaxAnswers: the answers that clients do not take are bounded, all together. A propose that finds no room for its answer has an effect
+// all the same.
+func TestMaxAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := paxos.Decision{Instance: "a", Value: paxos.Value(strings.Repeat("\x01", 1<<20))} // an escape for each byte
+		s := &fake{
+			read:    func(context.Context, string) (paxos.Decision, bool, error) { return d, true, nil },
+			propose: func(context.Context, string, paxos.Value) (paxos.Decision, error) { return d, nil },
+			done:    make(chan struct{}),
+		}
+		h := handlerOf(t, s, Config{MaxBody: 1 << 10, MaxAnswers: most})
+		w := stuck{httptest.NewRecorder(), make(chan struct{})}
+		var all sync.WaitGroup
+		all.Go(func() { h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/read?name=a", nil)) })
+		synctest.Wait()
+		for _, call := range []struct {
+			method, path, body string
+			unknown            bool
+		}{{"GET", "/read?name=a", "", false}, {"GET", "/peek?name=a", "", false}, {"GET", "/wait?name=a", "", false}, {"POST", "/propose", `{"name":"a","value":""}`, true}} {
+			code, text := asks(h, call.method, call.path, call.body)
+			assert.Equal(t, 503, code, "%s: %.100s", call.path, text)
+			assert.Equal(t, CodeBusy, failed(t, text).Code)
+			assert.Equal(t, call.unknown, failed(t, text).Unknown, call.path)
+		}
+		code, text := asks(h, "GET", "/members", "")
+		assert.Equal(t, 200, code, "%.100s", text)
+		h.config.MaxAnswers = h.answers // no byte is left
+		for path, want := range map[string]int{"/livez": 200, "/healthz": 200, "/readyz": 200, "/openapi.json": 200, "/status": 503, "/members": 503, "/settled": 503} {
+			code, text := asks(h, "GET", path, "")
+			assert.Equal(t, want, code, "%s: %.100s", path, text)
+		}
+		for path, body := range map[string]string{"/forget?name=a": "", "/change": `{"acceptors":[1],"learners":[],"addresses":{}}`} {
+			code, text := asks(h, "POST", path, body)
+			assert.Equal(t, 503, code, "%s: %.100s", path, text)
+			assert.True(t, failed(t, text).Unknown, path)
+		}
+		close(w.release)
+		all.Wait()
+		assert.Zero(t, h.answers)
+		code, _ = asks(h, "GET", "/read?name=a", "")
+		assert.Equal(t, 200, code)
+	})
+}

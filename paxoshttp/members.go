@@ -101,7 +101,11 @@ func (h *Handler) left() ([]paxos.ServerID, error) {
 
 // members serves GET members.
 func (h *Handler) members(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parseQuery(r.URL.RawQuery, []string{"timeout"}); err != nil {
+	q, err := parseQuery(r.URL.RawQuery, []string{"timeout"})
+	if err != nil {
+		return err
+	}
+	if _, err := q.timeout(h.config.MaxTimeout); err != nil { // it is checked, although nothing waits
 		return err
 	}
 	if err := h.allow(r, CallMembers); err != nil {
@@ -115,8 +119,7 @@ func (h *Handler) replyMembers(w http.ResponseWriter) error {
 	if err != nil {
 		return err
 	}
-	h.reply(w, http.StatusOK, m)
-	return nil
+	return h.reply(w, m)
 }
 
 // change serves POST change.
@@ -151,7 +154,7 @@ func (h *Handler) change(w http.ResponseWriter, r *http.Request) error {
 			h.failWith(w, newFailure(err, paxos.Unknown(err) && !errors.Is(err, paxos.ErrConflict)))
 			return nil
 		}
-		h.reply(w, http.StatusOK, changed{decided.Number, NewChange(decided.Members)})
+		h.replyDone(w, changed{decided.Number, NewChange(decided.Members)})
 		return nil
 	})
 }

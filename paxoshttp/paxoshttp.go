@@ -49,14 +49,15 @@
 // # Watching
 //
 // A watch is a line of JSON for each decision. An empty line comes every Config.Heartbeat. With Accept: text/event-stream it is a
-// stream of server-sent events: the id of each is its Index, and Last-Event-ID counts more than after. Forgotten names come as an event
-// of type "forgotten", and an error ends the stream as one of type "failed".
+// stream of server-sent events. Forgotten names come as an event of type "forgotten", and an error ends the stream as one of type
+// "failed". The id of an event is its storage and its Index, as in 8f3a-17. A browser gives the last one back in Last-Event-ID, which
+// counts more than after.
 //
 // A watch of some names has prefix= once or more often. Pairs of from= and to= are ranges, from one name to below another. There
 // are 64 ranges at most.
 //
-// An Index belongs to one storage. The header Paxos-Store names it. With store= a watch is refused if the server has another one, so do
-// not resume a watch behind a balancer without it.
+// An Index belongs to one storage. The header Paxos-Store names it. With store=, or with the id of an event, a watch is refused if the
+// server has another storage. So do not resume a watch behind a balancer without one of them.
 //
 // # Who may call
 //

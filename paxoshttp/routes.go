@@ -49,8 +49,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method != to.method && !(to.probe && r.Method == http.MethodHead) {
-		w.Header().Set("Allow", to.method)
-		h.fail(w, coded(CodeMethod, fmt.Errorf("%s: want %s", shorten(r.Method), to.method)))
+		want := to.method
+		if to.probe {
+			want += ", " + http.MethodHead
+		}
+		w.Header().Set("Allow", want)
+		h.fail(w, coded(CodeMethod, fmt.Errorf("%s: want %s", shorten(r.Method), want)))
 		return
 	}
 	leave, err := h.enter(to)

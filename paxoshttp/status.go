@@ -178,12 +178,15 @@ func list(ids []paxos.ServerID) string {
 
 // status serves GET status.
 func (h *Handler) status(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parseQuery(r.URL.RawQuery, []string{"timeout"}); err != nil {
+	q, err := parseQuery(r.URL.RawQuery, []string{"timeout"})
+	if err != nil {
+		return err
+	}
+	if _, err := q.timeout(h.config.MaxTimeout); err != nil { // it is checked, although nothing waits
 		return err
 	}
 	if err := h.allow(r, CallStatus); err != nil {
 		return err
 	}
-	h.reply(w, http.StatusOK, h.newStatus())
-	return nil
+	return h.reply(w, h.newStatus())
 }

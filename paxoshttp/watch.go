@@ -25,7 +25,7 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s := &stream{w: w, control: http.NewResponseController(w), events: wantsEvents(r), timeout: h.config.WriteTimeout}
-	after, err := h.after(q, r, s.events)
+	from, err := placeOf(q, r, s.events)
 	if err != nil {
 		return err
 	}
@@ -46,11 +46,13 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	status := h.server.Status()
-	w.Header().Set(storeHeader, fmt.Sprintf("%x", status.Store))
-	if err := sameStore(q, status.Store); err != nil {
+	s.store = status.Store
+	w.Header().Set(storeHeader, fmt.Sprintf("%x", s.store))
+	if err := from.check(s.store); err != nil {
 		return err
 	}
-	if after <= status.Index && !h.stopped() { // else the first error is the answer
+	defer s.end()
+	if from.after <= status.Index && !h.stopped() { // else the first error is the answer
 		if err := s.begin(); err != nil {
 			return s.answer(err)
 		}
@@ -59,7 +61,7 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request) error {
 	defer beats.Wait()
 	defer cancel()
 	beats.Go(func() { s.beat(ctx, cancel, h.config.Heartbeat) })
-	for learned, err := range h.server.Decisions(ctx, after, within...) {
+	for learned, err := range h.server.Decisions(ctx, from.after, within...) {
 		if more, failed := s.send(learned, err); !more {
 			return failed
 		}
@@ -67,28 +69,55 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// after returns the Index after which a watch goes on. A browser that connects again gives the last one that it has seen.
-func (h *Handler) after(q query, r *http.Request, events bool) (uint64, error) {
-	after, err := q.number("after", 10)
-	if err != nil {
-		return 0, err
-	}
-	if last := r.Header.Get("Last-Event-ID"); last != "" && events {
-		if after, err = strconv.ParseUint(last, 10, 64); err != nil {
-			return 0, malformed("Last-Event-ID: %q is not an Index", shorten(last))
-		}
-	}
-	return after, nil
+// A place is where a watch goes on.
+type place struct {
+	after uint64   // the Index
+	of    []uint64 // the storage that has given it, each time that the request names it
 }
 
-// sameStore returns an error if the watch is to go on from an Index of another storage.
-func sameStore(q query, own uint64) error {
+// placeOf returns the place that a request names. A browser that connects again gives the last event that it has seen.
+func placeOf(q query, r *http.Request, events bool) (p place, err error) {
+	if p.after, err = q.number("after", 10); err != nil {
+		return p, err
+	}
 	store, err := q.number("store", 16)
 	if err != nil {
-		return err
+		return p, err
 	}
-	if q.values.Has("store") && store != own {
-		return fmt.Errorf("store: this server has storage %x: %w", own, paxos.ErrIndex)
+	if q.values.Has("store") {
+		p.of = append(p.of, store)
+	}
+	if last := r.Header.Get("Last-Event-ID"); last != "" && events {
+		err = p.resume(last)
+	}
+	return p, err
+}
+
+// resume goes on after the event with that id. An Index alone will do, but then nobody checks of which storage it is.
+func (p *place) resume(id string) error {
+	store, index, named := strings.Cut(id, "-")
+	if !named {
+		index = id
+	}
+	after, err := strconv.ParseUint(index, 10, 64)
+	if err == nil && named {
+		var of uint64
+		of, err = strconv.ParseUint(store, 16, 64)
+		p.of = append(p.of, of)
+	}
+	if err != nil {
+		return malformed("Last-Event-ID: %q is not the id of an event", shorten(id))
+	}
+	p.after = after
+	return nil
+}
+
+// check returns an error if the watch is to go on from an Index of another storage than the own one.
+func (p place) check(own uint64) error {
+	for _, store := range p.of {
+		if store != own {
+			return fmt.Errorf("store: this server has storage %x, and not %x: %w", own, store, paxos.ErrIndex)
+		}
 	}
 	return nil
 }
@@ -110,6 +139,7 @@ type stream struct {
 	control *http.ResponseController
 	events  bool          // it has server-sent events, and else lines of JSON
 	timeout time.Duration // of a write
+	store   uint64        // its Indexes are of it
 
 	mu    sync.Mutex // guards the fields below, as heartbeats come from a goroutine of their own
 	w     http.ResponseWriter
@@ -156,8 +186,15 @@ func (s *stream) put(text []byte) error {
 	if _, err := s.w.Write(text); err != nil {
 		return err
 	}
-	return s.control.Flush()
+	if err := s.control.Flush(); err != nil {
+		return err
+	}
+	s.control.SetWriteDeadline(time.Time{}) // it would end a stream of HTTP/2 in a quiet time
+	return nil
 }
+
+// end bounds the time in which the client has to take the end of the stream.
+func (s *stream) end() { s.control.SetWriteDeadline(time.Now().Add(s.timeout)) }
 
 // start sends the headers, unless the writer would hold lines back.
 func (s *stream) start() error {
@@ -220,7 +257,7 @@ func (s *stream) send(learned paxos.Learned, err error) (more bool, failed error
 	}
 	text := append(encode(what), '\n')
 	if s.events {
-		text = event(kind, learned.Index, text)
+		text = event(kind, s.store, learned.Index, text)
 	}
 	if err := s.write(text); err != nil {
 		return false, s.answer(err)
@@ -228,14 +265,15 @@ func (s *stream) send(learned paxos.Learned, err error) (more bool, failed error
 	return kind != "failed", nil
 }
 
-// event returns a server-sent event. JSON has no line end within, so its data is one line. Index 0 is none.
-func event(kind string, index uint64, data []byte) []byte {
+// event returns a server-sent event. JSON has no line end within, so its data is one line. Index 0 is none. The id also names the storage:
+// a browser that comes back to another server would else miss decisions there.
+func event(kind string, store, index uint64, data []byte) []byte {
 	text := make([]byte, 0, len(data)+64)
 	if kind != "" {
 		text = fmt.Appendf(text, "event: %s\n", kind)
 	}
 	if index > 0 {
-		text = fmt.Appendf(text, "id: %d\n", index)
+		text = fmt.Appendf(text, "id: %x-%d\n", store, index)
 	}
 	text = append(append(text, "data: "...), data...)
 	return append(text, '\n')

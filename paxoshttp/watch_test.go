@@ -188,7 +188,7 @@ func TestWatchEvents(t *testing.T) {
 		d, _, err := l.decision("")
 		require.NoError(t, err)
 		assert.Equal(t, want, string(d.Value))
-		assert.Equal(t, fmt.Sprint(l.Index), all[i].id)
+		assert.Equal(t, fmt.Sprintf("%x-%d", s.Status().Store, l.Index), all[i].id)
 		assert.Empty(t, all[i].kind)
 	}
 	assert.Equal(t, "forgotten", all[2].kind)
@@ -202,6 +202,31 @@ func TestWatchEvents(t *testing.T) {
 	assert.Equal(t, 400, code, text)
 	code, text = asks(h, "GET", "/watch?timeout=1ms", "", accept("application/x-ndjson"), func(r *http.Request) { r.Header.Set("Last-Event-ID", "x") })
 	assert.Equal(t, 200, code, text)
+}
+
+// TestEventsOfAnotherStorage: a browser that comes back to another server, as behind a balancer, is refused. It would else miss decisions.
+func TestEventsOfAnotherStorage(t *testing.T) {
+	nodes := startNodes(t, 2)
+	decides(t, nodes[0], "a", "x", "b", "y", "c", "z")
+	own, other := handlerOf(t, nodes[0], Config{}), handlerOf(t, nodes[1], Config{})
+	last := readEvents(t, watches(t, own, 1, "", func(r *http.Request) { r.Header.Set("Accept", "text/event-stream") }))[0].id
+	resume := func(h http.Handler, id string) (int, string) {
+		return asks(h, "GET", "/watch?timeout=1ms", "", func(r *http.Request) {
+			r.Header.Set("Accept", "text/event-stream")
+			r.Header.Set("Last-Event-ID", id)
+		})
+	}
+	code, text := resume(own, last)
+	assert.Equal(t, 200, code, text)
+	code, text = resume(other, last)
+	assert.Equal(t, 409, code, text)
+	assert.Equal(t, CodeIndex, failed(t, text).Code)
+	code, text = resume(own, "1")
+	assert.Equal(t, 200, code, text, "an Index alone is taken as it is")
+	for _, id := range []string{"x", "-1", "1-", "-", "g-1", "1-1-1", "10000000000000000-1", "1-18446744073709551616", "1 1"} {
+		code, text = resume(own, id)
+		assert.Equal(t, 400, code, "%s: %s", id, text)
+	}
 }
 
 // TestWatchIsLive: headers come at once, decisions as they come, and signs of life in between. The server notices that the client has gone.
