@@ -130,6 +130,7 @@ type Entry struct {
 
 	chain *chain.Chain
 	value chain.Value // the reservation, if it is of this entry
+	ends  *chain.Latest
 }
 
 // String returns the entry in a line, without the response.
@@ -175,7 +176,7 @@ func (s *Store) Begin(ctx context.Context, key, fingerprint string) (*Entry, err
 	}
 	if mine {
 		e.Phase = Mine
-		e.value = v
+		e.value, e.ends = v, new(chain.Latest)
 		return e, nil
 	}
 	if err := e.look(ctx); err != nil {
@@ -270,7 +271,7 @@ func (e *Entry) Answer(ctx context.Context, r paxos.Value) error {
 		return fmt.Errorf("idempotency: key %q: %w", e.Key, chain.Certain("answer", e.Key, ErrNotMine))
 	}
 	v := chain.Value{Kind: response, Nonce: e.value.Nonce, Who: e.value.Who, Body: r}
-	chosen, mine, err := e.chain.Offer(2, v).Make(ctx)
+	chosen, mine, err := e.ends.Offer(e.chain, 2, v).Make(ctx)
 	switch {
 	case err != nil || mine:
 		return err

@@ -166,6 +166,7 @@ type Claim struct {
 	value chain.Value
 	offer *chain.Offer
 	taken atomic.Bool
+	ends  chain.Latest
 }
 
 // Attempt returns a new claim to attempt token, 1 to [MaxAttempt], in the name of owner. It asks no server. The first attempt at a job
@@ -238,7 +239,7 @@ func (c *Claim) refused(op string, s State) error {
 // and every State has this result.
 //
 // It returns a [*StateError] if a later attempt has begun (ErrHeld), or another result was recorded (ErrDone). If paxos.Unknown(err) is
-// true, call Done again, with the same result. It repeats calls as Take does. The result may be about 600 bytes smaller than
+// true, call Done again, with the same result: that stays true until it is known. It repeats calls as Take does. The result may be about 600 bytes smaller than
 // Limits.MaxValue of the servers; else the error is paxos.ErrTooLarge.
 func (c *Claim) Done(ctx context.Context, result paxos.Value) error {
 	if !c.taken.Load() {
@@ -246,7 +247,7 @@ func (c *Claim) Done(ctx context.Context, result paxos.Value) error {
 	}
 	v := c.value
 	v.Kind, v.Body = done, result
-	chosen, mine, err := c.job.chain.Offer(c.token+1, v).Make(ctx)
+	chosen, mine, err := c.ends.Offer(c.job.chain, c.token+1, v).Make(ctx)
 	if err != nil || mine {
 		return err
 	}

@@ -244,6 +244,7 @@ type Leader struct {
 	stop     context.CancelFunc
 	lost     chan struct{}
 	ended    chan struct{} // the goroutine
+	resigns  chain.Latest
 
 	once sync.Once
 	why  error // before lost is closed
@@ -321,7 +322,7 @@ func (l *Leader) Resign(ctx context.Context) error {
 	l.Close()
 	v := l.value
 	v.Kind = vacant
-	_, _, err := l.election.chain.Offer(l.term+1, v).Make(ctx)
+	_, _, err := l.resigns.Offer(l.election.chain, l.term+1, v).Make(ctx)
 	return err
 }
 

@@ -145,6 +145,23 @@ func (o *Offer) Failed(err error) error {
 	return fmt.Errorf("%w; an earlier try left the outcome unknown: %w", unknown{err}, *doubt)
 }
 
+// A Latest is the latest offer of one caller. The zero Latest has none. It is safe for concurrent use.
+type Latest struct{ offer atomic.Pointer[Offer] }
+
+// Offer returns the offer of a value for register n. If it is the same as the one before, that is it, with its doubt.
+func (l *Latest) Offer(c *Chain, n uint64, v Value) *Offer {
+	next := c.Offer(n, v)
+	for {
+		last := l.offer.Load()
+		if last != nil && last.n == n && last.text == next.text {
+			return last
+		}
+		if l.offer.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
 // An unknown error has no [paxos.OpError] of its own, so that Unknown looks at the error beside it.
 type unknown struct{ error }
 

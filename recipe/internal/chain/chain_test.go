@@ -201,3 +201,20 @@ func TestValueText(t *testing.T) {
 	}
 	assert.True(t, errors.Is(CheckNonce("a b"), paxos.ErrName))
 }
+
+// A caller that makes the same offer again has the doubt of the one before, and with another offer it has none.
+func TestLatestOffer(t *testing.T) {
+	r := newRegister()
+	c := newChain(t, r)
+	r.fails = []error{unknownOutcome(paxos.ErrClosed), unsent(paxos.ErrClosed), unsent(paxos.ErrClosed), unsent(paxos.ErrClosed)}
+	var latest Latest
+	for i, test := range []struct {
+		n       uint64
+		nonce   string
+		unknown bool
+	}{{1, "1", true}, {1, "1", true}, {2, "1", false}, {1, "2", false}} {
+		_, _, err := latest.Offer(c, test.n, Value{Kind: "claim", Nonce: test.nonce}).Make(t.Context())
+		require.Error(t, err)
+		assert.Equal(t, test.unknown, paxos.Unknown(err), "%d: %v", i, err)
+	}
+}
