@@ -29,7 +29,7 @@ type ClientConfig struct {
 	// nothing was sent.
 	HTTP *http.Client
 	// Header goes into every request, for example to say who calls. The Client keeps a copy. An Idempotency-Key is refused: with
-	// it, net/http sends a POST again by itself, and its error does not tell.
+	// it, net/http sends a POST again by itself, and its error does not tell. A Host is refused, too.
 	Header http.Header
 	// Try bounds the time that one server may take before the next is asked. Default: 10 s. If the context has less time for each
 	// server that is left, that counts.
@@ -96,15 +96,16 @@ func (c *ClientConfig) complete() error {
 	}
 	for i, server := range c.Servers {
 		u, err := url.Parse(server)
+		if err == nil && u.User != nil { // errors name servers
+			return errors.New("ClientConfig.Servers: a URL has a user: say in Header who calls")
+		}
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 			return fmt.Errorf("ClientConfig.Servers: %q: want a URL like http://10.0.0.1:8000/v1", shorten(server))
 		}
 		c.Servers[i] = strings.TrimRight(server, "/")
 	}
-	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
-		if _, ok := c.Header[name]; ok {
-			return fmt.Errorf("ClientConfig.Header: %s: it is not allowed, because net/http would send a POST again by itself", name)
-		}
+	if err := checkHeader(c.Header); err != nil {
+		return fmt.Errorf("ClientConfig.Header: %w", err)
 	}
 	if err := setDefault("ClientConfig.Try", &c.Try, 10*time.Second, time.Millisecond, 24*time.Hour); err != nil {
 		return err
@@ -113,6 +114,26 @@ func (c *ClientConfig) complete() error {
 		return err
 	}
 	return setDefault("ClientConfig.MaxAnswer", &c.MaxAnswer, most, 1<<10, most)
+}
+
+// checkHeader returns an error if a header can't be sent, or means that more than one request may be. No error shows a value: it may be secret.
+func checkHeader(h http.Header) error {
+	for name, values := range h {
+		switch {
+		case name == "" || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune("\"(),/:;<=>?@[\\]{}", c) }):
+			return fmt.Errorf("%q: not the name of a header", shorten(name))
+		case name == "Idempotency-Key" || name == "X-Idempotency-Key":
+			return fmt.Errorf("%s: it is not allowed, because net/http would send a POST again by itself", name)
+		case name == "Host":
+			return fmt.Errorf("%s: it is not sent, because the URL of a server names its host", name)
+		}
+		for _, v := range values {
+			if strings.ContainsFunc(v, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+				return fmt.Errorf("%s: a value has a control character, such as a line end", name)
+			}
+		}
+	}
+	return nil
 }
 
 // Close gives back the idle connections of a Client without a ClientConfig.HTTP. Calls that run go on.

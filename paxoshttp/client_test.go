@@ -256,20 +256,27 @@ func TestClientSaysWhatIsUnknown(t *testing.T) {
 // TestClientConfig: an error names the field. The caller's slices and maps stay as they are.
 func TestClientConfig(t *testing.T) {
 	for want, c := range map[string]ClientConfig{
-		"ClientConfig.Servers: 0 servers":          {},
-		"ClientConfig.Servers: 65 servers":         {Servers: make([]string, 65)},
-		`ClientConfig.Servers: "10.0.0.1:8000"`:    {Servers: []string{"10.0.0.1:8000"}},
-		`ClientConfig.Servers: "ftp://a"`:          {Servers: []string{"ftp://a"}},
-		`ClientConfig.Servers: "http://"`:          {Servers: []string{"http://"}},
-		`ClientConfig.Servers: "http://a/?b=c"`:    {Servers: []string{"http://a/?b=c"}},
-		"ClientConfig.Try: -1ns: want 1ms to":      {Servers: []string{"http://a"}, Try: -1},
-		"ClientConfig.Silence: 1ns":                {Servers: []string{"http://a"}, Silence: 1},
-		"ClientConfig.Header: Idempotency-Key: ":   {Servers: []string{"http://a"}, Header: http.Header{"Idempotency-Key": {"x"}}},
-		"ClientConfig.Header: X-Idempotency-Key: ": {Servers: []string{"http://a"}, Header: http.Header{"X-Idempotency-Key": {"x"}}},
-		"ClientConfig.MaxAnswer: 5: want 1024 to":  {Servers: []string{"http://a"}, MaxAnswer: 5},
+		"ClientConfig.Servers: 0 servers":                                     {},
+		"ClientConfig.Servers: 65 servers":                                    {Servers: make([]string, 65)},
+		`ClientConfig.Servers: "10.0.0.1:8000"`:                               {Servers: []string{"10.0.0.1:8000"}},
+		`ClientConfig.Servers: "ftp://a"`:                                     {Servers: []string{"ftp://a"}},
+		`ClientConfig.Servers: "http://"`:                                     {Servers: []string{"http://"}},
+		`ClientConfig.Servers: "http://a/?b=c"`:                               {Servers: []string{"http://a/?b=c"}},
+		"ClientConfig.Try: -1ns: want 1ms to":                                 {Servers: []string{"http://a"}, Try: -1},
+		"ClientConfig.Silence: 1ns":                                           {Servers: []string{"http://a"}, Silence: 1},
+		"ClientConfig.Header: Idempotency-Key: ":                              {Servers: []string{"http://a"}, Header: http.Header{"Idempotency-Key": {"x"}}},
+		"ClientConfig.Header: X-Idempotency-Key: ":                            {Servers: []string{"http://a"}, Header: http.Header{"X-Idempotency-Key": {"x"}}},
+		"ClientConfig.MaxAnswer: 5: want 1024 to":                             {Servers: []string{"http://a"}, MaxAnswer: 5},
+		"ClientConfig.Servers: a URL has a user":                              {Servers: []string{"http://me:secret@a?b"}},
+		"ClientConfig.Header: Authorization: a value has a control character": {Servers: []string{"http://a"}, Header: http.Header{"Authorization": {"Bearer x\n"}}},
+		`ClientConfig.Header: "a b": not the name of a header`:                {Servers: []string{"http://a"}, Header: http.Header{"a b": {"x"}}},
+		`ClientConfig.Header: "": not the name of a header`:                   {Servers: []string{"http://a"}, Header: http.Header{"": {"x"}}},
+		"ClientConfig.Header: Host: it is not sent":                           {Servers: []string{"http://a"}, Header: http.Header{"Host": {"x"}}},
 	} {
 		_, err := NewClient(c)
 		assert.ErrorContains(t, err, "paxoshttp: "+want)
+		assert.NotContains(t, fmt.Sprint(err), "secret")
+		assert.NotContains(t, fmt.Sprint(err), "Bearer")
 	}
 	var asked http.Header
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -135,7 +135,8 @@ func setDefault[T int | time.Duration](name string, field *T, value, low, high T
 
 // Loopback is the default of [Config].Allow. It allows everything if the Host that is asked for is a loopback address or "localhost",
 // and else nothing. That stops a page of another site from reaching a server on the machine of its reader under a name of its own. It
-// does not tell who calls: listen on a loopback address, too.
+// does not tell who calls: listen on a loopback address, too. A proxy in front may put such a Host into each request that it passes on:
+// set Allow there.
 func Loopback(r *http.Request, _ Action) error {
 	if isLoopback(r.Host) {
 		return nil
