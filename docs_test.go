@@ -72,6 +72,26 @@ func TestLogMessages(t *testing.T) {
 	assert.Equal(t, []string{"one", "two", "three"}, f.logMessages())
 }
 
+// TestMetricsListings: each line of code in the section Metrics of docs/operations.md stands in an Example that is compiled and run.
+func TestMetricsListings(t *testing.T) {
+	_, section, _ := strings.Cut(readDoc(t, "operations.md"), "\n## Metrics\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var examples string
+	for _, name := range []string{"node/example_test.go", "adapters/prometheus/example_test.go"} {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		examples += string(text)
+	}
+	lines := 0
+	for line := range strings.Lines(section) {
+		if code, ok := strings.CutPrefix(line, "    "); ok {
+			assert.Contains(t, examples, "\t"+code)
+			lines++
+		}
+	}
+	assert.Equal(t, 5, lines)
+}
+
 // TestAssumptionsAreNumbered: docs/assumptions.md counts from 1, each says what happens when it is false, and those that others are
 // reduced to exist.
 func TestAssumptionsAreNumbered(t *testing.T) {

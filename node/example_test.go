@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"expvar"
 	"fmt"
 	"log"
+	"strings"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
@@ -130,4 +132,26 @@ func ExampleNode_Forget() {
 	// Output:
 	// true
 	// done <nil>
+}
+
+// One line publishes the numbers of a server beside those of the program, at /debug/vars.
+func ExampleNode_Metrics() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	server := nodes[0]
+	if expvar.Get("paxos") == nil { // once in the life of a program
+		expvar.Publish("paxos", expvar.Func(func() any { return server.Metrics() }))
+	}
+	if _, err := server.Propose(context.Background(), "lunch", "burger"); err != nil {
+		log.Fatal(err)
+	}
+	m := server.Metrics()
+	fmt.Println(m.Running, m.Counters.Decided, m.Open)
+	fmt.Println(strings.Contains(expvar.Get("paxos").String(), `"no_quorum":0`))
+	// Output:
+	// true 1 0
+	// true
 }
