@@ -156,12 +156,20 @@ type question struct {
 // A decoder takes an answer.
 type decoder func(text []byte) error
 
+// decode reads an answer. Package json alone would put U+FFFD in the place of what is no text.
+func decode(text []byte, v any) error {
+	if err := checkText(text); err != nil {
+		return err
+	}
+	return json.Unmarshal(text, v)
+}
+
 // into returns the decoder that puts an answer into v, or leaves v as it was. It refuses JSON in which check misses what each answer of
 // a Handler has: it comes from somebody else.
 func into[T any](v *T, check func(T) error) decoder {
 	return func(text []byte) error {
 		var fresh T
-		err := json.Unmarshal(text, &fresh)
+		err := decode(text, &fresh)
 		if err == nil {
 			err = check(fresh)
 		}

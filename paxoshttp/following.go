@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -95,7 +94,7 @@ func (f *follower) follow(ctx context.Context) *paxos.OpError {
 			continue // a sign of life
 		}
 		var l line
-		if err := json.Unmarshal(text, &l); err != nil {
+		if err := decode(text, &l); err != nil {
 			f.broken = true
 			return q.fails(fmt.Errorf("watch: %w", err))
 		}
@@ -156,7 +155,7 @@ func (f *follower) take(q question, l line) *paxos.OpError {
 	}
 	d, ok, err := l.decision("")
 	names, forgotten := l.names()
-	if err == nil && ok == forgotten {
+	if err == nil && (ok == forgotten || ok && l.Name == "") {
 		err = errors.New("a line is neither a decision nor an error")
 	}
 	if err == nil && l.Index <= f.after {
