@@ -56,6 +56,9 @@ func (c Config) check() error {
 	case isNil(c.Transport):
 		return errors.New("Config.Transport: nil")
 	}
+	if c.Observer != nil && isNil(c.Observer) {
+		return errors.New("Config.Observer: a nil pointer")
+	}
 	if t, ok := c.Transport.(paxos.IDTransport); ok && t.ID() != c.ID {
 		return fmt.Errorf("Config.Transport: it belongs to server %d, but Config.ID is %d", t.ID(), c.ID)
 	}

@@ -60,6 +60,7 @@ func badConfigs() []badConfig {
 		{"Config.Members.Learners: server 3 is an acceptor", func(c *node.Config) { c.Members.Learners = []paxos.ServerID{3} }},
 		{"Config.Members.Quorum: majority(4) counts 4 acceptors", func(c *node.Config) { c.Members.Quorum = paxos.Majority(4) }},
 		{"Config.Members.Quorum: paxos: quorum disjoint: ", func(c *node.Config) { c.Members.Quorum = disjoint{} }},
+		{"Config.Observer: a nil pointer", func(c *node.Config) { c.Observer = (*recorder)(nil) }},
 		{"Config.Limits.MaxValue: ", func(c *node.Config) { c.Limits.MaxValue = 1<<20 + 1 }},
 		{"Config.Limits.MaxHint: ", func(c *node.Config) { c.Limits.MaxHint = -1 }},
 		{"Config.Limits.MaxPacket: 1: want 4096 to 67108864, or 0 for the default", func(c *node.Config) { c.Limits.MaxPacket = 1 }},

@@ -342,7 +342,7 @@ func (r *Replica) opError(inst *instance, c call, err error) *paxos.OpError {
 	var answered, refused paxos.Set
 	switch a := inst.attempt; {
 	case inst.loading:
-		e.Phase, e.Storage = "load", r.late(inst.since)
+		e.Phase, e.Storage = "load", r.late(inst.age.since)
 		return e
 	case c.op == opForget:
 		e.Phase = "forget"

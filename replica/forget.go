@@ -91,7 +91,7 @@ func (r *Replica) rangeRecord(name string) *instance {
 	inst := t.byName[name]
 	if inst == nil {
 		inst = t.unused()
-		inst.name, inst.isRange, inst.chosen, inst.since = name, true, true, r.now
+		inst.name, inst.isRange, inst.chosen, inst.age.since = name, true, true, r.now
 		t.byName[name] = inst
 	}
 	return inst
@@ -155,7 +155,7 @@ func (r *Replica) namesIn(names paxos.NameRange, all iter.Seq[string]) (in []str
 // voidInstance brings an instance that is forgotten with a range into memory, for calls that wait until that is durable.
 func (r *Replica) voidInstance(name string) *instance {
 	inst := r.table.unused()
-	inst.name, inst.chosen, inst.void, inst.since = name, true, true, r.now
+	inst.name, inst.chosen, inst.void, inst.age.since = name, true, true, r.now
 	inst.acceptor = acceptorState{inst.acceptor.Forget(), dirty}
 	r.table.byName[name] = inst
 	r.gatherNow(inst)

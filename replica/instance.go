@@ -44,8 +44,7 @@ type instance struct {
 	arrivals   []arrival
 
 	hint        hint
-	since       time.Duration // when it came into memory
-	age         age
+	age         age     // since it came into memory
 	ballots     int     // how many new ones were promised, in this life
 	askForValue *peer   // said Chosen, and is to be asked for the value; nil: none
 	asking      *asking // nil: as an empty one; few instances ever ask
@@ -198,6 +197,7 @@ func (l *list) remove(inst *instance) {
 // An age is the place of an open instance among the others, in the order in which they began. It belongs to an instance in memory, or to
 // one that has left memory. So a list of the oldest ones costs no look at all of them.
 type age struct {
+	since      time.Duration
 	prev, next *age
 	inst       *instance
 	evicted    *evicted // inst is nil then
@@ -226,7 +226,7 @@ func (l *ages) remove(a *age) {
 
 // swap gives the place of a to b, which has none.
 func (l *ages) swap(a, b *age) {
-	b.prev, b.next = a.prev, a.next
+	b.since, b.prev, b.next = a.since, a.prev, a.next
 	b.prev.next, b.next.prev = b, b
 	a.prev, a.next = nil, nil
 }
@@ -258,7 +258,6 @@ type evicted struct {
 	name     string
 	hint     hint
 	promised paxos.Ballot // for Status
-	since    time.Duration
 	age      age
 	ballots  int
 }

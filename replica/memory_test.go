@@ -174,7 +174,7 @@ func TestReplicaMemoryIsUsedAgainClean(t *testing.T) {
 	inst := p.replicas[1].table.byName["c"]
 	require.Same(t, old, inst)
 	assert.Equal(t, paxos.Acceptor{Promised: paxos.Ballot{Round: 1, Server: 3}}, inst.acceptor.Acceptor)
-	want := instance{name: "c", acceptor: inst.acceptor, seen: 1, since: p.now, ballots: 1, arrivals: inst.arrivals, calls: inst.calls}
+	want := instance{name: "c", acceptor: inst.acceptor, seen: 1, ballots: 1, arrivals: inst.arrivals, calls: inst.calls}
 	want.alarms[alarmWatch], want.timer = inst.timer.at, inst.timer
 	want.age = inst.age
 	want.list, want.prev = &p.replicas[1].table.watched, p.replicas[1].table.byName["b"]

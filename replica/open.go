@@ -48,7 +48,7 @@ func (r *Replica) open(name string) *instance {
 	r.makeRoom(1)
 	t := &r.table
 	inst := t.unused()
-	inst.name, inst.loading, inst.since = name, true, r.now
+	inst.name, inst.loading, inst.age.since = name, true, r.now
 	t.byName[name] = inst
 	t.opened(inst)
 	r.loads = append(r.loads, name)
@@ -208,7 +208,7 @@ func (r *Replica) keep(inst *instance, at time.Duration) {
 		r.counters.Unwatched++
 		return
 	}
-	e := &evicted{name: inst.name, hint: inst.hint, promised: inst.acceptor.Promised, since: inst.since, ballots: inst.ballots}
+	e := &evicted{name: inst.name, hint: inst.hint, promised: inst.acceptor.Promised, ballots: inst.ballots}
 	e.timer.evicted, e.age.evicted = e, e
 	t.evicted[e.name] = e
 	t.ages.swap(&inst.age, &e.age)
@@ -231,6 +231,6 @@ func (r *Replica) comeBack(inst *instance) {
 	r.timers.remove(&e.timer)
 	t.ages.remove(&inst.age)
 	t.ages.swap(&e.age, &inst.age)
-	inst.hint, inst.since, inst.ballots = e.hint, e.since, e.ballots
+	inst.hint, inst.ballots = e.hint, e.ballots
 	r.timers.set(inst, alarmWatch, e.at)
 }

@@ -78,7 +78,7 @@ func TestReplicaEvictedSilenceGoesOn(t *testing.T) {
 	inst := r.table.byName["job"]
 	assert.Equal(t, at, inst.alarms[alarmWatch])
 	assert.Equal(t, paxos.Value("v"), inst.hint.value)
-	assert.Zero(t, inst.since)
+	assert.Zero(t, inst.age.since)
 	evict()
 	p.now += 10 * time.Millisecond
 	p.hear(1, 2, msg(t, "prepare 9.2 @job"))

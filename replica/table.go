@@ -223,13 +223,13 @@ func (t *table) oldest(now time.Duration, most int) []paxos.OpenInstance {
 		e, inst := a.evicted, a.inst
 		switch {
 		case e != nil:
-			all = append(all, paxos.OpenInstance{Instance: e.name, Age: now - e.since, Ballot: e.promised})
+			all = append(all, paxos.OpenInstance{Instance: e.name, Age: now - a.since, Ballot: e.promised})
 		case !inst.loading && inst.name != readyName:
 			b := inst.acceptor.Promised
 			if b.Less(inst.attempt.Ballot()) {
 				b = inst.attempt.Ballot()
 			}
-			all = append(all, paxos.OpenInstance{Instance: inst.name, Age: now - inst.since, Ballot: b, Calls: inst.calls.len(), Orphaned: inst.orphaned})
+			all = append(all, paxos.OpenInstance{Instance: inst.name, Age: now - a.since, Ballot: b, Calls: inst.calls.len(), Orphaned: inst.orphaned})
 		}
 	}
 	return all

@@ -298,16 +298,13 @@ func checkAges(t require.TestingT, r *Replica, open int) {
 	require.Equal(t, open, l.len)
 	for a := l.ends.next; a != &l.ends; a = a.next {
 		require.Same(t, a, a.next.prev)
-		began := time.Duration(0)
 		if e := a.evicted; e != nil {
 			require.Same(t, e, r.table.evicted[e.name])
-			began = e.since
 		} else {
 			require.Same(t, a.inst, r.table.byName[a.inst.name])
-			began = a.inst.since
 		}
-		require.LessOrEqual(t, since, began)
-		since = began
+		require.LessOrEqual(t, since, a.since)
+		since = a.since
 		n++
 	}
 	require.Equal(t, open, n)
