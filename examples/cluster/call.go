@@ -35,7 +35,7 @@ func runCall(ctx context.Context, out io.Writer, args []string) error {
 		return err
 	}
 	p := &printer{w: out}
-	s := &session{out: p, timeout: *timeout, lines: time.Second}
+	s := &session{out: p, timeout: *timeout, lines: time.Second, quiet: !isTerminal(out)}
 	s.pick = func(id int) (paxos.ServerID, *client, error) {
 		if id != 0 && paxos.ServerID(id) != first.ID {
 			return 0, nil, fmt.Errorf("the API at %s is that of server %d", *addr, first.ID)

@@ -289,7 +289,7 @@ func (g *changing) wait(ctx context.Context, done func() bool, show func() strin
 
 // show prints a line about progress, if it is another one, and the one before it was not printed just now.
 func (g *changing) show(text string) {
-	if text != g.shown && time.Since(g.shownAt) >= g.lines {
+	if !g.quiet && text != g.shown && time.Since(g.shownAt) >= g.lines {
 		g.shown, g.shownAt = text, time.Now()
 		g.out.printf("server %d: %s\n", g.id, text)
 	}

@@ -275,8 +275,10 @@ func TestRemoteChange(t *testing.T) {
 	inOrder(t, r.call(1, 0, "propose lunch burger; ! add 4; ! remove 4; ! replace 1 4 "+addr), "server 4 is no member yet: give the address where the others reach it",
 		"server 4 was never a member", "server 1 is the one that leaves: ask another one")
 	r.end(3) // its disk is lost
-	inOrder(t, r.call(1, 1, "replace 3 4 "+addr, "-timeout", "300ms"), "configuration 1: server 4 is a learner", "server 4 was not heard yet: is it started, and reached at "+addr,
-		"no progress for 900ms", `server 4 is a learner: "replace 3 4 `+addr+`" goes on, and "remove 4" gives it up`)
+	out := r.call(1, 1, "replace 3 4 "+addr, "-timeout", "300ms")
+	assert.NotContains(t, out, "server 1: server 4 was not heard yet", "nobody watches")
+	inOrder(t, out, "configuration 1: server 4 is a learner", "no progress for 900ms: server 4 was not heard yet: is it started, and reached at "+addr,
+		`server 4 is a learner: "replace 3 4 `+addr+`" goes on, and "remove 4" gives it up`)
 	inOrder(t, r.call(1, 0, "members; ! replace 3 4 127.0.0.1:1; ! add 3 "+addr), "acceptor 3", "learner  4  at "+addr+", not heard yet, has 0 of ",
 		`server 4 is a member already, and its address is "`+addr+`"`, `server 3 is a member already`)
 	r.serve(4, "serve", "-config", r.file(4))
@@ -350,6 +352,15 @@ server 1: configuration 2: server 4 is an acceptor; acceptors 1 2 3 4, learners 
 server 1: configuration 2 is not settled: complete are servers none of 1 2 3 4; server 1: it has imported 30 of 90 decisions, and all of 1 of 2 servers; server 4 has 100 of 100 decisions of server 1
 server 1: configuration 2 is settled
 server 1: server 4 does not remember all yet: server 4 has 100 of 100 decisions of server 1
+`, out.String())
+	s, out = scripted(t, known(0, "123", "", "", 0, 1, 2, 3), known(1, "123", "4", "", 0, 1, 2, 3), known(1, "123", "4", "1ms", 0, 1, 2, 3), known(1, "123", "4", "1ms", 100, 1, 2, 3),
+		copying, known(2, "1234", "", "1ms", 100, 1, 2, 3, 4))
+	s.quiet = true // as in a pipe
+	require.NoError(t, s.script(t.Context(), strings.NewReader("add 4 four:7")))
+	assert.Equal(t, `> add 4 four:7
+server 1: configuration 1: server 4 is a learner; acceptors 1 2 3, learners 4
+server 1: configuration 2: server 4 is an acceptor; acceptors 1 2 3 4, learners none
+server 1: configuration 2 is settled
 `, out.String())
 }
 

@@ -56,7 +56,7 @@ func runLocal(ctx context.Context, in io.Reader, out io.Writer, args []string) (
 	if page := l.page(); page != "" {
 		p.printf("a page to look at: %s\n", page)
 	}
-	s := &session{out: p, timeout: *timeout, lines: time.Second, pick: l.pick, other: l.other, keeper: l}
+	s := &session{out: p, timeout: *timeout, lines: time.Second, quiet: !isTerminal(out), pick: l.pick, other: l.other, keeper: l}
 	switch {
 	case *commands != "":
 		return s.script(ctx, strings.NewReader(*commands))

@@ -37,6 +37,8 @@ type session struct {
 	other func(ctx context.Context, c command) error
 	// lines is the least time between two lines about the progress of a change.
 	lines time.Duration
+	// quiet leaves those lines out: nobody watches, as in a pipe.
+	quiet bool
 	// keeper has the servers, if they are on this machine; else nil.
 	keeper keeper
 
@@ -262,9 +264,9 @@ func (s *session) unwatch() {
 	}
 }
 
-// isTerminal reports whether a person types what comes from in.
-func isTerminal(in io.Reader) bool {
-	f, ok := in.(*os.File)
+// isTerminal reports whether a person types what comes from there, or reads what goes there.
+func isTerminal(inOrOut any) bool {
+	f, ok := inOrOut.(*os.File)
 	return ok && progress.IsTerminal(f)
 }
 
