@@ -156,6 +156,9 @@ func (t *Transport) greet(w *wire, place *list.Element) (*inbound, error) {
 	if t.tls.Load() != config {
 		w.fail(errRenewed)
 	}
+	if shown != nil {
+		p.shown.see(shown)
+	}
 	t.counters.welcomed.Add(1)
 	t.report.frames(h.from, h.maxBody, t.config.Limits.MaxFrame)
 	t.report.debug("peer connected to this server", "peer", uint64(h.from), "addr", w.raw.RemoteAddr().String())

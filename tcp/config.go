@@ -35,7 +35,7 @@ type Config struct {
 	// TLS has the certificate of this server, and in RootCAs the authorities of all the others. The server shows the certificate as a
 	// listener and as a dialer: an extended key usage, if there is one, must allow both. ClientCAs nil means RootCAs.
 	//
-	// TLS is copied, and hardened: TLS 1.3 at least, a certificate from both sides, no resumption. A renewed certificate can come from
+	// TLS is copied, and hardened: TLS 1.3 at least, a certificate from both sides, no resumption, [ALPN] in NextProtos. A renewed certificate can come from
 	// GetCertificate, GetClientCertificate, GetConfigForClient and VerifyConnection: they are called as usual. On a dialer,
 	// VerifyPeerCertificate gets no chains.
 	//

@@ -10,9 +10,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/singledecree/paxos"
 )
+
+// ALPN is the name of the protocol in a TLS handshake. Each dialer offers it, and nothing else. A listener refuses a dialer that offers
+// others, such as a browser; it takes one that offers none, as programs before ALPN did.
+//
+// The name lets one port serve a cluster and HTTPS: see package tcp/alpn. A proxy that reads it in the ClientHello can pass the connection on
+// as it is.
+const ALPN = "paxos/1"
 
 // Identity returns the URI that names a server in its certificate: "paxos:CLUSTER/ID". It is a subject alternative name: put it into
 // x509.Certificate.URIs, or into the request to an authority. The name of the cluster may be any text; it is escaped as in a path:
@@ -80,6 +89,33 @@ func whom(c *x509.Certificate) string {
 	return strconv.Quote(text)
 }
 
+// A showing remembers when the certificate expires that a peer has shown last.
+type showing struct{ last atomic.Pointer[time.Time] }
+
+func (s *showing) see(c *x509.Certificate) { s.last.Store(&c.NotAfter) }
+
+// expires returns the zero time if the peer has shown none.
+func (s *showing) expires() time.Time {
+	if last := s.last.Load(); last != nil {
+		return *last
+	}
+	return time.Time{}
+}
+
+// expires returns when the first of the certificates in c expires; zero: c has none, or none that can be read.
+func expires(c *tls.Config) (first time.Time) {
+	for _, pair := range c.Certificates {
+		leaf := pair.Leaf
+		if leaf == nil && len(pair.Certificate) > 0 {
+			leaf, _ = x509.ParseCertificate(pair.Certificate[0])
+		}
+		if leaf != nil && (first.IsZero() || leaf.NotAfter.Before(first)) {
+			first = leaf.NotAfter
+		}
+	}
+	return first
+}
+
 // checkTLS returns an error that names what config lacks.
 func checkTLS(c *tls.Config) error {
 	switch {
@@ -102,7 +138,7 @@ func harden(c *tls.Config) *tls.Config {
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS13)
 	c.SessionTicketsDisabled, c.ClientSessionCache = true, nil
 	c.DynamicRecordSizingDisabled = true // small records at first serve browsers; here they would cost system calls
-	c.NextProtos, c.EncryptedClientHelloConfigList, c.EncryptedClientHelloKeys = nil, nil, nil
+	c.NextProtos, c.EncryptedClientHelloConfigList, c.EncryptedClientHelloKeys = []string{ALPN}, nil, nil
 	return c
 }
 

@@ -43,7 +43,7 @@ func TestNewcomerIsRefusedUntilReach(t *testing.T) {
 			arrives(t, a, b, 1)
 			s := a.Stats()
 			require.Len(t, s.Peers, 2)
-			assert.Equal(t, Peer{ID: 3, Addr: newcomer.Addr().String(), Out: true, In: true}, s.Peers[1])
+			assert.Equal(t, Peer{ID: 3, Addr: newcomer.Addr().String(), Out: true, In: true, Expires: newcomer.Stats().Expires}, s.Peers[1])
 			here.says(t, "peer is a member now", "peer=3", "addr="+newcomer.Addr().String())
 			require.NoError(t, a.SetAddr(3, newcomer.Addr().String()), "it is a member now")
 		})

@@ -20,6 +20,7 @@ import (
 type sender struct {
 	transport   *Transport
 	id          paxos.ServerID
+	shown       *showing
 	queue       queue
 	wake        chan struct{} // something was queued
 	again       chan struct{} // a reason to dial at once
@@ -49,8 +50,8 @@ const stuckDial = 500 * time.Millisecond
 
 var errNoAddress = errors.New("tcp: its address is not known: give it in Config.Peers or by SetAddr")
 
-func newSender(t *Transport, id paxos.ServerID, addr string) *sender {
-	s := &sender{transport: t, id: id, addr: addr, wake: make(chan struct{}, 1), again: make(chan struct{}, 1)}
+func newSender(t *Transport, id paxos.ServerID, addr string, shown *showing) *sender {
+	s := &sender{transport: t, id: id, shown: shown, addr: addr, wake: make(chan struct{}, 1), again: make(chan struct{}, 1)}
 	s.queue.drops, s.queue.largest = &t.counters.drops, t.config.Limits.MaxFrame
 	s.queue.maxBytes, s.queue.maxPackets = t.config.Limits.QueueBytes, t.config.Limits.QueuePackets
 	s.queue.away = true
@@ -190,9 +191,11 @@ func (s *sender) introduce(w *wire, config *tls.Config) (*reader, int, error) {
 	var shown *tls.Certificate
 	if config != nil {
 		config, shown = clientTLS(config, cluster, s.id)
-		if err := w.secure(tls.Client, config).Handshake(); err != nil {
+		client := w.secure(tls.Client, config)
+		if err := client.Handshake(); err != nil {
 			return nil, 0, fmt.Errorf("the TLS handshake failed: %w", err)
 		}
+		s.shown.see(client.ConnectionState().PeerCertificates[0])
 	}
 	h := hello{lowest: t.hooks.lowest, highest: t.hooks.highest, cluster: cluster, from: t.config.ID, to: s.id, instance: t.instance,
 		maxBody: uint64(t.config.Limits.MaxFrame)}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/singledecree/paxos"
 )
@@ -32,18 +33,20 @@ type Stats struct {
 	BadFrames    uint64 // malformed or altered frames; each ended its connection
 	UnknownKinds uint64 // frames of a kind that only a later version knows; they were skipped
 
-	Pending int    // connections open now that have not proved who they are
-	Peers   []Peer // the other members now, by ID, ascending
+	Pending int       // connections open now that have not proved who they are
+	Expires time.Time // when the first of TLS.Certificates expires; zero: plain TCP, or the certificate comes from a function
+	Peers   []Peer    // the other members now, by ID, ascending
 }
 
 // A Peer is the state of the connections with another server.
 type Peer struct {
-	ID     paxos.ServerID
-	Addr   string // empty: not known
-	Out    bool   // this server is connected to it, to send
-	In     bool   // it is connected to this server, to send
-	Queued int    // packets that wait to be sent
-	Err    string // why Out is false: the latest failure; empty: none
+	ID      paxos.ServerID
+	Addr    string    // empty: not known
+	Out     bool      // this server is connected to it, to send
+	In      bool      // it is connected to this server, to send
+	Queued  int       // packets that wait to be sent
+	Err     string    // why Out is false: the latest failure; empty: none
+	Expires time.Time // when the certificate expires that it has shown last; zero: it has shown none
 }
 
 // Stats returns the counts up to now. They are not all of the same moment.
@@ -54,10 +57,14 @@ func (t *Transport) Stats() Stats {
 		DroppedUnreachable: d.unreachable.Load(), Lost: d.lost.Load(), Dials: c.dials.Load(), DialsFailed: c.dialsFailed.Load(), Connected: c.connected.Load(),
 		RefusedBy: c.refusedBy.Load(), Accepted: c.accepted.Load(), Welcomed: c.welcomed.Load(), AcceptErrors: c.acceptErrors.Load(),
 		BadFrames: c.badFrames.Load(), UnknownKinds: c.unknownKinds.Load(), Refused: c.refusals(), Pending: t.pending.len()}
+	if config := t.tls.Load(); config != nil {
+		s.Expires = expires(config)
+	}
 	peers := *t.peers.Load()
 	for _, id := range slices.Sorted(maps.Keys(peers)) {
 		p := peers[id].sender.status()
 		p.In = peers[id].slot.occupant() != nil
+		p.Expires = peers[id].shown.expires()
 		s.Peers = append(s.Peers, p)
 	}
 	return s

@@ -62,6 +62,12 @@ var (
 type peer struct {
 	sender *sender
 	slot   *slot
+	shown  *showing
+}
+
+func newPeer(t *Transport, id paxos.ServerID, addr string) *peer {
+	shown := &showing{}
+	return &peer{newSender(t, id, addr, shown), newSlot(), shown}
 }
 
 // hooks are functions and values that tests replace.
@@ -106,7 +112,7 @@ func listen(cfg Config, h hooks) (*Transport, error) {
 	for _, ids := range [][]paxos.ServerID{cfg.Members.Acceptors, cfg.Members.Learners} {
 		for _, id := range ids {
 			if id != cfg.ID {
-				peers[id] = &peer{newSender(t, id, cfg.Peers[id]), newSlot()}
+				peers[id] = newPeer(t, id, cfg.Peers[id])
 			}
 		}
 	}
@@ -225,7 +231,7 @@ func (t *Transport) change(id paxos.ServerID, address string) (left *peer) {
 			fmt.Sprintf("%d other members are known: that is the limit", maxPeers))
 	default:
 		peers = maps.Clone(peers)
-		peers[id] = &peer{newSender(t, id, address), newSlot()}
+		peers[id] = newPeer(t, id, address)
 		t.peers.Store(&peers)
 		t.report.info("peer is a member now", "peer", uint64(id), "addr", address)
 		t.all.Go(peers[id].sender.run)

@@ -35,7 +35,7 @@ func newApart(t testing.TB, program string, n int) *apart {
 	var err error
 	a.configs, err = localConfigs(n)
 	require.NoError(t, err)
-	_, err = makeCerts(a.dir, localCluster, 24*time.Hour, a.configs[0].Acceptors)
+	err = makeCerts(a.dir, localCluster, 24*time.Hour, a.configs[0].Acceptors)
 	require.NoError(t, err)
 	require.NoError(t, createOnce(a.dir, a.configs))
 	for i, c := range a.configs {

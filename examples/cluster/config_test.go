@@ -24,7 +24,7 @@ func startOne(t *testing.T) *server {
 	dir := t.TempDir()
 	configs, err := localConfigs(1)
 	require.NoError(t, err)
-	_, err = makeCerts(dir, localCluster, time.Hour, configs[0].Acceptors)
+	err = makeCerts(dir, localCluster, time.Hour, configs[0].Acceptors)
 	require.NoError(t, err)
 	require.NoError(t, createOnce(dir, configs))
 	file := filepath.Join(dir, "1.json")
@@ -115,7 +115,7 @@ func TestReadmeConfig(t *testing.T) {
 func TestCertErrors(t *testing.T) {
 	dir := t.TempDir()
 	for _, cluster := range []string{"lunch", "dinner"} {
-		_, err := makeCerts(filepath.Join(dir, cluster), cluster, time.Hour, []paxos.ServerID{1, 2})
+		err := makeCerts(filepath.Join(dir, cluster), cluster, time.Hour, []paxos.ServerID{1, 2})
 		require.NoError(t, err)
 	}
 	at := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
@@ -137,9 +137,9 @@ func TestCertErrors(t *testing.T) {
 		}
 	}
 	require.NoError(t, replaceFile(at("lunch/ca.key"), []byte("garbage")))
-	_, err := makeCerts(at("lunch"), "lunch", time.Hour, nil)
+	err := makeCerts(at("lunch"), "lunch", time.Hour, nil)
 	assert.ErrorContains(t, err, "ca.key", "an authority is not replaced because its key can't be read")
-	assert.ErrorContains(t, runCerts(io.Discard, []string{"-cluster", "lunch", "-dir", at("dinner"), "-days", "300", "1"}), "ca.crt expires on")
+	assert.ErrorContains(t, runCerts(t.Context(), io.Discard, []string{"-cluster", "dinner", "-dir", at("dinner"), "-days", "300", "3"}), "ca.crt expires at")
 }
 
 func TestParseCommands(t *testing.T) {

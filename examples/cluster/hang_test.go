@@ -31,7 +31,7 @@ func TestEndsAlthoughTheDiskHangs(t *testing.T) {
 			dir := t.TempDir()
 			configs, err := localConfigs(1)
 			require.NoError(t, err)
-			_, err = makeCerts(dir, localCluster, time.Hour, configs[0].Acceptors)
+			err = makeCerts(dir, localCluster, time.Hour, configs[0].Acceptors)
 			require.NoError(t, err)
 			require.NoError(t, createOnce(dir, configs))
 			file := filepath.Join(dir, "1.json")

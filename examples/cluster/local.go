@@ -127,9 +127,11 @@ func (l *local) start(n int) (err error) {
 			return err
 		}
 	}
-	os.Remove(filepath.Join(l.dir, "ca.crt"))
+	for _, name := range []string{"ca.crt", "ca.key"} {
+		os.Remove(filepath.Join(l.dir, name))
+	}
 	ids := slices.Sorted(maps.Keys(l.addrs))
-	if _, err := makeCerts(l.dir, localCluster, certLife, ids); err != nil {
+	if err := makeCerts(l.dir, localCluster, certLife, ids); err != nil {
 		return err
 	}
 	for _, id := range ids {

@@ -31,8 +31,7 @@ func (l *local) create(id paxos.ServerID) (addr string, err error) {
 		{"noted", func() error { return l.ledger.note(l.dir, id, e) }},
 		{"storage", func() error { return createNew(l.dir, l.config(id)) }},
 		{"certificate", func() error {
-			_, err := makeCerts(l.dir, localCluster, certLife, []paxos.ServerID{id})
-			return err
+			return makeCerts(l.dir, localCluster, certLife, []paxos.ServerID{id})
 		}},
 		{"made", func() error { return l.ledger.note(l.dir, id, entry{made, e.Addr}) }},
 	} {

@@ -144,3 +144,11 @@ func writeDurably(file string, text []byte) (err error) {
 	defer dir.Close()
 	return dir.Sync()
 }
+
+// replaceFile writes a file that only its owner can read. A reader finds the whole old file or the whole new one, at any time.
+func replaceFile(file string, text []byte) error {
+	if err := os.WriteFile(file+".tmp", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".tmp", file)
+}

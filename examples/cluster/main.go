@@ -29,7 +29,7 @@ import (
 )
 
 const usage = `usage: cluster [-n SERVERS] [-dir DIR] [-timeout TIME] [-c COMMANDS]
-       cluster certs -cluster NAME [-dir DIR] [-days N] ID...
+       cluster certs -cluster NAME [-dir DIR] [-days N] [-renew] [-timeout TIME] ID[=ADDRESS]...
        cluster create -config FILE
        cluster serve -config FILE [-v]
        cluster call [-api ADDRESS] [-timeout TIME] COMMANDS
@@ -44,7 +44,8 @@ terminal, the first that fails ends it, with status 1.
     -timeout TIME  how long a command may wait for the servers (5s)
     -c COMMANDS    carry these out instead of asking for any
 
-certs   makes an authority, unless DIR has it, and signs a certificate for each ID
+certs   makes an authority, unless DIR has it, and signs a certificate for each ID; with -renew it replaces those that
+        exist, and waits, for TIME (10m) at most, until the server at each ADDRESS uses its own
 create  makes the storage of one server, once in its life
 serve   runs one server, until it is interrupted
 call    has a server of any machine, whose API is reached at ADDRESS, carry out commands
@@ -82,7 +83,7 @@ func run(ctx context.Context, in io.Reader, out io.Writer, args []string) error 
 	if len(args) > 0 {
 		switch args[0] {
 		case "certs":
-			return endsWithin(ctx, stopGrace, "certs", func() error { return runCerts(out, args[1:]) })
+			return endsWithin(ctx, stopGrace, "certs", func() error { return runCerts(ctx, out, args[1:]) })
 		case "create":
 			return endsWithin(ctx, stopGrace, "create", func() error { return runCreate(out, args[1:]) })
 		case "serve":

@@ -245,7 +245,7 @@ func TestRemote(t *testing.T) {
 	assert.Equal(t, 1, code)
 	assert.Contains(t, out, "is that of server 3")
 
-	out, code = runs(t, "", "certs", "-cluster", "lunch", "-dir", filepath.Join(dir, "certs"), "1", "2")
+	out, code = runs(t, "", "certs", "-cluster", "lunch", "-dir", filepath.Join(dir, "certs"), "-renew", "1", "2")
 	require.Zero(t, code, "%s", out)
 	assert.NotContains(t, out, "authority", "it is kept")
 	books[1].says(t, "certificates renewed")

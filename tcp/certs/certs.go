@@ -1,11 +1,25 @@
-// Package certs loads the certificates of a server from files, checks them, and loads them anew when the files change.
+// Package certs loads the certificates of a server from files, checks them, and loads them anew when the files change. It also makes
+// certificates, for tests and for small clusters.
+//
+// # Load and renew
 //
 //	files, err := certs.Open(certs.Config{Cluster: "prod", ID: 1, CA: "ca.crt", Cert: "1.crt", Key: "1.key", Logger: logger})
 //	t, err := tcp.Listen(tcp.Config{ID: 1, Members: members, Addr: ":7000", TLS: files.TLS(), Logger: logger})
 //	go files.Watch(ctx, t.SetTLS)
 //
 // To renew the certificates, write the files anew, in any order and by any means. Files that can't be used yet are tried again until they
-// can. The certificates in use stay in use meanwhile.
+// can. The certificates in use stay in use meanwhile. The log tells early that they will expire.
+//
+// # Make
+//
+// An [Authority] signs certificates. Its key stays with the person that runs the cluster:
+//
+//	a, err := certs.NewAuthority("prod", 0)  // later: certs.ReadAuthority("certs", "prod")
+//	err = a.Create("certs")                  // certs/ca.crt, certs/ca.key
+//	c, err := a.Issue(1, 0)
+//	err = c.Create("certs")                  // certs/1.crt, certs/1.key; to renew: c.Replace("certs")
+//
+// A test needs no files: [Authority.TLS] returns a configuration for tcp.Config.TLS.
 package certs
 
 import (
@@ -24,7 +38,7 @@ import (
 	"github.com/singledecree/paxos/internal/lines"
 )
 
-// A Config names a server and its files. All fields but Every and Logger are required.
+// A Config names a server and its files. All fields but Every, Warn and Logger are required.
 type Config struct {
 	// Cluster and ID are the server that the certificate must name: see tcp.Identity.
 	Cluster string
@@ -35,8 +49,13 @@ type Config struct {
 	CA, Cert, Key string
 	// Every is how often [Files.Watch] reads the files. The default is 1 s; at least 1 ms.
 	Every time.Duration
-	// Logger gets one line when new files can't be used, and one when they are taken. Nil: nothing is logged. Its keys are cluster,
-	// server, until, lines and err. A goroutine of its own calls it, so a slow Logger holds up nothing.
+	// Warn is how long before they expire [Files.Watch] logs that the certificates expire soon. It logs that once a day, and once an hour
+	// from the last day on. The default is a third of the validity of the certificate that expires first, and at most 30 days. Below 0:
+	// never.
+	Warn time.Duration
+	// Logger gets one line when new files can't be used, and one when they are taken. It also gets lines before they expire: see Warn.
+	// Nil: nothing is logged. Its keys are cluster, server, file, until, left, lines and err. A goroutine of its own calls it, so a slow
+	// Logger holds up nothing.
 	Logger *slog.Logger
 }
 
@@ -66,7 +85,7 @@ type Files struct {
 	opened contents
 
 	mu  sync.Mutex
-	use *tls.Config // the one taken last
+	use loaded // taken last
 }
 
 // Open reads the files that c names, and checks that they fit together and that the certificate names the server. It also checks that the
@@ -93,7 +112,15 @@ func Open(c Config) (*Files, error) {
 func (f *Files) TLS() *tls.Config {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.use.Clone()
+	return f.use.config.Clone()
+}
+
+// Expires returns when the certificates that were taken last expire. It is the first end on the way from the server's certificate to its
+// authority. Renew them before: from then on other servers refuse this one.
+func (f *Files) Expires() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.use.end.at
 }
 
 // Look makes [Files.Watch] read the files now, and log the result in any case. Call it, for example, when an operator sends SIGHUP. It
@@ -146,11 +173,19 @@ type watch struct {
 	used   contents // contents of the files when they were taken
 	failed contents // contents that could not be used; zero: they could
 	told   bool     // the log says that they can't be used
+	warned warned   // their end, as far as the log tells it
 }
 
 // once looks at the files once. It logs a failure only if the next look finds the same: files written one after the other do not fit
 // together for a moment.
 func (w *watch) once(ctx context.Context, asked bool) {
+	w.read(ctx, asked)
+	if ctx.Err() == nil {
+		w.warned.tell(w.files)
+	}
+}
+
+func (w *watch) read(ctx context.Context, asked bool) {
 	f := w.files
 	now, err := f.contents()
 	if ctx.Err() != nil {
@@ -163,12 +198,12 @@ func (w *watch) once(ctx context.Context, asked bool) {
 		w.failed, w.told = contents{}, false
 		return
 	}
-	var config *tls.Config
+	var next loaded
 	if err == nil {
-		config, err = f.config.load(now)
+		next, err = f.config.load(now)
 	}
 	if err == nil {
-		err = w.use(config.Clone())
+		err = w.use(next.config.Clone())
 	}
 	if err != nil {
 		same := now == w.failed
@@ -180,9 +215,9 @@ func (w *watch) once(ctx context.Context, asked bool) {
 	}
 	w.used, w.failed, w.told = now, contents{}, false
 	f.mu.Lock()
-	f.use = config
+	f.use = next
 	f.mu.Unlock()
-	f.lines.Log(slog.LevelInfo, "certificates renewed", "until", config.Certificates[0].Leaf.NotAfter)
+	f.lines.Log(slog.LevelInfo, "certificates renewed", "until", next.end.at)
 }
 
 // contents is what the files hold, or why they can't be read. Two contents can be compared.
