@@ -161,7 +161,10 @@ func (l *Log) verifyIndex(at uint32, buf *[]byte) (next, end uint32, err error) 
 	const most = 4096
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	for end = min(l.index.n, at+most); at < end; at++ {
+	if end = l.index.n; end > at && end-at > most {
+		end = at + most
+	}
+	for ; at < end; at++ {
 		from := l.index.spot(at)
 		if l.segments[from.segment] == nil {
 			return 0, 0, l.gone(*from)
