@@ -63,6 +63,17 @@ func propose(t *testing.T, nodes []*node.Node, name string, v paxos.Value) {
 	}
 }
 
+// A reader who leaves while the decisions are read takes them from nobody: all pages share a look.
+func TestReaderThatLeaves(t *testing.T) {
+	nodes, h := cluster(t, Config{})
+	propose(t, nodes, "lunch", "burger")
+	require.Eventually(t, func() bool { return nodes[0].Status().Index > 0 }, 10*time.Second, time.Millisecond)
+	left, cancel := context.WithCancel(t.Context())
+	cancel()
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(left, http.MethodGet, "http://localhost/", nil))
+	assert.Contains(t, get(t, h, "/").Body.String(), "burger")
+}
+
 // Without script the page has everything: servers, decisions, what is open, members. Names and values stay text.
 func TestPage(t *testing.T) {
 	nodes, h := cluster(t, Config{})

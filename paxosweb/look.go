@@ -113,19 +113,20 @@ func (h *Handler) decisions(ctx context.Context, index uint64) (all []decisionVi
 			rate = fmt.Sprintf("%.0f a second", float64(index-last.index)/passed)
 		}
 	}
-	if last.at.IsZero() || index != last.index {
-		last.decisions = h.read(ctx, index)
+	if last.at.IsZero() || index != last.index || last.failed {
+		last.decisions, last.failed = h.read(ctx, index)
 	}
 	last.index, last.at = index, now
 	return last.decisions, rate
 }
 
-func (h *Handler) read(ctx context.Context, index uint64) (all []decisionView) {
+// read returns the last decisions. failed says that the server could not read them all.
+func (h *Handler) read(ctx context.Context, index uint64) (all []decisionView, failed bool) {
 	after := index - min(index, uint64(h.config.Shown))
 	if index == after {
-		return nil
+		return nil, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTime) // all pages share what is read
 	defer cancel()
 	for l, err := range h.server.Decisions(ctx, after) {
 		var forgotten *paxos.ForgottenError
@@ -134,7 +135,7 @@ func (h *Handler) read(ctx context.Context, index uint64) (all []decisionView) {
 			all = append(all, decisionView{Index: l.Index, Forgotten: rangeText(forgotten.Names)})
 		case err != nil:
 			slices.Reverse(all)
-			return all
+			return all, !errors.Is(err, context.DeadlineExceeded)
 		default:
 			all = append(all, decisionView{Index: l.Index, Name: l.Instance, Value: value(l.Value), Ballot: l.Ballot.String()})
 		}
@@ -143,5 +144,5 @@ func (h *Handler) read(ctx context.Context, index uint64) (all []decisionView) {
 		}
 	}
 	slices.Reverse(all)
-	return all
+	return all, false
 }

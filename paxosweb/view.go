@@ -87,6 +87,7 @@ type latest struct {
 	index     uint64
 	at        time.Time // when that was the Index
 	decisions []decisionView
+	failed    bool // they are not all
 }
 
 func rangeText(r paxos.NameRange) string {

@@ -22,6 +22,7 @@ type still struct {
 	settled bool
 	learned []paxos.Learned
 	asked   int
+	fails   error // of Decisions
 	done    chan struct{}
 }
 
@@ -36,6 +37,10 @@ func (s *still) Peek(context.Context, string) (paxos.Decision, bool, error) {
 
 func (s *still) Decisions(ctx context.Context, after uint64, _ ...paxos.NameRange) iter.Seq2[paxos.Learned, error] {
 	return func(yield func(paxos.Learned, error) bool) {
+		if s.fails != nil {
+			yield(paxos.Learned{}, s.fails)
+			return
+		}
 		for _, l := range s.learned {
 			if l.Index > after {
 				s.asked++
@@ -157,6 +162,11 @@ func TestDecisionsOfALook(t *testing.T) {
 	assert.Len(t, v.Decisions, 2)
 	assert.Less(t, time.Since(began), 5*time.Second)
 	assert.NotEmpty(t, v.Rate)
+	s.learned = append(s.learned, paxos.Learned{Index: 102, Decision: paxos.Decision{Instance: "busy"}})
+	s.status.Index, s.fails = 102, paxos.ErrBusy
+	assert.Empty(t, h.look(t.Context()).Decisions)
+	s.fails = nil
+	assert.NotEmpty(t, h.look(t.Context()).Decisions, "it reads again what it could not read")
 	for i := range 2000 {
 		s.status.Instances = append(s.status.Instances, paxos.OpenInstance{Instance: "open", Age: time.Duration(i)})
 	}
