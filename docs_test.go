@@ -114,7 +114,7 @@ func TestDocsLeadToDocs(t *testing.T) {
 	require.NoError(t, err)
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	for _, page := range append(pages, "README.md", "CONTRIBUTING.md", "SECURITY.md") {
+	for _, page := range append(pages, "README.md", "README.ko.md", "CONTRIBUTING.md", "SECURITY.md") {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(text), -1) {
@@ -302,6 +302,33 @@ func TestReadmeCommands(t *testing.T) {
 	require.Len(t, commands, 2)
 	assert.Equal(t, "go run ./examples/once burger pizza kimbap", commands[0][1])
 	assert.Equal(t, "go test ./...", commands[1][1])
+}
+
+// TestReadmeInKorean: README.ko.md has the listings, commands, links, figures and tables of README.md. Only the words are others.
+func TestReadmeInKorean(t *testing.T) {
+	english, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	korean, err := os.ReadFile("README.ko.md")
+	require.NoError(t, err)
+	for _, part := range []struct{ what, found string }{
+		{"blocks", "(?s)```.*?```"},
+		{"commands", `(?m)^    \S.*$`},
+		{"commands in a line", "`go [^`]*`"},
+		{"links to documents", `\]\(([^)]*/[^)]*|[A-Z]{8,}\.md)\)`},
+		{"first cells of tables", "(?m)^\\| [`0-9].*? \\|"},
+		{"figures", `\b\d+(?:[.,]\d+)* (?:us|ms)\b|\b\d{1,3}(?:,\d{3})+\b`},
+		{"depth of headings", `(?m)^#+ `},
+	} {
+		find := regexp.MustCompile(part.found)
+		want := find.FindAllString(string(english), -1)
+		require.NotEmpty(t, want, part.what)
+		got := find.FindAllString(string(korean), -1)
+		if part.what == "commands in a line" { // another grammar, another order
+			slices.Sort(want)
+			slices.Sort(got)
+		}
+		assert.Equal(t, want, got, part.what)
+	}
 }
 
 // unindent drops the white space before each line.

@@ -29,8 +29,9 @@ func Sentences(prose string) (sentences []string) {
 }
 
 var (
-	// sentenceEnd is a mark at an end, perhaps a closing bracket or quote, white space, and the beginning of another sentence.
-	sentenceEnd = regexp.MustCompile("[.!?][)\"*_`]*\\s+(?:[\"(*_]*[\\p{Lu}\\p{N}]|[\"(*_]*[`\\[])")
+	// sentenceEnd is a mark at an end, perhaps a closing bracket or quote, white space, and the beginning of another sentence. Some scripts, as
+	// Korean, have no capital letters.
+	sentenceEnd = regexp.MustCompile("[.!?][)\"*_`]*\\s+(?:[\"(*_]*[\\p{Lu}\\p{Lo}\\p{N}]|[\"(*_]*[`\\[])")
 	listItem    = regexp.MustCompile(`^\s*(?:[-*+]|\d+[.)])\s+`)
 	markup      = regexp.MustCompile("<[^>]*>|\\]\\([^)]*\\)|[*`\\[\\]]")
 )
