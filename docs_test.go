@@ -89,7 +89,7 @@ func TestMetricsListings(t *testing.T) {
 			lines++
 		}
 	}
-	assert.Equal(t, 5, lines)
+	assert.Equal(t, 6, lines)
 }
 
 // TestAssumptionsAreNumbered: docs/assumptions.md counts from 1, each says what happens when it is false, and those that others are

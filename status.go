@@ -136,7 +136,7 @@ type Metrics struct {
 type Metric struct {
 	// Name is in lower case, with words that are joined by "_". It has no prefix, and no suffix for the unit or the type.
 	Name string
-	Unit string // "s" is seconds; empty: a plain number
+	Unit string // "s" is seconds, "By" is bytes; empty: a plain number
 	Help string // one sentence
 	// Counter says that it only rises, from 0 at each start. Else it is a gauge, which rises and falls.
 	Counter bool

@@ -116,6 +116,20 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
+// Metrics returns s for a monitor, as [paxos.Metrics.All] returns the numbers of a server. The caller owns the result.
+func (s Stats) Metrics() []paxos.Metric {
+	gauge := func(name, unit string, value int64, help string) paxos.Metric {
+		return paxos.Metric{Name: name, Unit: unit, Help: help, Values: []paxos.MetricValue{{Value: float64(value)}}}
+	}
+	return []paxos.Metric{
+		gauge("log_decided", "", int64(s.Decided), "Decided instances in the log."),
+		gauge("log_undecided", "", int64(s.Undecided), "Undecided instances in the log."),
+		gauge("log_segments", "", int64(s.Segments), "Files of the log."),
+		gauge("log_size", "By", s.Bytes, "Size of these files, with space that is prepared in advance."),
+		gauge("log_live", "By", s.Live, "Size of the records that count; compaction removes the others."),
+	}
+}
+
 // Verify reads all that the log holds, and checks every checksum of batches and records. It also checks the index, and so every hint:
 // each record must be where the index says. It returns the first [*CorruptionError]. Use it on a log that is open [Options.ReadOnly].
 func (l *Log) Verify() error { return l.VerifyWith(func(int64, int64) {}) }

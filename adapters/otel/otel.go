@@ -54,12 +54,12 @@ type Telemetry struct {
 
 	calls, trips, saves    metric.Float64Histogram
 	saveBytes, saveRecords metric.Int64Histogram
-	observables            map[string]metric.Float64Observable // by paxos.Metric.Name
-	registered             metric.Registration
+
+	mu         sync.Mutex // guards registered, and byCall for who adds to it
+	registered []metric.Registration
 
 	// The attributes of observations, each made once.
 	own    []metric.RecordOption
-	mu     sync.Mutex // for who adds to byCall
 	byCall atomic.Pointer[map[outcome][]metric.RecordOption]
 	byKind [len(paxos.Counters{}.Sent)][]metric.RecordOption
 }
@@ -95,15 +95,17 @@ func New(id paxos.ServerID, c Config) (*Telemetry, error) {
 	if c.Tracers == nil {
 		c.Tracers = otel.GetTracerProvider()
 	}
-	t := &Telemetry{id: attribute.String("server", fmt.Sprint(uint64(id))), tracer: c.Tracers.Tracer(Scope), meter: c.Meters.Meter(Scope),
-		observables: map[string]metric.Float64Observable{}}
+	t := &Telemetry{id: attribute.String("server", fmt.Sprint(uint64(id))), tracer: c.Tracers.Tracer(Scope), meter: c.Meters.Meter(Scope)}
 	t.own = t.with()
 	t.byCall.Store(&map[outcome][]metric.RecordOption{})
 	for k := range t.byKind {
 		t.byKind[k] = t.with(attribute.String("kind", paxos.Kind(k).String()))
 	}
-	if err := errors.Join(t.histograms(), t.observe()); err != nil {
+	if err := t.histograms(); err != nil {
 		return nil, fmt.Errorf("paxos: otel: %w", err)
+	}
+	if err := t.Add(t.numbers); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
@@ -129,11 +131,27 @@ func (t *Telemetry) histograms() error {
 	return errors.Join(err[:]...)
 }
 
-// observe makes an instrument of each paxos.Metric, and one callback for all of them.
-func (t *Telemetry) observe() error {
+// numbers returns the metrics of the server that is watched. It waits for one turn of the server's loop, which waits for no disk and no network.
+func (t *Telemetry) numbers() []paxos.Metric {
+	if s := t.server.Load(); s != nil {
+		return (*s).Metrics().All()
+	}
 	all := (paxos.Metrics{}).All()
-	instruments := make([]metric.Observable, 0, len(all))
-	for _, m := range all {
+	for i := range all {
+		all[i].Values = nil
+	}
+	return all
+}
+
+// Add tells further metrics of the server, which source returns at each reading. This one tells those of its log:
+//
+//	err := t.Add(func() []paxos.Metric { return log.Stats().Metrics() })
+//
+// A source returns the same metrics each time, and may be called at any time until Close. The errors are those of the instruments.
+func (t *Telemetry) Add(source func() []paxos.Metric) error {
+	observables := map[string]metric.Float64Observable{}
+	var instruments []metric.Observable
+	for _, m := range source() {
 		var o metric.Float64Observable
 		var err error
 		if name := "paxos." + m.Name; m.Counter {
@@ -142,32 +160,35 @@ func (t *Telemetry) observe() error {
 			o, err = t.meter.Float64ObservableGauge(name, metric.WithUnit(m.Unit), metric.WithDescription(m.Help))
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("paxos: otel: %w", err)
 		}
-		t.observables[m.Name] = o
+		observables[m.Name] = o
 		instruments = append(instruments, o)
 	}
-	var err error
-	t.registered, err = t.meter.RegisterCallback(t.tell, instruments...)
-	return err
+	registered, err := t.meter.RegisterCallback(func(_ context.Context, to metric.Observer) error {
+		for _, m := range source() {
+			t.tell(to, observables[m.Name], m)
+		}
+		return nil
+	}, instruments...)
+	if err != nil {
+		return fmt.Errorf("paxos: otel: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.registered = append(t.registered, registered)
+	return nil
 }
 
-// tell tells all numbers to a reader. It waits for one turn of the server's loop, which waits for no disk and no network.
-func (t *Telemetry) tell(_ context.Context, to metric.Observer) error {
-	s := t.server.Load()
-	if s == nil {
-		return nil
-	}
-	for _, m := range (*s).Metrics().All() {
-		for _, v := range m.Values {
-			set := attribute.NewSet(t.id)
-			if m.Label != "" {
-				set = attribute.NewSet(t.id, attribute.String(m.Label, v.Label))
-			}
-			to.ObserveFloat64(t.observables[m.Name], v.Value, metric.WithAttributeSet(set))
+// tell tells each value of a metric.
+func (t *Telemetry) tell(to metric.Observer, o metric.Float64Observable, m paxos.Metric) {
+	for _, v := range m.Values {
+		set := attribute.NewSet(t.id)
+		if m.Label != "" {
+			set = attribute.NewSet(t.id, attribute.String(m.Label, v.Label))
 		}
+		to.ObserveFloat64(o, v.Value, metric.WithAttributeSet(set))
 	}
-	return nil
 }
 
 // Watch has the numbers come from s from now on. A server that was started anew in the same process is watched in place of the old one. nil:
@@ -180,8 +201,15 @@ func (t *Telemetry) Watch(s Server) {
 	}
 }
 
-// Close ends the callback of the numbers. Call it when the Node is closed.
-func (t *Telemetry) Close() error { return t.registered.Unregister() }
+// Close ends the readings: no source is called any more. Call it when the Node is closed, and before the storage is.
+func (t *Telemetry) Close() (err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.registered {
+		err = errors.Join(err, r.Unregister())
+	}
+	return err
+}
 
 // Call is for a Node: see [node.Observer]. It makes a span that began with the call, below the span in ctx if there is one.
 func (t *Telemetry) Call(ctx context.Context, c node.Call) {

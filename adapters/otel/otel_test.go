@@ -24,6 +24,7 @@ import (
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/wal"
 )
 
 // TestMain fails the package if a test leaves a goroutine behind.
@@ -105,6 +106,9 @@ func TestMetrics(t *testing.T) {
 		"paxos.messages_sent{kind=prepare,server=7}": "9", "paxos.decisions_learned{server=7}": "10"} {
 		assert.Equal(t, value, got[want], want)
 	}
+	require.NoError(t, tel.Add(func() []paxos.Metric { return wal.Stats{Decided: 1, Bytes: 4}.Metrics() }))
+	got = s.read(t)
+	assert.Equal(t, []string{"1", "4"}, []string{got["paxos.log_decided{server=7}"], got["paxos.log_size{server=7}By"]})
 	require.NoError(t, tel.Close())
 	assert.Len(t, s.read(t), 5, "after a Close")
 }

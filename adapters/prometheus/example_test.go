@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 
 	prom "github.com/prometheus/client_golang/prometheus"
@@ -15,15 +16,25 @@ import (
 	"github.com/singledecree/paxos/adapters/prometheus"
 	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/wal"
 )
 
-// A server in memory, with a page for Prometheus. Yours has a wal and a tcp.
+// A server on disk, with a page for Prometheus.
 func Example() {
 	members := paxos.Members{Cluster: "lunch", Acceptors: []paxos.ServerID{1}}
-	storage := memory.NewStorage()
-	if err := paxos.Format(storage, 1, members); err != nil {
+	dir, err := os.MkdirTemp("", "lunch")
+	if err != nil {
 		log.Fatal(err)
 	}
+	defer os.RemoveAll(dir)
+	if err := wal.Create(dir, 1, members); err != nil { // once in a server's life
+		log.Fatal(err)
+	}
+	storage, err := wal.Open(dir, wal.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer storage.Close()
 	registry := prom.NewRegistry()
 	metrics := prometheus.New(1)
 	registry.MustRegister(metrics)
@@ -35,6 +46,7 @@ func Example() {
 	}
 	defer server.Close()
 	metrics.Watch(server)
+	registry.MustRegister(prometheus.Of(1, func() []paxos.Metric { return storage.Stats().Metrics() }))
 
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -49,7 +61,9 @@ func Example() {
 			fmt.Print(line)
 		}
 	}
+	fmt.Println(strings.Contains(answer.Body.String(), `paxos_log_size_bytes{server="1"}`))
 	// Output:
 	// paxos_call_duration_seconds_count{op="propose",outcome="ok",server="1"} 1
 	// paxos_decisions_learned_total{server="1"} 1
+	// true
 }

@@ -81,8 +81,11 @@ func New(id paxos.ServerID) *Metrics {
 // Name returns the name under which Prometheus knows a metric: "paxos_", its Name, the unit, and "_total" if it is a counter.
 func Name(m paxos.Metric) string {
 	name := "paxos_" + m.Name
-	if m.Unit == "s" {
+	switch m.Unit {
+	case "s":
 		name += "_seconds"
+	case "By":
+		name += "_bytes"
 	}
 	if m.Counter {
 		name += "_total"
@@ -127,17 +130,50 @@ func (m *Metrics) Collect(to chan<- prom.Metric) {
 		return
 	}
 	for _, metric := range (*s).Metrics().All() {
-		kind, desc := prom.GaugeValue, m.descs[metric.Name]
-		if metric.Counter {
-			kind = prom.CounterValue
+		send(to, metric, m.descs[metric.Name])
+	}
+}
+
+// send sends each value of a metric.
+func send(to chan<- prom.Metric, m paxos.Metric, desc *prom.Desc) {
+	kind := prom.GaugeValue
+	if m.Counter {
+		kind = prom.CounterValue
+	}
+	for _, v := range m.Values {
+		if m.Label == "" {
+			to <- prom.MustNewConstMetric(desc, kind, v.Value)
+		} else {
+			to <- prom.MustNewConstMetric(desc, kind, v.Value, v.Label)
 		}
-		for _, v := range metric.Values {
-			if metric.Label == "" {
-				to <- prom.MustNewConstMetric(desc, kind, v.Value)
-			} else {
-				to <- prom.MustNewConstMetric(desc, kind, v.Value, v.Label)
-			}
-		}
+	}
+}
+
+// Of returns a collector of further metrics of the server with that ID, which source returns at each scrape. This one has those of its log:
+//
+//	registry.MustRegister(prometheus.Of(id, func() []paxos.Metric { return log.Stats().Metrics() }))
+//
+// A source returns the same metrics each time, and may be called at any time, also by several goroutines.
+func Of(id paxos.ServerID, source func() []paxos.Metric) prom.Collector { return &others{id, source} }
+
+type others struct {
+	id     paxos.ServerID
+	source func() []paxos.Metric
+}
+
+func (o *others) desc(m paxos.Metric) *prom.Desc {
+	return prom.NewDesc(Name(m), m.Help, variable(m), prom.Labels{"server": fmt.Sprint(uint64(o.id))})
+}
+
+func (o *others) Describe(to chan<- *prom.Desc) {
+	for _, m := range o.source() {
+		to <- o.desc(m)
+	}
+}
+
+func (o *others) Collect(to chan<- prom.Metric) {
+	for _, m := range o.source() {
+		send(to, m, o.desc(m))
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/wal"
 )
 
 // TestMain fails the package if a test leaves a goroutine behind.
@@ -102,6 +103,32 @@ func TestRegistry(t *testing.T) {
 	one.Watch(fixed{Boot: 5})
 	two.Watch(nil)
 	assert.Equal(t, "1:5 ", boots())
+}
+
+// Further metrics go beside those of the Node, as those of a log.
+func TestOf(t *testing.T) {
+	log := Of(3, func() []paxos.Metric {
+		return wal.Stats{Decided: 1, Undecided: 2, Segments: 3, Bytes: 4, Live: 5}.Metrics()
+	})
+	problems, err := testutil.CollectAndLint(log)
+	require.NoError(t, err)
+	assert.Empty(t, problems)
+	for i, name := range []string{"paxos_log_decided", "paxos_log_undecided", "paxos_log_segments", "paxos_log_size_bytes", "paxos_log_live_bytes"} {
+		text, err := testutil.CollectAndFormat(log, expfmt.TypeTextPlain, name)
+		require.NoError(t, err)
+		assert.Contains(t, string(text), fmt.Sprintf("%s{server=\"3\"} %d\n", name, i+1))
+	}
+	peers := Of(3, func() []paxos.Metric {
+		return []paxos.Metric{{Name: "links", Help: "Links.", Label: "peer", Counter: true, Values: []paxos.MetricValue{{Label: "2", Value: 7}}}}
+	})
+	text, err := testutil.CollectAndFormat(peers, expfmt.TypeTextPlain, "paxos_links_total")
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `paxos_links_total{peer="2",server="3"} 7`)
+	r := prom.NewPedanticRegistry()
+	r.MustRegister(New(3), log, peers)
+	assert.Error(t, r.Register(Of(3, func() []paxos.Metric { return wal.Stats{}.Metrics() })), "it is there already")
+	_, err = r.Gather()
+	require.NoError(t, err)
 }
 
 // Real servers have the histograms filled, and no label is the name of an instance.

@@ -22,11 +22,15 @@ import (
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"sigs.k8s.io/yaml"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/adapters/otel"
 	"github.com/singledecree/paxos/adapters/prometheus"
 	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/wal"
 )
 
 const monitoring = "../monitoring/"
@@ -47,6 +51,13 @@ func exposed(t *testing.T) map[string][]string {
 	m.RoundTrip(paxos.RoundTrip{Kind: paxos.KindPrepare})
 	registry := prom.NewPedanticRegistry()
 	require.NoError(t, registry.Register(m))
+	require.NoError(t, registry.Register(prometheus.Of(1, func() []paxos.Metric { return wal.Stats{}.Metrics() })))
+	all := seriesOf(t, registry)
+	require.Greater(t, len(all), 40)
+	return all
+}
+
+func seriesOf(t *testing.T, registry *prom.Registry) map[string][]string {
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	all := map[string][]string{"up": {"job", "instance"}}
@@ -62,8 +73,27 @@ func exposed(t *testing.T) map[string][]string {
 		all[f.GetName()+"_bucket"] = append([]string{"le"}, names...)
 		all[f.GetName()+"_sum"], all[f.GetName()+"_count"] = names, names
 	}
-	require.Greater(t, len(all), 40)
 	return all
+}
+
+// The metrics of adapters/otel have the same names and labels, after the exporter of OpenTelemetry to Prometheus. So alerts and dashboard fit both.
+func TestOpenTelemetryHasTheSameNames(t *testing.T) {
+	registry := prom.NewRegistry()
+	exporter, err := promexporter.New(promexporter.WithRegisterer(registry), promexporter.WithoutScopeInfo(), promexporter.WithoutTargetInfo())
+	require.NoError(t, err)
+	tel, err := otel.New(1, otel.Config{Meters: sdk.NewMeterProvider(sdk.WithReader(exporter))})
+	require.NoError(t, err)
+	defer tel.Close()
+	require.NoError(t, tel.Add(func() []paxos.Metric { return wal.Stats{}.Metrics() }))
+	tel.Watch(everything{})
+	tel.Call(t.Context(), node.Call{Op: "propose", Outcome: node.OutcomeOK})
+	tel.Save(node.Save{})
+	tel.RoundTrip(paxos.RoundTrip{Kind: paxos.KindPrepare})
+	want, got := exposed(t), seriesOf(t, registry)
+	for name := range want {
+		assert.ElementsMatch(t, want[name], got[name], name)
+	}
+	assert.Len(t, got, len(want))
 }
 
 // operations are the calls that an Observer is told of, and outcomes are their ends.
