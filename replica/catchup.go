@@ -142,10 +142,34 @@ func (r *Replica) manyNames() uint64 {
 // no news did not answer, as when both began. It may have many by now, if many were decided here since: then it is asked
 // again.
 func (r *Replica) askSoon(p *peer) {
-	if !p.pull.rests(r.now) && p.pull.mayAsk(r.now, r.timing.Phase, r.index, r.manyNames()) {
+	if !p.pull.rests(r.now) && !r.isFirst(p) && p.pull.mayAsk(r.now, r.timing.Phase, r.index, r.manyNames()) {
 		p.pull.askAnew()
 		r.askNames(p)
 	}
+}
+
+// isFirst reports whether p is to read the decisions of this server before this server reads those of p, except when a Pull is due. p knows
+// then which of its own it need not list. Two kinds of servers go first:
+//
+//   - A new acceptor that still takes over what the acceptors before remember. This server learns from these, too.
+//   - A server that is far behind this one. If each of two is far behind the other, it is the one that is further behind; if that is about
+//     equal, the one with the higher ID.
+func (r *Replica) isFirst(p *peer) bool {
+	if r.wantsImport() {
+		return false
+	}
+	if r.view.Number() > 0 && !p.complete && !r.view.Sources().Has(p.position) && p.pull.isCaughtUp(p.identity.store()) {
+		return true
+	}
+	told, own := p.listing.told(), p.pull.lag(p.identity.index())
+	if r.position < 0 || told == 0 || r.index < told+farBehind {
+		return false
+	}
+	lag := r.index - told // or less: it has read on since it said so. Both servers must not wait
+	if p.id > r.id {
+		return lag+farBehind > own
+	}
+	return lag > own+2*farBehind
 }
 
 // decidedMany is called when decisions have become durable here. Acceptors that had no reason to send anything lately have
@@ -213,15 +237,11 @@ func (r *Replica) answerPull(to *peer, after uint64, values bool) {
 		return
 	}
 	to.listing.begin(after, r.index, values)
+	after = to.told.after(to.identity.boot(), after)
 	if recent, ok := r.table.recentPage(after, r.index, values); ok {
 		r.sendPage(to, recent)
 		clear(recent.Names)
 		clear(recent.Decisions)
-		return
-	}
-	if told := r.table.recents.told(after, source{to, to.identity.boot()}); told >= after+leastRun {
-		v := r.pulls.empty(page.Head{Store: r.server.Store, From: after, Boot: to.identity.boot(), To: min(told, r.index)})
-		r.send(to, &paxos.Message{Kind: paxos.KindNames, Value: v})
 		return
 	}
 	r.lists = append(r.lists, ListAsk{ID: r.pulls.ask(&to.listing), After: after, Max: page.MaxLines, Forgotten: r.server.Forgotten > 0,
@@ -291,11 +311,11 @@ func (r *Replica) Listed(now time.Duration, id uint64, p Page) bool {
 // sendPage sends a peer the page that it has asked for. The page leaves out two kinds of instances, where memory is enough to tell them.
 // The peer's running process told of the first kind; the second kind has stopped.
 func (r *Replica) sendPage(to *peer, p Page) {
-	running := source{to, to.identity.boot()}
+	boot := to.identity.boot()
 	leaveOut := func(n paxos.Named) bool {
-		return n.Instance == "" || r.table.recents.source(n.Index) == running || r.stopped(n.Instance)
+		return n.Instance == "" || to.told.has(boot, n.Index) || r.stopped(n.Instance)
 	}
-	kind, v := r.pulls.write(&to.listing, p, leaveOut, r.server.Store, running.boot)
+	kind, v := r.pulls.write(&to.listing, p, leaveOut, r.server.Store, boot)
 	r.send(to, &paxos.Message{Kind: kind, Value: v})
 }
 

@@ -142,7 +142,7 @@ func (r *Replica) setView(v change.View) {
 	}
 	slices.SortFunc(all, func(a, b *instance) int { return cmp.Compare(a.name, b.name) })
 	for _, inst := range all {
-		inst.pendingNotices, inst.fetching, inst.askForValue = pendingNotices{}, 0, nil
+		inst.pendingNotices, inst.fetching, inst.listedBy, inst.askForValue = pendingNotices{}, 0, 0, nil
 		if inst.attempt.state != attemptNone {
 			r.endAttempt(inst)
 		}

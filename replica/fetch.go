@@ -48,6 +48,9 @@ func (r *Replica) fetch(p *peer) {
 		}
 		known := r.table.decided.find(name)
 		if known != nil && (!forget || known.Promised.IsForgotten()) {
+			if forget == known.Promised.IsForgotten() {
+				p.told.add(p.identity.boot(), known.index)
+			}
 			q.pass()
 			continue
 		}
@@ -66,6 +69,9 @@ func (r *Replica) fetch(p *peer) {
 		q.pass()
 		if forget {
 			r.forgetWhenLoaded(inst)
+		}
+		if !forget && !inst.forgotten() {
+			noteListed(p, inst)
 		}
 		if inst.chosen || inst.stopped != nil || inst.fetching.Has(p.position) {
 			r.settle(inst)
@@ -89,6 +95,15 @@ func (r *Replica) fetch(p *peer) {
 		return
 	}
 	r.pullAt(p, r.now+max(2*r.timing.Phase, r.timing.Pull/4))
+}
+
+// noteListed notes that a page of p lists inst as decided.
+func noteListed(p *peer, inst *instance) {
+	if inst.index != 0 {
+		p.told.add(p.identity.boot(), inst.index)
+	} else {
+		inst.listedBy = inst.listedBy.With(p.position)
+	}
 }
 
 // fetchForgotten returns the instance that a line of a page is about, and whether it was forgotten there. It forgets a range of
@@ -170,11 +185,12 @@ func (r *Replica) fetchOne(inst *instance, p *peer) {
 	r.proceed(inst)
 }
 
-// hadIt is called when inst has been loaded, and is decided.
+// hadIt is called when inst has been loaded, and is decided. If it is forgotten, nobody's page waits for it any more.
 func (r *Replica) hadIt(inst *instance) {
 	for _, p := range r.peers {
 		if p.position >= 0 && inst.fetching.Has(p.position) {
 			p.pull.hadIt()
+			p.told.add(p.identity.boot(), inst.index)
 		}
 	}
 }
@@ -209,7 +225,7 @@ func (r *Replica) pageDone(p *peer) {
 	rest := p.pull.pace(r.now, r.served())
 	r.endPage(p)
 	switch {
-	case !r.behind(p):
+	case !r.behind(p) || r.isFirst(p):
 		r.pullAt(p, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8))
 	case rest > 0:
 		p.pull.restUntil(r.now + rest)

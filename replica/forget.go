@@ -22,7 +22,7 @@ func (r *Replica) erase(inst *instance) {
 	}
 	inst.chosen, inst.loading, inst.overdue = true, false, false
 	inst.doomed, inst.stopped = false, nil
-	inst.index, inst.learnedFrom, inst.pendingNotices = 0, source{}, pendingNotices{}
+	inst.index, inst.learnedFrom, inst.listedBy, inst.pendingNotices = 0, source{}, 0, pendingNotices{}
 	inst.acceptor = acceptorState{inst.acceptor.Forget(), dirty}
 	r.imports.Knows(inst.name)
 	r.gatherNow(inst)

@@ -26,11 +26,6 @@ func (r *Replica) importBallot(whole bool) paxos.Ballot {
 	return paxos.Ballot{Round: round, Server: r.id}
 }
 
-// wantsImport reports whether this server is an acceptor that is not complete.
-func (r *Replica) wantsImport() bool {
-	return r.voters.Has(r.position) && r.view.Number() > 0 && r.server.Import != paxos.ImportComplete
-}
-
 // importMore goes on with the import, as far as it can.
 func (r *Replica) importMore() {
 	r.imports.Goes(false)

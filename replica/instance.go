@@ -38,7 +38,8 @@ type instance struct {
 	seen     uint64 // the highest round seen here
 	attempt  attempt
 
-	learnedFrom source // the peer that told of the decision
+	learnedFrom source    // the peer that told of the decision
+	listedBy    paxos.Set // acceptors whose pages have listed it, since it had no Index
 	pendingNotices
 	prev, next *instance
 	arrivals   []arrival
@@ -287,10 +288,10 @@ type attempt struct {
 	state       attemptState
 	purpose     purpose
 	exposed     bool          // the own value may have left, as a hint or in an Accept
+	acceptWaits bool          // the Accept has not left: it waits for the own vote, see beginOwned
 	began       time.Duration // when the ballot began
 	asked       time.Duration // when the Accept left first
 	inflight    int           // bytes that Replica.inflight counts for it
-	acceptWaits bool          // the Accept has not left: it waits for the own vote, see beginOwned
 	resends     int           // resends of the phase that runs
 	tries       int           // ballots that met a higher one, one after the other
 }
@@ -390,6 +391,7 @@ type peer struct {
 	pull     pull
 	fetching []*instance // the instances of its page that are not known here; stale ones have lost their bit in instance.fetching
 	listing  listing
+	told     told // which decisions it has told of
 	scan     scan // of the undecided instances, for it
 	gone     bool // it is no member any more, and gets nothing
 	complete bool // it says so, of the configuration under which this server lives

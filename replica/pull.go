@@ -9,13 +9,14 @@ import (
 
 // Bounds of a pull.
 const (
-	pullWindow = 1024    // decisions that are asked for at a time
-	pullFlight = 4 << 20 // about the bytes of those decisions
-	pullAhead  = 2048    // decisions that the giver brings before another page waits for it no longer: see waits
-	pullPace   = 25_000  // decisions a second, from each acceptor, while callers are served: they need the disks and processors
-	paceLines  = 64      // decisions of a page from which it counts: with fewer, the server is not far behind
-	paceKnown  = 3       // a page of decisions that are on the disk already is followed by a rest of so many times as long as it took
-	leanLines  = 4       // decisions of a page from which it counts whether most of them are not known
+	pullWindow = 1024               // decisions that are asked for at a time
+	pullFlight = 4 << 20            // about the bytes of those decisions
+	pullAhead  = 2048               // decisions that the giver brings before another page waits for it no longer: see waits
+	pullPace   = 25_000             // decisions a second, from each acceptor, while callers are served: they need the disks and processors
+	paceLines  = 64                 // decisions of a page from which it counts: with fewer, the server is not far behind
+	paceKnown  = 3                  // a page of decisions that are on the disk already is followed by a rest of so many times as long as it took
+	farBehind  = 16 * page.MaxLines // decisions from which a server is far behind another one: see isFirst
+	leanLines  = 4                  // decisions of a page from which it counts whether most of them are not known
 )
 
 // A pull is the state of learning the decisions of one acceptor.

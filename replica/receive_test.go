@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -401,4 +402,33 @@ func TestChangeFlushKeepsPackets(t *testing.T) {
 	r.Receive(p.now, stranger(0))
 	r.Flush(&out)
 	assert.Equal(t, paxos.KindDecided, was[0].Messages[0].Kind)
+}
+
+// Of two servers that are far behind each other, one at least reads what the other has, whatever each of them has heard lately.
+func TestReplicaOneOfTwoReadsFirst(t *testing.T) {
+	seed := rand.Uint64()
+	t.Log("seed", seed)
+	draw := rand.New(rand.NewPCG(seed, 0))
+	waits := 0
+	for range 200_000 {
+		index := [2]uint64{1 + draw.Uint64N(200_000), 1 + draw.Uint64N(200_000)}
+		cursor := [2]uint64{draw.Uint64N(index[1] + 1), draw.Uint64N(index[0] + 1)}
+		if draw.IntN(2) == 0 && index[0]-cursor[1] <= index[1] {
+			cursor[0] = index[1] - (index[0] - cursor[1]) // as far behind
+		}
+		first := 0
+		for i := range 2 {
+			other := 1 - i
+			p := &peer{id: paxos.ServerID(5 - i), complete: true}
+			p.pull.cursor, p.identity.last = cursor[i], index[other]-min(index[other]-cursor[i], draw.Uint64N(farBehind/4))
+			p.listing.said = cursor[other] - min(cursor[other], draw.Uint64N(farBehind/4))
+			r := &Replica{id: paxos.ServerID(4 + i), index: index[i]}
+			if r.isFirst(p) {
+				first++
+			}
+		}
+		require.Less(t, first, 2, "indexes %d, cursors %d: both wait", index, cursor)
+		waits += first
+	}
+	require.Greater(t, waits, 10_000)
 }

@@ -418,3 +418,23 @@ func TestChangeSettledKeepsWhatWaits(t *testing.T) {
 	require.Equal(t, ids(2, 4, 5), complete(), "server 6 still imports")
 	require.Contains(t, p.during(func() { p.load(1, "X"); p.run() }), "1 -> 2: promise c1:1.2 @X")
 }
+
+// A server that lists a name as decided is told that it is forgotten: the memory here may be in any state when the page comes.
+func TestReplicaTellsOfForgottenWhoListedIt(t *testing.T) {
+	for _, cache := range []int{0, 1} {
+		p := pulling(t, "")
+		p.limits = paxos.Limits{Cache: cache}
+		p.start(1)
+		p.run()
+		for _, name := range []string{"a", "b"} {
+			p.ToForget(paxos.OneName(name))
+			p.tells(3, 0, msg(t, `decided 9.3 "v" @`+name), msg(t, `forget - @`+name))
+			p.pass(time.Second)
+		}
+		p.tells(2, 9)
+		p.tells(2, 9, msg(t, `names - "66 0 2 9\na\nb"`))
+		sent := p.tells(2, 9, pullMessage(101, 0, 1))
+		assert.Contains(t, fmt.Sprint(sent), "a", "cache %d", cache)
+		assert.Contains(t, fmt.Sprint(sent), "b", "cache %d", cache)
+	}
+}

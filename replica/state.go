@@ -160,6 +160,11 @@ func (r *Replica) caughtUp() bool {
 	return r.caught
 }
 
+// wantsImport reports whether this server is an acceptor that is not complete.
+func (r *Replica) wantsImport() bool {
+	return r.voters.Has(r.position) && r.view.Number() > 0 && r.server.Import != paxos.ImportComplete
+}
+
 // late returns for how long the storage has not answered a question of that time. It returns 0 if that is less than
 // Timing.Phase.
 func (r *Replica) late(since time.Duration) time.Duration {

@@ -1,8 +1,6 @@
 package replica
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -49,7 +47,7 @@ func (t *table) unused() (inst *instance) {
 func (t *table) remember(inst *instance, most int) {
 	number := t.decided.push(inst, most)
 	if at := t.recents.at(inst.index); at != nil {
-		at.memo = number + 1
+		*at = number + 1
 	}
 }
 
@@ -57,10 +55,10 @@ func (t *table) remember(inst *instance, most int) {
 // not yet.
 func (t *table) recent(index uint64) *memo {
 	at := t.recents.at(index)
-	if at == nil || at.memo == 0 {
+	if at == nil || *at == 0 {
 		return nil
 	}
-	if m := t.decided.at(at.memo - 1); m.index == index {
+	if m := t.decided.at(*at - 1); m.index == index {
 		return m
 	}
 	return nil // its memo has gone since
@@ -94,91 +92,33 @@ func (t *table) recentPage(after, top uint64, values bool) (p Page, ok bool) {
 	return p, true
 }
 
-// A recent holds the facts, found by its Index, of a decision that became durable lately.
-type recent struct {
-	source
-	memo uint32 // the number of its memo plus one; 0: it has had none
-}
-
-// recents are the latest durable decisions, Limits.Cache of them.
+// recents are the latest durable decisions, Limits.Cache of them. Each is the number of its memo plus one; 0: it has had none.
 type recents struct {
 	from uint64   // the Index of the first of this life
 	next uint64   // the Index that comes next; 0: none has come
-	ring []recent // the entry of Index i is at i - from, modulo the room
+	ring []uint32 // the entry of Index i is at i - from, modulo the room
 	room uint64
-	runs []run // by Index; the last one may be short
 }
 
-// A run holds the decisions from one Index to another, that one included, which are all of one source. A server that has caught up with
-// another one has long runs.
-type run struct {
-	source
-	from, to uint64
-}
-
-// Bounds of the runs.
-const (
-	leastRun = 8 // decisions of a run that is kept
-	mostRuns = 1024
-)
-
-// add notes the source of the decision with that Index, which is one above the last. The source is zero if this server
-// counted the votes.
-func (t *recents) add(index uint64, who source) {
+// add makes an entry for the decision with that Index, which is one above the last.
+func (t *recents) add(index uint64) {
 	if t.next == 0 {
 		t.from = index
 	}
 	if at := (index - t.from) % t.room; at < uint64(len(t.ring)) {
-		t.ring[at] = recent{source: who}
+		t.ring[at] = 0
 	} else {
-		t.ring = append(t.ring, recent{source: who})
+		t.ring = append(t.ring, 0)
 	}
 	t.next = index + 1
-	t.run(index, who)
-}
-
-// run makes the decision with that Index part of a run.
-func (t *recents) run(index uint64, who source) {
-	n := len(t.runs)
-	if n > 0 {
-		last := &t.runs[n-1]
-		switch {
-		case last.source == who && last.to+1 == index:
-			last.to = index
-			return
-		case last.to-last.from+1 < leastRun:
-			*last = run{who, index, index}
-			return
-		case n == mostRuns:
-			t.runs = slices.Delete(t.runs, 0, mostRuns/2)
-		}
-	}
-	t.runs = append(t.runs, run{who, index, index})
-}
-
-// told returns the Index up to which all decisions after that one are known to be of that source.
-func (t *recents) told(after uint64, who source) uint64 {
-	i, _ := slices.BinarySearchFunc(t.runs, after+1, func(r run, index uint64) int { return cmp.Compare(r.to, index) })
-	if i == len(t.runs) || t.runs[i].source != who || t.runs[i].from > after+1 {
-		return after
-	}
-	return t.runs[i].to
 }
 
 // at returns the entry of that Index. It returns nil if the decision is not one of the latest.
-func (t *recents) at(index uint64) *recent {
+func (t *recents) at(index uint64) *uint32 {
 	if index < t.from || index >= t.next || t.next-index > t.room {
 		return nil
 	}
 	return &t.ring[(index-t.from)%t.room]
-}
-
-// source returns the source of the decision with that Index, or the zero source.
-func (t *recents) source(index uint64) source {
-	if at := t.at(index); at != nil {
-		return at.source
-	}
-	return source{}
 }
 
 // opened counts inst, which has just begun, as the youngest of the open instances.

@@ -101,20 +101,21 @@ func TestReplicaDecidedTellsWhoHasPromised(t *testing.T) {
 	assert.Equal(t, []string{"1 -> 2: chosen 7.3 @lunch"}, p.hear(1, 3, msg(t, `decided 7.3 "theirs" @lunch`)))
 }
 
-// The last so many decisions of this life have a source; others have none.
+// The last so many decisions of this life have an entry, of which nothing is known when it is made; others have none.
 func TestRecents(t *testing.T) {
-	a, b := &peer{id: 1}, &peer{id: 2}
 	recents := recents{room: 8}
-	assert.Zero(t, recents.source(0))
-	who := func(i uint64) source { return []source{{a, i}, {b, 7}, {}}[i%3] }
-	for i := uint64(100); i < 150; i++ {
-		recents.add(i, who(i))
-		for j := uint64(0); j < 200; j++ {
-			want := source{}
+	assert.Nil(t, recents.at(0))
+	for i := uint32(100); i < 150; i++ {
+		recents.add(uint64(i))
+		require.Zero(t, *recents.at(uint64(i)))
+		*recents.at(uint64(i)) = i
+		for j := uint32(0); j < 200; j++ {
+			at := recents.at(uint64(j))
 			if j >= 100 && j <= i && i-j < 8 {
-				want = who(j)
+				require.Equal(t, j, *at, "after %d", i)
+			} else {
+				require.Nil(t, at, "%d after %d", j, i)
 			}
-			require.Equal(t, want, recents.source(j), "%d of %d", j, i)
 		}
 	}
 }
