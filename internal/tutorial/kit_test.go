@@ -27,7 +27,7 @@ const (
 	aWhile     = time.Minute // nothing here takes that long, but for a machine that is busy
 )
 
-// A reader does what a page says, in a module of its own that has the tree in place of a version.
+// A reader does what a page says, in a folder of its own. Other modules come from the cache of this machine.
 type reader struct {
 	t   *testing.T
 	dir string
@@ -39,15 +39,23 @@ func newReader(t *testing.T) *reader {
 	if runtime.GOOS == "windows" {
 		t.Skip("processes are interrupted by signals")
 	}
-	r := &reader{t: t, dir: t.TempDir(), env: append(os.Environ(), "GOFLAGS=-mod=mod -buildvcs=false", "GOWORK=off", "GOPROXY=off")}
-	root, err := filepath.Abs(filepath.Join("..", ".."))
-	require.NoError(t, err)
+	return &reader{t, t.TempDir(), append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK=off", "GONOSUMDB=*")}
+}
+
+// module makes an empty module that has the tree in place of a version.
+func (r *reader) module() {
+	r.t.Helper()
 	r.run("go", "mod", "init", "example.com/lunch")
-	r.run("go", "mod", "edit", "-require="+modulePath+"@v0.0.0", "-replace="+modulePath+"="+root)
-	sums, err := os.ReadFile(filepath.Join(root, "go.sum"))
+	r.run("go", "mod", "edit", "-replace="+modulePath+"="+root(r.t))
+	r.run("go", "get", modulePath+"@v0.0.0")
+}
+
+// root returns the folder of the repository.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("..", ".."))
 	require.NoError(t, err)
-	r.write("go.sum", string(sums))
-	return r
+	return dir
 }
 
 // write writes a file of the module.
@@ -183,7 +191,7 @@ func freeAddress(t *testing.T) string {
 // page returns a page of the repository.
 func page(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(name)))
+	text, err := os.ReadFile(filepath.Join(root(t), filepath.FromSlash(name)))
 	require.NoError(t, err)
 	return string(text)
 }

@@ -13,6 +13,7 @@ import (
 // TestReadmeServer builds the whole program of the README, and runs it as three servers, with addresses of this machine.
 func TestReadmeServer(t *testing.T) {
 	r := newReader(t)
+	r.module()
 	program := ""
 	for _, block := range goBlocks(page(t, "README.md")) {
 		if strings.HasPrefix(block, "package main\n") {
