@@ -16,7 +16,7 @@ package prometheus
 import (
 	"context"
 	"fmt"
-	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -41,15 +41,17 @@ type Metrics struct {
 	saveBytes   prom.Histogram
 	saveRecords prom.Histogram
 
-	// The histograms of the vectors by label, so that an observation looks up one map and makes no slice.
-	mu     sync.Mutex // for who adds to them
-	byCall atomic.Pointer[map[outcome]prom.Observer]
+	// The histograms of the vectors. To ask a vector for one costs more than the observation. The calls that come first are asked for most.
+	mu     sync.Mutex // for who adds to byCall
+	byCall atomic.Pointer[[]ended]
 	byKind [len(paxos.Counters{}.Sent)]atomic.Pointer[prom.Observer]
 }
 
-type outcome struct {
+// An ended has the histogram of calls with one operation and outcome.
+type ended struct {
 	op      string
 	outcome node.Outcome
+	took    prom.Observer
 }
 
 // New returns the Metrics of the server with that ID. They have its histograms, and its other numbers from Watch on.
@@ -71,7 +73,7 @@ func New(id paxos.ServerID) *Metrics {
 		saveRecords: prom.NewHistogram(histogram("paxos_save_records", "Records in a Save.",
 			prom.ExponentialBuckets(1, 2, 13))),
 	}
-	m.byCall.Store(&map[outcome]prom.Observer{})
+	m.byCall.Store(&[]ended{})
 	for _, metric := range (paxos.Metrics{}).All() {
 		m.descs[metric.Name] = prom.NewDesc(Name(metric), metric.Help, variable(metric), labels)
 	}
@@ -183,22 +185,34 @@ func (m *Metrics) histograms() []prom.Collector {
 
 // Call is for a Node: see [node.Observer].
 func (m *Metrics) Call(_ context.Context, c node.Call) {
-	key := outcome{c.Op, c.Outcome}
-	to, ok := (*m.byCall.Load())[key]
-	if !ok {
-		to = m.add(key)
+	took := find(*m.byCall.Load(), &c)
+	if took == nil {
+		took = m.add(&c)
 	}
-	to.Observe(c.Duration.Seconds())
+	took.Observe(c.Duration.Seconds())
 }
 
-// add adds a histogram to byCall. There are as many as pairs of operations and outcomes, at most 80.
-func (m *Metrics) add(key outcome) prom.Observer {
+func find(all []ended, c *node.Call) prom.Observer {
+	for i := range all {
+		if e := &all[i]; e.op == c.Op && e.outcome == c.Outcome {
+			return e.took
+		}
+	}
+	return nil
+}
+
+// add adds the histogram of calls like c. There are as many as pairs of operations and outcomes, at most 80.
+func (m *Metrics) add(c *node.Call) prom.Observer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := maps.Clone(*m.byCall.Load())
-	all[key] = m.calls.WithLabelValues(key.op, string(key.outcome))
+	all := *m.byCall.Load()
+	if took := find(all, c); took != nil {
+		return took
+	}
+	took := m.calls.WithLabelValues(c.Op, string(c.Outcome))
+	all = append(slices.Clone(all), ended{c.Op, c.Outcome, took})
 	m.byCall.Store(&all)
-	return all[key]
+	return took
 }
 
 // Save is for a Node: see [node.Observer].
