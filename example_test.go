@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
@@ -118,4 +120,137 @@ func ExampleTypedOf() {
 	// Output:
 	// true true
 	// true false
+}
+
+// Format makes a storage that of one server, once in its life. A second Format is refused.
+func ExampleFormat() {
+	members := paxos.Members{Cluster: "lunch", Acceptors: []paxos.ServerID{1, 2, 3}}
+	storage := memory.NewStorage()
+	fmt.Println(paxos.Format(storage, 1, members))
+	fmt.Println(paxos.Format(storage, 2, members))
+	// Output:
+	// <nil>
+	// paxos: format: the storage belongs to server 1 of cluster "lunch" already
+}
+
+func ExampleMajority() {
+	q := paxos.Majority(5)
+	fmt.Println(q, "-", paxos.QuorumNeeds(q, true))
+	// Output: majority(5) - majority(5) needs 3
+}
+
+// Decisions that have begun need two servers of four. To begin a ballot takes three.
+func ExampleFlexible() {
+	q, err := paxos.Flexible(4, 3, 2)
+	fmt.Println(paxos.QuorumNeeds(q, false), err)
+	fmt.Println(paxos.QuorumNeeds(q, true))
+	// Output:
+	// flexible(4,3,2) needs 3 <nil>
+	// flexible(4,3,2) needs 2
+}
+
+// The second server counts twice: it and one other are a quorum of these four.
+func ExampleWeighted() {
+	q, err := paxos.Weighted([]int{1, 2, 1, 1})
+	fmt.Println(q, err)
+	fmt.Println(q.Phase2(paxos.Set(0).With(0).With(1)), q.Phase2(paxos.Set(0).With(0).With(2)))
+	// Output:
+	// weighted(1,2,1,1) <nil>
+	// true false
+}
+
+// Six servers in two rows: a row promises, and a column votes.
+func ExampleGrid() {
+	q, err := paxos.Grid(2, 3)
+	fmt.Println(q, err)
+	fmt.Println("a row:", q.Phase1(paxos.Set(0).With(0).With(1).With(2)))
+	fmt.Println("a column:", q.Phase2(paxos.Set(0).With(0).With(3)))
+	// Output:
+	// grid(2,3) <nil>
+	// a row: true
+	// a column: true
+}
+
+func ExamplePrefix() {
+	october := paxos.Prefix("job/2026-10/")
+	fmt.Println(october.Has("job/2026-10/17"), october.Has("job/2026-11/1"))
+	fmt.Println(october.Covers(paxos.OneName("job/2026-10/17")))
+	// Output:
+	// true false
+	// true
+}
+
+func ExampleOwnerOf() {
+	owner, ok := paxos.OwnerOf(paxos.Owned(1, "shift 42"))
+	fmt.Println(owner.Server, ok)
+	_, ok = paxos.OwnerOf("shift 42")
+	fmt.Println(ok)
+	// Output:
+	// 1 true
+	// false
+}
+
+// An error tells how far the call came: here the silent servers, and that the value may be chosen all the same.
+func ExampleOpError() {
+	members := paxos.Members{Cluster: "lunch", Acceptors: []paxos.ServerID{1, 2, 3}}
+	storage := memory.NewStorage()
+	if err := paxos.Format(storage, 1, members); err != nil {
+		log.Fatal(err)
+	}
+	alone, err := node.Start(context.Background(), node.Config{ID: 1, Members: members, Storage: storage, Transport: memory.NewNetwork().Join(1)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer alone.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	_, err = alone.Propose(ctx, "lunch", "burger")
+	var op *paxos.OpError
+	if errors.As(err, &op) {
+		fmt.Println(op.Op, op.Instance, op.Phase, "silent:", op.Silent, "unknown:", op.Unknown())
+	}
+	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+	// Output:
+	// propose lunch prepare silent: [2 3] unknown: true
+	// true
+}
+
+// The roles of the paper are plain values. Here two of three acceptors are enough, and the third one is never asked.
+func ExampleProposer() {
+	q := paxos.Majority(3)
+	acceptors := make([]paxos.Acceptor, 3)
+	proposer := paxos.NewProposer(paxos.Ballot{Round: 1, Server: 1}, "burger", q)
+	learner := paxos.NewLearner(q)
+
+	ask := proposer.Prepare()
+	for range 2 { // phase 1, and phase 2
+		var next paxos.Message
+		for i := range 2 {
+			a, reply, err := acceptors[i].Step(ask)
+			if err != nil {
+				log.Fatal(err)
+			}
+			acceptors[i] = a // durable before the reply leaves
+			fmt.Println(ask.Kind, "->", reply.Kind)
+			p, out, err := proposer.Step(i, reply)
+			if err != nil {
+				log.Fatal(err)
+			}
+			proposer = p
+			if out.Kind != 0 {
+				next = out
+			}
+			if learner, err = learner.Step(i, a.Accepted, a.Value); err != nil {
+				log.Fatal(err)
+			}
+		}
+		ask = next
+	}
+	fmt.Println(learner.Chosen())
+	// Output:
+	// prepare -> promise
+	// prepare -> promise
+	// accept -> accepted
+	// accept -> accepted
+	// burger true
 }

@@ -155,3 +155,165 @@ func ExampleNode_Metrics() {
 	// true 1 0
 	// true
 }
+
+// Read asks a quorum. So it sees what any server has decided before, and also knows that nothing was decided.
+func ExampleNode_Read() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	_, decided, err := nodes[2].Read(ctx, "lunch")
+	fmt.Println(decided, err)
+	if _, err := nodes[0].Propose(ctx, "lunch", "burger"); err != nil {
+		log.Fatal(err)
+	}
+	d, decided, err := nodes[2].Read(ctx, "lunch")
+	fmt.Println(decided, d.Value, err)
+	// Output:
+	// false <nil>
+	// true burger <nil>
+}
+
+// Wait returns when this server has learned the decision. Peek then has it without a message.
+func ExampleNode_Wait() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	go nodes[0].Propose(ctx, "lunch", "burger")
+	d, err := nodes[1].Wait(ctx, "lunch")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(d.Value)
+	// Output: burger
+}
+
+// Peek asks no other server. That it shows nothing does not mean that nothing is decided: only Read says so.
+func ExampleNode_Peek() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	if _, err := nodes[0].Propose(ctx, "lunch", "burger"); err != nil {
+		log.Fatal(err)
+	}
+	d, known, err := nodes[0].Peek(ctx, "lunch")
+	fmt.Println(d.Value, known, err)
+	_, known, err = nodes[0].Peek(ctx, "dinner")
+	fmt.Println(known, err)
+	// Output:
+	// burger true <nil>
+	// false <nil>
+}
+
+// A service waits with Ready before it tells a balancer that it is there.
+func ExampleNode_Ready() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	fmt.Println(nodes[0].Ready(ctx))
+	// Output: <nil>
+}
+
+// Status has the numbers and the faults of a server, for people and for alarms.
+func ExampleNode_Status() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	if _, err := nodes[0].Propose(ctx, "lunch", "burger"); err != nil {
+		log.Fatal(err)
+	}
+	s := nodes[0].Status()
+	fmt.Println(s.Members)
+	fmt.Println("decided:", s.Counters.Decided, "no quorum for:", s.NoQuorum, "broken:", len(s.Broken))
+	for _, p := range s.Peers {
+		fmt.Println("server", p.ID, "votes:", p.Votes)
+	}
+	// Output:
+	// cluster "memory", acceptors 1,2,3 majority(3)
+	// decided: 1 no quorum for: 0s broken: 0
+	// server 2 votes: true
+	// server 3 votes: true
+}
+
+// Server 4 is a learner, and becomes an acceptor in the place of server 3. When that is settled, server 3 can be stopped for good.
+func ExampleNode_Change() {
+	nodes, stop, err := memory.Cluster(memory.Config{
+		Members: paxos.Members{Acceptors: []paxos.ServerID{1, 2, 3}, Learners: []paxos.ServerID{4}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	if err := nodes[0].Ready(ctx); err != nil {
+		log.Fatal(err)
+	}
+	now, _ := nodes[0].Configuration()
+	next := now.Members.Clone()
+	next.Acceptors, next.Learners, next.Quorum = []paxos.ServerID{1, 2, 4}, nil, nil // the majority of the new ones
+	c, err := nodes[0].Change(ctx, next)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := nodes[0].Settled(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(c.Number, c.Members.Voters())
+	// Output: 1 1,2,4 majority(3)
+}
+
+// A server that traces keeps its latest events, for a drawing or a report.
+func ExampleNode_Events() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	nodes[0].SetTracing(true)
+	if _, err := nodes[0].Propose(ctx, "lunch", "burger"); err != nil {
+		log.Fatal(err)
+	}
+	for e := range nodes[0].Events(0) {
+		if e.Kind == paxos.EventSend && e.Peer == 2 && e.Message.Instance == "lunch" {
+			fmt.Println(e.Message)
+			if e.Message.Kind == paxos.KindAccept {
+				break
+			}
+		}
+	}
+	// Output:
+	// prepare 1.1 "burger" @lunch
+	// accept 1.1 "burger" @lunch
+}
+
+// Done tells that the server has stopped, and Err the reason. After Close there is none.
+func ExampleNode_Done() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	ctx := context.Background()
+	if err := nodes[0].Close(); err != nil {
+		log.Fatal(err)
+	}
+	<-nodes[0].Done()
+	_, err = nodes[0].Propose(ctx, "lunch", "burger")
+	fmt.Println(nodes[0].Err(), errors.Is(err, paxos.ErrClosed))
+	// Output: <nil> true
+}
