@@ -115,3 +115,51 @@ func ExampleClient() {
 	// true false
 	// job/7 worker 3, nonce 8f21 <nil>
 }
+
+// A client needs the addresses of the servers, below which their handlers are mounted. It asks none of them before its first call.
+func ExampleNewClient() {
+	client, err := paxoshttp.NewClient(paxoshttp.ClientConfig{Servers: []string{"http://one.example:8000/v1", "http://two.example:8000/v1"}})
+	fmt.Println(client != nil, err)
+	client.Close()
+	_, err = paxoshttp.NewClient(paxoshttp.ClientConfig{})
+	fmt.Println(err != nil)
+	// Output:
+	// true <nil>
+	// true
+}
+
+// A service without HTTP checks its own server in the same way as healthz.
+func ExampleUnhealthy() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	fmt.Printf("%q\n", paxoshttp.Unhealthy(nodes[0].Status()))
+	fmt.Println(paxoshttp.Unhealthy(paxos.Status{StorageWait: time.Minute}))
+	// Output:
+	// ""
+	// the disk has not answered for 1m0s
+}
+
+// Loopback is the default of Config.Allow. A browser that was led here by the name of another site gets nothing.
+func ExampleLoopback() {
+	for _, host := range []string{"localhost:8000", "127.0.0.1:8000", "evil.example"} {
+		r := httptest.NewRequest("GET", "http://"+host+"/v1/status", nil)
+		fmt.Println(host, paxoshttp.Loopback(r, paxoshttp.Action{Call: paxoshttp.CallStatus}) == nil)
+	}
+	// Output:
+	// localhost:8000 true
+	// 127.0.0.1:8000 true
+	// evil.example false
+}
+
+// The calls are described for programs, which make clients for other languages of it.
+func ExampleOpenAPI() {
+	var description struct{ OpenAPI string }
+	if err := json.Unmarshal(paxoshttp.OpenAPI(), &description); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(strings.HasPrefix(description.OpenAPI, "3.0."))
+	// Output: true
+}

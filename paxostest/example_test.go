@@ -1,9 +1,13 @@
 package paxostest_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/memory"
+	"github.com/singledecree/paxos/node"
 	"github.com/singledecree/paxos/paxostest"
 )
 
@@ -36,4 +40,57 @@ func ExampleChaos() {
 	}
 	fmt.Println("nothing was broken")
 	// Output: nothing was broken
+}
+
+// A server that nobody reaches decides nothing, and learns everything when it is reached again.
+func ExampleNewNetwork() {
+	network := paxostest.NewNetwork(paxostest.NetworkConfig{})
+	nodes, stop, err := memory.Cluster(memory.Config{Node: func(c *node.Config) { c.Transport = network.Join(c.ID) }})
+	if err != nil {
+		panic(err)
+	}
+	defer stop()
+	network.Isolate(3)
+	if _, err := nodes[0].Propose(context.Background(), "lunch", "burger"); err != nil {
+		panic(err)
+	}
+	_, known, _ := nodes[2].Peek(context.Background(), "lunch")
+	fmt.Println("server 3 knows it:", known)
+	network.Heal()
+	d, err := nodes[2].Propose(context.Background(), "lunch", "pizza")
+	fmt.Println("server 3 is told", d.Value, err)
+	// Output:
+	// server 3 knows it: false
+	// server 3 is told burger <nil>
+}
+
+// The power goes while a server runs. All that was saved is there at the next start.
+func ExampleNewCrashStorage() {
+	members := paxos.Members{Cluster: "lunch", Acceptors: []paxos.ServerID{1}}
+	storage := paxostest.NewCrashStorage()
+	if err := paxos.Format(storage, 1, members); err != nil {
+		panic(err)
+	}
+	start := func() *node.Node {
+		n, err := node.Start(context.Background(), node.Config{ID: 1, Members: members, Storage: storage, Transport: memory.NewNetwork().Join(1)})
+		if err != nil {
+			panic(err)
+		}
+		return n
+	}
+	first := start()
+	if _, err := first.Propose(context.Background(), "lunch", "burger"); err != nil {
+		panic(err)
+	}
+	before := storage
+	storage = storage.Crash()
+	fmt.Println(errors.Is(before.Save(paxos.Batch{}), paxostest.ErrCrashed))
+	first.Close()
+	second := start()
+	defer second.Close()
+	d, err := second.Propose(context.Background(), "lunch", "pizza")
+	fmt.Println(d.Value, err)
+	// Output:
+	// true
+	// burger <nil>
 }

@@ -45,3 +45,45 @@ func Example() {
 	fmt.Println(response.Status, response.Header.Get("Content-Type"))
 	// Output: 200 OK text/html; charset=utf-8
 }
+
+// TraceOf has the events of one instance on this server.
+func ExampleTraceOf() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	nodes[0].SetTracing(true)
+	if _, err := nodes[0].Propose(context.Background(), "lunch", "burger"); err != nil {
+		log.Fatal(err)
+	}
+	trace := paxosweb.TraceOf(nodes[0], "lunch")
+	fmt.Println("server", trace.Server, "has events:", len(trace.Events) > 0)
+	// Output: server 1 has events: true
+}
+
+// Fetch gets the trace of a server from its page. A diagram on the page of another server is made of that.
+func ExampleFetch() {
+	nodes, stop, err := memory.Cluster(memory.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	nodes[1].SetTracing(true)
+	look, err := paxosweb.NewHandler(nodes[1], paxosweb.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	two := httptest.NewServer(look)
+	defer two.Close()
+	if _, err := nodes[1].Propose(context.Background(), "lunch", "burger"); err != nil {
+		log.Fatal(err)
+	}
+	trace, err := paxosweb.Fetch(context.Background(), two.Client(), two.URL+"/", "lunch")
+	if err != nil {
+		log.Fatal(err)
+	}
+	two.Client().CloseIdleConnections()
+	fmt.Println("server", trace.Server, "has events:", len(trace.Events) > 0)
+	// Output: server 2 has events: true
+}

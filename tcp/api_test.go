@@ -89,3 +89,33 @@ func ExampleIdentity() {
 	// paxos:prod/3
 	// paxos:my%20cluster/3
 }
+
+// A certificate of server 3 is not one of server 1, and the error says whose it is.
+func ExampleCheckIdentity() {
+	c := &x509.Certificate{URIs: []*url.URL{tcp.Identity("prod", 3)}}
+	fmt.Println(tcp.CheckIdentity(c, "prod", 3))
+	fmt.Println(tcp.CheckIdentity(c, "prod", 1) != nil)
+	// Output:
+	// <nil>
+	// true
+}
+
+// Server 3 comes later. From Reach on, the others talk to it, and let it in.
+func ExampleTransport_Reach() {
+	members := paxos.Members{Cluster: "example", Acceptors: []paxos.ServerID{1, 2}}
+	t, err := tcp.Listen(tcp.Config{ID: 1, Members: members, Addr: "127.0.0.1:0", Plain: true})
+	if err != nil {
+		panic(err)
+	}
+	defer t.Close()
+	t.Reach(3, "127.0.0.1:7003")
+	for _, p := range t.Stats().Peers {
+		fmt.Printf("server %d at %q\n", p.ID, p.Addr)
+	}
+	t.Reach(2, "") // it has left
+	fmt.Println(len(t.Stats().Peers), "other member")
+	// Output:
+	// server 2 at ""
+	// server 3 at "127.0.0.1:7003"
+	// 1 other member
+}

@@ -140,3 +140,34 @@ func ExampleFiles_Watch() {
 	<-ended
 	// Output: the new certificate is in use
 }
+
+// Open checks the files as the other servers would. Here server 2 has the certificate of server 1.
+func ExampleOpen() {
+	dir, err := os.MkdirTemp("", "certs")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	authority, err := certs.NewAuthority("prod", 0)
+	if err != nil {
+		panic(err)
+	}
+	if err := authority.Create(dir); err != nil {
+		panic(err)
+	}
+	c, err := authority.Issue(1, 90*24*time.Hour)
+	if err != nil {
+		panic(err)
+	}
+	if err := c.Create(dir); err != nil {
+		panic(err)
+	}
+	for id := range paxos.ServerID(2) {
+		files, err := certs.Open(certs.Config{Cluster: "prod", ID: id + 1, CA: filepath.Join(dir, "ca.crt"),
+			Cert: filepath.Join(dir, "1.crt"), Key: filepath.Join(dir, "1.key")})
+		fmt.Println("server", id+1, files != nil, err == nil)
+	}
+	// Output:
+	// server 1 true true
+	// server 2 false false
+}
