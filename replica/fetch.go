@@ -30,7 +30,7 @@ func (r *Replica) page(from *peer, m *paxos.Message) {
 		return
 	}
 	r.pulls.turn(q, lines, h.To)
-	q.begins(r.now, r.served())
+	q.begins(r.now)
 	r.table.decided.expect(lines)
 	r.fetch(from)
 }
@@ -222,7 +222,10 @@ func (r *Replica) pageDone(p *peer) {
 	r.pulls.turned(&p.pull, r.behind(p))
 	r.pulls.move()
 	r.storePulled()
-	rest := p.pull.pace(r.now, r.served())
+	rest := time.Duration(0)
+	if !r.pulls.isCalm(r.now, r.served()) {
+		rest = p.pull.pace(r.now)
+	}
 	r.endPage(p)
 	switch {
 	case !r.behind(p) || r.isFirst(p):

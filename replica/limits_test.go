@@ -370,20 +370,22 @@ func TestReplicaForgetsNoMoreRangesThanItMay(t *testing.T) {
 	assert.Len(t, r.Status(0).Forgotten, paxos.MaxForgotten-1, "two became one")
 }
 
-// A server that is far behind asks for page after page while nobody calls. While callers are served, it rests after each, by the decisions
-// that it lacked, or by the time that it took to find them on the disk.
+// A server that is far behind asks for page after page if nobody has called for a while. If callers are served, or may be, it rests after each,
+// by the decisions that it lacked, or by the time that it took to find them on the disk.
 func TestReplicaPullsAtAPace(t *testing.T) {
 	for _, test := range []struct {
-		called, onDisk bool
-		names          int
-		rest           time.Duration
+		calm, called, onDisk bool
+		names                int
+		rest                 time.Duration
 	}{
-		{false, false, page.MaxLines, 0},
-		{true, false, paceLines - 1, 0},
-		{true, false, paceLines, paceLines * time.Second / pullPace},
-		{true, false, page.MaxLines, page.MaxLines * time.Second / pullPace},
-		{true, true, paceLines - 1, 0},
-		{true, true, paceLines, paceKnown * 2 * time.Millisecond},
+		{true, false, false, page.MaxLines, 0},
+		{true, false, true, page.MaxLines, 0},
+		{false, false, false, page.MaxLines, page.MaxLines * time.Second / pullPace},
+		{false, false, true, page.MaxLines, paceKnown * 2 * time.Millisecond},
+		{true, true, false, paceLines - 1, 0},
+		{true, true, false, paceLines, paceLines * time.Second / pullPace},
+		{true, true, false, page.MaxLines, page.MaxLines * time.Second / pullPace},
+		{true, true, true, paceLines, paceKnown * 2 * time.Millisecond},
 	} {
 		p := pulling(t, "")
 		names := make([]string, test.names)
@@ -403,8 +405,16 @@ func TestReplicaPullsAtAPace(t *testing.T) {
 			p.run()
 			boot, p.slow, p.loads = 2, true, nil
 		}
-		next := fmt.Sprintf(`1 -> 2: pull - "66 %d %d`, test.names, boot)
-		p.tells(2, 1e6, namesMessage(102, 0, boot, uint64(test.names), names...))
+		from := uint64(0)
+		if test.calm {
+			p.tells(2, 1e6, namesMessage(102, 0, boot, 1))
+			p.pass(calmAfter)
+			p.tells(2, 1e6, namesMessage(102, 1, boot, 2))
+			from = 2
+		}
+		to := from + uint64(test.names)
+		next := fmt.Sprintf(`1 -> 2: pull - "66 %d %d`, to, boot)
+		p.tells(2, 1e6, namesMessage(102, from, boot, to, names...))
 		if test.called {
 			p.tells(2, 1e6, msg(t, `accept 1.2 "v" @other`))
 		}

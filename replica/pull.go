@@ -9,14 +9,15 @@ import (
 
 // Bounds of a pull.
 const (
-	pullWindow = 1024               // decisions that are asked for at a time
-	pullFlight = 4 << 20            // about the bytes of those decisions
-	pullAhead  = 2048               // decisions that the giver brings before another page waits for it no longer: see waits
-	pullPace   = 25_000             // decisions a second, from each acceptor, while callers are served: they need the disks and processors
-	paceLines  = 64                 // decisions of a page from which it counts: with fewer, the server is not far behind
-	paceKnown  = 3                  // a page of decisions that are on the disk already is followed by a rest of so many times as long as it took
-	farBehind  = 16 * page.MaxLines // decisions from which a server is far behind another one: see isFirst
-	leanLines  = 4                  // decisions of a page from which it counts whether most of them are not known
+	pullWindow = 1024                   // decisions that are asked for at a time
+	pullFlight = 4 << 20                // about the bytes of those decisions
+	pullAhead  = 2048                   // decisions that the giver brings before another page waits for it no longer: see waits
+	pullPace   = 25_000                 // decisions a second, from each acceptor, while callers are served: they need the disks and processors
+	paceLines  = 64                     // decisions of a page from which it counts: with fewer, the server is not far behind
+	calmAfter  = 500 * time.Millisecond // without work of callers, until decisions are pulled as fast as they can be
+	paceKnown  = 3                      // a page of decisions that are on the disk already is followed by a rest of so many times as long as it took
+	farBehind  = 16 * page.MaxLines     // decisions from which a server is far behind another one: see isFirst
+	leanLines  = 4                      // decisions of a page from which it counts whether most of them are not known
 )
 
 // A pull is the state of learning the decisions of one acceptor.
@@ -36,7 +37,6 @@ type pull struct {
 	to    uint64        // the page ends at this Index; 0: it has not come
 	given uint64        // pulls.given when it came
 	came  time.Duration // when it came
-	work  uint64        // Replica.served then
 	rest  time.Duration // no Pull leaves earlier, unless it is due
 	page  []page.Line   // its lines
 	lines []page.Line   // the lines of it not looked at yet
@@ -164,14 +164,11 @@ func (q *pull) turnTo(lines []page.Line, to uint64) (unused []page.Line) {
 	return unused
 }
 
-// begins notes when the page came. work is Replica.served.
-func (q *pull) begins(now time.Duration, work uint64) { q.came, q.work = now, work }
+// begins notes when the page came.
+func (q *pull) begins(now time.Duration) { q.came = now }
 
-// pace returns how long to rest after the page, which has been read. work is Replica.served.
-func (q *pull) pace(now time.Duration, work uint64) (rest time.Duration) {
-	if work == q.work {
-		return 0
-	}
+// pace returns how long to rest after the page, which has been read, while callers are served.
+func (q *pull) pace(now time.Duration) (rest time.Duration) {
 	if n := q.found - q.had; n >= paceLines {
 		rest = q.came + time.Duration(n)*time.Second/pullPace - now
 	}
@@ -291,6 +288,10 @@ type pulls struct {
 	giver *pull  // the one pull whose pages have values; nil: none. The pages of the others wait for what it brings
 	given uint64 // decisions that were fetched
 
+	work  uint64        // Replica.served when the last page was done
+	paged time.Duration // when that was; 0: there was none
+	busy  time.Duration // when a page was done last, and callers had given work meanwhile
+
 	names     page.Names     // of the last page that was sent
 	decisions page.Decisions // likewise
 	line      page.Line      // that is being written: a local one would be an allocation
@@ -362,6 +363,16 @@ func (w *pulls) wantsValues(q *pull) bool {
 // waits reports whether q is to wait for what the giver brings. Acceptors list decisions in about the same order.
 func (w *pulls) waits(q *pull) bool {
 	return w.giver != nil && w.giver != q && w.given < q.given+pullAhead
+}
+
+// isCalm is called when a page is done. It reports whether the pages may come as fast as they can: callers have given this server no work
+// for a while. work is Replica.served. The first pages after a while do not come so fast: a server that is new hears of no caller yet.
+func (w *pulls) isCalm(now time.Duration, work uint64) bool {
+	if work != w.work || w.paged == 0 || now-w.paged > calmAfter {
+		w.busy = now
+	}
+	w.work, w.paged = work, max(now, 1)
+	return now-w.busy >= calmAfter
 }
 
 // turned is called when a page of q is done. more: another one is to come. If it is not, or if the page was not lean, q is the giver
