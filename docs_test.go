@@ -3,6 +3,7 @@ package paxos
 import (
 	"fmt"
 	"go/ast"
+	"go/doc"
 	"go/parser"
 	"go/token"
 	"os"
@@ -302,6 +303,31 @@ func TestReadmeCommands(t *testing.T) {
 	require.Len(t, commands, 2)
 	assert.Equal(t, "go run ./examples/once burger pizza kimbap", commands[0][1])
 	assert.Equal(t, "go test ./...", commands[1][1])
+}
+
+// TestWhatUsersMeetFirstHasExamples: each of these has an Example in the tests of its package, with an output that is checked.
+func TestWhatUsersMeetFirstHasExamples(t *testing.T) {
+	shown := map[string]bool{}
+	for _, f := range repositorySource(t) {
+		for _, e := range doc.Examples(f.ast) {
+			if f.isTest() && (e.Output != "" || e.EmptyOutput) {
+				shown[strings.TrimSpace(path.Dir(f.path)+" "+e.Name)] = true
+			}
+		}
+	}
+	for dir, names := range map[string]string{
+		".": " Format Majority Flexible Weighted Grid CheckQuorum Prefix Owned OwnerOf Unknown OpError TypedOf Proposer",
+		"node": "Start Node_Propose Node_Read Node_Wait Node_Peek Node_Decisions Node_Forget Node_Mint Node_Ready Node_Status Node_Change" +
+			" Node_Events Node_Metrics Node_Done",
+		"memory": "Cluster NewStorage NewNetwork", "wal": "Create Open Log_Verify", "tcp": "Listen Identity CheckIdentity Transport_Reach",
+		"tcp/certs": "Authority Authority_TLS Open Files_Watch", "paxoshttp": "NewHandler NewClient Client Unhealthy Loopback OpenAPI",
+		"paxosweb": " TraceOf Fetch", "paxostest": "NewNetwork NewCrashStorage Sim Chaos", "replica": "",
+		"recipe/once": "", "recipe/term": "", "recipe/idempotency": "", "recipe/sequence": "", "recipe/commit": "",
+	} {
+		for _, name := range strings.Split(names, " ") { // the empty name is the Example of the package
+			assert.True(t, shown[strings.TrimSpace(dir+" "+name)], "%s: Example %s", dir, name)
+		}
+	}
 }
 
 // TestReadmeInKorean: README.ko.md has the listings, commands, links, figures and tables of README.md. Only the words are others.

@@ -39,7 +39,10 @@ func newReader(t *testing.T) *reader {
 	if runtime.GOOS == "windows" {
 		t.Skip("processes are interrupted by signals")
 	}
-	return &reader{t, t.TempDir(), append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK=off", "GONOSUMDB=*")}
+	if testing.Short() {
+		t.Skip("it builds programs")
+	}
+	return &reader{t, t.TempDir(), append(os.Environ(), "GOFLAGS=-buildvcs=false -ldflags=-w", "GOWORK=off", "GONOSUMDB=*")}
 }
 
 // module makes an empty module that has the tree in place of a version.
