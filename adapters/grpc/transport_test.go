@@ -351,3 +351,22 @@ func TestConfigErrors(t *testing.T) {
 		assert.ErrorContains(t, err, "grpc: new: "+want)
 	}
 }
+
+// Packets of a server that leaves are not received any more, though they were read before.
+func TestNothingMoreFromAServerThatLeft(t *testing.T) {
+	a, b := start(t, secure(t, 1, 2), "127.0.0.1:0"), start(t, secure(t, 2, 2), "127.0.0.1:0")
+	a.net.Reach(2, "127.0.0.1:1") // nobody is there, so that the packets gather
+	for seq := range uint64(100) {
+		a.net.Send(packetOf(2, seq))
+	}
+	meet(a, b)
+	p, err := b.net.Receive(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, p.Seq)
+	b.net.Reach(1, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = b.net.Receive(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.EqualValues(t, 1, b.net.Stats().Received)
+}
