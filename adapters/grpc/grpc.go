@@ -1,5 +1,5 @@
 // Package grpc carries the packets of a cluster over gRPC, with mutual TLS. Use it if your servers have a grpc.Server already, and its port is the
-// one that is open. Otherwise use package tcp, which is faster and needs no other module. Its [Transport] is a [paxos.Transport].
+// one that is open. Otherwise use package tcp, which needs no other module. Its [Transport] is a [paxos.Transport].
 //
 //	t, err := grpc.New(grpc.Config{ID: 1, Members: members, TLS: config,
 //		Peers: map[paxos.ServerID]string{2: "two.example:443", 3: "three.example:443"}})
