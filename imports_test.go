@@ -80,7 +80,7 @@ func (f sourceFile) isPure() bool { return slices.Contains(pureFiles, f.path) }
 
 func (f sourceFile) isReplica() bool {
 	dir := path.Dir(f.path)
-	return (dir == "replica" || dir == "internal/change" || dir == "internal/page") && !f.isTest()
+	return (dir == "replica" || dir == "internal/change" || dir == "internal/page" || dir == "internal/standing") && !f.isTest()
 }
 
 // isCore reports whether f is in the root package, replica, node, memory, wal or tcp, or in the oracle, which judges them. Other code
@@ -97,9 +97,10 @@ var layers = map[string][]string{
 	"node":    {"", "/replica", "/internal/lines"},
 	"memory":  {"", "/node", "/internal/tables"},
 
-	"internal/change": {""},
-	"internal/page":   {""},
-	"internal/oracle": {"", "/internal/words"},
+	"internal/change":   {""},
+	"internal/page":     {""},
+	"internal/standing": {""},
+	"internal/oracle":   {"", "/internal/words"},
 }
 
 // layer is what f may import of this module; nil: it is in none of layers.

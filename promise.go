@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // The promise of a server for an instance is the highest of these:
@@ -13,9 +14,10 @@ import (
 //   - the Promised of its record;
 //   - the base of the configuration that the server has learned last, which is its seal: it answers no ballot of a
 //     configuration before that one;
+//   - the highest standing ballot that the server has promised, if the name of the instance is ordinary: it does not begin with "$";
 //   - the greatest Ballot of all, if the instance is forgotten. Its record says so, or a range of names that covers it.
 //
-// A promise only rises. So each of the three may be raised at any time, in any order, and again.
+// A promise only rises. So each of them may be raised at any time, in any order, and again.
 
 // Forget returns the Acceptor of a forgotten instance. It has promised the greatest Ballot of all, and nothing else is left.
 func (a Acceptor) Forget() Acceptor { return Acceptor{Promised: forgottenBallot()} }
@@ -51,6 +53,7 @@ func (a Acceptor) Import(source Acceptor, c uint64) Acceptor {
 // The zero Floor has promised nothing. Its methods are not safe for concurrent use.
 type Floor struct {
 	configuration uint64
+	standing      Ballot
 	forgotten     []NameRange // in the order of names; no two of them touch
 }
 
@@ -63,6 +66,17 @@ func (f *Floor) Seal(c uint64) { f.configuration = max(f.configuration, c) }
 
 // Configuration returns the configuration of the last Seal.
 func (f *Floor) Configuration() uint64 { return f.configuration }
+
+// Stand notes that the server has promised the standing ballot b. That is a promise for all ordinary names at once: those that do not
+// begin with "$". A Stand below an earlier one changes nothing.
+func (f *Floor) Stand(b Ballot) {
+	if f.standing.Less(b) {
+		f.standing = b
+	}
+}
+
+// Standing returns the highest standing ballot that the server has promised.
+func (f *Floor) Standing() Ballot { return f.standing }
 
 // Forget adds a range of forgotten names. It returns the range that holds them now, which is larger if r touches others. An
 // empty range changes nothing. Forget knows no limit: see [Floor.Room].
@@ -118,7 +132,11 @@ func (f *Floor) Promised(instance string) Ballot {
 	if _, ok := f.Forgotten(instance); ok {
 		return forgottenBallot()
 	}
-	return Base(f.configuration)
+	b := Base(f.configuration)
+	if b.Less(f.standing) && !strings.HasPrefix(instance, "$") {
+		return f.standing
+	}
+	return b
 }
 
 // Raise returns the acceptor of the instance as it answers: with what its record a has promised, or f if that is more.
@@ -130,6 +148,16 @@ func (f *Floor) Raise(instance string, a Acceptor) Acceptor {
 		a.Promised = p
 	}
 	return a
+}
+
+// Step answers m with a record a of m.Instance: see [Acceptor.Step]. The promise is that of the record, or f if that is more. A refusal
+// leaves the record as it is, so nothing of f comes into it, and its Nack needs no Save.
+func (f *Floor) Step(a Acceptor, m Message) (next Acceptor, reply Message, err error) {
+	next, reply, err = f.Raise(m.Instance, a).Step(m)
+	if err != nil || reply.Kind == 0 || reply.Kind == KindNack {
+		next = a
+	}
+	return next, reply, err
 }
 
 // Check returns nil if r can be forgotten: it is not empty, and neither bound is longer than a name can be. The error wraps

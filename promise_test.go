@@ -176,6 +176,55 @@ func TestFloorRaises(t *testing.T) {
 	assert.Equal(t, Base(2), f.Promised("dinner"))
 }
 
+// A standing ballot is promised for ordinary names alone, and is one promise among the others.
+func TestFloorStands(t *testing.T) {
+	var f Floor
+	f.Stand(Ballot{4, 2})
+	f.Stand(Ballot{4, 1})
+	assert.Equal(t, Ballot{4, 2}, f.Standing())
+	for _, ordinary := range []string{"lunch", "", "#", "%", "a$"} {
+		assert.Equal(t, Ballot{4, 2}, f.Promised(ordinary), "%q", ordinary)
+	}
+	for _, other := range []string{"$", "$1/a", "$2.1.1/a", "$config/1"} {
+		assert.True(t, f.Promised(other).IsZero(), "%q", other)
+	}
+	f.Seal(1)
+	assert.Equal(t, Base(1), f.Promised("lunch"))
+	above := Ballot{Base(1).Round + 3, 1}
+	f.Stand(above)
+	assert.Equal(t, above, f.Promised("lunch"))
+	assert.Equal(t, Base(1), f.Promised("$1/a"))
+	f.Forget(Prefix("lu"))
+	assert.True(t, f.Promised("lunch").IsForgotten())
+}
+
+// A refusal names the effective promise, and leaves the record as it is. A message that the floor lets through is an ordinary Step.
+func TestFloorSteps(t *testing.T) {
+	var f Floor
+	f.Stand(Ballot{4, 2})
+	a := Acceptor{Promised: Ballot{3, 1}, Accepted: Ballot{2, 1}, Value: "v"}
+	for _, kind := range []Kind{KindPrepare, KindAccept} {
+		next, reply, err := f.Step(a, Message{Kind: kind, Instance: "lunch", Ballot: Ballot{4, 1}, Value: "w"})
+		require.NoError(t, err)
+		assert.Equal(t, a, next)
+		assert.Equal(t, Message{Kind: KindNack, Instance: "lunch", Ballot: Ballot{4, 1}, Promised: Ballot{4, 2}}, reply)
+	}
+	next, reply, err := f.Step(a, Message{Kind: KindAccept, Instance: "lunch", Ballot: Ballot{4, 2}, Value: "w"})
+	require.NoError(t, err)
+	assert.Equal(t, Acceptor{Ballot{4, 2}, Ballot{4, 2}, "w"}, next)
+	assert.Equal(t, KindAccepted, reply.Kind)
+	next, reply, err = f.Step(a, Message{Kind: KindPrepare, Instance: "lunch", Ballot: Ballot{5, 1}})
+	require.NoError(t, err)
+	assert.Equal(t, Acceptor{Ballot{5, 1}, a.Accepted, a.Value}, next)
+	assert.Equal(t, Message{Kind: KindPromise, Instance: "lunch", Ballot: Ballot{5, 1}, Accepted: a.Accepted, Value: a.Value}, reply)
+	next, reply, err = f.Step(a, Message{Kind: KindQuery, Instance: "lunch", Ballot: Ballot{5, 1}})
+	require.NoError(t, err)
+	assert.Equal(t, a, next)
+	assert.Zero(t, reply)
+	_, _, err = f.Step(a, Message{Kind: KindAccept, Instance: "lunch", Ballot: a.Accepted, Value: "w"})
+	assert.ErrorContains(t, err, "two values in one ballot")
+}
+
 func TestPrefix(t *testing.T) {
 	assert.Equal(t, NameRange{"job/7", "job/8"}, Prefix("job/7"))
 	assert.Equal(t, NameRange{"a\xff", "b"}, Prefix("a\xff"))
