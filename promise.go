@@ -132,11 +132,10 @@ func (f *Floor) Promised(instance string) Ballot {
 	if _, ok := f.Forgotten(instance); ok {
 		return forgottenBallot()
 	}
-	b := Base(f.configuration)
-	if b.Less(f.standing) && !strings.HasPrefix(instance, "$") {
+	if Base(f.configuration).Less(f.standing) && !strings.HasPrefix(instance, "$") {
 		return f.standing
 	}
-	return b
+	return Base(f.configuration)
 }
 
 // Raise returns the acceptor of the instance as it answers: with what its record a has promised, or f if that is more.
