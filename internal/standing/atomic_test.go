@@ -300,7 +300,7 @@ func (n *atomicStep) asks(b int) {
 	}
 }
 
-// TestSpacesOfAtomicSaves explores complete spaces of models/standing.go.txt.
+// TestSpacesOfAtomicSaves explores complete spaces. The counts are those of a model that was written by itself, to work the rules out.
 func TestSpacesOfAtomicSaves(t *testing.T) {
 	const all = seenStanding | seenClassic | seenBoth
 	for _, space := range []struct {
