@@ -149,20 +149,20 @@ func (r *Replica) askSoon(p *peer) {
 }
 
 // isFirst reports whether p is to read the decisions of this server before this server reads those of p, except when a Pull is due. p knows
-// then which of its own it need not list. Two kinds of servers go first:
+// then which of its own it need not list. Nobody reads what a learner has. Two kinds of servers go first:
 //
 //   - A new acceptor that still takes over what the acceptors before remember. This server learns from these, too.
 //   - A server that is far behind this one. If each of two is far behind the other, it is the one that is further behind; if that is about
 //     equal, the one with the higher ID.
 func (r *Replica) isFirst(p *peer) bool {
-	if r.wantsImport() {
+	if r.position < 0 || r.wantsImport() {
 		return false
 	}
 	if r.view.Number() > 0 && !p.complete && !r.view.Sources().Has(p.position) && p.pull.isCaughtUp(p.identity.store()) {
 		return true
 	}
 	told, own := p.listing.told(), p.pull.lag(p.identity.index())
-	if r.position < 0 || told == 0 || r.index < told+farBehind {
+	if told == 0 || r.index < told+farBehind {
 		return false
 	}
 	lag := r.index - told // or less: it has read on since it said so. Both servers must not wait

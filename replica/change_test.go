@@ -415,3 +415,23 @@ func TestChangeTakesEarlyPackets(t *testing.T) {
 		require.Empty(t, p.replicas[1].early, "nothing is kept any more")
 	}
 }
+
+// A learner waits for no new acceptor, as none reads what a learner has.
+func TestChangeLearnerReadsAtOnce(t *testing.T) {
+	m := of(ids(2, 3, 4), ids(1, 5))
+	p := newPump(t, m)
+	p.Unseen, p.pulls = true, true
+	p.start(1)
+	p.run()
+	c := p.next(1, of(ids(2, 3, 5), ids(1)))
+	p.learnsNext(c)
+	hears := func(index uint64) []string {
+		pk := p.packet(5, 1)
+		pk.Configuration, pk.Members, pk.Index = 1, p.replicas[1].view.Fingerprint(), index
+		return p.during(func() { p.replicas[1].Receive(p.now, pk); p.run() })
+	}
+	p.pass(time.Second)
+	hears(0)
+	p.pass(time.Second)
+	assert.Equal(t, []string{`1 -> 5: pull - "0 0 1"`}, hears(3000))
+}

@@ -41,7 +41,7 @@ func (r *Replica) fetch(p *peer) {
 	q := &p.pull
 	window := min(r.pulls.window(), max(r.limits.MaxOpen/2/len(r.peers), 1)) // callers want room, too
 	for line := q.next(window); line != nil; line = q.next(window) {
-		name, forget := r.fetchForgotten(line.Name)
+		name, forget := r.fetchForgotten(q, line.Name)
 		if name == "" {
 			q.pass()
 			continue
@@ -107,8 +107,8 @@ func noteListed(p *peer, inst *instance) {
 }
 
 // fetchForgotten returns the instance that a line of a page is about, and whether it was forgotten there. It forgets a range of
-// names at once. The name is empty if nothing is left to do.
-func (r *Replica) fetchForgotten(line string) (name string, forget bool) {
+// names at once. The name is empty if nothing is left to do, or if there is no room for the range: then q lacks it.
+func (r *Replica) fetchForgotten(q *pull, line string) (name string, forget bool) {
 	if !r.forgets.some() && !strings.HasPrefix(line, "$") { // as nearly always
 		return line, false
 	}
@@ -120,6 +120,8 @@ func (r *Replica) fetchForgotten(line string) (name string, forget bool) {
 	case !one:
 		if r.forgets.fits() {
 			r.forgetRange(names)
+		} else if _, ok := r.forgets.covering(names); !ok {
+			q.lack()
 		}
 		return "", false
 	}

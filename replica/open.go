@@ -211,6 +211,7 @@ func (r *Replica) keep(inst *instance, at time.Duration) {
 	e := &evicted{name: inst.name, hint: inst.hint, promised: inst.acceptor.Promised, ballots: inst.ballots}
 	e.timer.evicted, e.age.evicted = e, e
 	t.evicted[e.name] = e
+	t.orphan(inst, false) // when its silence ends, the others are asked anew
 	t.ages.swap(&inst.age, &e.age)
 	inst.age.inst = nil
 	r.timers.put(&e.timer, at)

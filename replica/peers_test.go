@@ -424,3 +424,21 @@ func TestChangeSettledIsNoInstance(t *testing.T) {
 	p.run()
 	assert.Empty(t, p.records[1])
 }
+
+// A page that was asked for by an earlier life of its asker leaves out what that life told, so the next life gets a page of its own.
+func TestReplicaListsAnewForTheNextLife(t *testing.T) {
+	p := lister(t)
+	p.tells(3, 0, pullMessage(101, 0, 1))
+	require.Len(t, p.pages, 1)
+	require.EqualValues(t, 1, p.pages[0].ask.After, "it told of the first")
+	next := func(m ...paxos.Message) []string {
+		pk := p.packet(3, 1, m...)
+		pk.Boot, pk.Nonce = 2, 33
+		return p.during(func() { p.replicas[1].Receive(p.now, pk); p.run() })
+	}
+	next()
+	assert.Empty(t, p.during(func() { p.list(p.pages[0]); p.run() }))
+	next(pullMessage(101, 0, 2))
+	require.Len(t, p.pages, 2)
+	assert.Equal(t, []string{`1 -> 3: names - "65 0 2 3\na\nb\nc"`}, p.during(func() { p.list(p.pages[1]); p.run() }))
+}

@@ -45,7 +45,7 @@ type pull struct {
 	had   int           // how many of these were on the disk
 	lean  bool          // most of the last page was not known here: the next one is to have values
 
-	lacks  bool        // a decision before the cursor is too large for this server: ServerState.Pulled must not say that it is here
+	lacks  bool        // a line before the cursor was passed over, see lack: ServerState.Pulled must not say that it is here
 	stored page.Cursor // the pull's text in ServerState.Pulled, or about to be there
 	added  uint64      // saves.mark at the end of the last page
 }
@@ -221,7 +221,7 @@ func (q *pull) endPage() {
 	q.to, q.page, q.lines, q.open, q.found, q.had = 0, q.page[:0], nil, 0, 0, 0
 }
 
-// lack notes that a decision of the page is passed over, because it is too large for this server.
+// lack notes that a line of the page is passed over: a decision that is too large for this server, or a range that it has no room for.
 func (q *pull) lack() { q.lacks = true }
 
 // isMoved reports whether the cursor is not in ServerState.Pulled, and has to be.

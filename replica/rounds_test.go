@@ -425,3 +425,23 @@ func TestReplicaNamesDoNotHoldTheirPage(t *testing.T) {
 	assert.Less(t, heap()-before, 2<<20, "600 pages of 50 KB")
 	runtime.KeepAlive(p)
 }
+
+// A page has a range of forgotten names that there is no room for: the page goes on, but the next start asks for the range again.
+func TestReplicaRangeWithoutRoom(t *testing.T) {
+	p := pulling(t, "")
+	f := &p.replicas[1].forgets
+	p.tells(2, 2)
+	for i := range maxRanges {
+		f.byFrom[fmt.Sprint(i)] = 0
+	}
+	p.tells(2, 2, msg(t, `names - "66 0 1 1\n$forgotten \"x/\" \"x0\""`))
+	clear(f.byFrom)
+	require.EqualValues(t, 1, p.replicas[1].byID[2].pull.cursor)
+	p.pass(time.Second)
+	assert.Empty(t, p.state[1].Pulled)
+	p.ToForget(paxos.NameRange{From: "y/", To: "y0"})
+	p.tells(2, 2, msg(t, `names - "66 1 1 2\n$forgotten \"y/\" \"y0\""`))
+	p.pass(time.Second)
+	assert.Empty(t, p.state[1].Pulled)
+	assert.EqualValues(t, 1, p.state[1].Last, "there is room for the other one")
+}

@@ -410,3 +410,25 @@ func TestChangeBesideOneCompleteAcceptor(t *testing.T) {
 	_, ok := p.done[3]
 	assert.True(t, ok, "the lost server can't be replaced")
 }
+
+// An instance without a value that waits for a round, and then for its turn to be taken over, leaves memory meanwhile: it is orphaned no more.
+func TestReplicaOrphanedLeavesMemory(t *testing.T) {
+	p := newPump(t, membersOf(3))
+	p.Unseen, p.limits = true, paxos.Limits{MaxOpen: 1}
+	p.start(1)
+	p.run()
+	p.hear(1, 2, msg(t, "prepare 50000.2 @job")) // no round above is reserved
+	p.pass(time.Second / 2)
+	for i := range mostTakeovers(p.replicas[1].limits) {
+		p.hear(1, 2, msg(t, fmt.Sprintf(`prepare 3.2 "soup" @other/%d`, i)))
+	}
+	p.hold = func(paxos.ServerID) bool { return true }
+	p.pass(2 * time.Second)
+	require.Equal(t, mostTakeovers(p.replicas[1].limits), p.replicas[1].takeovers)
+	require.Equal(t, 1, p.replicas[1].table.orphans)
+	p.hold = nil
+	p.endSave(1)
+	p.run()
+	require.NotContains(t, p.replicas[1].table.byName, "job")
+	checkTables(t, p.replicas[1])
+}
