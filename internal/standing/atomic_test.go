@@ -312,8 +312,8 @@ func TestSpacesOfAtomicSaves(t *testing.T) {
 		seen                      uint64
 	}{
 		{"C S", 3, 2, 2, false, tiny, counts{17_088, 47_574, 17}, seenStanding | seenClassic},
-		{"S C", 3, 2, 2, false, tiny, counts{44_232, 121_786, 19}, all},
-		{"S S", 3, 2, 2, false, tiny, counts{25_410, 66_288, 17}, seenStanding},
+		{"S C", 3, 2, 2, false, small, counts{44_232, 121_786, 19}, all},
+		{"S S", 3, 2, 2, false, small, counts{25_410, 66_288, 17}, seenStanding},
 		{"C S C", 3, 2, 2, false, ci, counts{1_260_544, 4_208_144, 24}, all},
 		{"C C S", 3, 2, 2, false, ci, counts{596_032, 1_921_144, 22}, seenStanding | seenClassic},
 		{"C S S", 3, 2, 2, false, ci, counts{603_936, 1_954_344, 22}, seenStanding | seenClassic},
@@ -323,7 +323,7 @@ func TestSpacesOfAtomicSaves(t *testing.T) {
 		{"S C", 3, 2, 2, true, ci, counts{distinct: 507_992}, all | seenReadNothing},
 		{"S S", 3, 2, 2, true, ci, counts{distinct: 289_514}, seenStanding | seenReadNothing},
 		{"C S C", 3, 1, 3, false, long, counts{distinct: 5_022_364}, all},
-		{"C S C", 3, 3, 1, false, tiny, counts{distinct: 85_060}, all},
+		{"C S C", 3, 3, 1, false, small, counts{distinct: 85_060}, all},
 		{"C S", 4, 2, 3, false, ci, counts{distinct: 782_338}, seenStanding | seenClassic},
 		{"S S", 4, 2, 3, false, ci, counts{distinct: 1_727_766}, seenStanding},
 		{"S C", 4, 2, 3, false, ci, counts{distinct: 3_009_542}, all},
