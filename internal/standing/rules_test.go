@@ -108,7 +108,7 @@ func TestSpaces(t *testing.T) {
 		{config{order: "C S0 C S1", slow: 0b011, deaf: 0b111}, long, counts{6_639_864, 44_095_899, 33}, all | seenLower},
 		{config{order: "S0 C S1 C", slow: 0b001, deaf: 0b111}, ci, counts{2_172_186, 13_092_856, 28}, all | seenLower},
 		{config{order: "S0 C S1 C", slow: 0b011, deaf: 0b111}, long, counts{16_658_684, 120_547_667, 34}, all | seenLower},
-		{config{order: "C S0", cursors: true, forget: 0b111}, ci, counts{341_358, 1_423_840, 29}, seenStanding | seenLower},
+		{config{order: "C S0", cursors: true, forget: 0b111}, small, counts{341_358, 1_423_840, 29}, seenStanding | seenLower},
 		{config{order: "C S0", slow: 0b001, cursors: true, forget: 0b111}, ci, counts{733_350, 4_076_740, 31}, seenStanding | seenLower},
 		{config{order: "C S0", slow: 0b111, cursors: true, forget: 0b111}, ci, counts{2_587_438, 18_487_978, 38}, seenStanding | seenLower},
 		{config{order: "C S0", cursors: true, forget: 0b111, read: true}, ci, counts{3_848_120, 16_448_762, 33}, seenStanding | seenLower | seenReadNothing},
