@@ -180,7 +180,7 @@ func (n *atomicStep) receives(i, b int) {
 	if a.acc != 0 {
 		record.Value = values[a.val]
 	}
-	floor := n.floor(a.floor)
+	floor := n.floor(a.floor, 0)
 	if n.kinds[b] == 'S' {
 		n.stands(i, b, record)
 	} else if a.decided == 0 {
@@ -250,7 +250,7 @@ func (n *atomicStep) uses(b int) {
 	}
 	may, ok := n.uses1(key)
 	if !ok {
-		floor := n.floor(uint8(b) + 1)
+		floor := n.floor(uint8(b)+1, 0)
 		may = n.standingBallot(b, &s, n.quorum).MayUse(n.name, standing.Entry{}, &floor)
 		n.atomicModel.uses[key] = may
 	}

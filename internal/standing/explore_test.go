@@ -89,21 +89,36 @@ type cast struct {
 	kinds     string // by ballot: C classic, S standing, O round 0 of the owner
 	owners    [mostBallots]int
 	ballots   []paxos.Ballot
+	quorums   []paxos.Quorum // by ballot
+	after     paxos.Quorum   // of the next configuration, by itself
 	name      string
 	asks      map[[2]uint64]uint8 // see allowed
 	// blind: an attempt that hears of two values in one ballot takes the first. The Proposer that ships notices, and stops.
 	blind bool
 }
 
-// newCast reads ballots such as "C S0 C": classic ones of anybody, and a standing one of acceptor 0.
+// newCast reads ballots such as "C S0 C": classic ones of anybody, and a standing one of acceptor 0. The ballots after "|13" are of the
+// next configuration. It has the same acceptors, and other quorums: one in phase 1, and three in phase 2. No acceptor has imported.
 func newCast(t require.TestingT, acceptors, phase1, phase2 int, ballots string) *cast {
 	q, err := paxos.Flexible(acceptors, phase1, phase2)
 	require.NoError(t, err)
 	c := &cast{acceptors: acceptors, quorum: q, name: "lunch", asks: map[[2]uint64]uint8{}}
-	for k, word := range strings.Fields(ballots) {
+	next, inNext := q, uint64(0)
+	for _, word := range strings.Fields(ballots) {
+		if word[0] == '|' {
+			after, err := paxos.Flexible(acceptors, int(word[1]-'0'), int(word[2]-'0'))
+			require.NoError(t, err)
+			c.after = after
+			next, err = paxos.Joint(q, paxos.All(acceptors), after, paxos.All(acceptors), 0)
+			require.NoError(t, err)
+			inNext = 1
+			continue
+		}
+		k := len(c.kinds)
 		c.kinds += word[:1]
 		c.owners[k] = -1
-		b := paxos.Ballot{Round: uint64(k) + 1, Server: 9}
+		c.quorums = append(c.quorums, next)
+		b := paxos.Ballot{Round: paxos.Base(inNext).Round + uint64(k) + 1, Server: 9}
 		if word[0] != 'C' {
 			c.owners[k] = int(word[1] - '0')
 			b.Server = paxos.ServerID(c.owners[k]) + 1
@@ -135,8 +150,9 @@ func (c *cast) place(b paxos.Ballot) uint8 {
 	return uint8(slices.Index(c.ballots, b) + 1)
 }
 
-// floor is that of an acceptor which has promised the standing ballot of that place.
-func (c *cast) floor(place uint8) (f paxos.Floor) {
+// floor is that of an acceptor which has promised the standing ballot of that place, and lives in that configuration.
+func (c *cast) floor(place, sealed uint8) (f paxos.Floor) {
+	f.Seal(uint64(sealed))
 	f.Stand(c.ballot(place))
 	return f
 }

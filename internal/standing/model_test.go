@@ -34,6 +34,7 @@ type member struct {
 	heldStood             [mostBallots]uint8 // that waits for the save of the floor
 	promise, vote, stood  [mostBallots]uint8 // sent. A Stood is a bit for its Index, if the name was not in its list
 	cursor, forgot        [mostOwners]uint8  // of each server that stands: the Index that it has pulled up to, and the newest forgetting one that it knows
+	sealed                uint8              // the configuration that it lives in
 	noted, loaded, silent uint8              // rules left out; silent: it told the read that it has accepted nothing
 }
 
@@ -57,9 +58,9 @@ type model struct {
 
 // A useKey is what mayUse depends on.
 type useKey struct {
-	ballot, floor uint8
-	own           record
-	said          said
+	ballot uint8
+	view   ownView
+	said   said
 }
 
 func newModel(t require.TestingT, c config) *model {
@@ -114,6 +115,7 @@ func (m *model) walk(s *state, f *bitField) {
 		f.bits(&x.noted, 2)
 		f.bits(&x.loaded, 1)
 		f.bits(&x.silent, 1)
+		f.bits(&x.sealed, 1)
 		f.word()
 		for b := range m.ballots {
 			f.bits(&x.vote[b], 2)
@@ -214,7 +216,7 @@ func (m *model) voters(s *state, b int, values uint8) (set paxos.Set) {
 func (m *model) chosen(s *state) (set uint8) {
 	for b := range m.ballots {
 		for v := range uint8(2) {
-			if m.quorum.Phase2(m.voters(s, b, 1<<v)) {
+			if m.quorums[b].Phase2(m.voters(s, b, 1<<v)) {
 				set |= 1 << v
 			}
 		}
@@ -252,7 +254,7 @@ func (m *model) Check(w []uint64) (seen uint64, err error) {
 // seen returns what s is an example of.
 func (m *model) seen(s *state) (seen uint64) {
 	for b, kind := range m.kinds {
-		chosen := m.quorum.Phase2(m.voters(s, b, 3))
+		chosen := m.quorums[b].Phase2(m.voters(s, b, 3))
 		switch {
 		case chosen && kind == 'S':
 			seen |= seenStanding

@@ -42,6 +42,7 @@ type rules struct {
 	learnerKept       bool // a server that does not vote stands, and uses its ballot on after a restart
 	standOwned        bool // a standing ballot is used for an owned name
 	readPhase2        bool // a read believes a phase-2 quorum
+	standIncomplete   bool // in the next configuration, with no import, answers of a phase-1 quorum of that one alone are enough
 	skipHigher        bool // an acceptor that promised above the ballot for the name does not count
 }
 
@@ -194,6 +195,29 @@ func breaks(t *testing.T, c config, steps int, want error) {
 	require.NotNil(t, r.Violation)
 	assert.Equal(t, want, r.Violation.Err)
 	assert.Len(t, r.Violation.Steps[1:], steps, way(r.Violation, m.text))
+}
+
+// TestSpacesOfAChange has a standing ballot end with its configuration, and stand in the next one. That is prepared by both.
+func TestSpacesOfAChange(t *testing.T) {
+	for _, space := range []struct {
+		config
+		profile int
+		want    counts
+		seen    uint64
+	}{
+		{config{order: "S0 |13 C"}, tiny, counts{15_020, 51_504, 23}, seenStanding | seenClassic | seenBoth},
+		{config{order: "C S0 |13 C"}, ci, counts{159_490, 598_740, 27}, seenStanding | seenClassic | seenBoth},
+		{config{order: "C |13 S0"}, tiny, counts{5_208, 19_741, 23}, seenStanding | seenClassic},
+		{config{order: "S0 |13 S0", slow: 0b001}, small, counts{62_872, 332_222, 28}, seenStanding | seenLater},
+		{config{order: "S0 |31 S1", slow: 0b001}, small, counts{100_588, 526_371, 27}, seenStanding},
+	} {
+		t.Run(space.String(), func(t *testing.T) {
+			fits(t, space.profile)
+			m, r := exploreRules(t, space.config, 4<<20)
+			holds(t, r, m.text, space.want, space.seen)
+		})
+	}
+	breaks(t, config{order: "C |13 S0", wrong: rules{standIncomplete: true}}, 13, errTwoValues)
 }
 
 // TestOtherViolations: two values in one ballot come before two values are chosen, and a read must not believe a phase-2 quorum.

@@ -34,6 +34,9 @@ func (n *step) stand(b int) {
 // standsBy has acceptor i promise the standing ballot b, perhaps again, and fixes what it says.
 func (n *step) standsBy(i, b int) {
 	s, x := n.from, &n.from.members[i]
+	if n.ballots[b].Configuration() != uint64(x.sealed) {
+		return
+	}
 	before := n.standingFloor(x)
 	after, wait, ok := before.Step(n.ballots[b])
 	if !ok {
@@ -108,8 +111,8 @@ func (n *step) content(x *member, b int) uint8 {
 
 // An ownView is what the server that stands knows when it asks whether it may use its ballot.
 type ownView struct {
-	own   record // zero for a server that does not vote and has not used the ballot
-	floor uint8
+	own           record // zero for a server that does not vote and has not used the ballot
+	floor, sealed uint8
 }
 
 // view returns what the server of ballot b looks at. ok is false if it looks no further.
@@ -120,7 +123,7 @@ func (n *step) view(b int) (v ownView, ok bool) {
 		return ownView{floor: place}, n.from.mark[b] == 0 || n.wrong.learnerNoMark
 	}
 	x := &n.from.members[o]
-	v = ownView{x.v, x.floor}
+	v = ownView{x.v, x.floor, x.sealed}
 	switch w := &n.wrong; {
 	case w.noOwnCheck && x.v.chosen == 0, w.ownAcceptedOnly && x.v.chosen == 0 && x.v.acc == 0 && x.v.prom < place:
 		v.own = record{}
@@ -166,7 +169,7 @@ func (q phase2Only) Phase1(s paxos.Set) bool { return q.Phase2(s) }
 
 // mayUse asks the standing ballot b, after all that was sent to it.
 func (n *step) mayUse(b int, view ownView) bool {
-	key := useKey{ballot: uint8(b), own: view.own, floor: view.floor}
+	key := useKey{ballot: uint8(b), view: view}
 	k := slices.Index(n.stands, n.owners[b])
 	for i := range n.acceptors {
 		x := &n.from.members[i]
@@ -192,7 +195,10 @@ func (n *step) mayUse(b int, view ownView) bool {
 	if ok {
 		return may
 	}
-	var q paxos.Quorum = n.quorum
+	q := n.quorums[b]
+	if n.wrong.standIncomplete {
+		q = n.after
+	}
 	if n.wrong.phase2Quorum {
 		q = phase2Only{q}
 	}
@@ -200,7 +206,7 @@ func (n *step) mayUse(b int, view ownView) bool {
 	if n.wrong.standOwned {
 		name = "lunch"
 	}
-	floor := n.floor(view.floor)
+	floor := n.floor(view.floor, view.sealed)
 	e := standing.Entry{Record: n.acceptor(view.own), Chosen: view.own.chosen == 1, Index: uint64(view.own.index)}
 	if e.Chosen {
 		e.Record = paxos.Acceptor{Promised: n.ballot(view.own.prom)}

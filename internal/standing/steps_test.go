@@ -29,11 +29,12 @@ const (
 	stepPull
 	stepSilent
 	stepRead
+	stepSeal
 )
 
 var stepTexts = []string{"learns the decision", "gives it an Index", "forgets", "saves the record", "promises ballot", "votes in ballot, for",
 	"asks, in ballot", "round 0: asks", "USES its standing ballot for", "stands: ballot", "notes its Index", "stands by ballot", "saves the floor", "saves both",
-	"crashes", "loads the record again", "pulls from", "tells the read: nothing", "a read begins"}
+	"crashes", "loads the record again", "pulls from", "tells the read: nothing", "a read begins", "learns the next configuration"}
 
 func (m *model) text(action uint64) string {
 	return fmt.Sprintf("%d: %s %d", action>>8&255, stepTexts[action>>24], action>>16&255)
@@ -60,6 +61,11 @@ func (m *model) Next(w []uint64, emit func(action uint64, next []uint64)) error 
 	set := m.chosen(&s)
 	for i := range m.acceptors {
 		n.learns(i, set)
+		if x := &s.members[i]; x.sealed == 0 && m.ballots[len(m.ballots)-1].Configuration() == 1 {
+			t := s
+			t.members[i].sealed = 1
+			n.to(&t, stepSeal, i, 0)
+		}
 		if s.members[i].v.chosen == 0 { // else it answers with the decision
 			for b := range m.ballots {
 				n.answers(i, b)
@@ -119,11 +125,16 @@ func (m *model) recordOf(a paxos.Acceptor) (r record) {
 func (m *model) refusesBy(x *member) paxos.Floor {
 	switch {
 	case m.wrong.floorWhenSaved:
-		return m.floor(x.savedFloor)
+		return m.floor(x.savedFloor, x.sealed)
 	case m.wrong.reloadNoFloor && x.loaded == 1:
 		return paxos.Floor{}
 	}
-	return m.floor(x.floor)
+	return m.floor(x.floor, x.sealed)
+}
+
+// knows reports whether acceptor i lives in the configuration of ballot b, or in a later one.
+func (n *step) knows(i, b int) bool {
+	return n.ballots[b].Configuration() <= uint64(n.from.members[i].sealed)
 }
 
 // standingFloor is the promise of standing ballots, with its stage. A save is one step, so none is ever flushing.
@@ -223,6 +234,9 @@ func (n *step) learns(i int, set uint8) {
 // answers has acceptor i receive the Prepare and the Accepts of ballot b.
 func (n *step) answers(i, b int) {
 	x := &n.from.members[i]
+	if !n.knows(i, b) {
+		return
+	}
 	a, floor := n.acceptor(x.v), n.refusesBy(x)
 	if n.kinds[b] == 'C' {
 		f := floor
@@ -276,7 +290,7 @@ func (n *step) asks(b int) {
 	for i := range n.acceptors {
 		promises[i] = n.from.members[i].promise[b]
 	}
-	set := n.allowed(b, promises, paxos.All(n.acceptors), n.quorum)
+	set := n.allowed(b, promises, paxos.All(n.acceptors), n.quorums[b])
 	for v := range 2 {
 		if set>>v&1 == 1 {
 			t := *n.from
