@@ -319,7 +319,7 @@ func TestSpacesOfAtomicSaves(t *testing.T) {
 		{"C S S", 3, 2, 2, false, ci, counts{603_936, 1_954_344, 22}, seenStanding | seenClassic},
 		{"S C S", 3, 2, 2, false, ci, counts{1_051_536, 3_223_642, 22}, all},
 		{"S C C", 3, 2, 2, false, ci, counts{2_542_936, 7_971_960, 26}, all},
-		{"C S", 3, 2, 2, true, small, counts{distinct: 193_616}, seenStanding | seenClassic | seenReadNothing},
+		{"C S", 3, 2, 2, true, ci, counts{distinct: 193_616}, seenStanding | seenClassic | seenReadNothing},
 		{"S C", 3, 2, 2, true, ci, counts{distinct: 507_992}, all | seenReadNothing},
 		{"S S", 3, 2, 2, true, ci, counts{distinct: 289_514}, seenStanding | seenReadNothing},
 		{"C S C", 3, 1, 3, false, long, counts{distinct: 5_022_364}, all},

@@ -82,7 +82,7 @@ func TestSpaces(t *testing.T) {
 		seen    uint64
 	}{
 		{config{order: "C S0 C"}, small, counts{136_022, 547_494, 26}, all | seenLower},
-		{config{order: "C S3 C"}, small, counts{154_760, 783_239, 27}, all | seenLower},
+		{config{order: "C S3 C"}, ci, counts{154_760, 783_239, 27}, all | seenLower},
 		{config{order: "C S0 C", cursors: true}, ci, counts{235_362, 993_503, 27}, all | seenLower},
 		{config{order: "C S0 C", slow: 0b001}, ci, counts{558_076, 3_012_990, 28}, all | seenLower},
 		{config{order: "C S0 C", slow: 0b001, cursors: true}, ci, counts{850_297, 4_742_503, 29}, all | seenLower},
@@ -226,6 +226,26 @@ func TestOtherViolations(t *testing.T) {
 	breaks(t, config{order: "S0 C", slow: 0b001, oneBallot: true, wrong: rules{reuse: true}}, 7, errOneBallot)
 	breaks(t, config{size: [3]int{2, 2, 1}, order: "C S0", read: true, wrong: rules{readPhase2: true}}, 6, errStaleRead)
 	breaks(t, config{size: [3]int{4, 3, 2}, order: "C S0", read: true, wrong: rules{readPhase2: true}}, 9, errStaleRead)
+}
+
+// TestNobodyNotices has phase-2 quorums that need not meet. Then two values in one ballot are both chosen, and no Proposer notices.
+func TestNobodyNotices(t *testing.T) {
+	for _, left := range []struct {
+		rule  string
+		how   config
+		steps int
+	}{
+		{"the own record is not looked at", config{order: "S0", wrong: rules{noOwnCheck: true}}, 9},
+		{"no own vote in the step of the Accept", config{order: "S0", wrong: rules{noOwnVote: true}}, 10},
+		{"used on after a restart", config{order: "S0", slow: 0b001, wrong: rules{reuse: true}}, 12},
+		{"used on with a higher own floor", config{order: "S0 S1", slow: 0b001, wrong: rules{ownFloorIgnored: true}}, 14},
+	} {
+		t.Run(left.rule, func(t *testing.T) {
+			fits(t, small)
+			left.how.size = [3]int{4, 3, 2}
+			breaks(t, left.how, left.steps, errTwoValues)
+		})
+	}
 }
 
 // TestHarmless leaves out or bends rules, and nothing comes of it in the whole space.

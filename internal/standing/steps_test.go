@@ -32,7 +32,7 @@ const (
 	stepSeal
 )
 
-var stepTexts = []string{"learns the decision", "gives it an Index", "forgets", "saves the record", "promises ballot", "votes in ballot, for",
+var stepTexts = []string{"learns the decision", "gives it an Index", "forgets", "saves the record", "promises ballot", "votes in ballot",
 	"asks, in ballot", "round 0: asks", "USES its standing ballot for", "stands: ballot", "notes its Index", "stands by ballot", "saves the floor", "saves both",
 	"crashes", "loads the record again", "pulls from", "tells the read: nothing", "a read begins", "learns the next configuration"}
 
