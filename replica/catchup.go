@@ -154,8 +154,10 @@ func (r *Replica) askSoon(p *peer) {
 //   - A new acceptor that still takes over what the acceptors before remember. This server learns from these, too.
 //   - A server that is far behind this one. If each of two is far behind the other, it is the one that is further behind; if that is about
 //     equal, the one with the higher ID.
+//
+// They go first as long as they get on: something may keep the pages from them.
 func (r *Replica) isFirst(p *peer) bool {
-	if r.position < 0 || r.wantsImport() {
+	if r.position < 0 || r.wantsImport() || !p.listing.isRead(r.now, r.timing.Pull) {
 		return false
 	}
 	if r.view.Number() > 0 && !p.complete && !r.view.Sources().Has(p.position) && p.pull.isCaughtUp(p.identity.store()) {
@@ -220,7 +222,7 @@ func (r *Replica) pulledBy(from *peer, m *paxos.Message) {
 	if asked.Store != r.server.Store || after > r.index {
 		after = 0 // it names another storage: begin at the first decision
 	}
-	from.listing.says(after)
+	from.listing.says(r.now, after)
 	switch {
 	case after < r.index:
 		r.answerPull(from, after, asked.Values)

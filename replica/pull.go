@@ -248,16 +248,24 @@ func (q *pull) appendStored(b []byte, id paxos.ServerID) []byte { return q.store
 
 // A listing is a page for a peer that has pulled, from the Pull until the page leaves.
 type listing struct {
-	ask  uint64 // the ListAsk to our own storage for it; 0: none is out
-	from uint64 // the page lists decisions after this Index
-	top  uint64 // the durable Index when the peer pulled: a page that is not full claims to list all up to here
-	said uint64 // the peer knows all decisions up to this Index of this server
+	ask   uint64        // the ListAsk to our own storage for it; 0: none is out
+	from  uint64        // the page lists decisions after this Index
+	top   uint64        // the durable Index when the peer pulled: a page that is not full claims to list all up to here
+	said  uint64        // the peer knows all decisions up to this Index of this server
+	moved time.Duration // when it said so first
 
 	values bool // the peer wants the values too
 }
 
 // says notes that the peer knows all decisions up to that Index of this server.
-func (l *listing) says(index uint64) { l.said = index }
+func (l *listing) says(now time.Duration, index uint64) {
+	if l.said != index {
+		l.said, l.moved = index, now
+	}
+}
+
+// isRead reports whether the peer has gone on to read this server's decisions in the last so much time.
+func (l *listing) isRead(now, lately time.Duration) bool { return now-l.moved <= lately }
 
 // told returns the Index of this server up to which the peer knows all decisions, as it has said.
 func (l *listing) told() uint64 { return l.said }
