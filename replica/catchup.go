@@ -239,7 +239,7 @@ func (r *Replica) answerPull(to *peer, after uint64, values bool) {
 		return
 	}
 	to.listing.begin(after, r.index, values)
-	after = to.told.after(to.identity.boot(), after)
+	after = to.told.After(after)
 	if recent, ok := r.table.recentPage(after, r.index, values); ok {
 		r.sendPage(to, recent)
 		clear(recent.Names)
@@ -313,11 +313,10 @@ func (r *Replica) Listed(now time.Duration, id uint64, p Page) bool {
 // sendPage sends a peer the page that it has asked for. The page leaves out two kinds of instances, where memory is enough to tell them.
 // The peer's running process told of the first kind; the second kind has stopped.
 func (r *Replica) sendPage(to *peer, p Page) {
-	boot := to.identity.boot()
 	leaveOut := func(n paxos.Named) bool {
-		return n.Instance == "" || to.told.has(boot, n.Index) || r.stopped(n.Instance)
+		return n.Instance == "" || to.told.Has(n.Index) || r.stopped(n.Instance)
 	}
-	kind, v := r.pulls.write(&to.listing, p, leaveOut, r.server.Store, boot)
+	kind, v := r.pulls.write(&to.listing, p, leaveOut, r.server.Store, to.identity.boot())
 	r.send(to, &paxos.Message{Kind: kind, Value: v})
 }
 

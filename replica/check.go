@@ -87,6 +87,7 @@ func (r *Replica) taken(from *peer, p *paxos.Packet, silence time.Duration, firs
 	if first {
 		from.pull.setOurTurn(false) // the Pull with which a start begins is not out of turn
 		from.listing = listing{}    // a page for an earlier life leaves out what that life told
+		from.told.Clear()
 	}
 	if from.position >= 0 {
 		r.quorums.heardNow(r.now)

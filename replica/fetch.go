@@ -49,7 +49,7 @@ func (r *Replica) fetch(p *peer) {
 		known := r.table.decided.find(name)
 		if known != nil && (!forget || known.Promised.IsForgotten()) {
 			if forget == known.Promised.IsForgotten() {
-				p.told.add(p.identity.boot(), known.index)
+				p.told.Add(known.index)
 			}
 			q.pass()
 			continue
@@ -100,7 +100,7 @@ func (r *Replica) fetch(p *peer) {
 // noteListed notes that a page of p lists inst as decided.
 func noteListed(p *peer, inst *instance) {
 	if inst.index != 0 {
-		p.told.add(p.identity.boot(), inst.index)
+		p.told.Add(inst.index)
 	} else {
 		inst.listedBy = inst.listedBy.With(p.position)
 	}
@@ -192,7 +192,7 @@ func (r *Replica) hadIt(inst *instance) {
 	for _, p := range r.peers {
 		if p.position >= 0 && inst.fetching.Has(p.position) {
 			p.pull.hadIt()
-			p.told.add(p.identity.boot(), inst.index)
+			p.told.Add(inst.index)
 		}
 	}
 }

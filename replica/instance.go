@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/tables"
 )
 
 // An instance is a server's memory of an instance that is not decided, or has a decision that is not saved yet. The fields
@@ -391,10 +392,10 @@ type peer struct {
 	pull     pull
 	fetching []*instance // the instances of its page that are not known here; stale ones have lost their bit in instance.fetching
 	listing  listing
-	told     told // which decisions it has told of
-	scan     scan // of the undecided instances, for it
-	gone     bool // it is no member any more, and gets nothing
-	complete bool // it says so, of the configuration under which this server lives
+	told     tables.Marks // the own Indexes of decisions that its latest process has told of: it needs no page of them
+	scan     scan         // of the undecided instances, for it
+	gone     bool         // it is no member any more, and gets nothing
+	complete bool         // it says so, of the configuration under which this server lives
 
 	takes      takes         // its limits, as far as it has said
 	maxPacket  int           // largest packet to it, in bytes

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
-	"github.com/singledecree/paxos/internal/tables"
 )
 
 // maxStrange bounds the packets that are held of each server whose Store is not durable here yet. Packets beyond it are
@@ -291,30 +290,4 @@ func fitting(ms []paxos.Message, most int) int {
 		}
 	}
 	return len(ms)
-}
-
-// told holds the own Indexes of the decisions that a process of a peer has told of. That process needs no page of them.
-type told struct {
-	boot  uint64
-	marks tables.Marks
-}
-
-// add notes that the process with that Boot has told of the decision with that own Index.
-func (t *told) add(boot, index uint64) {
-	if t.boot != boot {
-		t.marks.Clear()
-		t.boot = boot
-	}
-	t.marks.Add(index)
-}
-
-// has reports whether the process with that Boot has told of the decision with that own Index.
-func (t *told) has(boot, index uint64) bool { return t.boot == boot && t.marks.Has(index) }
-
-// after returns the own Index up to which that process has told of all decisions after that one.
-func (t *told) after(boot, index uint64) uint64 {
-	if t.boot != boot {
-		return index
-	}
-	return t.marks.After(index)
 }

@@ -239,14 +239,14 @@ func (r *Replica) number(inst *instance) {
 // noteTellers notes which peers have told of inst, which has just got its Index.
 func (r *Replica) noteTellers(inst *instance) {
 	if s := inst.learnedFrom; s.peer != nil && s.boot == s.identity.boot() {
-		s.told.add(s.boot, inst.index)
+		s.told.Add(inst.index)
 	}
 	if inst.listedBy == 0 {
 		return
 	}
 	for _, p := range r.peers {
 		if p.position >= 0 && inst.listedBy.Has(p.position) {
-			p.told.add(p.identity.boot(), inst.index)
+			p.told.Add(inst.index)
 		}
 	}
 }
