@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/explore"
 	"github.com/singledecree/paxos/internal/oracle"
 )
 
@@ -118,7 +119,7 @@ func TestReplicaRandomClusters(t *testing.T) {
 	var total paxos.Counters
 	crashes, lost := 0, 0
 	seeds := uint64(300) // with the state spaces that CI explores
-	if *exProfile == "small" {
+	if explore.Asked(t) == explore.Small {
 		seeds = 120
 	}
 	for seed := range seeds {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/explore"
 )
 
 // The tables of the roles: every step that they can take, each made by calling the code
@@ -297,7 +298,7 @@ func TestExploreSaves(t *testing.T) {
 			owners: []int{0, 1, 0}, async: 2, crashes: 2, symmetry: true}, exLong, exCount{33_117_195, 131_532_126, 43}},
 	} {
 		t.Run(space.name, func(t *testing.T) {
-			exFits(t, space.size)
+			explore.Fits(t, space.size)
 			space.config.quorum, space.config.wanted = paxos.Majority(3), 2
 			exHolds(t, space.config, space.want, everything)
 		})

@@ -3,7 +3,6 @@ package replica
 import (
 	"flag"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,38 +14,23 @@ import (
 	"github.com/singledecree/paxos/internal/explore"
 )
 
+var exOnlyI1 = flag.Bool("explore.agreement", false, "check I1 alone: how does a sabotage end, not how is it noticed first?")
+
 // The explorer takes the roles that ship, Acceptor, Proposer, Learner and save, through every order in which messages,
 // saves and crashes can come, and checks the invariants of agreement in every state. By hand:
 //
-//	go test -run TestExplore -v .                  seconds, part of go test ./...
+//	go test ./replica -run TestExplore -v                  seconds, part of go test ./...
 //	go test ./replica -run TestExplore -v -explore=ci      a minute, 1 GiB
 //	go test ./replica -run TestExplore -v -explore=long    minutes, 4 GiB
 //
-// With -short, or with -race, which makes it tenfold slower, only the smallest spaces are explored.
-var exProfile = flag.String("explore", "small", "which state spaces to explore: small, ci or long")
-
-var exOnlyI1 = flag.Bool("explore.agreement", false, "check I1 alone: how does a sabotage end, not how is it noticed first?")
-
-// How large a space is: the profile that it belongs to.
+// With -short, or with -race, which makes it tenfold slower, only the smallest spaces are explored. How large a space is: see
+// [explore.Fits].
 const (
-	exTiny = iota
-	exSmall
-	exCI
-	exLong
+	exTiny  = explore.Tiny
+	exSmall = explore.Small
+	exCI    = explore.CI
+	exLong  = explore.Long
 )
-
-// exFits skips the test if it is too large for the profile.
-func exFits(t *testing.T, size int) {
-	t.Helper()
-	profile := slices.Index([]string{exSmall: "small", exCI: "ci", exLong: "long"}, *exProfile)
-	require.Positive(t, profile, "-explore=%s: want small, ci or long", *exProfile)
-	if testing.Short() || explore.Race {
-		profile = exTiny
-	}
-	if size > profile {
-		t.Skip("too large for this profile: see -explore")
-	}
-}
 
 // An exCount is how large a space is, as TLC counts. Zero: not known.
 type exCount struct {
@@ -107,7 +91,7 @@ func TestExplorePaper(t *testing.T) {
 			name += ", symmetry"
 		}
 		t.Run(name, func(t *testing.T) {
-			exFits(t, space.size)
+			explore.Fits(t, space.size)
 			exHolds(t, exConfig{
 				quorum: paxos.Majority(space.acceptors), wanted: space.values, owners: make([]int, space.ballots),
 				paper: true, symmetry: space.symmetry,
@@ -130,7 +114,7 @@ func TestExploreDuplicates(t *testing.T) {
 		{5, 2, exCI, 701_505},
 	} {
 		t.Run(fmt.Sprintf("%d acceptors, %d ballots", space.acceptors, space.ballots), func(t *testing.T) {
-			exFits(t, space.size)
+			explore.Fits(t, space.size)
 			c := exConfig{quorum: paxos.Majority(space.acceptors), wanted: 2, owners: make([]int, space.ballots)}
 			x, r := exRun(t, c, exCount{})
 			if r.Violation != nil {
@@ -221,7 +205,7 @@ func TestExploreQuorums(t *testing.T) {
 		for q1 := 1; q1 <= n; q1++ {
 			for q2 := 1; q2 <= n; q2++ {
 				t.Run(counted{n, q1, q2}.String(), func(t *testing.T) {
-					exFits(t, [...]int{3: exTiny, 4: exTiny, 5: exSmall}[n])
+					explore.Fits(t, [...]int{3: exTiny, 4: exTiny, 5: exSmall}[n])
 					exQuorum(t, counted{n, q1, q2})
 				})
 			}
@@ -285,7 +269,7 @@ func TestExploreOtherQuorums(t *testing.T) {
 		{paxos.Majority(4), 3, exSmall, exCount{57_436, 175_822, 31}},
 	} {
 		t.Run(fmt.Sprintf("%s, %d ballots", space.quorum, space.ballots), func(t *testing.T) {
-			exFits(t, space.size)
+			explore.Fits(t, space.size)
 			c := exConfig{quorum: space.quorum, wanted: 2, owners: make([]int, space.ballots), symmetry: true}
 			exHolds(t, c, space.want, exSeenChosen|exSeenOther)
 		})
@@ -349,7 +333,7 @@ func TestExploreOwned(t *testing.T) {
 			exCI, crashes, exCount{3_598_351, 13_921_889, 34}},
 	} {
 		t.Run(space.name, func(t *testing.T) {
-			exFits(t, space.size)
+			explore.Fits(t, space.size)
 			if space.config.quorum == nil {
 				space.config.quorum = paxos.Majority(3)
 			}

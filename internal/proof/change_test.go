@@ -1,9 +1,7 @@
 package proof_test
 
 import (
-	"flag"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,28 +19,13 @@ import (
 //	go test ./internal/proof -run TestChange -v -explore=ci       minutes, 1 GiB
 //	go test ./internal/proof -run TestChange -v -explore=long     an hour, 8 GiB
 //
-// With -short, or with -race, only the smallest spaces are explored.
-var changeProfile = flag.String("explore", "small", "which state spaces of a change of members to explore: small, ci or long")
-
-// How large a space is: the profile that it belongs to.
+// With -short, or with -race, only the smallest spaces are explored. How large a space is: see [explore.Fits].
 const (
-	changeTiny = iota
-	changeSmall
-	changeCI
-	changeLong
+	changeTiny  = explore.Tiny
+	changeSmall = explore.Small
+	changeCI    = explore.CI
+	changeLong  = explore.Long
 )
-
-func changeFits(t *testing.T, size int) {
-	t.Helper()
-	profile := slices.Index([]string{changeSmall: "small", changeCI: "ci", changeLong: "long"}, *changeProfile)
-	require.Positive(t, profile, "-explore=%s: want small, ci or long", *changeProfile)
-	if testing.Short() || explore.Race {
-		profile = changeTiny
-	}
-	if size > profile {
-		t.Skip("too large for this profile: see -explore")
-	}
-}
 
 func exploreChange(t *testing.T, c changeConfig, most uint64) (*changeModel, explore.Result) {
 	t.Helper()
@@ -179,7 +162,7 @@ func (space changeSpace) explore(t *testing.T, all map[string][]changeMembers) {
 		name += " completes"
 	}
 	t.Run(name, func(t *testing.T) {
-		changeFits(t, space.size)
+		explore.Fits(t, space.size)
 		c := changeConfig{members: all[space.change], ballots: space.ballots, forget: space.forget, reader: space.reader, crash: space.crash, whole: space.whole, completes: space.completes}
 		m, r := exploreChange(t, c, 4*space.want.distinct)
 		if r.Violation != nil {
@@ -283,7 +266,7 @@ type changeLeftOut struct {
 
 func (left changeLeftOut) explore(t *testing.T, all map[string][]changeMembers) {
 	t.Run(left.name, func(t *testing.T) {
-		changeFits(t, left.size)
+		explore.Fits(t, left.size)
 		c := changeConfig{members: all[left.change], ballots: left.ballots, forget: left.forget, reader: left.reader, whole: left.whole, wrong: left.wrong}
 		m, r := exploreChange(t, c, 0)
 		require.NotNil(t, r.Violation, "nothing is wrong without this rule")

@@ -333,7 +333,7 @@ func TestSpacesOfAtomicSaves(t *testing.T) {
 	} {
 		name := fmt.Sprintf("%s of %d, %d/%d, reads=%v", space.ballots, space.acceptors, space.phase1, space.phase2, space.reads)
 		t.Run(name, func(t *testing.T) {
-			fits(t, space.size)
+			explore.Fits(t, space.size)
 			ballots := strings.ReplaceAll(space.ballots, "S", "S7")
 			model := func() *atomicModel {
 				c := newCast(t, space.acceptors, space.phase1, space.phase2, ballots)

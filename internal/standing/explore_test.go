@@ -2,7 +2,6 @@ package standing_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,28 +26,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //	go test ./internal/standing -run TestSpaces -v -explore=ci       minutes, 2 GiB
 //	go test ./internal/standing -run TestSpaces -v -explore=long     half an hour, 8 GiB
 //
-// With -short, or with -race, only the smallest spaces are explored.
-var profileFlag = flag.String("explore", "small", "which state spaces of standing ballots to explore: small, ci or long")
-
-// How large a space is: the profile that it belongs to.
+// With -short, or with -race, only the smallest spaces are explored. How large a space is: see [explore.Fits].
 const (
-	tiny = iota
-	small
-	ci
-	long
+	tiny  = explore.Tiny
+	small = explore.Small
+	ci    = explore.CI
+	long  = explore.Long
 )
-
-func fits(t *testing.T, size int) {
-	t.Helper()
-	profile := slices.Index([]string{small: "small", ci: "ci", long: "long"}, *profileFlag)
-	require.Positive(t, profile, "-explore=%s: want small, ci or long", *profileFlag)
-	if testing.Short() || explore.Race {
-		profile = tiny
-	}
-	if size > profile {
-		t.Skip("too large for this profile: see -explore")
-	}
-}
 
 // counts are how large a space is, as TLC counts. Generated and depth may be left out.
 type counts struct {

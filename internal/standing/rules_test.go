@@ -127,7 +127,7 @@ func TestSpaces(t *testing.T) {
 		{config{size: [3]int{2, 1, 2}, order: "C S0 C S1", slow: 0b011, read: true}, long, counts{5_460_811, 34_083_707, 34}, all | seenLower | seenReadNothing},
 	} {
 		t.Run(space.String(), func(t *testing.T) {
-			fits(t, space.profile)
+			explore.Fits(t, space.profile)
 			m, r := exploreRules(t, space.config, 2*space.want.distinct)
 			holds(t, r, m.text, space.want, space.seen)
 		})
@@ -174,7 +174,7 @@ func TestRulesLeftOut(t *testing.T) {
 		{"used on with a higher own floor", config{order: "S0 S1 C", slow: 0b011, wrong: rules{ownFloorIgnored: true}}, 19, ci},
 	} {
 		t.Run(left.rule+": "+left.how.String(), func(t *testing.T) {
-			fits(t, left.profile)
+			explore.Fits(t, left.profile)
 			w := &left.how.wrong
 			left.how.unnoticed = w.noOwnCheck || w.noOwnVote || w.learnerNoMark || w.reuse || w.learnerKept || w.ownFloorIgnored
 			if left.how.unnoticed && left.profile < ci {
@@ -212,7 +212,7 @@ func TestSpacesOfAChange(t *testing.T) {
 		{config{order: "S0 |31 S1", slow: 0b001}, small, counts{100_588, 526_371, 27}, seenStanding},
 	} {
 		t.Run(space.String(), func(t *testing.T) {
-			fits(t, space.profile)
+			explore.Fits(t, space.profile)
 			m, r := exploreRules(t, space.config, 4<<20)
 			holds(t, r, m.text, space.want, space.seen)
 		})
@@ -241,7 +241,7 @@ func TestNobodyNotices(t *testing.T) {
 		{"used on with a higher own floor", config{order: "S0 S1", slow: 0b001, wrong: rules{ownFloorIgnored: true}}, 14},
 	} {
 		t.Run(left.rule, func(t *testing.T) {
-			fits(t, small)
+			explore.Fits(t, small)
 			left.how.size = [3]int{4, 3, 2}
 			breaks(t, left.how, left.steps, errTwoValues)
 		})
@@ -268,7 +268,7 @@ func TestHarmless(t *testing.T) {
 		{"used on after a restart, with late Accepts", config{order: "C S0 C", slow: 0b111, wrong: rules{reuse: true, acceptLate: true}}, long, counts{distinct: 4_546_150}},
 	} {
 		t.Run(bent.rule+": "+bent.how.String(), func(t *testing.T) {
-			fits(t, bent.profile)
+			explore.Fits(t, bent.profile)
 			m, r := exploreRules(t, bent.how, 2*bent.want.distinct)
 			holds(t, r, m.text, bent.want, 0)
 		})
