@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -27,15 +26,7 @@ func onlyHTTP2() *http.Protocols {
 
 // servesHTTP2 runs a server of HTTP/2 on a pipe until the test ends.
 func servesHTTP2(t *testing.T, h http.Handler) *pipeListener {
-	l := newPipe()
-	server := &http.Server{Handler: h, Protocols: onlyHTTP2()}
-	var all sync.WaitGroup
-	all.Go(func() { server.Serve(l) })
-	t.Cleanup(func() {
-		server.Close()
-		all.Wait()
-	})
-	return l
+	return servesBy(t, &http.Server{Handler: h, Protocols: onlyHTTP2()})
 }
 
 // TestQuietWatchOverHTTP2: the time to take a line is over when it is taken. A stream of HTTP/2 would else end in a quiet time.

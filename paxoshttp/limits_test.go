@@ -148,8 +148,12 @@ func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
 
 // serves runs a server of HTTP, with its own timeouts, on a pipe until the test ends.
 func serves(t *testing.T, h http.Handler, timeout time.Duration) *pipeListener {
+	return servesBy(t, &http.Server{Handler: h, ReadTimeout: timeout, WriteTimeout: timeout})
+}
+
+// servesBy runs a server on a pipe until the test ends.
+func servesBy(t *testing.T, server *http.Server) *pipeListener {
 	l := newPipe()
-	server := &http.Server{Handler: h, ReadTimeout: timeout, WriteTimeout: timeout}
 	var all sync.WaitGroup
 	all.Go(func() { server.Serve(l) })
 	t.Cleanup(func() {
