@@ -1,7 +1,6 @@
 package idempotency_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -264,42 +263,22 @@ func TestPhases(t *testing.T) {
 	assert.Equal(t, "?", idempotency.Phase(200).String())
 }
 
-// A faltering register fails the next calls of Propose with these errors.
-type faltering struct {
-	idempotency.Register
-	fails []error
-}
-
-func (f *faltering) Propose(ctx context.Context, instance string, v paxos.Value) (paxos.Decision, error) {
-	if len(f.fails) == 0 {
-		return f.Register.Propose(ctx, instance, v)
-	}
-	err := f.fails[0]
-	f.fails = f.fails[1:]
-	return paxos.Decision{}, err
-}
-
-// falters has the next Propose fail with an unknown outcome, and the one after it with none.
-func (f *faltering) falters() {
-	f.fails = []error{&paxos.OpError{Op: "propose", Err: paxos.ErrClosed}, &paxos.OpError{Op: "propose", Err: paxos.ErrClosed, Unsent: true}}
-}
-
 // TestAnswerKeepsItsDoubt: a response that may be recorded stays so, whatever a later call says. Another response is another matter.
 func TestAnswerKeepsItsDoubt(t *testing.T) {
 	nodes, stop, err := memory.Cluster(memory.Config{Servers: 1})
 	require.NoError(t, err)
 	defer stop()
-	r := &faltering{Register: nodes[0]}
+	r := &recipetest.Faltering{Node: nodes[0]}
 	store, err := idempotency.New(r, "keys", "me")
 	require.NoError(t, err)
 	e, err := store.Begin(t.Context(), "key", "")
 	require.NoError(t, err)
 	for range 2 {
-		r.falters()
+		r.Falter()
 		require.True(t, paxos.Unknown(e.Answer(t.Context(), "sent")))
 		require.True(t, paxos.Unknown(e.Answer(t.Context(), "sent")))
 	}
-	r.fails = []error{&paxos.OpError{Op: "propose", Err: paxos.ErrClosed, Unsent: true}}
+	r.Fails = []error{&paxos.OpError{Op: "propose", Err: paxos.ErrClosed, Unsent: true}}
 	require.False(t, paxos.Unknown(e.Answer(t.Context(), "not sent")))
 	require.NoError(t, e.Answer(t.Context(), "sent"))
 }

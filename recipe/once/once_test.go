@@ -323,43 +323,23 @@ func TestOnceKeepsItsDoubt(t *testing.T) {
 	require.True(t, paxos.Unknown(claim.Take(ended)))
 }
 
-// A faltering register fails the next calls of Propose with these errors.
-type faltering struct {
-	once.Register
-	fails []error
-}
-
-func (f *faltering) Propose(ctx context.Context, instance string, v paxos.Value) (paxos.Decision, error) {
-	if len(f.fails) == 0 {
-		return f.Register.Propose(ctx, instance, v)
-	}
-	err := f.fails[0]
-	f.fails = f.fails[1:]
-	return paxos.Decision{}, err
-}
-
-// falters has the next Propose fail with an unknown outcome, and the one after it with none.
-func (f *faltering) falters() {
-	f.fails = []error{&paxos.OpError{Op: "propose", Err: paxos.ErrClosed}, &paxos.OpError{Op: "propose", Err: paxos.ErrClosed, Unsent: true}}
-}
-
 // TestDoneKeepsItsDoubt: a result that may be recorded stays so, whatever a later call says. Another result is another matter.
 func TestDoneKeepsItsDoubt(t *testing.T) {
 	nodes, stop, err := memory.Cluster(memory.Config{Servers: 1})
 	require.NoError(t, err)
 	defer stop()
-	r := &faltering{Register: nodes[0]}
+	r := &recipetest.Faltering{Node: nodes[0]}
 	job, err := once.New(r, "job")
 	require.NoError(t, err)
 	claim, err := job.Attempt(1, "me")
 	require.NoError(t, err)
 	require.NoError(t, claim.Take(t.Context()))
 	for range 2 {
-		r.falters()
+		r.Falter()
 		require.True(t, paxos.Unknown(claim.Done(t.Context(), "sent")))
 		require.True(t, paxos.Unknown(claim.Done(t.Context(), "sent")))
 	}
-	r.fails = []error{&paxos.OpError{Op: "propose", Err: paxos.ErrClosed, Unsent: true}}
+	r.Fails = []error{&paxos.OpError{Op: "propose", Err: paxos.ErrClosed, Unsent: true}}
 	require.False(t, paxos.Unknown(claim.Done(t.Context(), "not sent")))
 	require.NoError(t, claim.Done(t.Context(), "sent"))
 }

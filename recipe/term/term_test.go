@@ -287,37 +287,17 @@ func TestTermOfAClosedServer(t *testing.T) {
 	require.Error(t, l.Resign(t.Context()))
 }
 
-// A faltering register fails the next calls of Propose with these errors.
-type faltering struct {
-	term.Register
-	fails []error
-}
-
-func (f *faltering) Propose(ctx context.Context, instance string, v paxos.Value) (paxos.Decision, error) {
-	if len(f.fails) == 0 {
-		return f.Register.Propose(ctx, instance, v)
-	}
-	err := f.fails[0]
-	f.fails = f.fails[1:]
-	return paxos.Decision{}, err
-}
-
-// falters has the next Propose fail with an unknown outcome, and the one after it with none.
-func (f *faltering) falters() {
-	f.fails = []error{&paxos.OpError{Op: "propose", Err: paxos.ErrClosed}, &paxos.OpError{Op: "propose", Err: paxos.ErrClosed, Unsent: true}}
-}
-
 // TestResignKeepsItsDoubt: a term that may have begun stays so, whatever a later call says.
 func TestResignKeepsItsDoubt(t *testing.T) {
 	nodes, stop, err := memory.Cluster(memory.Config{Servers: 1})
 	require.NoError(t, err)
 	defer stop()
-	r := &faltering{Register: nodes[0]}
+	r := &recipetest.Faltering{Node: nodes[0]}
 	election, err := term.New(r, "leader")
 	require.NoError(t, err)
 	leader, err := election.Campaign(t.Context(), 0, "me")
 	require.NoError(t, err)
-	r.falters()
+	r.Falter()
 	require.True(t, paxos.Unknown(leader.Resign(t.Context())))
 	require.True(t, paxos.Unknown(leader.Resign(t.Context())))
 	require.NoError(t, leader.Resign(t.Context()))
