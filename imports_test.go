@@ -27,7 +27,7 @@ const modulePath = "github.com/singledecree/paxos"
 
 // pureFiles are the vocabulary and the roles: nothing but data.
 var pureFiles = []string{"ballot.go", "promise.go", "owned.go", "message.go", "message_text.go", "quorum.go",
-	"acceptor.go", "proposer.go", "learner.go", "replica/stage.go"}
+	"acceptor.go", "proposer.go", "learner.go", "internal/durable/durable.go"}
 
 // A sourceFile is one Go file of the repository. Its path is relative and has slashes.
 type sourceFile struct {
@@ -80,7 +80,7 @@ func (f sourceFile) isPure() bool { return slices.Contains(pureFiles, f.path) }
 
 func (f sourceFile) isReplica() bool {
 	dir := path.Dir(f.path)
-	return (dir == "replica" || dir == "internal/change" || dir == "internal/page" || dir == "internal/standing") && !f.isTest()
+	return (dir == "replica" || dir == "internal/change" || dir == "internal/durable" || dir == "internal/page" || dir == "internal/standing") && !f.isTest()
 }
 
 // isCore reports whether f is in the root package, replica, node, memory, wal or tcp, or in the oracle, which judges them. Other code
@@ -93,13 +93,14 @@ func (f sourceFile) isCore() bool {
 // layers are what the packages of the core may import of this module. The oracle shares no code with what it judges.
 var layers = map[string][]string{
 	".":       {},
-	"replica": {"", "/internal/change", "/internal/page", "/internal/tables"},
+	"replica": {"", "/internal/change", "/internal/durable", "/internal/page", "/internal/standing", "/internal/tables"},
 	"node":    {"", "/replica", "/internal/lines"},
 	"memory":  {"", "/node", "/internal/tables"},
 
 	"internal/change":   {""},
+	"internal/durable":  {""},
 	"internal/page":     {""},
-	"internal/standing": {""},
+	"internal/standing": {"", "/internal/durable"},
 	"internal/oracle":   {"", "/internal/words"},
 }
 
@@ -318,7 +319,7 @@ var samples = []struct {
 }{
 	{pureImports, "acceptor.go", `import "time"`, "acceptor.go imports time"},
 	{pureImports, "message_text.go", `import slog "log/slog"`, "message_text.go imports log/slog"},
-	{pureImports, "replica/stage.go", `import _ "math/rand/v2"`, "replica/stage.go imports math/rand/v2"},
+	{pureImports, "internal/durable/durable.go", `import _ "math/rand/v2"`, "internal/durable/durable.go imports math/rand/v2"},
 	{pureImports, "quorum.go", `import "sync/atomic"`, "quorum.go imports sync/atomic"},
 	{pureImports, "learner.go", `import . "crypto/rand"`, "learner.go imports crypto/rand"},
 	{pureImports, "quorum.go", `import ("fmt"; "math/bits")`, ""},
@@ -326,8 +327,8 @@ var samples = []struct {
 	{pureImports, "wal/save.go", `import "os"`, ""},
 	{pureStatements, "acceptor.go", `func f() { go f() }`, "acceptor.go:2:12 has a go statement"},
 	{pureStatements, "learner.go", `type l struct { c chan int }`, "has a channel type"},
-	{pureStatements, "replica/stage.go", `func f(c c) { c <- 1 }`, "has a send"},
-	{pureStatements, "replica/stage.go", `func f(c c) { <-c }`, "has a receive"},
+	{pureStatements, "internal/durable/durable.go", `func f(c c) { c <- 1 }`, "has a send"},
+	{pureStatements, "internal/durable/durable.go", `func f(c c) { <-c }`, "has a receive"},
 	{pureStatements, "proposer.go", `func f() { select {} }`, "has a select"},
 	{pureStatements, "proposer.go", `func f() int { return -1 }`, ""},
 	{pureStatements, "node.go", `func f(c chan int) { go f(c); c <- 1 }`, ""},

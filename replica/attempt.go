@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 )
 
 // proceed begins the next work that the calls of inst need: an attempt for those that propose, questions for the others. It
@@ -143,7 +144,7 @@ func (r *Replica) step(inst *instance, to *peer, m *paxos.Message) {
 	if (m.Instance[0] == '$' || r.view.IsJoint()) && !r.maySayYes(m) {
 		return
 	}
-	next, answer, wait, err := inst.acceptor.step(*m)
+	next, answer, wait, err := inst.acceptor.Step(*m)
 	if err != nil {
 		r.fault(inst, to, err)
 		return
@@ -154,7 +155,7 @@ func (r *Replica) step(inst *instance, to *peer, m *paxos.Message) {
 	}
 	fresh := next.Value != inst.acceptor.Value
 	inst.acceptor = next
-	if next.stage == dirty {
+	if next.Stage == durable.Dirty {
 		r.gatherNow(inst)
 		if fresh {
 			r.saves.count(inst)
@@ -170,9 +171,9 @@ func (r *Replica) step(inst *instance, to *peer, m *paxos.Message) {
 }
 
 // hold releases m when the stage that it waits for is past.
-func (r *Replica) hold(inst *instance, to *peer, m *paxos.Message, wait stage) {
+func (r *Replica) hold(inst *instance, to *peer, m *paxos.Message, wait durable.Stage) {
 	switch {
-	case wait == saved:
+	case wait == durable.Saved:
 		r.release(inst, to, m)
 	case !r.saves.hold(inst, to, m, wait):
 		r.counters.Dropped++
@@ -290,7 +291,7 @@ func (r *Replica) askDue(inst *instance) {
 func (r *Replica) tell(inst *instance, to *peer, m *paxos.Message) {
 	a := inst.acceptor.Acceptor
 	r.hold(inst, to, &paxos.Message{Kind: paxos.KindState, Instance: inst.name, Ballot: m.Ballot, Promised: a.Promised,
-		Accepted: a.Accepted, Value: a.Value}, inst.acceptor.stage)
+		Accepted: a.Accepted, Value: a.Value}, inst.acceptor.Stage)
 }
 
 // state takes the answer to a question.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 )
 
 // Propose asks for a decision in the instance, and offers v. The call ends with the value that was chosen, whoever proposed
@@ -195,7 +196,7 @@ func (r *Replica) Forgotten(instance string) (names paxos.NameRange, ok bool) {
 		return paxos.OneName(instance), known.Promised.IsForgotten()
 	}
 	if inst := r.table.byName[instance]; inst != nil {
-		return r.forgottenNames(inst), inst.forgotten() && inst.acceptor.stage == saved
+		return r.forgottenNames(inst), inst.forgotten() && inst.acceptor.Stage == durable.Saved
 	}
 	return r.forgets.durable(instance)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/change"
+	"github.com/singledecree/paxos/internal/durable"
 )
 
 // chosen is called when this server has counted a phase-2 quorum of votes. It tells the others. An acceptor has the value in
@@ -61,7 +62,7 @@ func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Val
 	}
 	fresh := v != a.Value
 	a.Accepted, a.Value = b, v
-	inst.acceptor = acceptorState{a, dirty}
+	inst.acceptor = durable.Acceptor{Acceptor: a, Stage: durable.Dirty}
 	inst.chosen = true
 	if from != nil {
 		inst.learnedFrom = source{from, from.identity.boot()}
@@ -131,7 +132,7 @@ func (r *Replica) configurationDecided(inst *instance) {
 
 // endForgotten ends the calls of inst, which is forgotten, if that is durable. A Forget ends when a quorum has forgotten inst.
 func (r *Replica) endForgotten(inst *instance) {
-	if inst.acceptor.stage != saved {
+	if inst.acceptor.Stage != durable.Saved {
 		return
 	}
 	if inst.calls.len() > 0 {
@@ -165,7 +166,7 @@ func (r *Replica) mayHoldOwned(inst *instance) bool {
 // meets a server that has forgotten it: each phase-1 quorum has one. In round 0 the owner has no phase 1. So for owned names each
 // phase-2 quorum has to have one, too.
 func (r *Replica) endForgets(inst *instance) {
-	if inst.acceptor.stage != saved || !inst.asked() {
+	if inst.acceptor.Stage != durable.Saved || !inst.asked() {
 		return
 	}
 	have := inst.asking.answered
@@ -352,7 +353,7 @@ func (r *Replica) opError(inst *instance, c call, err error) *paxos.OpError {
 		if inst.asked() {
 			answered = inst.asking.answered
 		}
-		if r.position >= 0 && inst.forgotten() && inst.acceptor.stage == saved {
+		if r.position >= 0 && inst.forgotten() && inst.acceptor.Stage == durable.Saved {
 			answered = answered.With(r.position)
 		}
 		e.Quorum = paxos.QuorumNeeds(r.quorum, true)

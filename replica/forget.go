@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 )
 
 // erase ends all work on inst, and forgets all that is known of it. Its calls wait until that is durable.
@@ -23,7 +24,7 @@ func (r *Replica) erase(inst *instance) {
 	inst.chosen, inst.loading, inst.overdue = true, false, false
 	inst.doomed, inst.stopped = false, nil
 	inst.index, inst.learnedFrom, inst.listedBy, inst.pendingNotices = 0, source{}, 0, pendingNotices{}
-	inst.acceptor = acceptorState{inst.acceptor.Forget(), dirty}
+	inst.acceptor = durable.Acceptor{Acceptor: inst.acceptor.Forget(), Stage: durable.Dirty}
 	r.imports.Knows(inst.name)
 	r.gatherNow(inst)
 	r.saves.count(inst)
@@ -64,7 +65,7 @@ func (r *Replica) forgetRange(names paxos.NameRange) *instance {
 	number, gone := f.add(names)
 	r.forgetsSome(f.len())
 	inst := r.rangeInstance(number)
-	inst.acceptor.stage = dirty
+	inst.acceptor.Stage = durable.Dirty
 	inst.index = 0
 	r.endAsking(inst) // no server has forgotten all of the range yet
 	r.saves.want()
@@ -156,7 +157,7 @@ func (r *Replica) namesIn(names paxos.NameRange, all iter.Seq[string]) (in []str
 func (r *Replica) voidInstance(name string) *instance {
 	inst := r.table.unused()
 	inst.name, inst.chosen, inst.void, inst.age.since = name, true, true, r.now
-	inst.acceptor = acceptorState{inst.acceptor.Forget(), dirty}
+	inst.acceptor = durable.Acceptor{Acceptor: inst.acceptor.Forget(), Stage: durable.Dirty}
 	r.table.byName[name] = inst
 	r.gatherNow(inst)
 	return inst

@@ -3,6 +3,7 @@ package replica
 import (
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/change"
+	"github.com/singledecree/paxos/internal/durable"
 )
 
 // Import. An acceptor of a new configuration takes over what the acceptors of the one before remember, in the background.
@@ -205,7 +206,7 @@ func (r *Replica) merge(inst *instance, from *peer, m *paxos.Message) {
 		next := inst.acceptor.Import(paxos.Acceptor{Promised: m.Promised, Accepted: m.Accepted, Value: m.Value}, r.view.Number())
 		if next != inst.acceptor.Acceptor {
 			fresh := next.Value != inst.acceptor.Value
-			inst.acceptor = acceptorState{next, dirty}
+			inst.acceptor = durable.Acceptor{Acceptor: next, Stage: durable.Dirty}
 			r.table.orphan(inst, false) // now there is a value to finish it with
 			inst.saw(next.Promised)
 			r.gatherLater(inst)

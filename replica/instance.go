@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 	"github.com/singledecree/paxos/internal/tables"
 )
 
@@ -12,7 +13,7 @@ import (
 // that are read most often stand first, together. For other instances see memo.
 type instance struct {
 	name     string
-	acceptor acceptorState      // the acceptor; of a decided instance, the decision
+	acceptor durable.Acceptor   // the acceptor; of a decided instance, the decision
 	stopped  *paxos.SafetyError // proof that the protocol was broken here: this server says and believes nothing more
 
 	chosen     bool // decided: acceptor.Value was chosen, in acceptor.Accepted as far as this server knows
@@ -83,7 +84,7 @@ func (inst *instance) decision() paxos.Decision {
 
 // unsettled reports whether inst waits for the disk. It then goes on by itself when the disk does.
 func (inst *instance) unsettled() bool {
-	return inst.loading || inst.gathered || inst.saving || inst.acceptor.stage != saved || inst.wantsRound
+	return inst.loading || inst.gathered || inst.saving || inst.acceptor.Stage != durable.Saved || inst.wantsRound
 }
 
 // busy reports whether inst has to stay in memory, because something of it would be lost, or is expected back. Timers, and

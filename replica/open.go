@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 )
 
 // openForCall returns the instance of that name for a call. The name must have no memo. It returns nil if there is no room.
@@ -72,7 +73,7 @@ func (r *Replica) reopen(m *memo) *instance {
 	r.makeRoom(1)
 	t := &r.table
 	inst := t.unused()
-	inst.name, inst.acceptor, inst.chosen, inst.index, inst.pendingNotices = m.name, acceptorState{Acceptor: m.Acceptor}, true, m.index, m.pendingNotices
+	inst.name, inst.acceptor, inst.chosen, inst.index, inst.pendingNotices = m.name, durable.Acceptor{Acceptor: m.Acceptor}, true, m.index, m.pendingNotices
 	t.decided.remove(m)
 	t.byName[inst.name] = inst
 	return inst

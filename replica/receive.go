@@ -107,11 +107,11 @@ func (r *Replica) deliver(inst *instance, from *peer, m *paxos.Message) {
 	case inst.stopped != nil && m.Kind != paxos.KindForget:
 	case inst.forgotten():
 		if answer, ok := forgottenAnswer(m, r.forgottenNames(inst)); ok {
-			r.hold(inst, from, &answer, inst.acceptor.stage)
+			r.hold(inst, from, &answer, inst.acceptor.Stage)
 		}
 	case m.Kind == paxos.KindForget:
 		r.forgetOne(inst)
-		r.hold(inst, from, &paxos.Message{Kind: paxos.KindForgotten, Instance: inst.name}, inst.acceptor.stage)
+		r.hold(inst, from, &paxos.Message{Kind: paxos.KindForgotten, Instance: inst.name}, inst.acceptor.Stage)
 	case inst.chosen:
 		r.deliverDecided(inst, from, m)
 	case m.Kind == paxos.KindDecided:
@@ -195,7 +195,7 @@ func (r *Replica) forgetFor(from *peer, m *paxos.Message) {
 	}
 	answer := paxos.Message{Kind: paxos.KindForgotten, Value: m.Value}
 	if inst := r.forgetRange(names); inst != nil {
-		r.hold(inst, from, &answer, inst.acceptor.stage)
+		r.hold(inst, from, &answer, inst.acceptor.Stage)
 	} else {
 		r.send(from, &answer)
 	}

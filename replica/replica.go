@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 )
 
 // New returns the Replica of a server that starts now. Its error names the wrong field of c. It also fails if c.State
@@ -137,7 +138,7 @@ func (r *Replica) takeOver(inst *instance) {
 		return
 	case !r.watches(inst) || inst.attempt.state != attemptNone || inst.wantsRound:
 		return // settle begins a new silence when the attempt ends without a decision
-	case inst.acceptor.stage != saved:
+	case inst.acceptor.Stage != durable.Saved:
 		r.watch(inst) // the own disk is slower than the silence: another ballot would wait for it, too
 		return
 	case r.takeovers >= mostTakeovers(r.limits):
@@ -340,7 +341,7 @@ func (r *Replica) Loaded(now time.Duration, instance string, rec paxos.Record) b
 		return true
 	}
 	inst.loading = false
-	inst.acceptor = acceptorState{Acceptor: rec.Acceptor}
+	inst.acceptor = durable.Acceptor{Acceptor: rec.Acceptor}
 	if !inst.forgotten() {
 		inst.saw(rec.Acceptor.Promised)
 	}

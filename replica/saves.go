@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 )
 
 // lazySave is how long the record of a decision may wait for a Save that something else needs.
@@ -149,11 +150,11 @@ func (s *saves) arrive(bytes int) { s.arrived += bytes }
 // keepsUp reports whether the disk is not too far behind for decisions that are asked for.
 func (s *saves) keepsUp() bool { return s.unsaved <= maxUnsaved/2 }
 
-// hold keeps a reply until the stage after is past, which is not saved. It reports whether there was room for it.
-func (s *saves) hold(inst *instance, to *peer, m *paxos.Message, after stage) bool {
+// hold keeps a reply until the stage after is past, which is not durable.Saved. It reports whether there was room for it.
+func (s *saves) hold(inst *instance, to *peer, m *paxos.Message, after durable.Stage) bool {
 	fits := len(s.waitRun)+len(s.waitNew) < maxHeld
 	switch {
-	case fits && after == flushing:
+	case fits && after == durable.Flushing:
 		s.waitRun = withReply(s.waitRun, inst, to, m)
 	case fits:
 		s.waitNew = withReply(s.waitNew, inst, to, m)
@@ -202,7 +203,7 @@ func (s *saves) next(most int) []*instance {
 
 // snapshot appends the present record of inst, if it has one.
 func (s *saves) snapshot(inst *instance) {
-	inst.acceptor.stage = inst.acceptor.stage.begin()
+	inst.acceptor.Stage = inst.acceptor.Stage.Begin()
 	inst.gathered, inst.saving = false, true
 	if inst.void {
 		return
@@ -258,7 +259,7 @@ func (s *saves) end() bool {
 // a reply can change instances and hold new replies. The caller gives them back: see reuse. server is nil if none was in it.
 func (s *saves) take() (replies []reply, instances []*instance, server *paxos.ServerState) {
 	for _, inst := range s.running {
-		inst.acceptor.stage = inst.acceptor.stage.end()
+		inst.acceptor.Stage = inst.acceptor.Stage.End()
 	}
 	replies, instances = s.waitRun, s.running
 	s.waitRun, s.running = nil, nil

@@ -12,16 +12,9 @@
 // The explorer of this package shows that no two values are chosen, and that two are when a rule is left out.
 package standing
 
-import "github.com/singledecree/paxos"
-
-// A Stage says how durable the latest change of a Floor is.
-type Stage uint8
-
-// The stages.
-const (
-	Saved    Stage = iota // on stable storage
-	Flushing              // in the snapshot of the Save that runs
-	Dirty                 // newer than any snapshot: the next Save will hold it
+import (
+	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 )
 
 // A Floor is the highest standing ballot that an acceptor has promised, and the stage of that promise. It is a comparable value. The zero
@@ -31,7 +24,7 @@ const (
 // has left by then.
 type Floor struct {
 	promised paxos.Ballot
-	stage    Stage
+	stage    durable.Stage
 }
 
 // Stored returns the Floor of a start: b is what the storage has.
@@ -42,33 +35,27 @@ func (f Floor) Promised() paxos.Ballot { return f.promised }
 
 // Step promises the standing ballot s. ok is false if a higher one is promised. That refusal names [Floor.Promised], and leaves at once.
 //
-// The [Answer] is made in the same Step, and does not change afterwards. It leaves when the stage wait has passed:
-//
-//   - Saved: it waits for nothing.
-//   - Flushing: it waits for the end of the Save that runs.
-//   - Dirty: it waits for the end of a Save that begins later.
+// The [Answer] is made in the same Step, and does not change afterwards. It leaves when the stage wait has passed.
 //
 // The same s again is promised again, with an Answer of its own.
-func (f Floor) Step(s paxos.Ballot) (next Floor, wait Stage, ok bool) {
+func (f Floor) Step(s paxos.Ballot) (next Floor, wait durable.Stage, ok bool) {
 	if s.Less(f.promised) {
-		return f, Saved, false
+		return f, durable.Saved, false
 	}
 	if f.promised != s {
-		f = Floor{promised: s, stage: Dirty}
+		f = Floor{promised: s, stage: durable.Dirty}
 	}
 	return f, f.stage, true
 }
 
 // Begin is the Floor after a Save has begun. The snapshot of that Save holds the present promise.
 func (f Floor) Begin() Floor {
-	f.stage = min(f.stage, Flushing)
+	f.stage = f.stage.Begin()
 	return f
 }
 
 // End is the Floor after the Save that began last is durable. A promise since then is still dirty.
 func (f Floor) End() Floor {
-	if f.stage == Flushing {
-		f.stage = Saved
-	}
+	f.stage = f.stage.End()
 	return f
 }

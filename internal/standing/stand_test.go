@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 	"github.com/singledecree/paxos/internal/standing"
 )
 
@@ -63,7 +64,7 @@ func (n *step) standsBy(i, b int) {
 	case y.heldStood == x.heldStood && y.heldStood[b]&^x.stood[b] == 0 && x.floor == x.savedFloor:
 		return
 	}
-	if wait == standing.Saved || n.wrong.promiseUnsaved || n.wrong.ownPromiseUnsaved && i == n.owners[b] {
+	if wait == durable.Saved || n.wrong.promiseUnsaved || n.wrong.ownPromiseUnsaved && i == n.owners[b] {
 		n.releaseFloor(&t, i)
 	}
 	n.done(&t, i)

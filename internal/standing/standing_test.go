@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 	"github.com/singledecree/paxos/internal/standing"
 )
 
@@ -21,27 +22,27 @@ var (
 func TestFloor(t *testing.T) {
 	f, wait, ok := standing.Floor{}.Step(number)
 	assert.True(t, ok)
-	assert.Equal(t, standing.Dirty, wait)
+	assert.Equal(t, durable.Dirty, wait)
 	assert.Equal(t, number, f.Promised(), "it refuses from its Step on")
 	assert.Equal(t, f, f.End(), "a Save that began before does not hold it")
 	f = f.Begin()
 	again, wait, ok := f.Step(number)
 	assert.True(t, ok)
-	assert.Equal(t, standing.Flushing, wait, "the same ballot again waits for the Save that runs")
+	assert.Equal(t, durable.Flushing, wait, "the same ballot again waits for the Save that runs")
 	assert.Equal(t, f, again)
 	meanwhile, wait, ok := f.Step(higher)
 	assert.True(t, ok)
-	assert.Equal(t, standing.Dirty, wait, "a higher one waits for the next Save")
+	assert.Equal(t, durable.Dirty, wait, "a higher one waits for the next Save")
 	_, wait, _ = meanwhile.End().Step(higher)
-	assert.Equal(t, standing.Dirty, wait)
+	assert.Equal(t, durable.Dirty, wait)
 	f = f.End()
 	assert.Equal(t, standing.Stored(number), f)
 	_, wait, ok = f.Step(number)
 	assert.True(t, ok)
-	assert.Equal(t, standing.Saved, wait)
+	assert.Equal(t, durable.Saved, wait)
 	refused, wait, ok := f.Step(lower)
 	assert.False(t, ok)
-	assert.Equal(t, standing.Saved, wait)
+	assert.Equal(t, durable.Saved, wait)
 	assert.Equal(t, f, refused)
 }
 

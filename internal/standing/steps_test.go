@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/durable"
 	"github.com/singledecree/paxos/internal/standing"
 )
 
@@ -189,7 +190,7 @@ func (m *model) saveFloor(t *state, i int) {
 			x.heldStood[b] = 2
 		}
 	}
-	if _, wait, _ := f.Step(f.Promised()); wait == standing.Saved {
+	if _, wait, _ := f.Step(f.Promised()); wait == durable.Saved {
 		m.releaseFloor(t, i)
 	}
 }

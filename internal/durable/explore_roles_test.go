@@ -1,4 +1,4 @@
-package replica
+package durable
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ import (
 
 // The tables of the roles: every step that they can take, each made by calling the code
 // that ships, once for every state and every message, before the space is explored. Nothing in them is worked out by
-// other means, so a change of acceptor.go or stage.go changes the tables.
+// other means, so a change of acceptor.go or durable.go changes the tables.
 
 // An exReply is something that an acceptor said. Nacks are left out: they assert nothing and no proposer gains by one.
 type exReply struct {
@@ -27,7 +27,7 @@ type exReply struct {
 // asynchronous, the Save for which the reply waits.
 type exStep struct {
 	next, reply int
-	wait        stage
+	wait        Stage
 	err         string
 }
 
@@ -37,7 +37,7 @@ type exRoles struct {
 	ballots   []paxos.Ballot
 	messages  [][]paxos.Message // the requests to acceptors, in all their forms: Prepares by ballot, then Accepts by ballot and value
 	acceptors []paxos.Acceptor
-	saves     []acceptorState
+	saves     []Acceptor
 	replies   []exReply
 	// Each has an entry for each state; steps have one more dimension, the message.
 	acceptorSteps, saveSteps [][][]exStep
@@ -52,12 +52,12 @@ type exRoles struct {
 // exRules are the calls of the shipping save. A test can put a broken one in their place, to show that it would be
 // seen.
 type exRules struct {
-	step  func(acceptorState, paxos.Message) (acceptorState, paxos.Message, stage, error)
-	begin func(stage) stage
-	end   func(stage) stage
+	step  func(Acceptor, paxos.Message) (Acceptor, paxos.Message, Stage, error)
+	begin func(Stage) Stage
+	end   func(Stage) Stage
 }
 
-var exShipping = exRules{step: acceptorState.step, begin: stage.begin, end: stage.end}
+var exShipping = exRules{step: Acceptor.Step, begin: Stage.Begin, end: Stage.End}
 
 // newExRoles makes the tables. async says whether the steps of save are needed.
 func newExRoles(ballots []paxos.Ballot, values []paxos.Value, async bool, rules exRules, instance func(paxos.Ballot) string) *exRoles {
@@ -94,15 +94,15 @@ func newExRoles(ballots []paxos.Ballot, values []paxos.Value, async bool, rules 
 func (r *exRoles) closeSaves() {
 	for i := 0; i < len(r.acceptors) || i < len(r.saves); i++ {
 		if i < len(r.acceptors) {
-			r.restarted = append(r.restarted, r.save(acceptorState{Acceptor: r.acceptors[i]}))
+			r.restarted = append(r.restarted, r.save(Acceptor{Acceptor: r.acceptors[i]}))
 		}
 		if i >= len(r.saves) {
 			continue
 		}
 		s := r.saves[i]
 		r.volatile = append(r.volatile, r.acceptor(s.Acceptor))
-		r.began = append(r.began, r.save(acceptorState{s.Acceptor, r.rules.begin(s.stage)}))
-		r.ended = append(r.ended, r.save(acceptorState{s.Acceptor, r.rules.end(s.stage)}))
+		r.began = append(r.began, r.save(Acceptor{s.Acceptor, r.rules.begin(s.Stage)}))
+		r.ended = append(r.ended, r.save(Acceptor{s.Acceptor, r.rules.end(s.Stage)}))
 		r.saveSteps = append(r.saveSteps, r.stepsOf(func(m paxos.Message) (exStep, paxos.Message, paxos.Acceptor) {
 			next, reply, wait, err := r.rules.step(s, m)
 			return exStep{next: r.save(next), wait: wait, err: exText(err)}, reply, next.Acceptor
@@ -147,7 +147,7 @@ func (r *exRoles) acceptor(a paxos.Acceptor) int {
 	return i
 }
 
-func (r *exRoles) save(s acceptorState) int {
+func (r *exRoles) save(s Acceptor) int {
 	i := exIntern(&r.saves, s)
 	r.acceptor(s.Acceptor)
 	s.Acceptor = r.otherAcceptor(s.Acceptor)
@@ -306,10 +306,10 @@ func TestExploreSaves(t *testing.T) {
 }
 
 // exOlder lets the Save that runs release a reply whose change is not in its snapshot.
-var exOlder = exRules{begin: stage.begin, end: stage.end, step: func(s acceptorState, m paxos.Message) (acceptorState, paxos.Message, stage, error) {
-	after, reply, wait, err := s.step(m)
-	if s.stage == flushing && wait == dirty {
-		wait = flushing
+var exOlder = exRules{begin: Stage.Begin, end: Stage.End, step: func(s Acceptor, m paxos.Message) (Acceptor, paxos.Message, Stage, error) {
+	after, reply, wait, err := s.Step(m)
+	if s.Stage == Flushing && wait == Dirty {
+		wait = Flushing
 	}
 	return after, reply, wait, err
 }}
@@ -319,18 +319,18 @@ var exOlder = exRules{begin: stage.begin, end: stage.end, step: func(s acceptorS
 // that ships. The steps are those of the shortest way; docs/design.md#7.5, like TLC, counts the initial state too.
 func TestExploreRulesLeftOut(t *testing.T) {
 	replyFirst, duplicate, next := exShipping, exShipping, exShipping
-	replyFirst.step = func(s acceptorState, m paxos.Message) (acceptorState, paxos.Message, stage, error) {
-		s, reply, _, err := s.step(m)
-		return s, reply, saved, err
+	replyFirst.step = func(s Acceptor, m paxos.Message) (Acceptor, paxos.Message, Stage, error) {
+		s, reply, _, err := s.Step(m)
+		return s, reply, Saved, err
 	}
-	duplicate.step = func(s acceptorState, m paxos.Message) (acceptorState, paxos.Message, stage, error) {
-		after, reply, wait, err := s.step(m)
+	duplicate.step = func(s Acceptor, m paxos.Message) (Acceptor, paxos.Message, Stage, error) {
+		after, reply, wait, err := s.Step(m)
 		if after == s {
-			wait = saved
+			wait = Saved
 		}
 		return after, reply, wait, err
 	}
-	next.end = func(stage) stage { return saved }
+	next.end = func(Stage) Stage { return Saved }
 
 	for _, left := range []struct {
 		name  string

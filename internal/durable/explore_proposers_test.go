@@ -1,4 +1,4 @@
-package replica
+package durable
 
 import (
 	"errors"
@@ -247,7 +247,7 @@ func (c *exConfig) instance(b paxos.Ballot) string {
 	case exOwned:
 		return paxos.Owned(owner, "x")
 	case exMinted:
-		return minted(owner, 1, 1, "x")
+		return fmt.Sprintf("$%d.1.1/x", owner)
 	}
 	return ""
 }

@@ -1,4 +1,4 @@
-package replica
+package durable
 
 import (
 	"iter"
@@ -14,21 +14,21 @@ import (
 // A savingServer is one acceptor with a disk: it begins and ends Saves, holds replies back as a save tells it to, and can
 // crash. It is the smallest host that uses save as a Replica does.
 type savingServer struct {
-	acceptorState
+	Acceptor
 	disk   paxos.Acceptor            // the state after a crash
 	flight *paxos.Acceptor           // the snapshot of the Save that runs; nil: none
-	held   map[stage][]paxos.Message // replies that wait
+	held   map[Stage][]paxos.Message // replies that wait
 	sent   []paxos.Message           // replies that left, ever
 }
 
-func newSavingServer() *savingServer { return &savingServer{held: map[stage][]paxos.Message{}} }
+func newSavingServer() *savingServer { return &savingServer{held: map[Stage][]paxos.Message{}} }
 
 // receive steps m and returns what its reply, if any, waits for.
-func (s *savingServer) receive(m paxos.Message) (reply paxos.Message, wait stage, err error) {
-	s.acceptorState, reply, wait, err = s.step(m)
+func (s *savingServer) receive(m paxos.Message) (reply paxos.Message, wait Stage, err error) {
+	s.Acceptor, reply, wait, err = s.Step(m)
 	switch {
 	case err != nil || reply.Kind == 0:
-	case wait == saved:
+	case wait == Saved:
 		s.sent = append(s.sent, reply)
 	default:
 		s.held[wait] = append(s.held[wait], reply)
@@ -41,9 +41,9 @@ func (s *savingServer) beginSave() {
 	if s.flight != nil {
 		return
 	}
-	snapshot := s.Acceptor
-	s.flight, s.stage = &snapshot, s.stage.begin()
-	s.held[flushing], s.held[dirty] = s.held[dirty], nil
+	snapshot := s.Acceptor.Acceptor
+	s.flight, s.Stage = &snapshot, s.Stage.Begin()
+	s.held[Flushing], s.held[Dirty] = s.held[Dirty], nil
 }
 
 // endSave makes the running Save durable and lets go what waited for it.
@@ -51,9 +51,9 @@ func (s *savingServer) endSave() {
 	if s.flight == nil {
 		return
 	}
-	s.disk, s.flight, s.stage = *s.flight, nil, s.stage.end()
-	s.sent = append(s.sent, s.held[flushing]...)
-	s.held[flushing] = nil
+	s.disk, s.flight, s.Stage = *s.flight, nil, s.Stage.End()
+	s.sent = append(s.sent, s.held[Flushing]...)
+	s.held[Flushing] = nil
 }
 
 // crash forgets what is not on disk. torn: the running Save reached the disk all the same.
@@ -61,7 +61,7 @@ func (s *savingServer) crash(torn bool) {
 	if torn && s.flight != nil {
 		s.disk = *s.flight
 	}
-	s.acceptorState, s.flight, s.held = acceptorState{Acceptor: s.disk}, nil, map[stage][]paxos.Message{}
+	s.Acceptor, s.flight, s.held = Acceptor{Acceptor: s.disk}, nil, map[Stage][]paxos.Message{}
 }
 
 // unbacked returns a reply that left and that the disk does not bear out; zero: there is none.
@@ -88,36 +88,36 @@ func TestSaveHoldsReplies(t *testing.T) {
 	type step struct {
 		do   string
 		m    paxos.Message
-		wait stage
+		wait Stage
 	}
 	for _, c := range []struct {
 		name  string
 		steps []step
-		want  stage // of the server, in the end
+		want  Stage // of the server, in the end
 		sent  int
 	}{
 		{"a change waits for the Save that holds it",
-			[]step{{"receive", prepare(1), dirty}, {do: "begin"}, {do: "end"}}, saved, 1},
-		{"and not for less", []step{{"receive", prepare(1), dirty}, {do: "begin"}}, flushing, 0},
-		{"nor for a Save that began before it", []step{{"receive", prepare(1), dirty}, {do: "begin"},
-			{"receive", accept(1), dirty}, {do: "end"}}, dirty, 1},
-		{"the Save after that lets it go", []step{{"receive", prepare(1), dirty}, {do: "begin"},
-			{"receive", accept(1), dirty}, {do: "end"}, {do: "begin"}, {do: "end"}}, saved, 2},
+			[]step{{"receive", prepare(1), Dirty}, {do: "begin"}, {do: "end"}}, Saved, 1},
+		{"and not for less", []step{{"receive", prepare(1), Dirty}, {do: "begin"}}, Flushing, 0},
+		{"nor for a Save that began before it", []step{{"receive", prepare(1), Dirty}, {do: "begin"},
+			{"receive", accept(1), Dirty}, {do: "end"}}, Dirty, 1},
+		{"the Save after that lets it go", []step{{"receive", prepare(1), Dirty}, {do: "begin"},
+			{"receive", accept(1), Dirty}, {do: "end"}, {do: "begin"}, {do: "end"}}, Saved, 2},
 		{"P11: a duplicate before the Save begins waits too",
-			[]step{{"receive", accept(1), dirty}, {"receive", accept(1), dirty}}, dirty, 0},
-		{"P11: a duplicate while the Save runs waits for it", []step{{"receive", accept(1), dirty}, {do: "begin"},
-			{"receive", accept(1), flushing}}, flushing, 0},
-		{"P11: a prepare that comes late waits for the vote", []step{{"receive", accept(1), dirty}, {do: "begin"},
-			{"receive", prepare(1), flushing}}, flushing, 0},
-		{"a duplicate of what is saved leaves at once", []step{{"receive", accept(1), dirty}, {do: "begin"}, {do: "end"},
-			{"receive", accept(1), saved}}, saved, 2},
-		{"a refusal names a promise, and waits for it", []step{{"receive", prepare(2), dirty},
-			{"receive", prepare(1), dirty},
-			{do: "begin"}, {"receive", accept(1), flushing}}, flushing, 0},
-		{"several changes go with one Save", []step{{"receive", prepare(1), dirty}, {"receive", accept(1), dirty},
-			{"receive", prepare(2), dirty}, {do: "begin"}, {do: "end"}}, saved, 3},
+			[]step{{"receive", accept(1), Dirty}, {"receive", accept(1), Dirty}}, Dirty, 0},
+		{"P11: a duplicate while the Save runs waits for it", []step{{"receive", accept(1), Dirty}, {do: "begin"},
+			{"receive", accept(1), Flushing}}, Flushing, 0},
+		{"P11: a prepare that comes late waits for the vote", []step{{"receive", accept(1), Dirty}, {do: "begin"},
+			{"receive", prepare(1), Flushing}}, Flushing, 0},
+		{"a duplicate of what is saved leaves at once", []step{{"receive", accept(1), Dirty}, {do: "begin"}, {do: "end"},
+			{"receive", accept(1), Saved}}, Saved, 2},
+		{"a refusal names a promise, and waits for it", []step{{"receive", prepare(2), Dirty},
+			{"receive", prepare(1), Dirty},
+			{do: "begin"}, {"receive", accept(1), Flushing}}, Flushing, 0},
+		{"several changes go with one Save", []step{{"receive", prepare(1), Dirty}, {"receive", accept(1), Dirty},
+			{"receive", prepare(2), Dirty}, {do: "begin"}, {do: "end"}}, Saved, 3},
 		{"no change, nothing to save",
-			[]step{{"receive", paxos.Message{Kind: paxos.KindChosen, Ballot: paxos.Ballot{Round: 1, Server: 1}}, saved}, {do: "begin"}, {do: "end"}}, saved, 0},
+			[]step{{"receive", paxos.Message{Kind: paxos.KindChosen, Ballot: paxos.Ballot{Round: 1, Server: 1}}, Saved}, {do: "begin"}, {do: "end"}}, Saved, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSavingServer()
@@ -134,7 +134,7 @@ func TestSaveHoldsReplies(t *testing.T) {
 				}
 				require.Zero(t, s.unbacked())
 			}
-			assert.Equal(t, c.want, s.stage)
+			assert.Equal(t, c.want, s.Stage)
 			assert.Len(t, s.sent, c.sent)
 		})
 	}
@@ -146,12 +146,12 @@ func TestSaveP10AVoteWithoutAPromiseIsSavedWhole(t *testing.T) {
 		s := newSavingServer()
 		_, wait, err := s.receive(paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 5, Server: 1}, Value: v})
 		require.NoError(t, err)
-		require.Equal(t, dirty, wait)
+		require.Equal(t, Dirty, wait)
 		s.beginSave()
 		s.endSave()
 		require.Len(t, s.sent, 1)
 		s.crash(false)
-		assert.Equal(t, acceptorState{Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 1}, Accepted: paxos.Ballot{Round: 5, Server: 1}, Value: v}}, s.acceptorState)
+		assert.Equal(t, Acceptor{Acceptor: paxos.Acceptor{Promised: paxos.Ballot{Round: 5, Server: 1}, Accepted: paxos.Ballot{Round: 5, Server: 1}, Value: v}}, s.Acceptor)
 
 		// P1, P16: and it still refuses what is below, and reports the vote above.
 		reply, _, err := s.receive(paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 3, Server: 2}})
@@ -164,9 +164,9 @@ func TestSaveP10AVoteWithoutAPromiseIsSavedWhole(t *testing.T) {
 }
 
 func TestSaveSafetyErrorChangesNothing(t *testing.T) {
-	for _, at := range []stage{saved, flushing, dirty} {
-		s := acceptorState{paxos.Acceptor{Promised: paxos.Ballot{Round: 2, Server: 1}, Accepted: paxos.Ballot{Round: 2, Server: 1}, Value: "a"}, at}
-		next, reply, _, err := s.step(paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 2, Server: 1}, Value: "b"})
+	for _, at := range []Stage{Saved, Flushing, Dirty} {
+		s := Acceptor{paxos.Acceptor{Promised: paxos.Ballot{Round: 2, Server: 1}, Accepted: paxos.Ballot{Round: 2, Server: 1}, Value: "a"}, at}
+		next, reply, _, err := s.Step(paxos.Message{Kind: paxos.KindAccept, Ballot: paxos.Ballot{Round: 2, Server: 1}, Value: "b"})
 		assert.ErrorAs(t, err, new(*paxos.SafetyError), "P17: two values in one ballot")
 		assert.Equal(t, s, next)
 		assert.Zero(t, reply)
@@ -178,21 +178,21 @@ func TestSaveP20EveryMessageInEveryState(t *testing.T) {
 	states := []paxos.Acceptor{{}, {Promised: paxos.Ballot{Round: 1, Server: 1}}, {Promised: paxos.Ballot{Round: 1, Server: 1}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: ""}, {Promised: paxos.Ballot{Round: 2, Server: 1}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: "a"}}
 	changed := 0
 	for _, a := range states {
-		for _, at := range []stage{saved, flushing, dirty} {
+		for _, at := range []Stage{Saved, Flushing, Dirty} {
 			for m := range everyRoleMessage([]paxos.Ballot{{}, {Round: 0, Server: 1}, {Round: 1, Server: 1}, {Round: 1, Server: 2}, {Round: 2, Server: 1}, {Round: 2, Server: 2}}, "", "a") {
-				s := acceptorState{a, at}
-				next, reply, wait, err := s.step(m)
+				s := Acceptor{a, at}
+				next, reply, wait, err := s.Step(m)
 				wantNext, wantReply, wantErr := a.Step(m)
 				wantStage := at
 				if wantNext != a {
-					wantStage = dirty
+					wantStage = Dirty
 					changed++
 				}
-				if (err == nil) != (wantErr == nil) || reply != wantReply || next != (acceptorState{wantNext, wantStage}) ||
+				if (err == nil) != (wantErr == nil) || reply != wantReply || next != (Acceptor{wantNext, wantStage}) ||
 					err == nil && wait != wantStage {
 					require.Fail(t, "a wrong step", "%+v in %+v: next %+v, wait %d, reply %+v, error %v", m, s, next, wait, reply, err)
 				}
-				if err == nil && next.stage.end() == next.stage.begin().end() && next.stage == dirty {
+				if err == nil && next.Stage.End() == next.Stage.Begin().End() && next.Stage == Dirty {
 					require.Fail(t, "a Save that began before the change made it durable", "%+v", next)
 				}
 			}
@@ -233,19 +233,19 @@ func FuzzSave(f *testing.F) {
 				snapshot, durable = changes, changes
 			default:
 				for _, m := range fuzzedRoleMessages(data[:3]) {
-					before := s.Acceptor
+					before := s.Acceptor.Acceptor
 					_, wait, err := s.receive(m)
 					if err != nil {
 						continue
 					}
-					if s.Acceptor != before {
+					if s.Acceptor.Acceptor != before {
 						changes++
 					}
-					want := dirty
+					want := Dirty
 					if changes <= durable {
-						want = saved
+						want = Saved
 					} else if changes <= snapshot && s.flight != nil {
-						want = flushing
+						want = Flushing
 					}
 					require.Equal(t, want, wait, "%+v in %+v", m, before)
 				}
@@ -332,11 +332,11 @@ func TestPaper25StableStorageHoldsWhatMustBeRemembered(t *testing.T) {
 		require.NoError(t, err)
 		s.beginSave()
 		s.endSave()
-		before := s.Acceptor
+		before := s.Acceptor.Acceptor
 		s.crash(false)
-		assert.Equal(t, before, s.Acceptor, "after %+v", m)
+		assert.Equal(t, before, s.Acceptor.Acceptor, "after %+v", m)
 	}
-	assert.Equal(t, paxos.Acceptor{Promised: paxos.Ballot{Round: 2, Server: 2}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: "a"}, s.Acceptor)
+	assert.Equal(t, paxos.Acceptor{Promised: paxos.Ballot{Round: 2, Server: 2}, Accepted: paxos.Ballot{Round: 1, Server: 1}, Value: "a"}, s.Acceptor.Acceptor)
 }
 
 // 2.5: "An acceptor records its intended response in stable storage before actually sending the response."

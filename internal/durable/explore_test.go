@@ -1,4 +1,4 @@
-package replica
+package durable
 
 import (
 	"flag"
@@ -19,9 +19,9 @@ var exOnlyI1 = flag.Bool("explore.agreement", false, "check I1 alone: how does a
 // The explorer takes the roles that ship, Acceptor, Proposer, Learner and save, through every order in which messages,
 // saves and crashes can come, and checks the invariants of agreement in every state. By hand:
 //
-//	go test ./replica -run TestExplore -v                  seconds, part of go test ./...
-//	go test ./replica -run TestExplore -v -explore=ci      a minute, 1 GiB
-//	go test ./replica -run TestExplore -v -explore=long    minutes, 4 GiB
+//	go test ./internal/durable -run TestExplore -v                  seconds, part of go test ./...
+//	go test ./internal/durable -run TestExplore -v -explore=ci      a minute, 1 GiB
+//	go test ./internal/durable -run TestExplore -v -explore=long    minutes, 4 GiB
 //
 // With -short, or with -race, which makes it tenfold slower, only the smallest spaces are explored. How large a space is: see
 // [explore.Fits].
@@ -173,7 +173,7 @@ func (x *exSpace) stepText(a exAction, from, to []uint64) string {
 		return fmt.Sprintf("%d: receives %s, and is silent", server+1, x.messageText(message))
 	}
 	held := [...]string{
-		saved: "", flushing: ", held until the Save that runs ends", dirty: ", held until the next Save ends",
+		Saved: "", Flushing: ", held until the Save that runs ends", Dirty: ", held until the next Save ends",
 	}
 	return fmt.Sprintf("%d: %s%s", server+1, x.replyText(x.replies[reply]), held[a>>32])
 }

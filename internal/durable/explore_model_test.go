@@ -1,4 +1,4 @@
-package replica
+package durable
 
 import (
 	"errors"
@@ -53,7 +53,7 @@ const (
 func (a exAction) server(i int) exAction  { return a | exAction(i)<<8 }
 func (a exAction) message(k int) exAction { return a | exAction(k)<<16 }
 func (a exAction) reply(r int) exAction   { return a | exAction(r+1)<<24 }
-func (a exAction) wait(w stage) exAction  { return a | exAction(w)<<32 }
+func (a exAction) wait(w Stage) exAction  { return a | exAction(w)<<32 }
 
 func (m *exModel) load(state []uint64) {
 	m.from = state
@@ -186,8 +186,8 @@ func (m *exModel) received(i, k int, step exStep) error {
 }
 
 // heard returns server i after a step of its acceptor, and the Save for which the reply waits.
-func (m *exModel) heard(i int, step exStep) (s exServer, wait stage, err error) {
-	s, wait = m.servers[i], saved
+func (m *exModel) heard(i int, step exStep) (s exServer, wait Stage, err error) {
+	s, wait = m.servers[i], Saved
 	s.role = step.next
 	if i >= m.async {
 		s.durable = s.role
@@ -202,11 +202,11 @@ func (m *exModel) heard(i int, step exStep) (s exServer, wait stage, err error) 
 }
 
 // say lets a reply leave, or holds it until the Save that wait names has ended.
-func (m *exModel) say(s exServer, reply int, wait stage) (exServer, error) {
+func (m *exModel) say(s exServer, reply int, wait Stage) (exServer, error) {
 	switch {
-	case wait == saved:
+	case wait == Saved:
 		return m.release(s, 1<<reply)
-	case wait == flushing:
+	case wait == Flushing:
 		s.running |= 1 << reply
 		s.gathering &^= 1 << reply
 		if s.snapshot == 0 {
