@@ -44,6 +44,10 @@ var (
 	_ []func(*paxostest.Sim, paxos.ServerID)                                    = []func(*paxostest.Sim, paxos.ServerID){(*paxostest.Sim).Crash, (*paxostest.Sim).CrashSaved, (*paxostest.Sim).Restart, (*paxostest.Sim).Pause, (*paxostest.Sim).Resume, (*paxostest.Sim).HangSave}
 	_ []func(*paxostest.Sim, paxostest.Match)                                   = []func(*paxostest.Sim, paxostest.Match){(*paxostest.Sim).Drop, (*paxostest.Sim).Hold, (*paxostest.Sim).Release, (*paxostest.Sim).Replay}
 	_ []func(*paxostest.Sim) string                                             = []func(*paxostest.Sim) string{(*paxostest.Sim).Draw, (*paxostest.Sim).Text}
+	_ []func(*paxostest.Sim, string)                                            = []func(*paxostest.Sim, string){(*paxostest.Sim).CrashRegion, (*paxostest.Sim).RestartRegion, (*paxostest.Sim).IsolateRegion}
+	_ func(paxostest.Regions) error                                             = paxostest.Regions.Check
+	_ func(paxostest.Regions, string, string) time.Duration                     = paxostest.Regions.RoundTrip
+	_ func(paxostest.Regions, string) []paxos.ServerID                          = paxostest.Regions.Servers
 	_ func(*paxostest.Sim, ...paxos.Kind) string                                = (*paxostest.Sim).DrawWithout
 	_ func(uint64) paxostest.Chaos                                              = paxostest.NewChaos
 	_ func(paxostest.Chaos, bool) paxostest.ChaosResult                         = paxostest.Chaos.Run

@@ -83,6 +83,9 @@ func NewCluster(tb testing.TB, config ClusterConfig) *Cluster {
 	if err := servers.Check(); err != nil {
 		tb.Fatalf("paxostest: Cluster%v", err)
 	}
+	if err := config.Network.Check(); err != nil {
+		tb.Fatalf("paxostest: ClusterConfig.Network.%v", err)
+	}
 	members := servers.Members
 	log := slog.New(slog.NewTextHandler(tb.Output(), nil))
 	c := &Cluster{Network: NewNetwork(config.Network), tb: tb, log: log, config: config, members: members, servers: map[paxos.ServerID]*clusterServer{}}

@@ -11,6 +11,8 @@
 // fails, and when. After every event the Sim checks agreement and the other invariants. It prints the run as a log or as a space-time
 // diagram.
 //
+// [Regions] has the delays between regions, for a Sim or a Network. A test then shows what a service on several continents waits for.
+//
 // A [Chaos] is a Sim in which one seed decides what goes wrong. The same seed gives the same run, bit for bit. A run that fails shrinks
 // to a short trace.
 //

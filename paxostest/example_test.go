@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
@@ -26,6 +27,30 @@ func ExampleSim() {
 	s.Run()
 	fmt.Println(pizza)
 	// Output: propose "pizza" on server 2 returned "burger", chosen in ballot 2.2
+}
+
+// The servers are in three regions. How long does a decision take, and how long when the nearest region is down?
+func ExampleRegions() {
+	s := paxostest.NewSim(paxostest.SimConfig{Regions: paxostest.Regions{
+		Of: []string{"us-east", "us-west", "europe"}, // servers 1, 2 and 3
+		RoundTrips: map[[2]string]time.Duration{
+			{"us-east", "us-west"}: 67 * time.Millisecond,
+			{"us-east", "europe"}:  93 * time.Millisecond,
+			{"us-west", "europe"}:  141 * time.Millisecond,
+		},
+	}})
+	show := func(c *paxostest.Call) {
+		s.Until("it is decided", func() bool { return c.Ended })
+		fmt.Println(c.Instance, c.Decision.Value, c.Took)
+	}
+	show(s.Propose(1, "lunch", "burger"))
+	show(s.Propose(1, s.Mint(1, "lunch"), "burger")) // a name that server 1 owns: one round trip
+	s.CrashRegion("us-west")
+	show(s.Propose(1, "dinner", "soup"))
+	// Output:
+	// lunch burger 136ms
+	// $1.1.1/lunch burger 68ms
+	// dinner soup 188ms
 }
 
 // The seed decides the faults, and the calls during them.

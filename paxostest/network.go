@@ -2,6 +2,7 @@ package paxostest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,22 @@ type NetworkConfig struct {
 	Repeat float64       // share of arriving packets that arrive once more, from 0 to 1
 	Delay  time.Duration // of each packet, one way
 	Jitter time.Duration // most random delay on top; so packets overtake each other
+	// Regions has the regions of servers, and the delays between them. Between two servers that it has, they are in place of Delay.
+	// Jitter is on top, like that of Regions.
+	Regions Regions
+}
+
+// Check returns an error that names the first field out of range.
+func (c NetworkConfig) Check() error {
+	for _, share := range []struct {
+		name  string
+		value float64
+	}{{"Loss", c.Loss}, {"Repeat", c.Repeat}} {
+		if !(share.value >= 0 && share.value <= 1) {
+			return fmt.Errorf("%s: %v: want 0 to 1", share.name, share.value)
+		}
+	}
+	return c.Regions.Check()
 }
 
 // NetworkStats counts packets since the [Network] was made.
@@ -51,9 +68,16 @@ type Network struct {
 // A link is one way between two servers.
 type link struct{ from, to paxos.ServerID }
 
-// NewNetwork returns a network without servers.
+// NewNetwork returns a network without servers. It panics if c is out of range: see [NetworkConfig.Check].
 func NewNetwork(c NetworkConfig) *Network {
+	c.must()
 	return &Network{inner: memory.NewNetwork(), config: c, nth: map[link]uint64{}}
+}
+
+func (c NetworkConfig) must() {
+	if err := c.Check(); err != nil {
+		panic("paxostest: NetworkConfig." + err.Error())
+	}
 }
 
 // Join returns the Transport of a server. To join again is to restart the server: see memory.Network.
@@ -61,8 +85,10 @@ func (n *Network) Join(id paxos.ServerID) paxos.Transport {
 	return &networkEnd{network: n, id: id, inner: n.inner.Join(id)}
 }
 
-// Change replaces the configuration for packets sent from now on. The Seed stays as it was.
+// Change replaces the configuration for packets sent from now on. The Seed stays as it was. It panics if c is out of range: see
+// [NetworkConfig.Check].
 func (n *Network) Change(c NetworkConfig) {
+	c.must()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	c.Seed = n.config.Seed
@@ -196,7 +222,11 @@ func (n *Network) fate(p *paxos.Packet) (copies []time.Duration) {
 		times = 2
 	}
 	for range times {
-		after := n.config.Delay + time.Duration(x.float()*float64(n.config.Jitter))
+		after, ok := n.config.Regions.delay(p.From, p.To, &x)
+		if !ok {
+			after = n.config.Delay
+		}
+		after += time.Duration(x.float() * float64(n.config.Jitter))
 		if after > 0 {
 			n.inFlight++
 		}

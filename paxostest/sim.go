@@ -11,13 +11,15 @@ import (
 
 // A SimConfig configures a [Sim]. A zero field means its default.
 type SimConfig struct {
-	Servers  int           // acceptors, with the IDs 1, 2, …: 3
+	Servers  int           // acceptors, with the IDs 1, 2, …: 3, or as many as Regions has
 	Learners int           // servers that do not vote, with the IDs after them: none
 	Quorum   paxos.Quorum  // default: a majority
 	Delay    time.Duration // of a message, one way: 10 ms
 	SaveTime time.Duration // of a Save: 1 ms
-	Seed     uint64        // of the random waits of the servers; the same seed and script give the same run
-	Limits   paxos.Limits
+	Seed     uint64        // of the random waits of the servers and of jitter; the same seed and script give the same run
+	// Regions has the region of each server, learners included, and the delays between them. They are in place of Delay.
+	Regions Regions
+	Limits  paxos.Limits
 	// Timing is that of the servers. Here the default of Pull is an hour, so that a script is not about catching up.
 	Timing paxos.Timing
 	// Fail is called when an invariant is broken, or when the script asks for something impossible. The Sim then stops for good. Nil:
@@ -66,6 +68,7 @@ type Sim struct {
 	reads   reads     // in place of LoadTime; nil: none
 	parcels []*parcel // for use again
 	copies  []time.Duration
+	dice    dice   // of jitter
 	hash    uint64 // of all that left servers
 
 	saveBegan func(*server)       // nil, or called when a Save has begun
@@ -79,6 +82,9 @@ type Sim struct {
 func NewSim(c SimConfig) *Sim {
 	if c.Servers == 0 {
 		c.Servers = 3
+		if n := len(c.Regions.Of); n > 0 {
+			c.Servers = n - c.Learners
+		}
 	}
 	if c.Delay == 0 {
 		c.Delay = 10 * time.Millisecond
@@ -92,7 +98,8 @@ func NewSim(c SimConfig) *Sim {
 	if c.Fail == nil {
 		c.Fail = func(err error) { panic(err) }
 	}
-	w := &Sim{config: c, limit: maxSteps, members: paxos.Members{Cluster: "sim", Quorum: c.Quorum}}
+	w := &Sim{config: c, limit: maxSteps, dice: dice(c.Seed), members: paxos.Members{Cluster: "sim", Quorum: c.Quorum}}
+	w.fail(c.checkRegions())
 	for id := 1; id <= c.Servers; id++ {
 		w.members.Acceptors = append(w.members.Acceptors, paxos.ServerID(id))
 	}
@@ -116,7 +123,7 @@ func NewSim(c SimConfig) *Sim {
 		w.introduce()
 	}
 	// The start takes no time, and is not in the log.
-	w.config.Delay = 0
+	w.config.Delay, w.config.Regions = 0, Regions{}
 	fates := w.fates
 	if c.unmet {
 		w.fates = loseAll{}
@@ -125,12 +132,23 @@ func NewSim(c SimConfig) *Sim {
 		w.start(s)
 	}
 	w.RunFor(0)
-	w.fates, w.config.Delay = fates, c.Delay
+	w.fates, w.config.Delay, w.config.Regions = fates, c.Delay, c.Regions
 	for _, s := range w.servers {
 		s.saveTime = c.SaveTime
 	}
 	w.log, w.network.letters, w.steps = w.log[:0], nil, 0
 	return w
+}
+
+// checkRegions returns an error unless there are no regions, or one for each server.
+func (c *SimConfig) checkRegions() error {
+	if n := len(c.Regions.Of); n > 0 && n != c.Servers+c.Learners {
+		return fmt.Errorf("SimConfig.Regions.Of: %d regions for %d servers", n, c.Servers+c.Learners)
+	}
+	if err := c.Regions.Check(); err != nil {
+		return fmt.Errorf("SimConfig.%w", err)
+	}
+	return nil
 }
 
 // Now returns the time since the Sim began.

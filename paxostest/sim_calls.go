@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/words"
@@ -18,6 +19,8 @@ type Call struct {
 	Instance string
 	Value    paxos.Value // the proposed value
 	Ended    bool
+	Began    time.Duration  // the time of the Sim when it began
+	Took     time.Duration  // from then to its end
 	Decision paxos.Decision // zero if Err is not nil, after a Ready, and after a Read of an instance without a decision
 	Err      error
 	Names    paxos.NameRange // of a Forget
@@ -142,7 +145,7 @@ func (w *Sim) call(id paxos.ServerID, op, instance string, v paxos.Value) *Call 
 	if w.server(id).replica == nil {
 		w.failf("server %d is down: it takes no call", id)
 	}
-	c := &Call{ID: replica.CallID(len(w.calls) + 1), Server: id, Op: op, Instance: instance, Value: v}
+	c := &Call{ID: replica.CallID(len(w.calls) + 1), Server: id, Op: op, Instance: instance, Value: v, Began: w.now}
 	w.calls = append(w.calls, c)
 	return c
 }
@@ -154,7 +157,7 @@ func (w *Sim) done(s *server, d replica.Done) {
 		w.failf("call %d of server %d ended twice", c.ID, c.Server)
 		return
 	}
-	c.Ended, c.Err = true, d.Err
+	c.Ended, c.Err, c.Took = true, d.Err, w.now-c.Began
 	if d.OK {
 		c.Decision = d.Decision
 		w.fail(w.oracle.Returned(&s.Server, d.Decision))

@@ -70,6 +70,18 @@ func (w *Sim) Isolate(id paxos.ServerID) {
 	}
 }
 
+// IsolateRegion cuts the servers of a region from all others. Among themselves they reach each other.
+func (w *Sim) IsolateRegion(region string) {
+	inside := w.serversIn(region)
+	for _, id := range inside {
+		for _, s := range w.servers {
+			if !slices.Contains(inside, s.ID) {
+				w.Cut(id, s.ID)
+			}
+		}
+	}
+}
+
 // Heal ends all cuts.
 func (w *Sim) Heal() { w.network.cut = nil }
 
@@ -86,7 +98,7 @@ func (w *Sim) Release(m Match) {
 			continue
 		}
 		released++
-		w.travel(l.packet, []letter{l}, w.config.Delay, true)
+		w.travel(l.packet, []letter{l}, w.delay(l.packet.From, l.packet.To), true)
 	}
 	w.network.held = kept
 	if released == 0 {
@@ -103,7 +115,7 @@ func (w *Sim) Replay(m Match) {
 		}
 		if nth++; m.Nth == 0 || m.Nth == nth {
 			replayed++
-			w.travel(l.packet, []letter{l}, w.config.Delay, true)
+			w.travel(l.packet, []letter{l}, w.delay(l.packet.From, l.packet.To), true)
 		}
 	}
 	if replayed == 0 {
@@ -127,7 +139,7 @@ func (w *Sim) InjectPacket(p paxos.Packet) {
 	}
 	l := w.letter(p, p.Messages[0])
 	w.note(Entry{Event: paxos.Event{Kind: Forged, Server: p.From, Peer: p.To, Message: p.Messages[0]}, MessageID: l.id})
-	w.travel(p, []letter{l}, w.config.Delay, false)
+	w.travel(p, []letter{l}, w.delay(p.From, p.To), false)
 }
 
 func (w *Sim) letter(p paxos.Packet, m paxos.Message) letter {
@@ -184,6 +196,14 @@ func (w *Sim) send(packets []paxos.Packet, ls []letter) {
 	}
 }
 
+// delay returns how long a packet takes that leaves now.
+func (w *Sim) delay(from, to paxos.ServerID) time.Duration {
+	if d, ok := w.config.Regions.delay(from, to, &w.dice); ok {
+		return d
+	}
+	return w.config.Delay
+}
+
 // dispatch gives letters that just left their fates. Those of one packet that nobody interferes with arrive as one packet.
 func (w *Sim) dispatch(ls []letter) {
 	for len(ls) > 0 {
@@ -217,10 +237,10 @@ func (w *Sim) dispatchPacket(ls []letter) {
 			w.network.held = append(w.network.held, l)
 			w.noteLetter(Held, l, "")
 		case r.fate == fateDelay:
-			w.travel(l.packet, []letter{l}, w.config.Delay+r.d, true)
+			w.travel(l.packet, []letter{l}, w.delay(l.packet.From, l.packet.To)+r.d, true)
 		case r.fate == fateRepeat:
-			w.travel(l.packet, []letter{l}, w.config.Delay, false)
-			w.travel(l.packet, []letter{l}, w.config.Delay+r.d, true)
+			w.travel(l.packet, []letter{l}, w.delay(l.packet.From, l.packet.To), false)
+			w.travel(l.packet, []letter{l}, w.delay(l.packet.From, l.packet.To)+r.d, true)
 		}
 	}
 	if len(together) > 0 {
@@ -229,7 +249,7 @@ func (w *Sim) dispatchPacket(ls []letter) {
 		for _, l := range together {
 			p.Messages = append(p.Messages, l.packet.Messages[0])
 		}
-		w.travel(p, together, w.config.Delay, false)
+		w.travel(p, together, w.delay(p.From, p.To), false)
 	}
 }
 
@@ -343,8 +363,8 @@ func (loseAll) fate(*Sim, *paxos.Packet, []time.Duration) []time.Duration { retu
 
 type onTime struct{}
 
-func (onTime) fate(w *Sim, _ *paxos.Packet, copies []time.Duration) []time.Duration {
-	return append(copies, w.config.Delay)
+func (onTime) fate(w *Sim, p *paxos.Packet, copies []time.Duration) []time.Duration {
+	return append(copies, w.delay(p.From, p.To))
 }
 
 func (w *Sim) lost(l letter, why string) { w.noteLetter(Lost, l, why) }

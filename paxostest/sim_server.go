@@ -91,6 +91,15 @@ func (w *Sim) server(id paxos.ServerID) *server {
 	return w.servers[id-1]
 }
 
+// serversIn returns the servers of a region. It is an error if there are none.
+func (w *Sim) serversIn(region string) []paxos.ServerID {
+	ids := w.config.Regions.Servers(region)
+	if len(ids) == 0 {
+		w.failf("there is no server in region %q", region)
+	}
+	return ids
+}
+
 // Servers returns the IDs of all servers, also of those that are down.
 func (w *Sim) Servers() (ids []paxos.ServerID) {
 	for _, s := range w.servers {
@@ -122,6 +131,24 @@ func (w *Sim) start(s *server) {
 // Crash stops a server: everything that is not on its disk is lost, and so is the running Save.
 func (w *Sim) Crash(id paxos.ServerID) { w.crash(id, false) }
 
+// CrashRegion crashes the servers of a region that are up, as [Sim.Crash] does.
+func (w *Sim) CrashRegion(region string) {
+	for _, id := range w.serversIn(region) {
+		if w.Up(id) {
+			w.Crash(id)
+		}
+	}
+}
+
+// RestartRegion restarts the servers of a region that are down, as [Sim.Restart] does.
+func (w *Sim) RestartRegion(region string) {
+	for _, id := range w.serversIn(region) {
+		if !w.Up(id) {
+			w.Restart(id)
+		}
+	}
+}
+
 // CrashSaved is [Sim.Crash], but the contents of the running Save are on the disk. The server never learned that.
 func (w *Sim) CrashSaved(id paxos.ServerID) { w.crash(id, true) }
 
@@ -150,7 +177,7 @@ func (w *Sim) down(s *server) {
 	s.replica, s.running, s.inbox, s.paused, s.timed = nil, false, nil, false, false
 	for _, c := range w.calls {
 		if c.Server == s.ID && !c.Ended {
-			c.Ended, c.Err = true, errCrashed
+			c.Ended, c.Err, c.Took = true, errCrashed, w.now-c.Began
 		}
 	}
 }
