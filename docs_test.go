@@ -90,7 +90,7 @@ func TestMetricsListings(t *testing.T) {
 			lines++
 		}
 	}
-	assert.Equal(t, 6, lines)
+	assert.Equal(t, 7, lines)
 }
 
 // TestAssumptionsAreNumbered: docs/assumptions.md counts from 1, each says what happens when it is false, and those that others are

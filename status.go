@@ -140,7 +140,7 @@ type Metric struct {
 	Help string // one sentence
 	// Counter says that it only rises, from 0 at each start. Else it is a gauge, which rises and falls.
 	Counter bool
-	Label   string // "kind" is a Kind of messages, "peer" the ID of another server; empty: there is one value, without a label
+	Label   string // "kind" is a Kind of messages, "peer" the ID of another server, "reason" a word; empty: there is one value, without a label
 	Values  []MetricValue
 }
 

@@ -143,9 +143,11 @@ func (t *Telemetry) numbers() []paxos.Metric {
 	return all
 }
 
-// Add tells further metrics of the server, which source returns at each reading. This one tells those of its log:
+// Add tells further metrics of the server, which source returns at each reading. These tell those of its log and of
+// its network:
 //
 //	err := t.Add(func() []paxos.Metric { return log.Stats().Metrics() })
+//	err = t.Add(func() []paxos.Metric { return transport.Stats().Metrics() })
 //
 // A source returns the same metrics each time, and may be called at any time until Close. The errors are those of the instruments.
 func (t *Telemetry) Add(source func() []paxos.Metric) error {

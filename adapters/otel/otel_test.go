@@ -24,6 +24,7 @@ import (
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/tcp"
 	"github.com/singledecree/paxos/wal"
 )
 
@@ -109,6 +110,16 @@ func TestMetrics(t *testing.T) {
 	require.NoError(t, tel.Add(func() []paxos.Metric { return wal.Stats{Decided: 1, Bytes: 4}.Metrics() }))
 	got = s.read(t)
 	assert.Equal(t, []string{"1", "4"}, []string{got["paxos.log_decided{server=7}"], got["paxos.log_size{server=7}By"]})
+	network := tcp.Stats{Sent: 6, Expires: time.Unix(2000000000, 0), Peers: []tcp.Peer{{ID: 2, Queued: 7}}}
+	require.NoError(t, tel.Add(func() []paxos.Metric { return network.Metrics() }))
+	got = s.read(t)
+	for want, value := range map[string]string{"paxos.network_packets_sent{server=7}": "6", "paxos.certificate_expiry_timestamp{server=7}s": "2e+09",
+		"paxos.network_peer_packets_queued{peer=2,server=7}": "7", "paxos.network_packets_dropped{reason=lost,server=7}": "0"} {
+		assert.Equal(t, value, got[want], want)
+	}
+	for name := range got {
+		assert.NotContains(t, name, "peer_certificate", "server 2 has shown none")
+	}
 	require.NoError(t, tel.Close())
 	assert.Len(t, s.read(t), 5, "after a Close")
 }

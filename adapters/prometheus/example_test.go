@@ -14,12 +14,12 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/adapters/prometheus"
-	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/tcp"
 	"github.com/singledecree/paxos/wal"
 )
 
-// A server on disk, with a page for Prometheus.
+// A server on disk and on a network, with a page for Prometheus.
 func Example() {
 	members := paxos.Members{Cluster: "lunch", Acceptors: []paxos.ServerID{1}}
 	dir, err := os.MkdirTemp("", "lunch")
@@ -35,11 +35,16 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer storage.Close()
+	transport, err := tcp.Listen(tcp.Config{ID: 1, Members: members, Addr: "127.0.0.1:0", Plain: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer transport.Close()
 	registry := prom.NewRegistry()
 	metrics := prometheus.New(1)
 	registry.MustRegister(metrics)
 	server, err := node.Start(context.Background(), node.Config{
-		ID: 1, Members: members, Storage: storage, Transport: memory.NewNetwork().Join(1), Observer: metrics,
+		ID: 1, Members: members, Storage: storage, Transport: transport, Observer: metrics,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -47,6 +52,7 @@ func Example() {
 	defer server.Close()
 	metrics.Watch(server)
 	registry.MustRegister(prometheus.Of(1, func() []paxos.Metric { return storage.Stats().Metrics() }))
+	registry.MustRegister(prometheus.Of(1, func() []paxos.Metric { return transport.Stats().Metrics() }))
 
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -61,9 +67,12 @@ func Example() {
 			fmt.Print(line)
 		}
 	}
-	fmt.Println(strings.Contains(answer.Body.String(), `paxos_log_size_bytes{server="1"}`))
+	for _, name := range []string{`paxos_log_size_bytes{server="1"}`, `paxos_network_packets_sent_total{server="1"}`} {
+		fmt.Println(strings.Contains(answer.Body.String(), name))
+	}
 	// Output:
 	// paxos_call_duration_seconds_count{op="propose",outcome="ok",server="1"} 1
 	// paxos_decisions_learned_total{server="1"} 1
+	// true
 	// true
 }

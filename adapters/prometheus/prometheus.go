@@ -151,9 +151,11 @@ func send(to chan<- prom.Metric, m paxos.Metric, desc *prom.Desc) {
 	}
 }
 
-// Of returns a collector of further metrics of the server with that ID, which source returns at each scrape. This one has those of its log:
+// Of returns a collector of further metrics of the server with that ID, which source returns at each scrape. These have those of its log and
+// of its network:
 //
 //	registry.MustRegister(prometheus.Of(id, func() []paxos.Metric { return log.Stats().Metrics() }))
+//	registry.MustRegister(prometheus.Of(id, func() []paxos.Metric { return transport.Stats().Metrics() }))
 //
 // A source returns the same metrics each time, and may be called at any time, also by several goroutines.
 func Of(id paxos.ServerID, source func() []paxos.Metric) prom.Collector { return &others{id, source} }

@@ -19,6 +19,7 @@ import (
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/memory"
 	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/tcp"
 	"github.com/singledecree/paxos/wal"
 )
 
@@ -129,6 +130,34 @@ func TestOf(t *testing.T) {
 	assert.Error(t, r.Register(Of(3, func() []paxos.Metric { return wal.Stats{}.Metrics() })), "it is there already")
 	_, err = r.Gather()
 	require.NoError(t, err)
+}
+
+// So do those of a Transport: also when its certificate expires, if it has one.
+func TestOfNetwork(t *testing.T) {
+	stats := tcp.Stats{Sent: 4, SentBytes: 5, Refused: map[tcp.Reason]uint64{tcp.ReasonTLS: 6}, Expires: time.Unix(2000000000, 0),
+		Peers: []tcp.Peer{{ID: 2, Out: true, Expires: time.Unix(2100000000, 0)}}}
+	network := Of(3, func() []paxos.Metric { return stats.Metrics() })
+	problems, err := testutil.CollectAndLint(network)
+	require.NoError(t, err)
+	assert.Empty(t, problems)
+	r := prom.NewPedanticRegistry()
+	r.MustRegister(New(3), network, Of(3, func() []paxos.Metric { return wal.Stats{}.Metrics() }))
+	for want, name := range map[string]string{
+		`paxos_network_packets_sent_total{server="3"} 4`:                               "paxos_network_packets_sent_total",
+		`paxos_network_sent_bytes_total{server="3"} 5`:                                 "paxos_network_sent_bytes_total",
+		`paxos_network_connections_refused_total{reason="tls",server="3"} 6`:           "paxos_network_connections_refused_total",
+		`paxos_network_peer_connected_out{peer="2",server="3"} 1`:                      "paxos_network_peer_connected_out",
+		`paxos_certificate_expiry_timestamp_seconds{server="3"} 2e+09`:                 "paxos_certificate_expiry_timestamp_seconds",
+		`paxos_peer_certificate_expiry_timestamp_seconds{peer="2",server="3"} 2.1e+09`: "paxos_peer_certificate_expiry_timestamp_seconds",
+	} {
+		text, err := testutil.CollectAndFormat(r, expfmt.TypeTextPlain, name)
+		require.NoError(t, err)
+		assert.Contains(t, string(text), want+"\n")
+	}
+	stats = tcp.Stats{}
+	text, err := testutil.CollectAndFormat(r, expfmt.TypeTextPlain, "paxos_certificate_expiry_timestamp_seconds")
+	require.NoError(t, err)
+	assert.NotContains(t, string(text), "certificate", "an end that is not known is none in 1970")
 }
 
 // Real servers have the histograms filled, and no label is the name of an instance.

@@ -30,6 +30,7 @@ import (
 	"github.com/singledecree/paxos/adapters/otel"
 	"github.com/singledecree/paxos/adapters/prometheus"
 	"github.com/singledecree/paxos/node"
+	"github.com/singledecree/paxos/tcp"
 	"github.com/singledecree/paxos/wal"
 )
 
@@ -42,6 +43,12 @@ func (everything) Metrics() paxos.Metrics {
 	return paxos.Metrics{Running: true, Peers: []paxos.PeerStatus{{ID: 2, Taken: 1}}}
 }
 
+// network returns the metrics of a Transport that has one of everything.
+func network() []paxos.Metric {
+	end := time.Unix(2000000000, 0)
+	return tcp.Stats{Expires: end, Peers: []tcp.Peer{{ID: 2, Expires: end}}}.Metrics()
+}
+
 // exposed returns the series that adapters/prometheus exposes, each with its labels, and those that Prometheus adds to each.
 func exposed(t *testing.T) map[string][]string {
 	m := prometheus.New(1)
@@ -52,6 +59,7 @@ func exposed(t *testing.T) map[string][]string {
 	registry := prom.NewPedanticRegistry()
 	require.NoError(t, registry.Register(m))
 	require.NoError(t, registry.Register(prometheus.Of(1, func() []paxos.Metric { return wal.Stats{}.Metrics() })))
+	require.NoError(t, registry.Register(prometheus.Of(1, network)))
 	all := seriesOf(t, registry)
 	require.Greater(t, len(all), 40)
 	return all
@@ -85,6 +93,7 @@ func TestOpenTelemetryHasTheSameNames(t *testing.T) {
 	require.NoError(t, err)
 	defer tel.Close()
 	require.NoError(t, tel.Add(func() []paxos.Metric { return wal.Stats{}.Metrics() }))
+	require.NoError(t, tel.Add(network))
 	tel.Watch(everything{})
 	tel.Call(t.Context(), node.Call{Op: "propose", Outcome: node.OutcomeOK})
 	tel.Save(node.Save{})
@@ -236,6 +245,7 @@ func TestAlertsFire(t *testing.T) {
 		"PaxosBusy":                {calls("busy", "0+1x240"), calls("busy", "7x240") + calls("ok", "0+9x240")},
 		"PaxosDuels":               {gauge("paxos_attempts_total", "0+900x240") + gauge("paxos_attempts_superseded_total", "0+600x240"), gauge("paxos_attempts_total", "0+900x240") + gauge("paxos_attempts_superseded_total", "0+100x240")},
 		"PaxosChangeHangs":         {gauge("paxos_configuration_settled", "0x240"), gauge("paxos_configuration_settled", "1x240")},
+		"PaxosCertificateExpires":  {gauge("paxos_certificate_expiry_timestamp_seconds", "561600x240"), gauge("paxos_certificate_expiry_timestamp_seconds", "694800x240")},
 		"PaxosStrangers":           {gauge("paxos_packets_of_strangers_total", "0+1x240"), gauge("paxos_packets_of_strangers_total", "3x240")},
 	}
 	rules := alerts(t)

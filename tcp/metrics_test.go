@@ -1,0 +1,73 @@
+package tcp
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
+)
+
+// valuesOf returns each value by its name, with its label.
+func valuesOf(t *testing.T, all []paxos.Metric) map[string]float64 {
+	t.Helper()
+	values := map[string]float64{}
+	for _, m := range all {
+		assert.Regexp(t, `^[a-z_]+$`, m.Name)
+		assert.Regexp(t, `^[A-Z0-9].*\.$`, m.Help)
+		for _, v := range m.Values {
+			name := m.Name
+			if m.Label != "" {
+				name += " " + m.Label + " " + v.Label
+			}
+			require.NotContains(t, values, name)
+			values[name] = v.Value
+		}
+	}
+	return values
+}
+
+// Each number of Stats is a metric, each under a name of its own.
+func TestMetrics(t *testing.T) {
+	soon, late := time.Unix(2000000000, 5), time.Unix(2100000000, 0)
+	s := Stats{Sent: 101, SentBytes: 102, Writes: 103, Received: 104, DroppedOldest: 105, DroppedTooLarge: 106, DroppedUnknown: 107,
+		DroppedUnreachable: 108, Lost: 109, Dials: 110, DialsFailed: 111, Connected: 112, RefusedBy: 113, Accepted: 114, Welcomed: 115,
+		Refused: map[Reason]uint64{ReasonTLS: 116, ReasonStranger: 117}, AcceptErrors: 118, BadFrames: 119, UnknownKinds: 120, Pending: 121,
+		Expires: soon, Peers: []Peer{{ID: 2, Out: true, Queued: 122, Expires: late}, {ID: 3, In: true}}}
+	assert.Equal(t, map[string]float64{
+		"network_packets_sent": 101, "network_sent": 102, "network_writes": 103, "network_packets_received": 104,
+		"network_packets_dropped reason oldest": 105, "network_packets_dropped reason too_large": 106,
+		"network_packets_dropped reason unknown": 107, "network_packets_dropped reason unreachable": 108,
+		"network_packets_dropped reason lost": 109, "network_dials": 110, "network_dials_failed": 111, "network_dials_welcomed": 112,
+		"network_dials_refused": 113, "network_connections_accepted": 114, "network_connections_welcomed": 115,
+		"network_connections_refused reason version": 0, "network_connections_refused reason cluster": 0,
+		"network_connections_refused reason to": 0, "network_connections_refused reason stranger": 117,
+		"network_connections_refused reason identity": 0, "network_connections_refused reason duplicate": 0,
+		"network_connections_refused reason busy": 0, "network_connections_refused reason spoofed": 0,
+		"network_connections_refused reason malformed": 0, "network_connections_refused reason tls": 116,
+		"network_connections_refused reason slow": 0, "network_accept_errors": 118, "network_frames_bad": 119,
+		"network_frames_skipped": 120, "network_connections_pending": 121,
+		"network_peer_connected_out peer 2": 1, "network_peer_connected_out peer 3": 0,
+		"network_peer_connected_in peer 2": 0, "network_peer_connected_in peer 3": 1,
+		"network_peer_packets_queued peer 2": 122, "network_peer_packets_queued peer 3": 0,
+		"certificate_expiry_timestamp": 2000000000, "peer_certificate_expiry_timestamp peer 2": 2100000000,
+	}, valuesOf(t, s.Metrics()))
+}
+
+// The metrics are the same ones before anything has happened, so that they can be registered then.
+func TestMetricsAreAlwaysTheSame(t *testing.T) {
+	full := Stats{Refused: map[Reason]uint64{ReasonSlow: 1}, Expires: time.Unix(1, 0), Peers: []Peer{{ID: 2, Expires: time.Unix(1, 0)}}}.Metrics()
+	empty := Stats{}.Metrics()
+	require.Len(t, empty, len(full))
+	for i := range full {
+		full[i].Values, empty[i].Values = nil, nil
+		assert.Equal(t, full[i], empty[i])
+	}
+	for _, m := range (Stats{}).Metrics() {
+		if m.Name == "certificate_expiry_timestamp" {
+			assert.Empty(t, m.Values, "without TLS there is no end")
+		}
+	}
+}
