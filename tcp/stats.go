@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -79,6 +80,83 @@ func (s *sender) status() Peer {
 		p.Err = s.err.Error()
 	}
 	return p
+}
+
+// reasons are all reasons, in the order of their constants.
+var reasons = append(slices.Clone(told), ReasonTLS, ReasonSlow)
+
+// Metrics returns s for a monitor, as [paxos.Metrics.All] returns the numbers of a server. They are always the same metrics. Those of
+// certificates have no values while no end is known. The caller owns the result.
+func (s Stats) Metrics() (all []paxos.Metric) {
+	add := func(counter bool, name, unit, help, label string, values ...paxos.MetricValue) {
+		all = append(all, paxos.Metric{Name: name, Unit: unit, Help: help, Counter: counter, Label: label, Values: values})
+	}
+	count := func(name, unit string, value uint64, help string) {
+		add(true, name, unit, help, "", paxos.MetricValue{Value: float64(value)})
+	}
+	count("network_packets_sent", "", s.Sent, "Packets that were written to a connection.")
+	count("network_sent", "By", s.SentBytes, "Size of these packets.")
+	count("network_writes", "", s.Writes, "Writes that had packets in them.")
+	count("network_packets_received", "", s.Received, "Packets of other servers that were taken from the network.")
+	add(true, "network_packets_dropped", "", "Packets that were not sent, or not surely, by reason.", "reason",
+		one("oldest", s.DroppedOldest), one("too_large", s.DroppedTooLarge), one("unknown", s.DroppedUnknown),
+		one("unreachable", s.DroppedUnreachable), one("lost", s.Lost))
+	count("network_dials", "", s.Dials, "Dials of other servers.")
+	count("network_dials_failed", "", s.DialsFailed, "Dials that reached nobody.")
+	count("network_dials_refused", "", s.RefusedBy, "Dials that another server refused.")
+	count("network_dials_welcomed", "", s.Connected, "Dials that ended in a connection to another server.")
+	count("network_connections_accepted", "", s.Accepted, "Connections accepted, from anywhere.")
+	count("network_connections_welcomed", "", s.Welcomed, "Accepted connections of members that proved their identity.")
+	refused := make([]paxos.MetricValue, 0, len(reasons))
+	for _, r := range reasons {
+		refused = append(refused, one(string(r), s.Refused[r]))
+	}
+	add(true, "network_connections_refused", "", "Connections that this server refused or ended, by reason.", "reason", refused...)
+	count("network_accept_errors", "", s.AcceptErrors, "Errors while connections were accepted.")
+	count("network_frames_bad", "", s.BadFrames, "Malformed or altered frames.")
+	count("network_frames_skipped", "", s.UnknownKinds, "Frames of a kind that only a later version knows.")
+	add(false, "network_connections_pending", "", "Open connections that have not proved their identity.", "", paxos.MetricValue{Value: float64(s.Pending)})
+	return append(all, s.perPeer()...)
+}
+
+func one(label string, value uint64) paxos.MetricValue {
+	return paxos.MetricValue{Label: label, Value: float64(value)}
+}
+
+// perPeer returns what there is for each peer, and the ends of certificates.
+func (s Stats) perPeer() []paxos.Metric {
+	perPeer := func(name, unit, help string) paxos.Metric {
+		return paxos.Metric{Name: name, Unit: unit, Help: help, Label: "peer"}
+	}
+	out := perPeer("network_peer_connected_out", "", "1 if this server is connected to the peer, to send.")
+	in := perPeer("network_peer_connected_in", "", "1 if the peer is connected to this server, to send.")
+	queued := perPeer("network_peer_packets_queued", "", "Packets that wait to be sent to the peer.")
+	theirs := perPeer("peer_certificate_expiry_timestamp", "s", "When the certificate of the peer expires, in Unix time.")
+	for _, p := range s.Peers {
+		id := fmt.Sprint(uint64(p.ID))
+		out.Values = append(out.Values, one(id, oneIf(p.Out)))
+		in.Values = append(in.Values, one(id, oneIf(p.In)))
+		queued.Values = append(queued.Values, one(id, uint64(p.Queued)))
+		theirs.Values = append(theirs.Values, timestamp(id, p.Expires)...)
+	}
+	own := paxos.Metric{Name: "certificate_expiry_timestamp", Unit: "s", Help: "When the certificate of this server expires, in Unix time.",
+		Values: timestamp("", s.Expires)}
+	return []paxos.Metric{out, in, queued, own, theirs}
+}
+
+func oneIf(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// timestamp returns a time, unless it is zero.
+func timestamp(label string, t time.Time) []paxos.MetricValue {
+	if t.IsZero() {
+		return nil
+	}
+	return []paxos.MetricValue{{Label: label, Value: float64(t.Unix())}}
 }
 
 type counters struct {
