@@ -24,6 +24,10 @@ type Dir interface {
 	// Rename gives a file another name, in place of the file that had it.
 	Rename(from, to string) error
 	Remove(name string) error
+	// RemoveSlowly is Remove for a large file that nobody reads. To free all of its room at once would keep a processor and the file system
+	// busy for long. So it does that piece by piece, where the platform can, and calls rest after each. A file that has another name keeps
+	// its content.
+	RemoveSlowly(name string, rest func()) error
 	// List returns the names of all files, in order.
 	List() ([]string, error)
 	// Sync makes durable which files there are under which names, where the platform can.

@@ -43,6 +43,9 @@ func (a at) Rename(from, to string) error { return a.paths.Rename(a.in(from), a.
 // Remove removes a file.
 func (a at) Remove(name string) error { return a.paths.Remove(a.in(name)) }
 
+// RemoveSlowly removes a file at once.
+func (a at) RemoveSlowly(name string, _ func()) error { return a.Remove(name) }
+
 // List returns the names of all files, in order.
 func (a at) List() ([]string, error) { return a.paths.List(a.dir) }
 
