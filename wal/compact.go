@@ -3,6 +3,7 @@ package wal
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/singledecree/paxos/internal/disk"
@@ -33,27 +34,38 @@ func (l *Log) isDue() (due, resting bool) {
 	if l.options.eager || l.resting.Load() {
 		return true, true
 	}
-	return l.wasteful(1), false
+	_, due = l.garbage(1)
+	return due, false
 }
 
-// wasteful reports whether there is more garbage than the given multiple of live bytes and slack together.
-func (l *Log) wasteful(times int64) bool {
+// garbage returns how much garbage there is. wasteful reports whether that is more than the given multiple of live bytes and slack
+// together.
+func (l *Log) garbage(times int64) (waste int64, wasteful bool) {
 	l.plan.Lock()
 	defer l.plan.Unlock()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	waste, live := int64(0), int64(0)
+	live := int64(0)
 	for _, s := range l.row {
 		if live += s.live; s.closed {
 			waste += s.waste()
 		}
 	}
-	return waste > times*(live+slack)
+	return waste, waste > times*(live+slack)
+}
+
+// mustRush reports whether compaction must not rest any more: there is twice as much garbage as makes it due, and it became no less while
+// compaction rested. before is the garbage before that, if there was an earlier run. A drop makes much garbage at once, and no more follows:
+// that is no reason to rush.
+func (l *Log) mustRush(before int64) (waste int64, rush bool) {
+	waste, much := l.garbage(2)
+	return waste, much && (l.rush || waste >= before)
 }
 
 // compactAll compacts until it is no longer due, or gains nothing more. Then, if it rests, the log writes the missing hints.
 func (l *Log) compactAll() error {
-	for {
+	defer func() { l.rush = false }()
+	for waste := int64(math.MaxInt64); ; {
 		if err := l.sweep(); err != nil {
 			return err
 		}
@@ -68,7 +80,7 @@ func (l *Log) compactAll() error {
 		if len(run) == 0 {
 			return nil
 		}
-		l.rush = l.wasteful(2)
+		waste, l.rush = l.mustRush(waste)
 		if err := l.compact(run, first); err != nil {
 			return err
 		}
@@ -358,11 +370,7 @@ func (c *compaction) takePlace(run []*segment) error {
 	c.plan.Lock()
 	c.replaced = nil
 	c.plan.Unlock()
-	for _, s := range run {
-		s.obsolete.Store(true)
-		s.release(c.fs)
-	}
-	return nil
+	return c.discard(run)
 }
 
 // giveUp removes the copy if the log goes on. If not, the manifest may list the copy already; the next Open finds out.

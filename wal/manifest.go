@@ -232,12 +232,15 @@ func makeFile(files disk.Dir, name string, fill func(disk.File) error) error {
 	if err != nil {
 		return err
 	}
+	giveWay()
 	if err = fill(f); err == nil {
+		giveWay()
 		err = f.Sync()
 	}
 	if closing := f.Close(); err == nil {
 		err = closing
 	}
+	giveWay()
 	if err == nil {
 		if err = files.Rename(temporary, name); isShortage(err) {
 			err = fmt.Errorf("%v", err) // the state of the names is not known
@@ -247,5 +250,6 @@ func makeFile(files disk.Dir, name string, fill func(disk.File) error) error {
 		files.Remove(temporary)
 		return err
 	}
+	giveWay()
 	return syncNames(files)
 }

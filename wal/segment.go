@@ -115,12 +115,15 @@ func (s *segment) waste() int64 {
 func (s *segment) acquire() { s.refs.Add(1) }
 
 // release ends one use. The last release closes the file, and removes it if it is obsolete.
-func (s *segment) release(fs disk.Dir) {
+func (s *segment) release(fs disk.Dir) { s.releaseBy(fs.Remove) }
+
+// releaseBy is release that removes files by that function.
+func (s *segment) releaseBy(remove func(name string) error) {
 	if s.refs.Add(-1) == 0 {
 		s.file.Close()
 		if s.obsolete.Load() {
-			fs.Remove(hintName(s.name))
-			fs.Remove(s.name)
+			remove(hintName(s.name))
+			remove(s.name)
 		}
 	}
 }

@@ -135,7 +135,7 @@ func (l *Log) sweep() error {
 	for more := true; more; {
 		began := time.Now()
 		more = l.sweepSome()
-		if err := l.breatheFor(sweepRests * time.Since(began)); err != nil {
+		if err := l.breatheAfter(began, sweepRests); err != nil {
 			return err
 		}
 	}
@@ -157,6 +157,30 @@ func (l *Log) sweepSome() bool {
 		}
 	}
 	return true
+}
+
+// removeRests is how many times as long as it took to free a piece of a file the worker rests after that, while Saves come. A file system
+// that frees much room at once keeps the syncs of Saves waiting.
+const removeRests = 4
+
+// discard removes the files of segments that are in use no more, but to those who read them now. If the log is being closed, it no longer
+// rests.
+func (l *Log) discard(run []*segment) (err error) {
+	began := time.Now()
+	rest := func() {
+		if err == nil {
+			err = l.breatheAfter(began, removeRests)
+		}
+		began = time.Now()
+	}
+	for _, s := range run {
+		s.obsolete.Store(true)
+		s.releaseBy(func(name string) error {
+			defer rest()
+			return l.fs.RemoveSlowly(name, rest)
+		})
+	}
+	return err
 }
 
 // leave notes that the entry at s no longer counts.
