@@ -31,7 +31,7 @@ func nameKind(minted bool) string {
 }
 
 func benchReplica(b *testing.B, batch int, minted bool) {
-	m := newMiniature(b)
+	m := newMiniature(b, 3)
 	b.ReportAllocs()
 	b.ResetTimer()
 	m.decide(b, b.N, batch, minted)
@@ -39,10 +39,13 @@ func benchReplica(b *testing.B, batch int, minted bool) {
 	require.GreaterOrEqual(b, m.decided, b.N)
 }
 
-// newMiniature returns three servers that have started.
-func newMiniature(b testing.TB) *miniature {
-	members := paxos.Members{Cluster: "bench", Acceptors: []paxos.ServerID{1, 2, 3}}
-	m := &miniature{storages: make([]*memory.Storage, 3), replicas: make([]*replica.Replica, 3)}
+// newMiniature returns n acceptors that have started.
+func newMiniature(b testing.TB, n int) *miniature {
+	members := paxos.Members{Cluster: "bench"}
+	for id := range n {
+		members.Acceptors = append(members.Acceptors, paxos.ServerID(id+1))
+	}
+	m := &miniature{storages: make([]*memory.Storage, n), replicas: make([]*replica.Replica, n)}
 	for i, id := range members.Acceptors {
 		m.storages[i] = memory.NewStorage()
 		require.NoError(b, paxos.Format(m.storages[i], id, members))
@@ -82,6 +85,8 @@ type miniature struct {
 	out      replica.Output
 	begun    int
 	decided  int
+	buffer   []byte // not nil: encode packets, and count their bytes
+	bytes    int
 }
 
 func (m *miniature) run(b testing.TB) {
@@ -99,6 +104,11 @@ func (m *miniature) run(b testing.TB) {
 func (m *miniature) carryOut(b testing.TB, i int) {
 	r, out := m.replicas[i], &m.out
 	for _, p := range out.Send {
+		if m.buffer != nil {
+			encoded, err := p.AppendBinary(m.buffer[:0])
+			require.NoError(b, err)
+			m.buffer, m.bytes = encoded, m.bytes+len(encoded)
+		}
 		m.replicas[p.To-1].Receive(m.now, p)
 	}
 	for _, d := range out.Done {
@@ -154,7 +164,7 @@ func BenchmarkScrape(b *testing.B) {
 
 // withOpen returns a server at which others have begun so many instances, and decided none.
 func withOpen(b *testing.B, open int) *replica.Replica {
-	m := newMiniature(b)
+	m := newMiniature(b, 3)
 	r, from := m.replicas[0], paxos.Packet{From: 2, To: 1, Store: 2, Boot: 1, Nonce: 2, Members: paxos.Members{Cluster: "bench",
 		Acceptors: []paxos.ServerID{1, 2, 3}}.Fingerprint()}
 	state, err := m.storages[1].Server()

@@ -25,7 +25,7 @@ func TestReplicaCosts(t *testing.T) {
 	}{{1, false, 10, 0.005}, {1, true, 6, 0.006}, {16, false, 10, 0.005}, {16, true, 6, 0.006}, {256, false, 10, 0.005}, {256, true, 6, 0.0065}} {
 		t.Run(fmt.Sprintf("batch=%d/%s", c.batch, nameKind(c.minted)), func(t *testing.T) {
 			const decisions = 8192
-			m := newMiniature(t)
+			m := newMiniature(t, 3)
 			m.decide(t, decisions, c.batch, c.minted) // until tables and buffers have their size
 			var before, after runtime.MemStats
 			sent, packets := m.sent()
