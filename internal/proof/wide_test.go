@@ -165,11 +165,11 @@ func (m mode) takes(w wide, r int) (trips, saves time.Duration) {
 	return trips, saves
 }
 
-// run simulates a caller in r, and returns how long each of its calls took, in order of time. Nil: its region is down.
-func (m mode) run(t *testing.T, w wide, r int, seed uint64, calls int) (took []time.Duration) {
+// start returns the simulation of a caller in r, and the server that decides. Nil: the region of the caller is down.
+func (m mode) start(t *testing.T, w wide, r int, seed uint64) (*paxostest.Sim, paxos.ServerID) {
 	at, down := m.decides(w, r)
 	if r == down {
-		return nil
+		return nil, 0
 	}
 	c := paxostest.SimConfig{Regions: w.Regions, Seed: seed, SaveTime: wideSave, Timing: paxos.Timing{Phase: widePhase}}
 	if phase1, phase2, _ := m.needs(w); m.small {
@@ -184,7 +184,16 @@ func (m mode) run(t *testing.T, w wide, r int, seed uint64, calls int) (took []t
 	if down != nobody {
 		s.CrashRegion(w.Of[down])
 	}
-	server := w.Servers(w.Of[at])[0]
+	return s, w.Servers(w.Of[at])[0]
+}
+
+// run simulates a caller in r, and returns how long its calls took, the shortest first. Nil: its region is down.
+func (m mode) run(t *testing.T, w wide, r int, seed uint64, calls int) (took []time.Duration) {
+	s, server := m.start(t, w, r, seed)
+	if s == nil {
+		return nil
+	}
+	at, _ := m.decides(w, r)
 	random := rand.New(rand.NewPCG(seed, uint64(r)))
 	hop := func() time.Duration { // from the caller to the one that decides, or back
 		d := w.hop(r, at) / 2
@@ -238,15 +247,16 @@ func TestPhaseBelowARoundTrip(t *testing.T) {
 	for region, twice := range map[string]bool{"us-east1": false, "europe-west1": true, "southamerica-east1": true, "asia-northeast1": false} {
 		r := slices.Index(w.Of, region)
 		for _, phase := range []time.Duration{0, widePhase} {
-			s := newWorld(t, paxostest.SimConfig{Regions: w.Regions, SaveTime: wideSave, Timing: paxos.Timing{Phase: phase}})
-			call := s.Propose(paxos.ServerID(r+1), "job", "done")
+			m := mode{with: func(c *paxostest.SimConfig) { c.Timing.Phase = phase }}
+			s, server := m.start(t, w, r, 1)
+			call := s.Propose(server, "job", "done")
 			s.Run()
 			messages := 30
 			if twice && phase == 0 {
 				messages = 46
 			}
 			assert.Equal(t, messages, s.Sent(paxostest.Match{}), "%s, %v", region, phase)
-			trips, saves := mode{}.takes(w, r)
+			trips, saves := m.takes(w, r)
 			assert.Equal(t, trips+saves, call.Took, "%s, %v", region, phase)
 		}
 	}
