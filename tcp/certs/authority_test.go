@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -139,6 +140,71 @@ func TestReplace(t *testing.T) {
 	entries, err := os.ReadDir(string(d))
 	require.NoError(t, err)
 	assert.Len(t, entries, len(before), "%v", entries)
+}
+
+// A program that reads the old files while they are replaced reads them to their end. So no file is written over.
+func TestReplaceKeepsWhatIsBeingRead(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("an open file can't be replaced there")
+	}
+	a, d := made(t)
+	before := d.all(t)
+	c, err := a.Issue(1, 0)
+	require.NoError(t, err)
+	open := map[string]*os.File{}
+	for _, name := range []string{"1.crt", "1.key"} {
+		f, err := os.Open(d.file(name))
+		require.NoError(t, err)
+		defer f.Close()
+		open[name] = f
+	}
+	require.NoError(t, c.Replace(string(d)))
+	for name, f := range open {
+		text, err := io.ReadAll(f)
+		require.NoError(t, err)
+		assert.Equal(t, before[name], string(text))
+		assert.NotEqual(t, before[name], d.all(t)[name])
+	}
+}
+
+// A failure in the middle leaves no part of what was to be created. A file that another program has just made stays as it is.
+func TestCreateIsWholeOrNothing(t *testing.T) {
+	d := newDirectory(t)
+	require.ErrorIs(t, create(string(d), file{"1.key", []byte("key"), 0o600}, file{"missing/1.crt", []byte("cert"), 0o644}), fs.ErrNotExist)
+	assert.Empty(t, d.all(t))
+	d.write(t, "1.key", "another key")
+	require.ErrorIs(t, write(d.file("1.key"), file{"1.key", []byte("key"), 0o600}), fs.ErrExist)
+	assert.Equal(t, map[string]string{"1.key": "another key"}, d.all(t))
+}
+
+// The key goes first: a new certificate always finds its key.
+func TestKeyIsReplacedFirst(t *testing.T) {
+	a, d := made(t)
+	c, err := a.Issue(1, 0)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(d.file("1.crt")))
+	require.NoError(t, os.MkdirAll(d.file("1.crt/full"), 0o700)) // nothing can take its place
+	require.ErrorContains(t, c.Replace(string(d)), "1.crt")
+	key, err := os.ReadFile(d.file("1.key"))
+	require.NoError(t, err)
+	assert.Equal(t, string(c.Key), string(key))
+}
+
+// A machine whose clock is some minutes late takes a new certificate at once. No server can act as an authority, not even with a
+// certificate that says so.
+func TestIssued(t *testing.T) {
+	a, d := made(t)
+	c, err := a.Issue(1, time.Hour)
+	require.NoError(t, err)
+	cert, err := parseOne(string(c.Cert), "CERTIFICATE", x509.ParseCertificate)
+	require.NoError(t, err)
+	for _, c := range []*x509.Certificate{cert, a.cert} {
+		assert.True(t, c.NotBefore.Before(time.Now().Add(-50*time.Minute)), c.NotBefore)
+	}
+	between := newAuthority("between", &authority{a.cert, a.key})
+	d.put(t, between.issue(1), between)
+	_, err = Open(d.config(nil))
+	require.ErrorContains(t, err, "too many intermediates")
 }
 
 // A wrong argument and a wrong file are named.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,8 +54,17 @@ func TestOpenErrors(t *testing.T) {
 		"1.crt: it expired at ": func(d directory, _ *Config) {
 			d.put(t, a.issue(1, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }))
 		},
-		"incompatible key usage": func(d directory, _ *Config) {
+		"1.crt: it is signed by \"CN=a\": x509: certificate specifies an incompatible key usage": func(d directory, _ *Config) {
 			d.put(t, a.issue(1, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }))
+		},
+		"incompatible key usage": func(d directory, _ *Config) {
+			d.put(t, a.issue(1, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }))
+		},
+		"1.crt: it is signed by \"CN=old\": x509: certificate has expired": func(d directory, _ *Config) {
+			old := sign(nil, &x509.Certificate{Subject: pkix.Name{CommonName: "old"}, IsCA: true, BasicConstraintsValid: true,
+				KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(-time.Minute)})
+			d.write(t, "ca.crt", pemOf(old))
+			d.put(t, old.issue(1)) // it outlives its authority
 		},
 	} {
 		t.Run(want, func(t *testing.T) {
