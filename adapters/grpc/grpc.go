@@ -26,12 +26,24 @@
 //
 // At most one process at a time is accepted as a server. A second process is refused while the first one answers.
 //
+// # Options of the host
+//
+// The defaults of a grpc.Server fit. These options matter:
+//
+//   - grpc.MaxRecvMsgSize must be at least 64 KiB. A larger packet is cut into messages of that size, so [Limits].MaxPacket may be larger.
+//   - grpc.ForceServerCodec and ForceServerCodecV2 do not fit: they take the codec from this stream too. Each stream then ends with an error such as
+//     "message is *grpc.message". Register your codec with encoding.RegisterCodecV2 instead. The codec of this stream is "paxos-bytes".
+//   - keepalive.ServerParameters may end connections by their age. Packets under way are lost, and the stream is opened again. The other
+//     parameters change nothing: each side sends a sign of life every [Timing].KeepAlive, as a message. HTTP/2 pings are sent only if
+//     Config.DialOptions ask for them, so no enforcement policy of a host is broken.
+//   - grpc.MaxConcurrentStreams and NumStreamWorkers may be 1 and more: each server has one stream here, on a connection of its own.
+//
+// Interceptors of the host see the stream "/paxos.Transport/Packets". An interceptor that demands a token has to let it pass, or gets the token
+// from Config.DialOptions. An interceptor with a timeout for each call ends the stream each time.
+//
 // # Closing
 //
 // Close the Transport first. Its streams do not end by themselves, so GracefulStop waits for the Transport. Stop may come at any time.
-//
-// Interceptors of the host see the stream "/paxos.Transport/Packets". An interceptor that demands a token has to let it pass, or gets the token
-// from Config.DialOptions.
 package grpc
 
 import (
@@ -80,7 +92,7 @@ type Config struct {
 // Limits bounds what a [Transport] holds. A zero field means its default.
 type Limits struct {
 	// MaxPacket is the largest size of an encoded Packet, in bytes. The default is 4 MiB + 64 KiB, and 64 MiB the most. Each side tells its own;
-	// the sender drops and counts a larger packet. The host's limit of messages does not matter, as long as it is at least 68 KiB.
+	// the sender drops and counts a larger packet. The host's limit of messages does not matter, as long as it is at least 64 KiB.
 	MaxPacket int
 	// QueueBytes and QueuePackets are how much may wait for one peer. The defaults are 16 MiB, or twice MaxPacket if that is more, and 16,384
 	// packets. For a peer that is not connected, at most 1 MiB or one packet waits.
