@@ -16,8 +16,6 @@ package prometheus
 import (
 	"context"
 	"fmt"
-	"slices"
-	"sync"
 	"sync/atomic"
 
 	prom "github.com/prometheus/client_golang/prometheus"
@@ -35,23 +33,13 @@ type Metrics struct {
 	server atomic.Pointer[Server] // nil: none is watched
 	descs  map[string]*prom.Desc  // by paxos.Metric.Name
 
-	calls       *prom.HistogramVec
+	calls       *calls
 	trips       *prom.HistogramVec
 	saves       prom.Histogram
 	saveBytes   prom.Histogram
 	saveRecords prom.Histogram
-
-	// The histograms of the vectors. To ask a vector for one costs more than the observation. The calls that come first are asked for most.
-	mu     sync.Mutex // for who adds to byCall
-	byCall atomic.Pointer[[]ended]
+	// The histograms of trips. To ask for one costs more than the observation.
 	byKind [len(paxos.Counters{}.Sent)]atomic.Pointer[prom.Observer]
-}
-
-// An ended has the histogram of calls with one operation and outcome.
-type ended struct {
-	op      string
-	outcome node.Outcome
-	took    prom.Observer
 }
 
 // New returns the Metrics of the server with that ID. They have its histograms, and its other numbers from Watch on.
@@ -62,8 +50,7 @@ func New(id paxos.ServerID) *Metrics {
 	}
 	m := &Metrics{
 		descs: map[string]*prom.Desc{},
-		calls: prom.NewHistogramVec(histogram("paxos_call_duration_seconds", "Duration of calls, by operation and outcome.",
-			prom.ExponentialBuckets(0.00025, 2, 16)), []string{"op", "outcome"}),
+		calls: newCalls(labels),
 		trips: prom.NewHistogramVec(histogram("paxos_round_trip_duration_seconds", "Time until a quorum has answered, by the kind of the question.",
 			prom.ExponentialBuckets(0.0001, 2, 17)), []string{"kind"}),
 		saves: prom.NewHistogram(histogram("paxos_save_duration_seconds", "Duration of Saves of the storage.",
@@ -73,7 +60,6 @@ func New(id paxos.ServerID) *Metrics {
 		saveRecords: prom.NewHistogram(histogram("paxos_save_records", "Records in a Save.",
 			prom.ExponentialBuckets(1, 2, 13))),
 	}
-	m.byCall.Store(&[]ended{})
 	for _, metric := range (paxos.Metrics{}).All() {
 		m.descs[metric.Name] = prom.NewDesc(Name(metric), metric.Help, variable(metric), labels)
 	}
@@ -187,34 +173,7 @@ func (m *Metrics) histograms() []prom.Collector {
 
 // Call is for a Node: see [node.Observer].
 func (m *Metrics) Call(_ context.Context, c node.Call) {
-	took := find(*m.byCall.Load(), &c)
-	if took == nil {
-		took = m.add(&c)
-	}
-	took.Observe(c.Duration.Seconds())
-}
-
-func find(all []ended, c *node.Call) prom.Observer {
-	for i := range all {
-		if e := &all[i]; e.op == c.Op && e.outcome == c.Outcome {
-			return e.took
-		}
-	}
-	return nil
-}
-
-// add adds the histogram of calls like c. There are as many as pairs of operations and outcomes, at most 80.
-func (m *Metrics) add(c *node.Call) prom.Observer {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	all := *m.byCall.Load()
-	if took := find(all, c); took != nil {
-		return took
-	}
-	took := m.calls.WithLabelValues(c.Op, string(c.Outcome))
-	all = append(slices.Clone(all), ended{c.Op, c.Outcome, took})
-	m.byCall.Store(&all)
-	return took
+	m.calls.of(c.Op, c.Outcome).observe(c.Duration)
 }
 
 // Save is for a Node: see [node.Observer].

@@ -3,6 +3,8 @@ package prometheus
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -213,10 +215,39 @@ func TestCallsAreConcurrent(t *testing.T) {
 		})
 	}
 	all.Wait()
-	assert.Len(t, *m.byCall.Load(), 4)
+	assert.Len(t, *m.calls.all.Load(), 4)
 	text, err := testutil.CollectAndFormat(m, expfmt.TypeTextPlain, "paxos_call_duration_seconds")
 	require.NoError(t, err)
 	for i := range 4 {
 		assert.Contains(t, string(text), fmt.Sprintf("paxos_call_duration_seconds_count{op=\"op%d\",outcome=\"ok\",server=\"1\"} 2000\n", i))
 	}
+}
+
+// The histograms of calls are those that Prometheus itself would make, on bounds and between them.
+func TestCallsAreAHistogram(t *testing.T) {
+	m := New(1)
+	want := prom.NewHistogramVec(prom.HistogramOpts{Name: "paxos_call_duration_seconds", Help: "Duration of calls, by operation and outcome.",
+		ConstLabels: prom.Labels{"server": "1"}, Buckets: prom.ExponentialBuckets(0.00025, 2, 16)}, []string{"op", "outcome"})
+	durations := []time.Duration{-time.Second, 0, 1, time.Hour}
+	for bound := firstBound; bound < 20*time.Second; bound *= 2 {
+		durations = append(durations, bound-1, bound, bound+1, bound+bound/3)
+	}
+	for i, d := range durations {
+		op := []string{"propose", "read"}[i%2]
+		m.Call(t.Context(), node.Call{Op: op, Outcome: node.OutcomeOK, Duration: d})
+		want.WithLabelValues(op, "ok").Observe(d.Seconds())
+	}
+	wanted, err := testutil.CollectAndFormat(want, expfmt.TypeTextPlain, "paxos_call_duration_seconds")
+	require.NoError(t, err)
+	got, err := testutil.CollectAndFormat(m, expfmt.TypeTextPlain, "paxos_call_duration_seconds")
+	require.NoError(t, err)
+	number := regexp.MustCompile(`_sum(.*) (\S+)\n`)
+	for i, sum := range number.FindAllStringSubmatch(string(wanted), -1) {
+		a, err := strconv.ParseFloat(sum[2], 64)
+		require.NoError(t, err)
+		b, err := strconv.ParseFloat(number.FindAllStringSubmatch(string(got), -1)[i][2], 64)
+		require.NoError(t, err)
+		assert.InDelta(t, a, b, 1e-9)
+	}
+	assert.Equal(t, number.ReplaceAllString(string(wanted), ""), number.ReplaceAllString(string(got), ""))
 }
