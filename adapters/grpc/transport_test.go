@@ -277,7 +277,7 @@ func TestSetTLS(t *testing.T) {
 	a, b := start(t, secure(t, 1, 2), "127.0.0.1:0"), start(t, secure(t, 2, 2), "127.0.0.1:0")
 	meet(a, b)
 	arrives(t, a.net, b.net, 1)
-	eventually(t, "b has dialed", func() bool { return a.net.Stats().Peers[0].In })
+	eventually(t, "b has dialed", func() bool { return a.net.Stats().Peers[0].In && b.net.Stats().Connected == 1 })
 	s := a.net.Stats()
 	assert.WithinDuration(t, time.Now().Add(90*24*time.Hour), s.Expires, time.Hour)
 	assert.WithinDuration(t, s.Expires, s.Peers[0].Expires, time.Minute)
