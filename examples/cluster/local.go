@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -77,6 +78,7 @@ type local struct {
 	addrs    map[paxos.ServerID]string // of the servers that are there
 	children []*child                  // likewise, by ID
 	out      *printer
+	free     func(taken map[paxos.ServerID]string) (string, error) // freeAddr, but in a test
 	// interrupt is nil but in a test, which ends the process at that point.
 	interrupt func(point string) error
 }
@@ -90,14 +92,21 @@ const certLife = 30 * 24 * time.Hour
 // others come and go later, which the ledger tells. Storages are created once. Certificates, which nothing depends on, are made anew each time,
 // and so are the configurations: as other ports may be free now, the first servers have others. A server that does not start is down.
 func startLocal(out *printer, program, dir string, n int) (l *local, err error) {
-	l = &local{dir: dir, program: program, addrs: map[paxos.ServerID]string{}, out: out}
-	if l.lock, err = holdDir(dir); err != nil {
+	l = &local{dir: dir, program: program, addrs: map[paxos.ServerID]string{}, out: out, free: freeAddr}
+	if err := l.open(n); err != nil {
 		return nil, err
 	}
-	if err := l.start(n); err != nil {
-		return nil, errors.Join(err, l.stop())
-	}
 	return l, nil
+}
+
+func (l *local) open(n int) (err error) {
+	if l.lock, err = holdDir(l.dir); err != nil {
+		return err
+	}
+	if err := l.start(n); err != nil {
+		return errors.Join(err, l.stop())
+	}
+	return nil
 }
 
 func (l *local) start(n int) (err error) {
@@ -119,13 +128,8 @@ func (l *local) start(n int) (err error) {
 			l.addrs[id] = e.Addr
 		}
 	}
-	for _, id := range l.first {
-		if l.ledger.is(id, left) {
-			continue
-		}
-		if l.addrs[id], err = freeAddr(l.addrs); err != nil {
-			return err
-		}
+	if err := l.giveAddrs(); err != nil {
+		return err
 	}
 	for _, name := range []string{"ca.crt", "ca.key"} {
 		os.Remove(filepath.Join(l.dir, name))
@@ -139,11 +143,12 @@ func (l *local) start(n int) (err error) {
 			return err
 		}
 	}
-	var why []error
-	for _, c := range l.children {
-		if err := c.start(); err != nil {
-			why = append(why, err)
+	why := l.startChildren()
+	for try := 1; try < 3 && portTaken(why); try++ {
+		if err := l.move(); err != nil {
+			return err
 		}
+		why = l.startChildren()
 	}
 	if len(why) == len(l.children) {
 		return errors.Join(why...)
@@ -154,6 +159,52 @@ func (l *local) start(n int) (err error) {
 	for _, id := range slices.Sorted(maps.Keys(l.ledger)) {
 		if l.ledger.is(id, making) {
 			l.out.printf("server %d is half made: the command that makes it goes on\n", id)
+		}
+	}
+	return nil
+}
+
+// giveAddrs gives the first servers addresses.
+func (l *local) giveAddrs() (err error) {
+	for _, id := range l.first {
+		if l.ledger.is(id, left) {
+			continue
+		}
+		if l.addrs[id], err = l.free(l.addrs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startChildren starts all servers, and returns the errors of those that do not start.
+func (l *local) startChildren() (why []error) {
+	for _, c := range l.children {
+		if err := c.start(); err != nil {
+			why = append(why, err)
+		}
+	}
+	return why
+}
+
+// portTaken reports whether a server does not start because another program uses its port. It may have taken the port after freeAddr did.
+func portTaken(why []error) bool {
+	return slices.ContainsFunc(why, func(err error) bool { return strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) })
+}
+
+// move ends all servers, and gives the first ones other addresses.
+func (l *local) move() error {
+	for _, c := range l.children {
+		if err := c.stop(); err != nil {
+			return err
+		}
+	}
+	if err := l.giveAddrs(); err != nil {
+		return err
+	}
+	for _, c := range l.children {
+		if err := l.config(c.id).write(c.file); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -2,13 +2,17 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/singledecree/paxos"
 )
 
 // filesOf returns the files in dir and their content, without those of the storages and the logs.
@@ -104,4 +108,28 @@ func TestCreatesOnce(t *testing.T) {
 	assert.Equal(t, 1, code, "%s", out)
 	assert.Contains(t, out, "the storage of server 2 is missing: it is lost")
 	assert.NoDirExists(t, filepath.Join(dir, "2"))
+}
+
+// TestPortIsTaken: a port that was free when it was chosen, and is taken when its server starts, is given up for another one.
+func TestPortIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	asked := 0
+	out := &strings.Builder{}
+	l := &local{dir: t.TempDir(), program: program(t), addrs: map[paxos.ServerID]string{}, out: &printer{w: out}}
+	l.free = func(others map[paxos.ServerID]string) (string, error) {
+		if asked++; asked == 2 {
+			return taken.Addr().String(), nil
+		}
+		return freeAddr(others)
+	}
+	require.NoError(t, l.open(3))
+	for _, c := range l.children {
+		state, _ := c.now()
+		assert.Equal(t, "up", state, "server %d", c.id)
+	}
+	assert.Empty(t, out.String(), "nobody need hear of it")
+	assert.Equal(t, 6, asked)
+	require.NoError(t, l.stop())
 }
