@@ -1,6 +1,6 @@
 // Package paxos lets the replicas of a service agree, once and for all, on named values. Each name is one instance of
 // single-decree Paxos: a register that is written once. Any server may propose at any time. There is no leader, no log and
-// no state machine, and the loss of a minority of servers causes no pause.
+// no state machine, and the service goes on when a minority of servers stops.
 //
 // A service imports this package and [github.com/singledecree/paxos/node]. It starts a Node on each of its servers, on a
 // [Storage] and a [Transport], and calls Propose:

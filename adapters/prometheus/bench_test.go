@@ -25,7 +25,7 @@ import (
 //	go test -run '^$' -bench Metrics/memory -benchtime 4000000x .
 //	go test -run '^$' -bench Metrics/disk/callers=1$ -benchtime 20000x .
 //	go test -run '^$' -bench Metrics/disk/callers=16 -benchtime 200000x .
-//	go test -run '^$' -bench Metrics/disk/callers=256 -benchtime 400000x .
+//	go test -run '^$' -bench Metrics/disk/callers=256 -benchtime 1600000x .
 func BenchmarkMetrics(b *testing.B) {
 	for _, on := range []string{"memory", "disk"} {
 		for _, callers := range []int{1, 16, 256} {
