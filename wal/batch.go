@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 
 	"github.com/singledecree/paxos"
+	"github.com/singledecree/paxos/internal/disk"
 )
 
 // formatVersion is the version of the manifest, and of segments and hints. A change that this version could not read needs the next
@@ -121,19 +122,40 @@ func (p place) sum(b []byte) uint32 { return crc32.Update(p.seed(), checksums, b
 
 // An encoder builds the batch of one Save.
 type encoder struct {
+	room  []byte // buf is its end, and begins in its first page
 	buf   []byte
 	sizes []uint32 // of the entries
 }
 
-// maxKept is the largest buffer that an encoder keeps for the next batch.
-const maxKept = 8 << 20
+// maxKept is the largest buffer that an encoder keeps for the next batch: room for 8 MiB of long values, and for more.
+const maxKept = 8<<20 + 64<<10
 
-func (e *encoder) reset() {
-	if cap(e.buf) > maxKept {
-		e.buf = nil
+// leastRoom is the least memory of an encoder, in bytes. Go has memory of that size begin where a page does.
+const leastRoom = 32 << 10
+
+// reset begins a batch with about n bytes of entries, for that offset of its segment. It lies in memory as it will lie in the file: see
+// [disk.File].
+func (e *encoder) reset(offset int64, n int) {
+	if cap(e.buf) > cap(e.room) {
+		e.room = e.buf[:0] // it has grown
 	}
-	e.buf = append(e.buf[:0], make([]byte, batchHead)...)
+	pad := int(offset % disk.PageSize)
+	if n += disk.PageSize + batchHead + 8; cap(e.room) < n || cap(e.room) > max(maxKept, 2*n) {
+		e.room = make([]byte, 0, max(n, leastRoom))
+	}
+	e.buf = e.room[pad : pad+batchHead]
+	clear(e.buf)
 	e.sizes = e.sizes[:0]
+}
+
+// move has the batch lie in memory as at that offset of a segment, if it is long enough to matter.
+func (e *encoder) move(offset int64) {
+	pad, n := int(offset%disk.PageSize), len(e.buf)
+	if n >= leastRoom && cap(e.room) >= n+disk.PageSize+8 {
+		moved := e.room[pad : pad+n]
+		copy(moved, e.buf)
+		e.buf = moved
+	}
 }
 
 // end ends the entry that began at offset from.
@@ -153,10 +175,22 @@ func (e *encoder) begin() (from int) {
 	return from
 }
 
-// encode puts b into the buffer, without the fields that depend on its place. A record with a vote in marks becomes a mark. If marks is
-// nil, no record does.
-func (e *encoder) encode(b *paxos.Batch, marks []vote) error {
-	e.reset()
+// entriesOf returns about how many bytes the entries of b have, at most.
+func entriesOf(b *paxos.Batch, marks []vote) (n int) {
+	const rest = 64 // of a record
+	for i := range b.Records {
+		n += rest + len(b.Records[i].Instance)
+		if i >= len(marks) || marks[i].size == 0 {
+			n += len(b.Records[i].Acceptor.Value)
+		}
+	}
+	return n
+}
+
+// encode puts b into the buffer, for that offset, without the fields that depend on its place. A record with a vote in marks becomes a
+// mark. If marks is nil, no record does.
+func (e *encoder) encode(b *paxos.Batch, marks []vote, offset int64) error {
+	e.reset(offset, entriesOf(b, marks))
 	if b.Server != nil {
 		from := e.begin()
 		e.buf, _ = b.Server.AppendBinary(e.buf)

@@ -166,7 +166,7 @@ func (l *Log) compact(run []*segment, first bool) error {
 	l.mu.RUnlock()
 	c := &compaction{Log: l, first: first, out: l.newSegment(number)}
 	c.out.closed, c.out.copy, c.out.hinted, c.out.last = true, true, true, run[len(run)-1].last
-	c.encoder.reset()
+	c.encoder.reset(dataStart, 0)
 	if err := makeFile(l.fs, c.out.name, func(f disk.File) error { return c.write(f, run) }); err != nil {
 		return fmt.Errorf("wal: %s: %w", c.out.path, err)
 	}
@@ -318,7 +318,7 @@ func (c *compaction) flush() error {
 	startNext(c.file, c.out.end, int64(len(b)))
 	c.out.end += int64(len(b))
 	c.out.batches++
-	c.encoder.reset()
+	c.encoder.reset(c.out.end, 0)
 	if err := c.prepareNext(); err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ func (f stillFile) ReadAt(b []byte, at int64) (n int, err error) {
 }
 
 func (f stillFile) WriteAt([]byte, int64) (int, error) { return 0, errStill }
+func (f stillFile) Reserve(int64) error                { return errStill }
 func (f stillFile) Close() error                       { return nil }
 func (f stillFile) Sync() error                        { return errStill }
 func (f stillFile) Start(int64, int64)                 { panic(errStill) }

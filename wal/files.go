@@ -201,6 +201,9 @@ func (s *segmentFile) writer() disk.File { return s.handle.Load().File }
 // WriteAt writes. The file is pinned, as it is for Sync, Start and Await.
 func (s *segmentFile) WriteAt(b []byte, at int64) (int, error) { return s.writer().WriteAt(b, at) }
 
+// Reserve is not called: a segment gets its room before it has its name.
+func (s *segmentFile) Reserve(n int64) error { return s.writer().Reserve(n) }
+
 // Sync makes durable what was written.
 func (s *segmentFile) Sync() error { return s.writer().Sync() }
 

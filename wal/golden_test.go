@@ -267,7 +267,7 @@ func TestEntryOfANewerVersion(t *testing.T) {
 			l := openIn(t, fs)
 			require.NoError(t, l.Save(batchOf(promised("first", 1))))
 			s := l.active
-			l.encoder.reset()
+			l.encoder.reset(s.end, 0)
 			from := l.encoder.begin()
 			l.encoder.buf = append(l.encoder.buf, entry.payload...)
 			require.NoError(t, l.encoder.end(from, entry.kind))

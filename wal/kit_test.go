@@ -23,7 +23,7 @@ func hintPath(segment string) string { return hintName(segment) }
 // small are options with which a few Saves fill segments, and everything happens in the goroutine of the test, in a certain
 // order. A seal is written when the test says so.
 func small(fs *disktest.FS) Options {
-	return Options{fs: fs, least: 4 << 10, SegmentSize: 32 << 10, hurry: -1, eager: true, inline: true, sealEvery: 3}
+	return Options{fs: fs, least: 4 << 10, SegmentSize: 32 << 10, hurry: -1, eager: true, inline: true, sealEvery: 3, reserved: 300}
 }
 
 // created returns a file system with the storage of server 1 in it, never opened.

@@ -43,6 +43,7 @@ type Options struct {
 	hurry     time.Duration // if a segment is full within this time, the next is larger: 1 s
 	eager     bool          // compaction does not wait for a time without Saves
 	maxOpen   int           // most closed segments with a file descriptor: 256
+	reserved  int64         // mean bytes of a batch from which the next segment is reserved, and not written: 128 KiB
 	inline    bool          // no worker and no timer: the caller of work does the work; nothing seals by itself
 }
 
@@ -52,6 +53,8 @@ const (
 	defaultSeal    = 5 * time.Millisecond
 	defaultEvery   = 64
 	defaultHurry   = time.Second
+
+	defaultReserved = 128 << 10
 )
 
 func (o Options) withDefaults() (Options, error) {
@@ -77,6 +80,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.sealEvery == 0 {
 		o.sealEvery = defaultEvery
+	}
+	if o.reserved == 0 {
+		o.reserved = defaultReserved
 	}
 	if o.hurry == 0 {
 		o.hurry = defaultHurry
@@ -143,6 +149,7 @@ type Log struct {
 	wanted   int64      // bytes that the next segment must have room for
 	scarce   bool       // there is no space: the next segment is as small as possible
 	overflow int64      // bytes of the last batch that did not fit into the active segment
+	long     bool       // the batches of the segment before were long
 	begun    time.Time  // when the active segment became the active one
 	hurried  int64      // size of the segment before, if it was full within hurry; otherwise 0
 	failed   error      // why there is no prepared segment

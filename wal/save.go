@@ -68,6 +68,7 @@ func (l *Log) save(b *paxos.Batch) error {
 		return err
 	}
 	s := l.active
+	l.encoder.move(s.end)
 	bytes := l.encoder.seal(l.store, uint64(s.number), uint64(s.end), l.sequence)
 	if _, err := s.file.WriteAt(bytes, s.end); err != nil {
 		return fmt.Errorf("wal: %s: %w", s.path, err)
@@ -111,11 +112,11 @@ func (l *Log) save(b *paxos.Batch) error {
 // encode encodes b for the active segment. If b does not fit there, it encodes b for the next one, without marks.
 func (l *Log) encode(b *paxos.Batch) error {
 	marked := l.findVotes(b)
-	if err := l.encoder.encode(b, l.marks); err != nil || !marked || l.active.hasRoom(padded(int64(len(l.encoder.buf)))) {
+	if err := l.encoder.encode(b, l.marks, l.active.end); err != nil || !marked || l.active.hasRoom(padded(int64(len(l.encoder.buf)))) {
 		return err
 	}
 	clear(l.marks)
-	return l.encoder.encode(b, nil)
+	return l.encoder.encode(b, nil, dataStart)
 }
 
 // check refuses a batch that must not be saved.
@@ -252,6 +253,7 @@ func (l *Log) takePrepared(n int64) error {
 		}
 	}
 	l.waited, l.scarce = false, false
+	l.long = l.active.data()+n >= l.options.reserved*int64(l.active.batches+1)
 	l.active.close()
 	if l.active.batches == 0 {
 		l.active.last = l.sequence - 1

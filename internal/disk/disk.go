@@ -4,6 +4,9 @@ package disk
 
 import "io"
 
+// PageSize is the size of a part of a file that can be written around the system's cache, in bytes.
+const PageSize = 4096
+
 // An FS is a file system. It is safe for concurrent use.
 type FS interface {
 	// MakeDir makes dir, and those above it, durably, if they are not there.
@@ -40,10 +43,16 @@ type Dir interface {
 }
 
 // A File is an open file. ReadAt is safe beside everything.
+//
+// A long WriteAt goes around the system's cache, where the platform can. For that, its first byte must be as far behind a multiple of
+// [PageSize] in memory as in the file. Memory of 32 KiB and more that Go allocates begins at such a multiple.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
+	// Reserve makes an empty file n bytes long. All of them read as zeros, and have room on the disk, but were not written. It fails where the
+	// platform has no such thing; then the file is as it was, or partly so.
+	Reserve(n int64) error
 	// Sync makes durable all that was written, and how long the file is.
 	Sync() error
 	// Start has the n bytes at that offset, which were written, begin their way to the disk, where the platform can, so that a Sync has less

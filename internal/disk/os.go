@@ -106,7 +106,8 @@ func (d *dir) open(name string, flag int) (File, error) {
 	if flag == os.O_RDONLY {
 		return &file{File: f}, nil
 	}
-	return &file{File: f, again: func() (*os.File, error) { return d.root.Open(name) }}, nil
+	return &file{File: f, again: func() (*os.File, error) { return d.root.Open(name) },
+		around: func(flag int) (*os.File, error) { return d.root.OpenFile(name, os.O_WRONLY|flag, 0) }}, nil
 }
 
 // Rename gives a file another name.
@@ -151,7 +152,22 @@ type file struct {
 	// system tells each opened file once that a write failed. So the advice, whose errors are ignored, can't be told in the place of Sync.
 	advice *os.File
 	again  func() (*os.File, error) // opens it; nil: it was tried, or the file is only read
-	late   error                    // of an Await, where the platform has no advice: Sync returns it
+	// direct is the same file, opened once more by the first long write, to write around the system's cache; nil: not yet, or it can't be.
+	direct *os.File
+	around func(flag int) (*os.File, error) // opens it; nil: it was tried, or the file is only read
+	late   error                            // of an Await, where the platform has no advice: Sync returns it
+}
+
+// leastDirect is how many bytes a write has at least that goes around the system's cache. A shorter one would wait longer for the disk than
+// it takes to copy it.
+const leastDirect = 128 << 10
+
+// WriteAt writes.
+func (f *file) WriteAt(b []byte, at int64) (int, error) {
+	if len(b) < leastDirect {
+		return f.File.WriteAt(b, at)
+	}
+	return f.writeLong(b, at)
 }
 
 // Sync makes durable all that was written, and how long the file is.
@@ -164,8 +180,10 @@ func (f *file) Sync() error {
 
 // Close closes the file.
 func (f *file) Close() error {
-	if f.advice != nil {
-		f.advice.Close()
+	for _, more := range []*os.File{f.advice, f.direct} {
+		if more != nil {
+			more.Close()
+		}
 	}
 	return f.File.Close()
 }

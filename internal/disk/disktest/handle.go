@@ -68,6 +68,12 @@ func (h *handle) WriteAt(b []byte, at int64) (int, error) {
 	return len(b), nil
 }
 
+// Reserve writes a zero at the end. All before it reads as zeros, too.
+func (h *handle) Reserve(n int64) error {
+	_, err := h.WriteAt(zeros[:1], n-1)
+	return err
+}
+
 // copied returns a copy of b. All copies of zeros are one.
 func copied(b []byte) []byte {
 	if isZero(b) {
