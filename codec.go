@@ -43,7 +43,7 @@ import (
 //	            1–10  index: uvarint
 //	               …  unknown fields, skipped
 //
-//	ServerState    1  version = 1; 2 if forgotten is above 0; 3 if configuration, before or import is not empty
+//	ServerState    1  version = 1; 2 if forgotten is above 0; 3 if configuration, before or import is not empty; 4 if there is a floor
 //	               …  cluster: text
 //	            1–10  id: uvarint
 //	               8  store
@@ -52,7 +52,8 @@ import (
 //	               …  pulled: text
 //	             0|…  peers: text
 //	          0|1–10  forgotten: uvarint, from version 2 on
-//	             0|…  configuration, before, import: text each, in version 3
+//	             0|…  configuration, before, import: text each, from version 3 on
+//	          0|2–20  floor: round, server: uvarint each, in version 4
 //	               …  unknown fields, skipped
 //
 // A form grows by fields at its end, under the same version; older readers skip them. The version rises only if an older
@@ -67,6 +68,10 @@ const forgetsVersion = 2
 // changedVersion is the version of the ServerState of a server that runs under a later configuration than the first. A server
 // that knows nothing of configurations would vote beside those that do, so it must not read this form.
 const changedVersion = 3
+
+// standingVersion is the version of the ServerState of a server that has promised a standing ballot. A server that knows nothing of
+// these would vote below that promise, so it must not read this form.
+const standingVersion = 4
 
 // The flag bits of a Message and a Record.
 const (
@@ -132,6 +137,8 @@ func (r Record) AppendBinary(b []byte) ([]byte, error) {
 func (s ServerState) AppendBinary(b []byte) ([]byte, error) {
 	version := byte(wireVersion)
 	switch {
+	case s.Floor != Ballot{}:
+		version = standingVersion
 	case s.Configuration != "" || s.Before != "" || s.Import != "":
 		version = changedVersion
 	case s.Forgotten > 0:
@@ -156,6 +163,9 @@ func (s ServerState) AppendBinary(b []byte) ([]byte, error) {
 		b = appendText(b, s.Configuration)
 		b = appendText(b, s.Before)
 		b = appendText(b, s.Import)
+	}
+	if version >= standingVersion {
+		b = appendBallot(b, s.Floor)
 	}
 	return b, nil
 }

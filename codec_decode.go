@@ -36,7 +36,7 @@ func (r *Record) UnmarshalBinary(data []byte) error { return decodeRecord(data, 
 // fields that it does not know. A format version that it does not know is an error. It checks only the form. It keeps no
 // part of data, and allocates at most the length of data. After an error s is as before.
 func (s *ServerState) UnmarshalBinary(data []byte) error {
-	r, err := openWire("server state", changedVersion, data)
+	r, err := openWire("server state", standingVersion, data)
 	if err != nil {
 		return err
 	}
@@ -60,6 +60,9 @@ func (s *ServerState) UnmarshalBinary(data []byte) error {
 		t.Configuration = string(r.text("configuration"))
 		t.Before = string(r.text("before"))
 		t.Import = string(r.text("import"))
+	}
+	if data[0] >= standingVersion {
+		t.Floor = r.ballot("floor")
 	}
 	if err := r.err("server state"); err != nil {
 		return err

@@ -59,6 +59,8 @@ func goldenForms() map[string]encoding.BinaryAppender {
 			Rounds: 1 << 20, Last: 123456, Forgotten: 2},
 		"server-state-changes": &ServerState{Cluster: "prod", ID: 3, Store: 0x0123456789abcdef, Members: "1,3,4 majority(3)", Boot: 7,
 			Rounds: 1 << 20, Last: 123456, Peers: "1/9f03", Configuration: goldenConfiguration().String(), Before: "any words", Import: ImportComplete},
+		"server-state-stands": &ServerState{Cluster: "prod", ID: 3, Store: 0x0123456789abcdef, Members: "1,2,3 majority(3)", Boot: 7,
+			Rounds: 1 << 20, Last: 123456, Peers: "1/9f03,2/1c2", Floor: Ballot{10_001, 2}},
 	}
 }
 

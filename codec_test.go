@@ -57,6 +57,9 @@ func anyServerState(rng *rand.Rand) ServerState {
 	if rng.IntN(2) == 0 {
 		s.Configuration, s.Before, s.Import = anyText(rng), anyText(rng), anyText(rng)
 	}
+	if rng.IntN(2) == 0 {
+		s.Floor = Ballot{anyNumber(rng), ServerID(anyNumber(rng))}
+	}
 	return s
 }
 
@@ -228,7 +231,7 @@ func TestOtherFormatVersionsAreRefused(t *testing.T) {
 		data := encode(t, v)
 		newest, knows := byte(1), "only version 1"
 		if form == "server state" {
-			newest, knows = 3, "only the versions 1 to 3"
+			newest, knows = 4, "only the versions 1 to 4"
 		}
 		for _, version := range []byte{0, newest + 1, 255} {
 			data[0] = version
@@ -248,13 +251,15 @@ func TestOlderReadersRefuseWhatTheyWouldMisunderstand(t *testing.T) {
 	forgets.Forgotten, changes.Configuration = 1, goldenConfiguration().String()
 	both, early, late := changes, plain, plain
 	both.Forgotten, early.Before, late.Import = 1, "x", "x"
+	stands, all := plain, both
+	stands.Floor, all.Floor = Ballot{0, 1}, Ballot{9, 2}
 	for _, tt := range []struct {
 		state ServerState
 		want  byte
-	}{{plain, 1}, {forgets, 2}, {changes, 3}, {both, 3}, {early, 3}, {late, 3}} {
+	}{{plain, 1}, {forgets, 2}, {changes, 3}, {both, 3}, {early, 3}, {late, 3}, {stands, 4}, {all, 4}} {
 		data := encode(t, tt.state)
 		assert.Equal(t, tt.want, data[0])
-		for newest := byte(1); newest <= 3; newest++ {
+		for newest := byte(1); newest <= 4; newest++ {
 			_, err := openWire("server state", newest, data)
 			if tt.want <= newest {
 				assert.NoError(t, err)
@@ -262,7 +267,7 @@ func TestOlderReadersRefuseWhatTheyWouldMisunderstand(t *testing.T) {
 			}
 			known := "version 1"
 			if newest > 1 {
-				known = "the versions 1 to 2"
+				known = fmt.Sprintf("the versions 1 to %d", newest)
 			}
 			assert.EqualError(t, err, fmt.Sprintf("paxos: server state: format version %d, but this program knows only %s", tt.want, known))
 		}

@@ -34,6 +34,8 @@ type Kind uint8
 //	Forgotten acceptor    any                                  likewise; all of it is forgotten, and that is durable
 //	Scan      acceptor    acceptors                            Value: "BOOT PAGE", then the last name that is known on a line
 //	Open      acceptor    acceptor                             Value: "BOOT PAGE INDEX", " end", then a line for each name
+//	Stand     acceptor    acceptors  the standing one
+//	Stood     acceptor    acceptor   the Stand's                Value: "STORE INDEX", then a line for each name
 const (
 	KindPrepare   Kind = 1  // 1a: begin a ballot
 	KindPromise   Kind = 2  // 1b: no lower ballot will be accepted
@@ -53,6 +55,8 @@ const (
 	KindScan      Kind = 16 // asks for the names of undecided instances
 	KindOpen      Kind = 17 // answers a Scan
 	KindDecisions Kind = 18 // answers a Pull that wants values: names of decided instances, with decisions
+	KindStand     Kind = 19 // begins a ballot for all ordinary names at once
+	KindStood     Kind = 20 // answers a Stand: no lower ballot will be accepted for any of them, and these names have a vote or a decision
 )
 
 // A Message is what one server says to another about one instance. It is flat and comparable, so a batch of messages is one
@@ -68,7 +72,7 @@ type Message struct {
 	Accepted Ballot
 	// Value, in a Prepare, is a hint; empty: none. In a Promise and a State it is the accepted value. In an Accept it is the
 	// value to accept. In a Decided it is the chosen value. In a Nack of a forgotten instance it is the range of names that was
-	// forgotten, as text. In a Pull, a Names, a Refuse, a Limits, a Forget and a Forgotten it is text. In a Decisions it is a page
+	// forgotten, as text. In a Pull, a Names, a Refuse, a Limits, a Forget, a Forgotten and a Stood it is text. In a Decisions it is a page
 	// of decisions: see docs/messages.md.
 	Value Value
 }

@@ -34,6 +34,13 @@ func NewProposer(b Ballot, own Value, q Quorum) Proposer {
 	return Proposer{ballot: b, own: own, quorum: q, asking: b.Round == 0}
 }
 
+// NewPreparedProposer returns the attempt to get own chosen in ballot b under quorum q, without a phase 1. A phase-1 quorum has
+// promised b for all ordinary names at once, and told of no vote in this instance (Paxos Made Simple, 3). So the Accept is there from the
+// start, and there is no Prepare. No attempt in this instance may have used b before.
+func NewPreparedProposer(b Ballot, own Value, q Quorum) Proposer {
+	return Proposer{ballot: b, own: own, quorum: q, asking: true}
+}
+
 // Prepare returns the message that begins the attempt (Phase1a). It goes to every acceptor. Its Instance is empty; the caller
 // fills it in. The message carries the proposer's own value as a hint (S6). The hint has no part in safety and may be left
 // out. In round 0 the Kind is zero, and there is nothing to send.

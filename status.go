@@ -8,13 +8,17 @@ import (
 
 // Counters count the work of a server since it started.
 type Counters struct {
-	Sent     [19]uint64 // messages sent, by Kind
-	Received [19]uint64 // messages taken, by Kind
+	Sent     [21]uint64 // messages sent, by Kind
+	Received [21]uint64 // messages taken, by Kind
 	Packets  uint64     // packets sent
 	Saves    uint64     // Saves begun
 	Records  uint64     // records in those Saves
 	Attempts uint64     // ballots begun
 	Owned    uint64     // those of them in round 0, of an instance that the server owns
+	Stands   uint64     // standing ballots that the server has asked the acceptors to promise
+	Standing uint64     // attempts in such a ballot: they began with the Accept
+	// OneTrip counts the decisions of attempts of this server that began with the Accept: in round 0, or in a standing ballot.
+	OneTrip uint64
 	// Superseded counts the attempts that met a higher ballot. Resends counts the messages that went again to silent acceptors.
 	Superseded, Resends uint64
 	Takeovers           uint64 // attempts begun to finish an instance of another server
@@ -73,6 +77,16 @@ type ImportStatus struct {
 	Records, Goal uint64
 }
 
+// A StandingStatus is the knowledge of a server about standing ballots. A server that has one, and proposes first in an instance with an
+// ordinary name, decides after one round trip.
+type StandingStatus struct {
+	// Promised is the highest standing ballot that this server has promised. Its Server is the one that stands, or stood last. Zero: none.
+	Promised Ballot
+	Stands   time.Duration // since this server asked the acceptors to promise its own; 0: it does not stand
+	// Ready says that it uses its own: a phase-1 quorum has promised it, and all is known here that these acceptors had decided by then.
+	Ready bool
+}
+
 // Status is the state of a server, for people and monitors. A Node fills in Err.
 type Status struct {
 	ID      ServerID
@@ -83,9 +97,10 @@ type Status struct {
 	Configuration uint64
 	// Settled says that a phase-2 quorum of the configuration is complete, as far as this server knows. Servers that are not in it
 	// are not needed any more.
-	Settled bool
-	Import  ImportStatus
-	Calls   int // calls that wait
+	Settled  bool
+	Import   ImportStatus
+	Standing StandingStatus
+	Calls    int // calls that wait
 	Open    int // undecided instances, in memory or to come back to it
 	// Orphaned is how many of them are orphaned: see [OpenInstance].
 	Orphaned int
@@ -116,10 +131,11 @@ type Metrics struct {
 	Boot    uint64        // the number of this start
 	Uptime  time.Duration // since this start
 	Running bool          // false: the server has stopped, and these are its last numbers
-	// Configuration, Settled and Import are those of a [Status].
+	// Configuration, Settled, Import and Standing are those of a [Status].
 	Configuration uint64
 	Settled       bool
 	Import        ImportStatus
+	Standing      StandingStatus
 	Calls         int // calls that wait
 	Open          int // undecided instances, in memory or to come back to it
 	Orphaned      int // those of them that wait for the next proposal: see [OpenInstance]
@@ -175,6 +191,8 @@ func (m Metrics) gauges(all []Metric) []Metric {
 	gauge("index", "", float64(m.Index), "The Index of the last durable decision of this server.")
 	gauge("configuration", "", float64(m.Configuration), "The number of the last change of members under which this server lives.")
 	gauge("configuration_settled", "", oneIf(m.Settled), "1 if the last change of members is done, and 0 while it is not.")
+	gauge("standing", "s", m.Standing.Stands.Seconds(), "Time since this server asked the others to promise a standing ballot. 0: it has none.")
+	gauge("standing_ready", "", oneIf(m.Standing.Ready), "1 while this server has a standing ballot that it can use, else 0.")
 	gauge("import_records", "", float64(m.Import.Records), "Decisions that a new acceptor has taken over.")
 	gauge("import_goal_records", "", float64(m.Import.Goal), "Decisions that a new acceptor has to take over. 0: none.")
 	return all
@@ -217,6 +235,9 @@ func (c *Counters) all(all []Metric) []Metric {
 	count("decisions_fetched", c.Fetched, "Decisions asked for because another server had listed them.")
 	count("attempts", c.Attempts, "Ballots begun.")
 	count("attempts_owned", c.Owned, "Ballots begun in round 0, of instances that this server owns.")
+	count("attempts_standing", c.Standing, "Ballots begun without a phase 1 of their own, in a standing ballot of this server.")
+	count("standing_ballots", c.Stands, "Standing ballots that this server has asked the others to promise.")
+	count("decisions_in_one_round_trip", c.OneTrip, "Decisions of this server that took one round trip.")
 	count("attempts_superseded", c.Superseded, "Ballots that met a higher one.")
 	count("takeovers", c.Takeovers, "Ballots begun to finish an instance of another server.")
 	count("saves", c.Saves, "Saves begun.")

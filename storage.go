@@ -55,6 +55,9 @@ type ServerState struct {
 	// Import says how far this server has taken over the memory of the acceptors before, in words. [ImportComplete] says that it
 	// has all of it, and never changes under the same Configuration.
 	Import string
+	// Floor is the highest standing ballot that this server has promised: see [Floor]. It votes in no lower ballot for any ordinary
+	// name. The zero Ballot: it has promised none.
+	Floor Ballot
 }
 
 // ImportComplete is [ServerState].Import of a server that is complete for its Configuration.
@@ -184,7 +187,7 @@ type Storage interface {
 	// Save makes b durable, all or nothing. Nil means that b survives loss of power. After an error the storage is dead, and
 	// every later Save fails.
 	//
-	// Save refuses a Batch whose Server takes something back. That is a lower Boot, Rounds or Last, or another Cluster, ID or
+	// Save refuses a Batch whose Server takes something back. That is a lower Boot, Rounds, Last or Floor, or another Cluster, ID or
 	// Store. It is also a server in Peers that is gone or has another Store, and a Configuration that is gone or has a lower number
 	// or another text. Save also refuses a Record whose Index is above the
 	// Last that b leaves; node.Start refuses a storage that holds one. [Batch.Check] finds these errors.

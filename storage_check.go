@@ -129,6 +129,8 @@ func checkState(last, next *ServerState) error {
 		return fmt.Errorf("ServerState.ID: %d after %d: it never changes", next.ID, last.ID)
 	case last.Store != 0 && next.Store != last.Store:
 		return fmt.Errorf("ServerState.Store: %d after %d: it never changes", next.Store, last.Store)
+	case next.Floor.Less(last.Floor):
+		return fmt.Errorf("ServerState.Floor: %s after %s: it never goes down", next.Floor, last.Floor)
 	}
 	if err := checkPeers(last.Peers, next.Peers); err != nil {
 		return err

@@ -37,6 +37,8 @@ func checkStateSurvives(k *storageKit) {
 		func(st *paxos.ServerState) { st.Import = paxos.ImportComplete },
 		func(st *paxos.ServerState) { st.Before = "" },
 		func(st *paxos.ServerState) { changeMembers(st, 60, 61) },
+		func(st *paxos.ServerState) { st.Floor = paxos.Ballot{Round: 1 << 40, Server: 3} },
+		func(st *paxos.ServerState) { st.Floor = paxos.Ballot{Round: math.MaxUint64, Server: math.MaxUint64} },
 		func(st *paxos.ServerState) { st.Pulled = string(randomValue(1, 32<<10)) },
 		func(st *paxos.ServerState) {
 			st.Boot, st.Rounds, st.Last = math.MaxUint64, math.MaxUint64, math.MaxUint64
@@ -106,6 +108,8 @@ func checkStateNeverDown(k *storageKit) {
 		{"Rounds goes down", func(st *paxos.ServerState) { st.Rounds -= 500 }},
 		{"Last goes down", func(st *paxos.ServerState) { st.Last = 0 }},
 		{"Forgotten goes down", func(st *paxos.ServerState) { st.Forgotten = 0 }},
+		{"Floor goes down", func(st *paxos.ServerState) { st.Floor.Round-- }},
+		{"Floor is gone", func(st *paxos.ServerState) { st.Floor = paxos.Ballot{} }},
 		{"one number goes down while others rise", func(st *paxos.ServerState) {
 			st.Boot, st.Rounds, st.Last = st.Boot+1, st.Rounds+1, st.Last-1
 		}},
@@ -121,6 +125,7 @@ func checkStateNeverDown(k *storageKit) {
 			s := k.fresh()
 			state := s.state
 			state.Boot, state.Rounds, state.Last, state.Peers, state.Forgotten = state.Boot+3, state.Rounds+1000, state.Last+7, "2/9f03,3/1c2", 1
+			state.Floor = paxos.Ballot{Round: 9, Server: 2}
 			s.save(paxos.Batch{Server: &state, Records: []paxos.Record{votedRecord("x", 1, "v")}})
 			if reopen {
 				s = s.reopened() // it must know still what it saved

@@ -19,6 +19,8 @@ var configurationSabotages = []storageSabotage{
 		wrap: onServer(func(s *paxos.ServerState) { s.Before = "" })},
 	{name: "Import is not kept", rule: "every field of the server's state survives", want: `import ""}, want {`,
 		wrap: onServer(func(s *paxos.ServerState) { s.Import = "" })},
+	{name: "Floor is not kept", rule: "every field of the server's state survives", want: `, want {`,
+		wrap: onServer(func(s *paxos.ServerState) { s.Floor = paxos.Ballot{} })},
 	{name: "Configuration may go", rule: staysRule, want: "want an error, as Configuration is gone",
 		wrap: keeping(func(old, b *paxos.ServerState) bool { return b.Configuration == "" })},
 	{name: "Configuration may go down", rule: staysRule, want: "want an error, as the number of Configuration goes down",

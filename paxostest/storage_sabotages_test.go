@@ -318,6 +318,14 @@ var serverSabotages = []storageSabotage{
 		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
 			return s.Save(rising(s, b, func(old, b *paxos.ServerState) { b.Last = max(b.Last, old.Last) }))
 		})},
+	{name: "Floor may go down", rule: "the server's state never goes down", want: "want an error, as Floor goes down",
+		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
+			return s.Save(rising(s, b, func(old, b *paxos.ServerState) {
+				if b.Floor.Less(old.Floor) {
+					b.Floor = old.Floor
+				}
+			}))
+		})},
 	{name: "ID may change", rule: "the server's state never goes down", want: "want an error, as ID changes",
 		wrap: onSave(func(s closingStorage, b paxos.Batch) error {
 			return s.Save(rising(s, b, func(old, b *paxos.ServerState) { b.ID = cmp.Or(old.ID, b.ID) }))

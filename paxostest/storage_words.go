@@ -37,6 +37,9 @@ func describeState(s paxos.ServerState) string {
 	if s.Configuration != "" || s.Before != "" || s.Import != "" {
 		configuration = fmt.Sprintf(", configuration %s, before %s, import %s", short(s.Configuration), short(s.Before), short(s.Import))
 	}
+	if s.Floor != (paxos.Ballot{}) {
+		configuration += fmt.Sprintf(", floor %s", s.Floor)
+	}
 	return fmt.Sprintf("{%s: server %d, store %x, members %s, boot %d, rounds %d, last %d, pulled %s, peers %s, forgotten %d%s}", short(s.Cluster), s.ID, s.Store,
 		short(s.Members), s.Boot, s.Rounds, s.Last, short(s.Pulled), short(s.Peers), s.Forgotten, configuration)
 }
