@@ -3,6 +3,8 @@
 //	Pull       STORE INDEX BOOT             the decisions after INDEX of storage STORE are wanted, by process BOOT
 //	           STORE INDEX BOOT values      … with their values
 //	Names      STORE INDEX BOOT TO          the answer: up to TO it is the decisions of these names
+//	           STORE INDEX BOOT TO FORGOT MERGED   … of a server that has forgotten names, the last of them at Index FORGOT, and
+//	                                        the last range of them at Index MERGED
 //	           name                         … a line each
 //	Decisions  STORE INDEX BOOT TO          the answer, if values were wanted
 //	           …                            … the names, and with nearly all of them the decisions, in bytes: see Decisions
@@ -68,11 +70,21 @@ func ParsePull(v paxos.Value) (p Pull, ok bool) {
 // A Head is the first line of a page: the Pull that it answers, and the Index at which it ends.
 type Head struct {
 	Store, From, Boot, To uint64
+	// Forgot is the last Index at which a name or a range was forgotten before the page was read, or one above it. A forgotten name leaves
+	// the Index that it had. So a page may lack names that were decided in its part, if it ends below Forgot.
+	Forgot uint64
+	// Merged is likewise the last Index at which a range was forgotten. Names in it that were forgotten before have left their Indexes, too.
+	Merged uint64
 }
 
 func (h Head) append(b []byte) []byte {
 	b = append(Pull{Store: h.Store, Index: h.From, Boot: h.Boot}.append(b), ' ')
-	return strconv.AppendUint(b, h.To, 10)
+	b = strconv.AppendUint(b, h.To, 10)
+	if h.Forgot > 0 {
+		b = strconv.AppendUint(append(b, ' '), h.Forgot, 10)
+		b = strconv.AppendUint(append(b, ' '), h.Merged, 10)
+	}
+	return b
 }
 
 // before is the page with that first line, the bytes between, and the rest.
@@ -88,13 +100,32 @@ func (h Head) before(rest []byte, between ...byte) paxos.Value {
 // cutHead reads the first line of a page, and returns the rest. more is false if nothing follows the first line.
 func cutHead(v paxos.Value) (h Head, rest string, more, ok bool) {
 	line, rest, more := strings.Cut(string(v), "\n")
+	forgets := strings.Count(line, " ") == 5
+	if line, h.Merged, ok = cutNumber(line, forgets); !ok {
+		return Head{}, "", false, false
+	}
+	if line, h.Forgot, ok = cutNumber(line, forgets); !ok {
+		return Head{}, "", false, false
+	}
+	if line, h.To, ok = cutNumber(line, true); !ok {
+		return Head{}, "", false, false
+	}
+	p, ok := ParsePull(paxos.Value(line))
+	h.Store, h.From, h.Boot = p.Store, p.Index, p.Boot
+	return h, rest, more, ok && !p.Values
+}
+
+// cutNumber cuts the last word off line, if it is wanted, and reads it as a number.
+func cutNumber(line string, wanted bool) (rest string, n uint64, ok bool) {
+	if !wanted {
+		return line, 0, true
+	}
 	i := strings.LastIndexByte(line, ' ')
 	if i < 0 {
-		return h, "", false, false
+		return "", 0, false
 	}
-	to, err := strconv.ParseUint(line[i+1:], 10, 64)
-	p, ok := ParsePull(paxos.Value(line[:i]))
-	return Head{p.Store, p.Index, p.Boot, to}, rest, more, err == nil && ok && !p.Values
+	n, err := strconv.ParseUint(line[i+1:], 10, 64)
+	return line[:i], n, err == nil
 }
 
 // A Line is one entry of a page.

@@ -42,8 +42,13 @@ func TestNames(t *testing.T) {
 	require.True(t, ok)
 	assert.Equal(t, head, h)
 	assert.Equal(t, []Line{{Name: "kept"}, {Name: "job/1"}, {Name: "job/2"}}, lines)
+	head.Forgot, head.Merged = 12, 11
+	assert.Equal(t, paxos.Value("ff 3 7 9 12 11\njob/1\njob/2"), w.Text(head))
+	h, _, ok = ParseNames(w.Text(head), nil, anyLine)
+	require.True(t, ok)
+	assert.Equal(t, head, h)
 	for name, text := range map[string]string{
-		"no head": "", "no end": "ff 3 7", "no number": "ff 3 x 9\na", "more numbers": "ff 3 7 9 9\na", "no name": "ff 3 7 9\na\n\nb",
+		"no head": "", "no end": "ff 3 7", "no number": "ff 3 x 9\na", "more numbers": "ff 3 7 9 9\na", "many more": "ff 3 7 9 9 9 9\na", "no forgetting": "ff 3 7 9 x 9\na", "no range": "ff 3 7 9 9 x\na", "no name": "ff 3 7 9\na\n\nb",
 		"too many": "ff 3 7 9" + strings.Repeat("\na", MaxLines+1), "values": "ff 3 7 values 9\na",
 	} {
 		_, _, ok := ParseNames(paxos.Value(text), nil, anyLine)
