@@ -199,18 +199,18 @@ type said struct {
 
 const listsIt = 1 << 7
 
-// standingBallot returns ballot b after all that it was told. Of several answers of one acceptor, the best may be the latest.
+// standingBallot returns ballot b after all that it was told. Of several answers of one acceptor, the best may be the first.
 func (c *cast) standingBallot(b int, s *said, q paxos.Quorum) *standing.Ballot {
 	x := standing.NewBallot(c.ballots[b], c.owners[b], q)
 	const store = 5
 	hear := func(i int, of paxos.Ballot, answers uint8) {
-		if answers&listsIt != 0 {
-			x.Hear(i, of, store, standing.Answer{Names: []string{"dinner", c.name}})
-		}
-		for index := 6; index >= 0; index-- { // the lowest is the last, and is the easiest to use
+		for index := range 7 { // the lowest is the easiest to use
 			if answers>>index&1 == 1 {
 				x.Hear(i, of, store, standing.Answer{Index: uint64(index), Names: []string{"dinner"}})
 			}
+		}
+		if answers&listsIt != 0 {
+			x.Hear(i, of, store, standing.Answer{Names: []string{"dinner", c.name}})
 		}
 	}
 	for i := range c.acceptors {
@@ -218,7 +218,7 @@ func (c *cast) standingBallot(b int, s *said, q paxos.Quorum) *standing.Ballot {
 		if s.all[i] {
 			cursor = 99
 		}
-		x.Pulled(i, store, cursor, uint64(s.forgot[i]))
+		x.Pulled(i, standing.Page{Store: store, To: cursor, Forgot: uint64(s.forgot[i])})
 		hear(i, paxos.Ballot{Round: c.ballots[b].Round - 1, Server: 7}, s.others[i])
 		hear(i, c.ballots[b], s.answers[i])
 	}

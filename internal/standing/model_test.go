@@ -16,6 +16,7 @@ type config struct {
 	deaf      uint8  // acceptors that never learn a decision
 	forget    uint8  // acceptors that may forget the name at any time
 	joint     bool   // a save takes record and floor together, else each by itself, in any order
+	late      bool   // of pages that begin at the Index of an answer or above, it does not matter what they tell of forgetting
 	cursors   bool   // pulls are steps; else a server that is behind does not use its ballot
 	read      bool   // a read asks for what was accepted
 	oneBallot bool   // stop at two values in one ballot, too

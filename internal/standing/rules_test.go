@@ -63,7 +63,7 @@ func (c config) String() string {
 		on   bool
 		text string
 	}{{c.slow != 0, fmt.Sprintf("slow %03b", c.slow)}, {c.joint, "joint saves"}, {c.deaf != 0, "nobody learns"}, {c.cursors, "cursors"},
-		{c.forget != 0, "forgetting"}, {c.read, "read"}} {
+		{c.forget != 0, "forgetting"}, {c.late, "late pages"}, {c.read, "read"}} {
 		if s.on {
 			text += ", " + s.text
 		}
@@ -114,6 +114,9 @@ func TestSpaces(t *testing.T) {
 		{config{order: "C S0", slow: 0b111, cursors: true, forget: 0b111}, ci, counts{2_587_438, 18_487_978, 38}, seenStanding | seenLower},
 		{config{order: "C S0", cursors: true, forget: 0b111, read: true}, ci, counts{3_848_120, 16_448_762, 33}, seenStanding | seenLower | seenReadNothing},
 		{config{order: "C S0 C", cursors: true, forget: 0b111}, long, counts{8_893_568, 40_974_264, 35}, all | seenLower},
+		{config{order: "C S0", cursors: true, forget: 0b111, late: true}, small, counts{306_817, 1_262_640, 29}, seenStanding | seenLower},
+		{config{order: "C S0", slow: 0b111, cursors: true, forget: 0b111, late: true}, ci, counts{2_546_871, 18_052_669, 38}, seenStanding | seenLower},
+		{config{order: "C S0", cursors: true, forget: 0b111, late: true, read: true}, ci, counts{3_457_689, 14_591_097, 33}, seenStanding | seenLower | seenReadNothing},
 		{config{size: [3]int{4, 3, 2}, order: "C S0 C"}, ci, counts{2_128_467, 10_905_354, 34}, all | seenLower},
 		{config{size: [3]int{4, 2, 3}, order: "C S0 C"}, ci, counts{2_618_071, 14_513_560, 32}, all | seenLower},
 		{config{size: [3]int{4, 3, 3}, order: "C S0 C"}, ci, counts{1_134_936, 5_519_807, 34}, all | seenLower},

@@ -397,8 +397,18 @@ func (n *step) pulls(k, i int) {
 	if x.d.index == y.cursor[k] && t.members[o].v.chosen == 0 {
 		t.members[o].v = record{val: x.d.val, chosen: 1, prom: x.d.prom}
 	}
-	if x.d.prom == gone {
+	if x.d.prom == gone && !(n.late && n.isBeyond(o, x, x.cursor[k])) {
 		y.forgot[k] = max(y.forgot[k], x.d.index)
 	}
 	n.to(n.done(&t, o), stepPull, o, i)
+}
+
+// isBeyond reports whether an answer of acceptor x to the server o has that Index, or a lower one.
+func (m *model) isBeyond(o int, x *member, index uint8) bool {
+	for b := range m.ballots {
+		if m.kinds[b] == 'S' && m.owners[b] == o && x.stood[b]&(1<<(index+1)-1)&^listsIt != 0 {
+			return true
+		}
+	}
+	return false
 }
