@@ -45,11 +45,6 @@ func (o *Oracle) VotedBefore(id paxos.ServerID) bool {
 	return n > 0 && slices.Contains(o.configurations[n-1].acceptors, id)
 }
 
-// HasVote reports whether a server is an acceptor of any configuration that was decided.
-func (o *Oracle) HasVote(id paxos.ServerID) bool {
-	return slices.ContainsFunc(o.configurations, func(c *configuration) bool { return slices.Contains(c.acceptors, id) })
-}
-
 // CanLose reports whether all others are a quorum of both phases of the last configuration, and of the one before while it is needed.
 func (o *Oracle) CanLose(s *Server) bool {
 	rest := slices.DeleteFunc(slices.Clone(o.servers), func(other *Server) bool { return other == s })

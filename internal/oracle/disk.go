@@ -76,7 +76,8 @@ func (d *Disk) Undecided() iter.Seq2[string, error] {
 }
 
 // Open returns the names of the records without a decision, in byte order.
-func (d *Disk) Open() (names []string) {
+func (d *Disk) Open() []string {
+	names := []string{} // not nil: that would not tell
 	for name, rec := range d.Records {
 		if !rec.Chosen {
 			names = append(names, name)

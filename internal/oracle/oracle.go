@@ -13,7 +13,8 @@
 //	    instance, or one question. (A hint is not its ballot's value.)
 //	I7  Every Accept is justified by a phase-1 quorum of exactly its ballot, and asks for the value of the highest vote
 //	    that quorum reported. Round 0 has no such quorum: only a voter that the instance's name says owns it uses that, in the
-//	    start that the name says, if it says one, else with its own vote on its disk (I5).
+//	    start that the name says, if it says one, else with its own vote on its disk (I5). A standing ballot has one use in each
+//	    ordinary name, in one life. The acceptors of a phase-1 quorum have promised it for all of them, and never vote below it there.
 //	I8  What a server has learned, or says is chosen, has a phase-2 quorum in one ballot.
 //	I9  What calls return never changes; an Index never means another decision.
 //	    I8 and I9 hold for a server, too, that was made anew where one was lost: all else that such a server says is for nobody.
@@ -50,7 +51,9 @@ type Oracle struct {
 	latest         paxos.Configuration
 	servers        []*Server
 	instances      map[string]*history
-	uses           map[paxos.Ballot]string               // of round 1 and above: the instance that each was used in
+	uses           map[paxos.Ballot]string // of round 1 and above: the instance that each was used in
+	standing       map[paxos.Ballot]*stand
+	answers        []answered                            // by place of the server
 	indexes        map[uint64]map[uint64]string          // by Store: the instance saved at each Index
 	ranges         map[uint64]map[uint64]paxos.NameRange // by Store: the names forgotten at each Index
 	toForget       nameSet                               // that calls asked to forget
@@ -60,6 +63,7 @@ type Oracle struct {
 // New returns an Oracle for the servers of m, whose disks are formatted. It keeps the servers, and reads them whenever it is told of one.
 func New(m paxos.Members, servers []*Server) *Oracle {
 	o := &Oracle{configurations: []*configuration{newConfiguration(m)}, latest: paxos.Configuration{Members: m}, servers: servers, instances: map[string]*history{}, uses: map[paxos.Ballot]string{},
+		standing: map[paxos.Ballot]*stand{}, answers: make([]answered, len(servers)),
 		indexes: map[uint64]map[uint64]string{}, ranges: map[uint64]map[uint64]paxos.NameRange{}}
 	for i, s := range servers {
 		s.place, s.first = i, s.Disk.State.Store

@@ -13,7 +13,7 @@ import (
 func (o *Oracle) Saved(s *Server, b paxos.Batch) error {
 	if b.Server != nil {
 		old, next := s.Disk.State, *b.Server
-		if next.Boot < old.Boot || next.Rounds < old.Rounds || next.Last < old.Last || next.ID != old.ID ||
+		if next.Boot < old.Boot || next.Rounds < old.Rounds || next.Last < old.Last || next.Floor.Less(old.Floor) || next.ID != old.ID ||
 			next.Store != old.Store || next.Members != old.Members && next.Configuration == old.Configuration || next.Cluster != old.Cluster {
 			return fmt.Errorf("I3 is broken: the state of server %d goes from %+v to %+v", s.ID, old, next)
 		}
@@ -72,6 +72,9 @@ func (o *Oracle) savedRecord(s *Server, old, next paxos.Record, number uint64) e
 		// It may be taken over from another server: that is no vote. If it was one, a message has told of it, or nobody counts it.
 		h.own[s.place] = append(h.own[s.place], ownVote{vote{a.Accepted, a.Value}, true})
 		return nil
+	}
+	if err := o.savedBelow(s, h, a.Accepted); err != nil {
+		return err
 	}
 	if err := o.valued(h, a.Accepted, a.Value); err != nil {
 		return err

@@ -41,6 +41,12 @@ func (o *Oracle) sentMessage(s *Server, to paxos.ServerID, m *paxos.Message) err
 		return nil
 	case s.Wiped() && m.Kind != paxos.KindChosen && m.Kind != paxos.KindDecided:
 		return nil // it uses ballots a second time, and no server may believe it
+	case m.Kind == paxos.KindStand:
+		return o.stands(s, m)
+	case m.Kind == paxos.KindStood:
+		return o.stood(s, m)
+	case m.Kind == paxos.KindNack && m.Instance == "":
+		return nil // it promises nothing
 	case m.Kind == paxos.KindNames:
 		_, lines, _ := strings.Cut(string(m.Value), "\n")
 		for name := range strings.SplitSeq(lines, "\n") {

@@ -19,6 +19,8 @@ func (o *Oracle) used(s *Server, h *history, m *paxos.Message) error {
 		return h.broken("I5", "server %d uses ballot %s; on its disk it has rounds up to %d", s.ID, m.Ballot, s.Disk.State.Rounds)
 	case m.Ballot.Round == 0 && m.Kind != paxos.KindAccept:
 		return h.broken("I7", "server %d sends %s, and round 0 has no phase 1", s.ID, words.Message(*m))
+	case o.standing[m.Ballot] != nil:
+		return h.broken("I6", "server %d sends %s, and that is a standing ballot", s.ID, words.Message(*m))
 	case b.life == 0:
 		return o.usedFirst(s, h, b, question)
 	case b.life != s.Life:
@@ -46,6 +48,9 @@ func (o *Oracle) usedFirst(s *Server, h *history, b *ballot, question bool) erro
 func (o *Oracle) Arrived(s *Server, p *paxos.Packet) {
 	for i := range p.Messages {
 		m := &p.Messages[i]
+		if m.Kind == paxos.KindStood {
+			o.heardStood(s, p.From, p.Store, m)
+		}
 		if m.Kind != paxos.KindPromise || m.Ballot.Server != s.ID {
 			continue
 		}
@@ -61,6 +66,9 @@ func (o *Oracle) Arrived(s *Server, p *paxos.Packet) {
 
 // askedFor checks I6 and I7 for an Accept.
 func (o *Oracle) askedFor(s *Server, h *history, m *paxos.Message) error {
+	if st := o.standing[m.Ballot]; st != nil {
+		return o.standsIn(s, h, st, m)
+	}
 	if err := o.used(s, h, m); err != nil {
 		return err
 	}

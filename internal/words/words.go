@@ -53,6 +53,10 @@ func Brief(m paxos.Message) string {
 			return "state: no vote" + at(m.Instance)
 		}
 		return fmt.Sprintf("state: %s %s%s", m.Accepted, Quote(m.Value), at(m.Instance))
+	case paxos.KindStand:
+		return "stand " + m.Ballot.String()
+	case paxos.KindStood:
+		return "stood " + m.Ballot.String() + ": votes for " + namesOf(m.Value)
 	case paxos.KindPull:
 		return "pull"
 	case paxos.KindNames:
