@@ -42,6 +42,11 @@ type Config struct {
 	// Observer, if not nil, gets each call, Save and round trip with its duration, for histograms and spans. See [Observer] for the
 	// goroutines in which it runs. Nil: nothing is measured. Modules adapters/prometheus and adapters/otel have one.
 	Observer Observer
+	// NoStanding says that this server never takes a standing ballot. By default it takes one when it proposes much in names that no other
+	// server proposes in, and none of the others has one. All acceptors then promise that ballot for all ordinary names at once, and a
+	// decision of this server takes one round trip and one Save. Nothing else changes. Whatever it says here, this server promises the
+	// standing ballots of others.
+	NoStanding bool
 	// Seed determines the random part of the waits between attempts. 0 means a random seed.
 	Seed uint64
 }

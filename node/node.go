@@ -130,7 +130,7 @@ func newNode(cfg Config, stored startRead) (*Node, error) {
 	}
 	r, err := replica.New(0, replica.Config{ID: cfg.ID, State: stored.state, Nonce: binary.LittleEndian.Uint64(random[:]), Members: stored.members,
 		Open: stored.open, Forgotten: stored.forgotten, Limits: cfg.Limits, Timing: cfg.Timing, Seed: cfg.Seed, Trace: cfg.Trace != nil,
-		RoundTrips: cfg.Observer != nil})
+		RoundTrips: cfg.Observer != nil, NoStanding: cfg.NoStanding})
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +156,7 @@ func newNode(cfg Config, stored startRead) (*Node, error) {
 
 // undecided lists the undecided instances of the storage, at most max names. It fails when ctx ends.
 func undecided(ctx context.Context, s paxos.Storage, max int) (names []string, err error) {
+	names = []string{} // nil would say that they are not told
 	for name, err := range s.Undecided() {
 		if err == nil && ctx.Err() != nil {
 			err = ctxError(ctx)

@@ -37,9 +37,14 @@ func (r *Replica) offer(inst *instance) {
 	}
 	if o, ok := r.ownsRound(inst); ok {
 		r.beginOwned(inst, c.value, o)
-	} else {
-		r.begun(inst, c.value, forCalls)
+		return
 	}
+	if r.standsIn(inst) {
+		r.beginStanding(inst, c.value)
+		return
+	}
+	r.wishToStand(inst)
+	r.begun(inst, c.value, forCalls)
 }
 
 // begun begins a new ballot for own, and reports whether it could. Each ballot is a new Proposer, so no count of an earlier
@@ -50,7 +55,7 @@ func (r *Replica) begun(inst *instance, own paxos.Value, why purpose) bool {
 		r.endWithoutRounds(inst)
 		return false
 	}
-	r.enter(inst, b, own, why)
+	r.enter(inst, paxos.NewProposer(b, own, r.quorum), why)
 	prepare := r.prepareOf(inst)
 	if prepare.Value != "" {
 		r.exposed(inst)
@@ -58,36 +63,6 @@ func (r *Replica) begun(inst *instance, own paxos.Value, why purpose) bool {
 	r.toAcceptors(&prepare, 0)
 	r.ownStep(inst, &prepare)
 	return true
-}
-
-// enter makes ballot b the attempt of inst. Nothing has left yet.
-func (r *Replica) enter(inst *instance, b paxos.Ballot, own paxos.Value, why purpose) {
-	if !inst.calls.asks() {
-		r.endAsking(inst)
-	}
-	a := &inst.attempt
-	a.exposed = a.exposed && a.Own() == own // a value that left in an earlier ballot has left for good
-	a.Proposer = paxos.NewProposer(b, own, r.quorum)
-	a.state, a.purpose, a.began, a.asked, a.resends, a.acceptWaits = attemptRunning, why, r.now, r.now, 0, false
-	switch why {
-	case forTakeover:
-		r.takeovers++
-	case forCalls:
-		r.inflight.admit(a)
-	}
-	r.counters.Attempts++
-	r.timers.set(inst, alarmAttempt, r.now+r.inflight.resendAfter(a, &r.timing))
-}
-
-// prepareOf returns the Prepare of the attempt. Its hint, the value that the attempt wants, helps another server to finish
-// the instance (S6, S12). A value above Limits.MaxHint is not worth sending twice.
-func (r *Replica) prepareOf(inst *instance) paxos.Message {
-	m := inst.attempt.Prepare()
-	m.Instance = inst.name
-	if len(m.Value) > r.limits.MaxHint {
-		m.Value = ""
-	}
-	return m
 }
 
 // beginOwned begins round 0 of inst for own: see ownsRound. The own acceptor votes at once. Its vote stays in memory at
@@ -98,15 +73,29 @@ func (r *Replica) prepareOf(inst *instance) paxos.Message {
 //
 // No hint is needed, as the Accept has the value. No reserved round is needed either.
 func (r *Replica) beginOwned(inst *instance, own paxos.Value, o paxos.Owner) {
-	r.enter(inst, paxos.Ballot{Round: 0, Server: r.id}, own, forCalls)
+	r.enter(inst, paxos.NewProposer(paxos.Ballot{Round: 0, Server: r.id}, own, r.quorum), forCalls)
 	r.counters.Owned++
+	inst.attempt.acceptWaits = o.Boot == 0
+	r.askAtOnce(inst)
+}
+
+// askAtOnce begins an attempt with the Accept, and the vote of the own acceptor.
+func (r *Replica) askAtOnce(inst *instance) {
 	r.exposed(inst)
 	accept := inst.attempt.Accept()
 	accept.Instance = inst.name
-	if inst.attempt.acceptWaits = o.Boot == 0; !inst.attempt.acceptWaits {
+	if !inst.attempt.acceptWaits {
 		r.toAcceptors(&accept, 0)
 	}
 	r.ownStep(inst, &accept)
+}
+
+// beginStanding begins an attempt in the standing ballot. The own acceptor votes in the same step. Its vote stays in memory at least until
+// it is saved. So in this life no attempt finds the record empty a second time.
+func (r *Replica) beginStanding(inst *instance, own paxos.Value) {
+	r.enter(inst, paxos.NewPreparedProposer(r.stands.number(), own, r.quorum), forCalls)
+	r.counters.Standing++
+	r.askAtOnce(inst)
 }
 
 // sendOwnedAccept sends the Accept that waited for the own vote. That vote is durable now.
@@ -128,26 +117,24 @@ func (r *Replica) ownStep(inst *instance, m *paxos.Message) {
 	}
 }
 
-// maySayYes reports whether this acceptor may answer m at all. An acceptor of the configuration before promises, and does not vote.
-// The next configuration is decided by acceptors that are complete: otherwise there would be a third one to be asked.
-func (r *Replica) maySayYes(m *paxos.Message) bool {
-	if r.view.IsJoint() && m.Kind == paxos.KindAccept && !r.voters.Has(r.position) {
-		return false
-	}
-	number, ok := paxos.ConfigurationNumber(m.Instance)
-	return !ok || number == r.view.Number()+1 && r.complete
-}
-
 // step gives m to the instance's acceptor. The answer goes to the peer, or to the own proposer if to is nil. It leaves when
 // all that it rests on is durable.
 func (r *Replica) step(inst *instance, to *peer, m *paxos.Message) {
 	if (m.Instance[0] == '$' || r.view.IsJoint()) && !r.maySayYes(m) {
 		return
 	}
+	floor := r.forgets.promises().Standing()
+	if m.Ballot.Less(floor) && isOrdinary(inst.name) {
+		r.refuseBelow(inst, to, m)
+		return
+	}
 	next, answer, wait, err := inst.acceptor.Step(*m)
 	if err != nil {
 		r.fault(inst, to, err)
 		return
+	}
+	if next.Accepted == floor && answer.Kind == paxos.KindAccepted {
+		r.standingVote(floor)
 	}
 	risen := inst.acceptor.Promised.Less(next.Promised)
 	if next.Accepted != inst.acceptor.Accepted {
@@ -168,6 +155,17 @@ func (r *Replica) step(inst *instance, to *peer, m *paxos.Message) {
 	if answer.Kind != 0 {
 		r.hold(inst, to, &answer, wait)
 	}
+}
+
+// refuseBelow refuses m, which is below the standing ballot that this acceptor has promised. The record stays as it is. A refusal asserts
+// nothing, so it leaves at once.
+func (r *Replica) refuseBelow(inst *instance, to *peer, m *paxos.Message) {
+	_, answer, err := r.forgets.promises().Step(inst.acceptor.Acceptor, *m)
+	if err != nil {
+		r.fault(inst, to, err)
+		return
+	}
+	r.release(inst, to, &answer)
 }
 
 // hold releases m when the stage that it waits for is past.

@@ -126,6 +126,9 @@ func (r *Replica) notice(p *peer) {
 	switch {
 	case q.isActive() || !r.behind(p):
 		q.notSoon()
+	case r.standWaitsFor(p):
+		q.askAnew()
+		r.askNames(p)
 	case !q.wantsSoon() && q.lag(p.identity.index()) < r.manyNames():
 	default:
 		r.askSoon(p)
@@ -316,7 +319,12 @@ func (r *Replica) sendPage(to *peer, p Page) {
 	leaveOut := func(n paxos.Named) bool {
 		return n.Instance == "" || to.told.Has(n.Index) || r.stopped(n.Instance)
 	}
-	kind, v := r.pulls.write(&to.listing, p, leaveOut, r.server.Store, to.identity.boot())
+	head := page.Head{Store: r.server.Store, Boot: to.identity.boot()}
+	head.Forgot, head.Merged = r.forgets.last()
+	if r.counters.Faults > 0 {
+		head.Forgot = math.MaxUint64 // it may leave out an instance that has a decision: nobody may stand because of this page
+	}
+	kind, v := r.pulls.write(&to.listing, p, leaveOut, head)
 	r.send(to, &paxos.Message{Kind: kind, Value: v})
 }
 

@@ -156,6 +156,7 @@ func (r *Replica) setView(v change.View) {
 		}
 	}
 	r.table.decided.forgetNotices()
+	r.stands.leaveConfiguration()
 	r.view = v
 	r.views++
 	r.movePeers()

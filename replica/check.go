@@ -88,6 +88,8 @@ func (r *Replica) taken(from *peer, p *paxos.Packet, silence time.Duration, firs
 		from.pull.setOurTurn(false) // the Pull with which a start begins is not out of turn
 		from.listing = listing{}    // a page for an earlier life leaves out what that life told
 		from.told.Clear()
+		from.stood = 0
+		from.pull.forgetsNothing()
 	}
 	if from.position >= 0 {
 		r.quorums.heardNow(r.now)
@@ -262,6 +264,8 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 			return "its sender does not vote"
 		}
 		return ""
+	case paxos.KindStand:
+		return r.invalidStand(from, m)
 	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
 		if m.Ballot.Server != from.id {
 			return "its ballot is another server's"
@@ -272,12 +276,15 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 		if m.Ballot.Round == 0 && (m.Kind != paxos.KindAccept || !paxos.OwnsRound(m.Ballot, m.Instance)) {
 			return "its ballot has round 0"
 		}
-	case paxos.KindPromise, paxos.KindAccepted, paxos.KindNack, paxos.KindState:
+	case paxos.KindPromise, paxos.KindAccepted, paxos.KindNack, paxos.KindState, paxos.KindStood:
 		if from.position < 0 {
 			return "its sender does not vote"
 		}
 		if m.Ballot.Server != r.id {
 			return "it answers another server's ballot"
+		}
+		if m.Kind == paxos.KindStood || m.Kind == paxos.KindNack && m.Instance == "" {
+			return ""
 		}
 	case paxos.KindChosen, paxos.KindDecided:
 		if m.Ballot.IsZero() {
@@ -297,6 +304,22 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 		return "its value is too large"
 	case inst == nil && paxos.CheckName(m.Instance) != nil:
 		return "its instance has no valid name"
+	}
+	return ""
+}
+
+// invalidStand returns why m can't be a Stand from that peer; empty: it can be one.
+func (r *Replica) invalidStand(from *peer, m *paxos.Message) string {
+	base := paxos.Base(r.view.Number()).Round
+	switch {
+	case !r.voters.Has(r.position):
+		return "this server does not vote"
+	case !r.voters.Has(from.position):
+		return "its sender does not vote"
+	case m.Ballot.Server != from.id:
+		return "its ballot is another server's"
+	case m.Ballot.Round <= base || m.Ballot.Round > lastStanding(r.view.Number()):
+		return "its round is none of a standing ballot"
 	}
 	return ""
 }

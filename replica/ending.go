@@ -19,8 +19,12 @@ import (
 func (r *Replica) chosen(inst *instance) {
 	r.quorumAnswers(true)
 	b, v := inst.attempt.Ballot(), inst.attempt.Value()
-	if b.Round == 0 {
+	if inst.attempt.direct {
+		r.counters.OneTrip++
 		r.measure(&inst.attempt) // its only one
+		if b.Round != 0 {
+			r.standingChosen()
+		}
 	}
 	r.roundTrip(paxos.KindAccept, inst.attempt.asked)
 	r.inflight.voted(&inst.attempt, r.now, &r.timing)
@@ -152,19 +156,9 @@ func (r *Replica) forgottenNames(inst *instance) paxos.NameRange {
 	return paxos.OneName(inst.name)
 }
 
-// mayHoldOwned reports whether inst, which is forgotten, has an owner, or is a range that may hold instances with owners.
-func (r *Replica) mayHoldOwned(inst *instance) bool {
-	if !inst.isRange {
-		_, ok := paxos.OwnerOf(inst.name)
-		return ok
-	}
-	names, _ := paxos.ParseNameRange(string(inst.acceptor.Value))
-	return names.Meets(paxos.NameRange{From: "$0", To: "$:"})
-}
-
 // endForgets ends the calls that asked to forget inst, if that is durable here and at a phase-2 quorum. Then each later attempt
-// meets a server that has forgotten it: each phase-1 quorum has one. In round 0 the owner has no phase 1. So for owned names each
-// phase-2 quorum has to have one, too.
+// meets a server that has forgotten it: each phase-1 quorum has one. In round 0 the owner has no phase 1, and that of a standing ballot may have
+// been earlier. So each phase-2 quorum has to have one, too.
 func (r *Replica) endForgets(inst *instance) {
 	if inst.acceptor.Stage != durable.Saved || !inst.asked() {
 		return
@@ -174,7 +168,7 @@ func (r *Replica) endForgets(inst *instance) {
 		have = have.With(r.position)
 	}
 	before := r.view.IsJoint() && r.view.Complete() == 0 // the acceptors of the configuration before may still vote in it
-	if !r.quorum.Phase2(have) || before && !r.view.IsSource(have) || r.mayHoldOwned(inst) && r.quorum.Phase2(paxos.All(r.quorum.Size())&^have) {
+	if !r.quorum.Phase2(have) || before && !r.view.IsSource(have) || r.quorum.Phase2(paxos.All(r.quorum.Size())&^have) {
 		return
 	}
 	r.quorumAnswers(true)
@@ -228,6 +222,11 @@ func (r *Replica) fault(inst *instance, from *peer, err error) {
 		e := r.event(paxos.EventFault)
 		e.Message, e.Err = paxos.Message{Instance: inst.name, Ballot: se.Ballot}, se
 	}
+	for _, p := range r.peers {
+		if p.position >= 0 && inst.fetching.Has(p.position) && !inst.chosen {
+			p.pull.lack() // it may be decided there, and is not asked for any more
+		}
+	}
 	r.rest(inst)
 	r.endCalls(inst, se)
 }
@@ -248,6 +247,9 @@ func (r *Replica) heard(inst *instance, from *peer) {
 func (r *Replica) giveUp(inst *instance) {
 	a := &inst.attempt
 	r.counters.Superseded++
+	if a.direct {
+		r.standingLost(a.Ballot())
+	}
 	if a.purpose == forTakeover && inst.calls.proposes() == nil {
 		r.endAttempt(inst) // somebody else works on it; the silence that runs says when to look again
 		return

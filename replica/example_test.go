@@ -61,6 +61,7 @@ func start(id paxos.ServerID, members paxos.Members, storage paxos.Storage, tran
 	if c.Forgotten, err = replica.ReadForgotten(storage, state); err != nil {
 		return nil, err
 	}
+	c.Open = []string{} // nil would say that they are not told
 	for name, err := range storage.Undecided() {
 		if err != nil {
 			return nil, err

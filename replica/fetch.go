@@ -30,6 +30,7 @@ func (r *Replica) page(from *peer, m *paxos.Message) {
 		return
 	}
 	r.pulls.turn(q, lines, h.To)
+	q.headed(h)
 	q.begins(r.now)
 	r.table.decided.expect(lines)
 	r.fetch(from)
@@ -72,6 +73,9 @@ func (r *Replica) fetch(p *peer) {
 		}
 		if !forget && !inst.forgotten() {
 			noteListed(p, inst)
+		}
+		if inst.stopped != nil && !inst.chosen {
+			q.lack() // it may be decided there
 		}
 		if inst.chosen || inst.stopped != nil || inst.fetching.Has(p.position) {
 			r.settle(inst)
@@ -222,6 +226,7 @@ func (r *Replica) fetchMore() {
 func (r *Replica) pageDone(p *peer) {
 	p.pull.finish(r.saves.mark())
 	r.pulls.turned(&p.pull, r.behind(p))
+	r.pulledMore(p, p.pull.lastPage())
 	r.pulls.move()
 	r.storePulled()
 	rest := time.Duration(0)
@@ -230,6 +235,8 @@ func (r *Replica) pageDone(p *peer) {
 	}
 	r.endPage(p)
 	switch {
+	case r.standWaitsFor(p) && r.behind(p):
+		r.askNames(p)
 	case !r.behind(p) || r.isFirst(p):
 		r.pullAt(p, r.now+r.timing.Pull+r.jitter(r.timing.Pull/8))
 	case rest > 0:

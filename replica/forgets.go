@@ -91,11 +91,18 @@ type forgets struct {
 	flushing []paxos.NameRange // likewise, as its record is in the Save that runs
 	byFrom   map[string]int    // the number of each range in floor
 	drops    []paxos.NameRange
+	newest   uint64 // see last
+	merged   uint64 // likewise
 }
 
 // init takes over the records that were stored: the result of ReadForgotten.
-func (f *forgets) init(stored []paxos.Record, most uint64) error {
+//
+// Nothing tells at which Index this server forgot something in an earlier life. last is at least that.
+func (f *forgets) init(stored []paxos.Record, most, last uint64) error {
 	f.byFrom = map[string]int{}
+	if most > 0 {
+		f.newest, f.merged = last, last
+	}
 	if uint64(len(stored)) != most {
 		return fmt.Errorf("Config.Forgotten: %d records, but ServerState.Forgotten is %d: want the result of ReadForgotten", len(stored), most)
 	}
@@ -122,6 +129,22 @@ func (f *forgets) some() bool { return len(f.byFrom) > 0 }
 
 // seal notes that this server lives under the configuration with that number.
 func (f *forgets) seal(configuration uint64) { f.floor.Seal(configuration) }
+
+// stand notes that this server has promised a standing ballot.
+func (f *forgets) stand(b paxos.Ballot) { f.floor.Stand(b) }
+
+// promises returns what this server has promised for all instances, or for ranges of them.
+func (f *forgets) promises() *paxos.Floor { return &f.floor }
+
+// number notes the Index of a record that forgets a name, or a range.
+func (f *forgets) number(index uint64, isRange bool) {
+	if f.newest = index; isRange {
+		f.merged = index
+	}
+}
+
+// last returns the last Index at which this server has forgotten anything, and that of a range, or ones above these; 0: there is none.
+func (f *forgets) last() (any, ranges uint64) { return f.newest, f.merged }
 
 // all returns the ranges, in the order of names. The result is the caller's.
 func (f *forgets) all() []paxos.NameRange { return f.floor.Ranges() }

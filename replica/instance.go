@@ -263,6 +263,7 @@ type evicted struct {
 	promised paxos.Ballot // for Status
 	age      age
 	ballots  int
+	voted    bool // its acceptor has voted
 }
 
 // An attemptState says how far an instance is in getting its value chosen.
@@ -290,6 +291,7 @@ type attempt struct {
 	state       attemptState
 	purpose     purpose
 	exposed     bool          // the own value may have left, as a hint or in an Accept
+	direct      bool          // it began with the Accept
 	acceptWaits bool          // the Accept has not left: it waits for the own vote, see beginOwned
 	began       time.Duration // when the ballot began
 	asked       time.Duration // when the Accept left first
@@ -393,10 +395,11 @@ type peer struct {
 	pull     pull
 	fetching []*instance // the instances of its page that are not known here; stale ones have lost their bit in instance.fetching
 	listing  listing
-	told     tables.Marks // the own Indexes of decisions that its latest process has told of: it needs no page of them
-	scan     scan         // of the undecided instances, for it
-	gone     bool         // it is no member any more, and gets nothing
-	complete bool         // it says so, of the configuration under which this server lives
+	told     tables.Marks  // the own Indexes of decisions that its latest process has told of: it needs no page of them
+	scan     scan          // of the undecided instances, for it
+	stood    time.Duration // when its last Stand was answered; 0: none was
+	gone     bool          // it is no member any more, and gets nothing
+	complete bool          // it says so, of the configuration under which this server lives
 
 	takes      takes         // its limits, as far as it has said
 	maxPacket  int           // largest packet to it, in bytes

@@ -122,8 +122,11 @@ func (r *Replica) drop(inst *instance) {
 	}
 	r.timers.stopAll(inst)
 	delete(t.byName, inst.name)
-	if !inst.chosen && inst.age.inst != nil {
-		t.closed(inst)
+	if !inst.chosen {
+		t.unlisted = t.unlisted || !inst.acceptor.Accepted.IsZero() && t.evicted[inst.name] == nil
+		if inst.age.inst != nil {
+			t.closed(inst)
+		}
 	}
 	r.hints.drop(&inst.hint)
 	inst.forgetQuestion()
@@ -209,7 +212,7 @@ func (r *Replica) keep(inst *instance, at time.Duration) {
 		r.counters.Unwatched++
 		return
 	}
-	e := &evicted{name: inst.name, hint: inst.hint, promised: inst.acceptor.Promised, ballots: inst.ballots}
+	e := &evicted{name: inst.name, hint: inst.hint, promised: inst.acceptor.Promised, ballots: inst.ballots, voted: !inst.acceptor.Accepted.IsZero()}
 	e.timer.evicted, e.age.evicted = e, e
 	t.evicted[e.name] = e
 	t.orphan(inst, false) // when its silence ends, the others are asked anew

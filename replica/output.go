@@ -24,6 +24,10 @@ type Config struct {
 	// Open lists the instances that the storage holds undecided: see [paxos.Storage].Undecided. The Replica finishes them as
 	// far as it can, in this order, as there is room for them. Names beyond the first [Backlog] are of no use. The Replica
 	// keeps the slice.
+	//
+	// No other name may be left out: this acceptor tells from Open which names may have a vote, when another server takes a standing
+	// ballot. Nil says that Open does not tell. After the first start, this acceptor then promises no standing ballot. A slice of
+	// no names says that there are none.
 	Open []string
 	// Forgotten is exactly the result of [ReadForgotten]: the ranges of names that this server has forgotten. New refuses a
 	// Config with fewer of them than State says.
@@ -34,6 +38,10 @@ type Config struct {
 	Trace     bool   // fill Output.Events
 	// RoundTrips says: fill Output.RoundTrips.
 	RoundTrips bool
+	// NoStanding says: do not stand. A server that proposes much in names that nobody else proposes in asks the acceptors to promise one
+	// of its ballots for all ordinary names at once. It then decides after one round trip. As an acceptor this server promises standing ballots
+	// of others all the same.
+	NoStanding bool
 }
 
 func (c Config) check() error {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/internal/page"
+	"github.com/singledecree/paxos/internal/standing"
 )
 
 // Bounds of a pull.
@@ -45,6 +46,8 @@ type pull struct {
 	had   int           // how many of these were on the disk
 	lean  bool          // most of the last page was not known here: the next one is to have values
 
+	head   page.Head   // of the page
+	forgot uint64      // the last Index at which the acceptor forgot anything, as pages of its running process have told
 	lacks  bool        // a line before the cursor was passed over, see lack: ServerState.Pulled must not say that it is here
 	stored page.Cursor // the pull's text in ServerState.Pulled, or about to be there
 	added  uint64      // saves.mark at the end of the last page
@@ -224,6 +227,28 @@ func (q *pull) endPage() {
 // lack notes that a line of the page is passed over: a decision that is too large for this server, or a range that it has no room for.
 func (q *pull) lack() { q.lacks = true }
 
+// hasGap reports whether lack was called.
+func (q *pull) hasGap() bool { return q.lacks }
+
+// headed notes the first line of the page.
+func (q *pull) headed(h page.Head) {
+	q.head = h
+	q.forgot = max(q.forgot, h.Forgot, h.Merged)
+}
+
+// forgetsNothing is called with the first packet of a process of the acceptor. Its answers cover what an earlier process had forgotten.
+func (q *pull) forgetsNothing() { q.forgot = 0 }
+
+// known returns what is known here, as one page: all pages so far, with all that they have told of forgetting.
+func (q *pull) known() standing.Page {
+	return standing.Page{Store: q.store, To: q.cursor, Forgot: q.forgot}
+}
+
+// lastPage returns the page that was read last.
+func (q *pull) lastPage() standing.Page {
+	return standing.Page{Store: q.head.Store, From: q.head.From, To: q.head.To, Forgot: q.head.Forgot, Merged: q.head.Merged}
+}
+
 // isMoved reports whether the cursor is not in ServerState.Pulled, and has to be.
 func (q *pull) isMoved() bool {
 	return !q.lacks && page.Cursor{Store: q.store, Index: q.cursor} != q.stored
@@ -245,45 +270,6 @@ func (q *pull) storedIndex(store uint64) uint64 {
 
 // appendStored appends what ServerState.Pulled says of the acceptor with that ID.
 func (q *pull) appendStored(b []byte, id paxos.ServerID) []byte { return q.stored.Append(b, id) }
-
-// A listing is a page for a peer that has pulled, from the Pull until the page leaves.
-type listing struct {
-	ask   uint64        // the ListAsk to our own storage for it; 0: none is out
-	from  uint64        // the page lists decisions after this Index
-	top   uint64        // the durable Index when the peer pulled: a page that is not full claims to list all up to here
-	said  uint64        // the peer knows all decisions up to this Index of this server
-	moved time.Duration // when it said so first
-
-	values bool // the peer wants the values too
-}
-
-// says notes that the peer knows all decisions up to that Index of this server.
-func (l *listing) says(now time.Duration, index uint64) {
-	if l.said != index {
-		l.said, l.moved = index, now
-	}
-}
-
-// isRead reports whether the peer has gone on to read this server's decisions in the last so much time.
-func (l *listing) isRead(now, lately time.Duration) bool { return now-l.moved <= lately }
-
-// told returns the Index of this server up to which the peer knows all decisions, as it has said.
-func (l *listing) told() uint64 { return l.said }
-
-// begin begins a page of the decisions after that Index. top is the durable Index.
-func (l *listing) begin(after, top uint64, values bool) { l.from, l.top, l.values = after, top, values }
-
-// waits reports whether the storage was asked for the page.
-func (l *listing) waits() bool { return l.ask != 0 }
-
-// answer reports whether the ListAsk with that ID is the one for this page, which waits no more then.
-func (l *listing) answer(id uint64) bool {
-	if l.ask != id {
-		return false
-	}
-	l.ask = 0
-	return true
-}
 
 // pulls holds the state that the pulls from all acceptors share.
 type pulls struct {
@@ -350,8 +336,7 @@ func (w *pulls) takeMoved() bool {
 
 // ask returns the ID of a new ListAsk, which is for l.
 func (w *pulls) ask(l *listing) uint64 {
-	l.ask = w.askOpen()
-	return l.ask
+	return l.asks(w.askOpen())
 }
 
 // askOpen returns the ID of a new ListAsk, which is for no pull.
@@ -391,20 +376,20 @@ func (w *pulls) turned(q *pull, more bool) {
 	}
 }
 
-// write returns the page l, of p without the names to leave out. store is this server's Store. The page is for the process with
-// that Boot.
-func (w *pulls) write(l *listing, p Page, leaveOut func(paxos.Named) bool, store, boot uint64) (paxos.Kind, paxos.Value) {
+// write returns the page l, of p without the names to leave out. h is its first line, without From and To.
+func (w *pulls) write(l *listing, p Page, leaveOut func(paxos.Named) bool, h page.Head) (paxos.Kind, paxos.Value) {
+	from, top, values := l.question()
 	var out page.Writer = &w.names
 	kind := paxos.KindNames
-	if l.values || p.listed && len(p.Names) >= page.ShortNames {
+	if values || p.listed && len(p.Names) >= page.ShortNames {
 		kind, out = paxos.KindDecisions, &w.decisions
 	}
 	out.Reset()
-	last, full := l.from, len(p.Names) >= page.MaxLines
+	last, full := from, len(p.Names) >= page.MaxLines
 	for i, n := range p.Names {
-		w.line = p.line(i, l.values)
-		if n.Index > l.top || !out.Fits(&w.line) {
-			full = n.Index <= l.top
+		w.line = p.line(i, values)
+		if n.Index > top || !out.Fits(&w.line) {
+			full = n.Index <= top
 			break
 		}
 		last = n.Index
@@ -413,10 +398,11 @@ func (w *pulls) write(l *listing, p Page, leaveOut func(paxos.Named) bool, store
 		}
 	}
 	if !full {
-		last = l.top
+		last = top
 	}
 	w.line = page.Line{}
-	return kind, out.Text(page.Head{Store: store, From: l.from, Boot: boot, To: last})
+	h.From, h.To = from, last
+	return kind, out.Text(h)
 }
 
 // empty returns a page without a name.

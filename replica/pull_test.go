@@ -243,7 +243,7 @@ func TestReplicaStoppedInstanceIsNotPulled(t *testing.T) {
 	p.pass(time.Second)
 	p.tells(3, 0, msg(t, `decided 9.3 "w" @broken`))
 	require.Len(t, p.faults, 1)
-	assert.Equal(t, []string{`1 -> 2: names - "65 0 1 2\nwhole"`}, p.tells(2, 0, pullMessage(0, 0, 1)))
+	assert.Equal(t, []string{`1 -> 2: names - "65 0 1 2 18446744073709551615 0\nwhole"`}, p.tells(2, 0, pullMessage(0, 0, 1)))
 	require.Equal(t, []string{"1 -> 2: query 1.1 @other"}, p.tells(2, 2, namesMessage(102, 0, 1, 2, "broken", "other")))
 	p.tells(2, 2, msg(t, `decided 9.2 "o" @other`))
 	p.pass(time.Second)

@@ -25,6 +25,7 @@ type pump struct {
 	sent     []string      // every message that left, in text: "1 -> 2: prepare 1.1"; those of catching up if pulls is set
 	asked    []paxos.Value // the value of every Accept that left
 	pulls    bool
+	classic  bool // no server stands by itself
 	saves    map[paxos.ServerID]int
 	done     map[CallID]Done
 	faults   []*paxos.SafetyError
@@ -127,7 +128,7 @@ func (p *pump) start(id paxos.ServerID) {
 	p.servers[id].Life = p.lives
 	delete(p.held, id)
 	r, err := New(p.now, Config{ID: id, State: *p.state[id], Nonce: p.lives, Members: p.members, Open: p.servers[id].Disk.Open(), Forgotten: p.forgotten(id),
-		Limits: p.limits, Timing: p.timing, Seed: p.seed, Trace: p.trace})
+		Limits: p.limits, Timing: p.timing, Seed: p.seed, Trace: p.trace, NoStanding: p.classic})
 	require.NoError(p.t, err)
 	p.replicas[id] = r
 }

@@ -9,30 +9,16 @@ import (
 // message takes one valid message about inst; nil: the instance is not in memory.
 func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 	switch m.Kind {
-	case paxos.KindRefuse:
-		r.refusedBy(from, m)
-		return
-	case paxos.KindPull:
-		r.pulledBy(from, m)
-		return
-	case paxos.KindLimits:
-		r.limitsOf(from, m)
-		return
-	case paxos.KindNames, paxos.KindDecisions:
-		r.page(from, m)
-		return
-	case paxos.KindForgotten:
-		r.forgottenBy(from, m)
-		return
-	case paxos.KindScan:
-		r.scannedBy(from, m)
-		return
-	case paxos.KindOpen:
-		r.openOf(from, m)
+	case paxos.KindRefuse, paxos.KindPull, paxos.KindLimits, paxos.KindNames, paxos.KindDecisions, paxos.KindForgotten, paxos.KindScan, paxos.KindOpen,
+		paxos.KindStand, paxos.KindStood:
+		r.ofServers(from, m)
 		return
 	case paxos.KindPromise, paxos.KindAccepted, paxos.KindNack, paxos.KindState:
 		// Answers matter only to the server that asked, and that server has the instance in memory.
 		switch {
+		case m.Instance == "":
+			r.standRefused(m)
+			return
 		case r.isImport(m):
 			r.importFrom(from, m, inst)
 			return
@@ -76,6 +62,30 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 		r.deliver(inst, from, m)
 	}
 	r.settle(inst)
+}
+
+// ofServers takes a message that is about no instance.
+func (r *Replica) ofServers(from *peer, m *paxos.Message) {
+	switch m.Kind {
+	case paxos.KindRefuse:
+		r.refusedBy(from, m)
+	case paxos.KindPull:
+		r.pulledBy(from, m)
+	case paxos.KindLimits:
+		r.limitsOf(from, m)
+	case paxos.KindNames, paxos.KindDecisions:
+		r.page(from, m)
+	case paxos.KindForgotten:
+		r.forgottenBy(from, m)
+	case paxos.KindScan:
+		r.scannedBy(from, m)
+	case paxos.KindOpen:
+		r.openOf(from, m)
+	case paxos.KindStand:
+		r.standFor(from, m)
+	case paxos.KindStood:
+		r.stoodBy(from, m)
+	}
 }
 
 // finished takes a Prepare, Accept, Query, Chosen, Decided or Forget that needs no instance in memory, and reports whether m is one.

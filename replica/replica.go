@@ -51,10 +51,13 @@ func New(now time.Duration, c Config) (*Replica, error) {
 	r.table.init(r.limits.Cache)
 	r.begin(c.State)
 	r.useView()
-	if err := r.forgets.init(c.Forgotten, c.State.Forgotten); err != nil {
+	if err := r.forgets.init(c.Forgotten, c.State.Forgotten, c.State.Last); err != nil {
 		return nil, fmt.Errorf("paxos: %w", err)
 	}
 	r.backlog = c.Open
+	r.table.unlisted = len(c.Open) >= Backlog(r.limits) || c.Open == nil && c.State.Boot > 0
+	r.stands.begin(now, &c)
+	r.forgets.stand(c.State.Floor)
 	if number := r.view.Number(); number > 0 || c.State.Last > 0 {
 		r.openForWork(paxos.ConfigurationName(number + 1)) // it may be known already, if the news came in another order
 	}
@@ -83,6 +86,9 @@ func (r *Replica) Tick(now time.Duration) {
 	r.saves.hurry(now)
 	r.pullsDue(now)
 	r.watchDue(now)
+	if r.stands.isDue(now) {
+		r.standDue()
+	}
 	if r.importAt != 0 && r.importAt <= now {
 		r.imports.Goes(true)
 		r.planImport()
@@ -188,6 +194,9 @@ func (r *Replica) reserved(rounds uint64) {
 		}
 		r.settle(inst)
 	}
+	if r.stands.isWaiting() {
+		r.standNow()
+	}
 }
 
 // Next returns the time at which [Replica.Tick] is due. ok is false if nothing is due at any time.
@@ -204,6 +213,9 @@ func (r *Replica) Next() (at time.Duration, ok bool) {
 	}
 	if r.importAt != 0 && (!ok || r.importAt < at) {
 		at, ok = r.importAt, true
+	}
+	if s := r.stands.next(); s != 0 && (!ok || s < at) {
+		at, ok = s, true
 	}
 	if lazy, set := r.saves.hurryAt(); set && (!ok || lazy < at) {
 		return lazy, true
@@ -291,6 +303,7 @@ func (r *Replica) Saved(now time.Duration) {
 		}
 		r.index = server.Last
 		r.reserved(server.Rounds)
+		r.stoodSaved()
 		r.importSaved(server)
 	}
 	if r.imports.IsActive() {
@@ -395,7 +408,7 @@ func (r *Replica) Metrics(now time.Duration) paxos.Metrics {
 	r.input(now)
 	t := &r.table
 	return paxos.Metrics{ID: r.id, Boot: r.server.Boot, Uptime: r.now - r.began, Running: r.stop == nil, Configuration: r.view.Number(),
-		Settled: !r.view.IsJoint(), Import: r.importStatus(), Calls: len(r.calls), Open: t.open(), Orphaned: t.orphans, InMemory: len(t.byName),
+		Settled: !r.view.IsJoint(), Import: r.importStatus(), Standing: r.stands.status(r.now), Calls: len(r.calls), Open: t.open(), Orphaned: t.orphans, InMemory: len(t.byName),
 		NoQuorum: r.NoQuorum(now), StorageWait: r.SaveWait(now), Index: r.index, Counters: r.counters, Peers: r.Peers(now)}
 }
 
@@ -403,7 +416,7 @@ func (r *Replica) Metrics(now time.Duration) paxos.Metrics {
 func (r *Replica) Status(now time.Duration) paxos.Status {
 	m := r.Metrics(now)
 	return paxos.Status{ID: m.ID, Store: r.server.Store, Boot: m.Boot, Members: r.view.Current().Members.String(), Calls: m.Calls,
-		Configuration: m.Configuration, Settled: m.Settled, Import: m.Import, Open: m.Open, Orphaned: m.Orphaned,
+		Configuration: m.Configuration, Settled: m.Settled, Import: m.Import, Standing: m.Standing, Open: m.Open, Orphaned: m.Orphaned,
 		Instances: r.table.oldest(r.now, 1000), NoQuorum: m.NoQuorum, StorageWait: m.StorageWait, Index: m.Index, Counters: m.Counters,
 		Forgotten: r.forgets.all(), Broken: slices.Clone(r.broken), Peers: m.Peers, Err: r.stop}
 }

@@ -329,7 +329,7 @@ func TestReplicaStoppedMakesRoom(t *testing.T) {
 // A server that left and came back takes no packet for a late one: their numbers go on.
 func TestChangeBackAgain(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.timing.Pull = 500 * time.Millisecond
+	p.timing.Pull, p.classic = 500*time.Millisecond, true
 	p.startAll()
 	for i := range 200 {
 		p.propose(1, CallID(100+i), fmt.Sprint("x/", i), "v")

@@ -84,7 +84,7 @@ func TestPaper25ProposerNeverReusesANumber(t *testing.T) {
 // docs/design.md#4.1: over attempts, instances and restarts.
 func TestReplicaRoundsRise(t *testing.T) {
 	p := newPump(t, membersOf(3))
-	p.Unseen = true
+	p.Unseen, p.classic = true, true
 	last, id := uint64(0), CallID(0)
 	prepared := func(instance string) uint64 {
 		id++
@@ -120,7 +120,10 @@ func TestReplicaRoundsRise(t *testing.T) {
 // docs/design.md#4.1: a round above the saved Rounds is not used before the Batch that raises it is saved.
 func TestReplicaRoundIsNotUsedBeforeItIsReserved(t *testing.T) {
 	t.Run("a block is used up", func(t *testing.T) {
-		p := newSolo(t, 3)
+		p := newPump(t, membersOf(3))
+		p.Unseen, p.classic = true, true
+		p.start(1)
+		p.run()
 		p.hold = func(paxos.ServerID) bool { return true }
 		p.propose(1, 1, "first", "v") // a Save runs, that holds no reservation
 		require.NotNil(t, p.held[1])

@@ -338,16 +338,24 @@ func (w *rounds) reserved() uint64 { return w.wanted }
 //   - The round is 0. No round is left at all.
 //   - Else more rounds are wanted: see reserved. inst waits until they are usable.
 func (w *rounds) next(inst *instance) (round uint64, ok bool) {
-	next := max(w.last, w.floor, inst.seen) + 1
-	if next > w.most {
-		return 0, false
+	round, ok = w.hand(max(w.last, w.floor, inst.seen) + 1)
+	if !ok && round != 0 && !inst.wantsRound {
+		inst.wantsRound = true
+		w.waiting = append(w.waiting, inst)
 	}
-	if next > w.usable {
+	return round, ok
+}
+
+// take returns the next round, above every one used, for no instance. ok is false as in next.
+func (w *rounds) take() (round uint64, ok bool) { return w.hand(max(w.last, w.floor) + 1) }
+
+// hand hands out the round next, if it may be used now.
+func (w *rounds) hand(next uint64) (round uint64, ok bool) {
+	switch {
+	case next > w.most:
+		return 0, false
+	case next > w.usable:
 		w.reserve(next)
-		if !inst.wantsRound {
-			inst.wantsRound = true
-			w.waiting = append(w.waiting, inst)
-		}
 		return next, false
 	}
 	w.last = next
@@ -355,6 +363,14 @@ func (w *rounds) next(inst *instance) (round uint64, ok bool) {
 		w.reserve(next) // ahead of need, with the next Save
 	}
 	return next, true
+}
+
+// above lifts all later rounds above that one, and reserves some.
+func (w *rounds) above(round uint64) {
+	if w.floor < round {
+		w.floor = round
+		w.reserve(max(w.last, w.floor) + 1)
+	}
 }
 
 // reserve wants a block of rounds from next on, unless enough are wanted already.

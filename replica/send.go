@@ -191,6 +191,7 @@ func (r *Replica) beginSave() *paxos.Batch {
 	var server *paxos.ServerState
 	if r.serverChanged {
 		server, r.serverChanged = &r.server, false
+		r.stands.saveBegins()
 	}
 	batch := s.close(server, r.forgets.takeDrops())
 	r.counters.Records += uint64(len(batch.Records))
@@ -232,6 +233,9 @@ func (r *Replica) number(inst *instance) {
 		r.serverChanged = true
 		inst.index = r.server.Last
 		r.table.recents.add(inst.index)
+		if inst.forgotten() {
+			r.forgets.number(inst.index, inst.isRange)
+		}
 		r.noteTellers(inst)
 	}
 }
@@ -258,9 +262,7 @@ func (r *Replica) noteTellers(inst *instance) {
 //   - No round is left at all: see endWithoutRounds.
 func (r *Replica) ballot(inst *instance) (b paxos.Ballot, ok bool) {
 	round, ok := r.rounds.next(inst)
-	if reserved := r.rounds.reserved(); r.server.Rounds != reserved {
-		r.server.Rounds, r.serverChanged = reserved, true
-	}
+	r.reserveRounds()
 	if ok {
 		return paxos.Ballot{Round: round, Server: r.id}, true
 	}
@@ -268,6 +270,13 @@ func (r *Replica) ballot(inst *instance) (b paxos.Ballot, ok bool) {
 		r.saves.want()
 	}
 	return paxos.Ballot{}, false
+}
+
+// reserveRounds notes how many rounds the next Save is to reserve.
+func (r *Replica) reserveRounds() {
+	if reserved := r.rounds.reserved(); r.server.Rounds != reserved {
+		r.server.Rounds, r.serverChanged = reserved, true
+	}
 }
 
 // ownsRound reports whether inst is this server's own, and round 0 of it may be used now. Without any one of these

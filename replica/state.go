@@ -63,6 +63,7 @@ type Replica struct {
 	takeovers     int // attempts that run for no call of this server
 	hints         hints
 	forgets       forgets
+	stands        stands
 	quorums       quorumWatch
 	saves         saves
 	server        paxos.ServerState // as of the latest change

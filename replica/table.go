@@ -19,6 +19,7 @@ type table struct {
 	rooms     [rooms]int  // instances in each; roomNone is not counted
 	ages      ages        // instances that are not decided, also those that left memory
 	orphans   int         // those of them that are orphaned
+	unlisted  bool        // an instance with a vote may be in the storage alone: it is not open, and nothing tells of it
 	free      []*instance // for use again
 	page      Page        // see recentPage
 }

@@ -186,7 +186,7 @@ func TestRecentNamesOfStopped(t *testing.T) {
 	n, ok = recent(2)
 	require.True(t, ok)
 	require.Equal(t, 1, n)
-	assert.Equal(t, []string{`1 -> 3: names - "65 0 1 3\na\nc"`}, p.tells(3, 0, pullMessage(0, 0, 1)))
+	assert.Equal(t, []string{`1 -> 3: names - "65 0 1 3 18446744073709551615 0\na\nc"`}, p.tells(3, 0, pullMessage(0, 0, 1)))
 }
 
 // answers returns the page with which server 1 answers m, of server 2.
