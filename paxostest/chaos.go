@@ -40,6 +40,8 @@ type Chaos struct {
 	// same time. No call may be refused, and all must end.
 	Crowded bool
 
+	NoStanding bool // no server stands by itself
+
 	// Explicit makes packets arrive after Delay, save those in Packets. Loss, Twice and Late are then not used.
 	Explicit bool
 	Packets  []PacketFate
@@ -85,12 +87,13 @@ const (
 	ActCrashSeal   // in the middle of Server's next Save of a new configuration; Kept, For: how long it is down
 	ActCrashImport // in the middle of its next Save of how far its import came; Kept, For
 	ActLoseSource  // Server loses its disk when another server saves how far its import came, For: as for ActCrashSeal
+	ActStand       // Server asks the acceptors to promise a standing ballot
 	acts
 )
 
 var actNames = [acts]string{"propose", "wait", "read", "ready", "cancel", "crash", "crash-saved", "restart", "pause", "resume",
 	"fail-save", "fail-save-late", "hang-save", "save-time", "load-time", "forget", "change", "settled", "wipe", "cut", "join", "forge", "twist", "stranger",
-	"crash-seal", "crash-import", "lose-source"}
+	"crash-seal", "crash-import", "lose-source", "stand"}
 
 // String returns the word for a in scripts.
 func (a Act) String() string { return actNames[a] }

@@ -42,6 +42,7 @@ func NewChaos(seed uint64) Chaos {
 	d.drawWipe()
 	d.drawCrowd()
 	d.drawProfile()
+	d.drawStands()
 	slices.SortStableFunc(d.Actions, func(a, b Action) int { return int(a.At - b.At) })
 	return d.Chaos
 }

@@ -52,7 +52,7 @@ func (c Chaos) run(log, records bool) *chaosRun {
 		r.listed[packetName{p.From, p.To, p.Pulls, p.Nth}] = i + 1
 	}
 	r.Sim = NewSim(SimConfig{Servers: c.Servers, Learners: c.Learners, Quorum: c.Quorum, Delay: c.Delay, SaveTime: max(c.SaveTime, 1), Seed: c.Seed,
-		Limits: c.Limits, Timing: c.Timing, noLog: !log, Fail: func(error) {}, fates: onTime{}, unmet: c.Unmet})
+		Limits: c.Limits, Timing: c.Timing, NoStanding: c.NoStanding, noLog: !log, Fail: func(error) {}, fates: onTime{}, unmet: c.Unmet})
 	r.Sim.fates, r.Sim.reads, r.Sim.limit, r.oracle.Lenient = r, r, maxChaosSteps, c.Forges
 	r.Sim.saveBegan = r.saveBegan
 	for i := range c.Actions {
@@ -117,6 +117,10 @@ func (r *chaosRun) act(a *Action) {
 		r.SaveTime(a.Server, a.For)
 	case ActLoadTime:
 		r.LoadTime(a.Server, a.For)
+	case ActStand:
+		if done = up; done {
+			r.Stand(a.Server)
+		}
 	case ActWipe:
 		done = r.wipe(s)
 	case ActCrashSeal, ActCrashImport, ActLoseSource:

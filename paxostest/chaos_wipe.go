@@ -255,8 +255,9 @@ func (r *chaosRun) notLeft() string {
 	return ""
 }
 
-// forgetsApart says which names one server has forgotten, and another has not. Empty: none. A server that voted once, and has no vote
-// now, may have forgotten more: nobody pulls from it, and a Forget that never returned may have reached it alone.
+// forgetsApart says which names one server has forgotten, and another has not. Empty: none. After a change of
+// members, a server without a vote may have forgotten more. A Forget that never returned may have reached it alone, or an acceptor that it pulled
+// from and that has no vote now. Nobody pulls from such servers.
 func (r *chaosRun) forgetsApart() string {
 	var first *server
 	for _, s := range r.servers {
@@ -265,7 +266,7 @@ func (r *chaosRun) forgetsApart() string {
 		}
 	}
 	for _, s := range r.servers {
-		mayMore := !r.votes(s) && r.oracle.HasVote(s.ID)
+		mayMore := !r.votes(s) && r.oracle.Latest().Number > 0
 		switch {
 		case !r.counts(s):
 			continue

@@ -22,6 +22,8 @@ type SimConfig struct {
 	Limits  paxos.Limits
 	// Timing is that of the servers. Here the default of Pull is an hour, so that a script is not about catching up.
 	Timing paxos.Timing
+	// NoStanding says that no server stands by itself: see [replica.Config].
+	NoStanding bool
 	// Fail is called when an invariant is broken, or when the script asks for something impossible. The Sim then stops for good. Nil:
 	// panic.
 	Fail func(error)

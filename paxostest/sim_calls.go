@@ -76,6 +76,11 @@ func (w *Sim) Mint(id paxos.ServerID, name string) string {
 	return minted
 }
 
+// Stand has a server ask the acceptors to promise a standing ballot: see [replica.Replica.Stand].
+func (w *Sim) Stand(id paxos.ServerID) {
+	w.input(w.server(id), func(r *replica.Replica) { r.Stand(w.now) })
+}
+
 // Wait calls Wait on a server.
 func (w *Sim) Wait(id paxos.ServerID, instance string) *Call {
 	c := w.call(id, "wait", instance, "")

@@ -280,7 +280,7 @@ func saveText(e Entry, named bool) string {
 	return strings.Join(parts, ", ")
 }
 
-// changeText says how far a change of members came with a Save.
+// changeText says how far a change of members came with a Save, and which standing ballot was promised.
 func changeText(e Entry) (parts []string) {
 	was, now := &e.was, e.State
 	if now.Configuration != was.Configuration {
@@ -291,6 +291,9 @@ func changeText(e Entry) (parts []string) {
 	}
 	if now.Before == "" && was.Before != "" {
 		parts = append(parts, "settled")
+	}
+	if now.Floor != was.Floor {
+		parts = append(parts, "promised "+now.Floor.String()+" for all names")
 	}
 	return parts
 }

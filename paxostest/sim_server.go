@@ -118,7 +118,8 @@ func (w *Sim) start(s *server) {
 		return
 	}
 	r, err := replica.New(w.now, replica.Config{ID: s.ID, State: s.Disk.State, Nonce: s.Life<<8 | uint64(s.ID), Members: w.members,
-		Open: s.Disk.Open(), Forgotten: forgotten, Limits: w.config.Limits, Timing: w.config.Timing, Seed: w.config.Seed<<16 + s.Life, Trace: !w.config.noLog})
+		Open: s.Disk.Open(), Forgotten: forgotten, Limits: w.config.Limits, Timing: w.config.Timing, Seed: w.config.Seed<<16 + s.Life, Trace: !w.config.noLog,
+		NoStanding: w.config.NoStanding})
 	if err != nil {
 		w.fail(err)
 		return
