@@ -14,12 +14,12 @@ var acceptorCounts = []int{3, 5, 7, 9, 15, 31, 63}
 // it. With -update it writes it. The times are those of BenchmarkAcceptors.
 func TestAcceptorsTable(t *testing.T) {
 	text := "|  | acceptors | messages | packets | bytes | packets, 16 side by side | bytes | records saved |\n|---|---:|---:|---:|---:|---:|---:|---:|\n"
-	for _, minted := range []bool{false, true} {
+	for _, name := range []string{"classic", "standing", "minted"} {
 		for _, n := range acceptorCounts {
-			alone, side := decisionCost(t, n, 1, minted), decisionCost(t, n, 16, minted)
-			name, phases := "classic", 2
-			if minted {
-				name, phases = "minted", 1
+			alone, side := decisionCost(t, n, 1, name), decisionCost(t, n, 16, name)
+			phases := 2
+			if name != "classic" {
+				phases = 1
 			}
 			assert.InDelta(t, (2*phases+1)*(n-1), alone.messages, 0.5, "%s, %d acceptors: a question and an answer a phase, and the decision", name, n)
 			assert.InDelta(t, alone.messages, side.messages, 0.5)
@@ -33,10 +33,14 @@ func TestAcceptorsTable(t *testing.T) {
 type costs struct{ messages, packets, bytes, records float64 }
 
 // decisionCost returns what each of some decisions of 64 bytes costs n acceptors. So many are decided side by side.
-func decisionCost(t *testing.T, n, batch int, minted bool) costs {
+func decisionCost(t *testing.T, n, batch int, kind string) costs {
 	const decisions = 64
 	m := newMiniature(t, n)
+	minted := kind == "minted"
 	m.decide(t, decisions, batch, minted) // until all have met
+	if kind == "standing" {
+		m.stand(t)
+	}
 	m.buffer = []byte{}
 	messages, packets := m.sent()
 	records := m.records()
@@ -60,11 +64,14 @@ func (m *miniature) records() (n uint64) {
 //
 //	go test -run '^$' -bench Acceptors -benchtime 20000x ./internal/proof
 func BenchmarkAcceptors(b *testing.B) {
-	for _, minted := range []bool{false, true} {
+	for _, kind := range []string{"classic", "standing", "minted"} {
 		for _, n := range acceptorCounts {
-			b.Run(fmt.Sprintf("acceptors=%d/%s", n, nameKind(minted)), func(b *testing.B) {
-				m := newMiniature(b, n)
+			b.Run(fmt.Sprintf("acceptors=%d/%s", n, kind), func(b *testing.B) {
+				m, minted := newMiniature(b, n), kind == "minted"
 				m.decide(b, 1024, 16, minted)
+				if kind == "standing" {
+					m.stand(b)
+				}
 				b.ReportAllocs()
 				b.ResetTimer()
 				m.decide(b, b.N, 16, minted)

@@ -51,11 +51,18 @@ func newMiniature(b testing.TB, n int) *miniature {
 		require.NoError(b, paxos.Format(m.storages[i], id, members))
 		state, err := m.storages[i].Server()
 		require.NoError(b, err)
-		m.replicas[i], err = replica.New(0, replica.Config{ID: id, State: state, Nonce: uint64(id), Members: members})
+		m.replicas[i], err = replica.New(0, replica.Config{ID: id, State: state, Nonce: uint64(id), Members: members, NoStanding: true})
 		require.NoError(b, err)
 	}
 	m.run(b)
 	return m
+}
+
+// stand lets the first server stand.
+func (m *miniature) stand(b testing.TB) {
+	m.replicas[0].Stand(m.now)
+	m.run(b)
+	require.True(b, m.replicas[0].Status(m.now).Standing.Ready)
 }
 
 // decide has n instances decided, or some more, batch of them side by side.

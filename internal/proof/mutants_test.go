@@ -160,7 +160,7 @@ func (m *mutant) apply(t *testing.T) string {
 }
 
 // testedIn are the packages whose tests a sabotage is tried on. swarmIn is that of the swarm.
-var testedIn = []string{".", "replica", "node", "memory", "internal/change", "internal/standing", "internal/proof", "recipe/once", "recipe/term",
+var testedIn = []string{".", "replica", "node", "memory", "internal/change", "internal/durable", "internal/standing", "internal/proof", "recipe/once", "recipe/term",
 	"recipe/idempotency", "recipe/sequence", "recipe/commit"}
 
 const swarmIn = "internal/proof"

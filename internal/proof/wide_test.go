@@ -105,6 +105,7 @@ func (w wide) hop(r, at int) time.Duration {
 type mode struct {
 	says   string                       // with a %s for the region of the leader, if there is one
 	with   func(c *paxostest.SimConfig) // further settings; nil: none
+	stands func(w wide) int             // the region with a server that stands; nil: none
 	minted bool                         // the server that decides owns the name
 	small  bool                         // quorums are those of smallVotes; else majorities
 	leader func(w wide) int             // the region that decides for all callers; nil: each decides for its own
@@ -121,6 +122,8 @@ func wideModes() (all []mode) {
 	all = []mode{
 		{says: "classic"},
 		{says: "minted", minted: true},
+		{says: "standing in the best place", stands: best},
+		{says: "standing in the worst place", stands: worst},
 		{says: "classic, small phase 2", small: true},
 		{says: "minted, small phase 2", small: true, minted: true},
 		{says: "leader in the best place, %s", minted: true, leader: best},
@@ -159,7 +162,7 @@ func (m mode) takes(w wide, r int) (trips, saves time.Duration) {
 	at, down := m.decides(w, r)
 	phase1, phase2, _ := m.needs(w)
 	trips, saves = w.reach(at, phase2, down)+w.hop(r, at), wideSave
-	if !m.minted {
+	if !m.minted && (m.stands == nil || m.stands(w) != at) {
 		trips, saves = trips+w.reach(at, phase1, down), 2*wideSave
 	}
 	return trips, saves
@@ -171,7 +174,7 @@ func (m mode) start(t *testing.T, w wide, r int, seed uint64) (*paxostest.Sim, p
 	if r == down {
 		return nil, 0
 	}
-	c := paxostest.SimConfig{Regions: w.Regions, Seed: seed, SaveTime: wideSave, Timing: paxos.Timing{Phase: widePhase}}
+	c := paxostest.SimConfig{Regions: w.Regions, Seed: seed, SaveTime: wideSave, Timing: paxos.Timing{Phase: widePhase}, NoStanding: true}
 	if phase1, phase2, _ := m.needs(w); m.small {
 		q, err := paxos.Flexible(len(w.Of), phase1, phase2)
 		require.NoError(t, err)
@@ -181,6 +184,10 @@ func (m mode) start(t *testing.T, w wide, r int, seed uint64) (*paxostest.Sim, p
 		m.with(&c)
 	}
 	s := newWorld(t, c)
+	if m.stands != nil {
+		s.Stand(w.Servers(w.Of[m.stands(w)])[0])
+		s.RunFor(time.Second)
+	}
 	if down != nobody {
 		s.CrashRegion(w.Of[down])
 	}
