@@ -33,6 +33,15 @@ disk.
 Look at the late accept, from the earlier life of server 3. Server 2 has forgotten the decision, and the promise that stood in
 the way of pizza. But it has the range on disk, and refuses for ever. Server 3 came back with its own vote for pizza. The
 refusal makes it forget lunch, too. A read says that lunch is forgotten.`, forgotten},
+		{"more", "standing", "one round trip for any name, and nobody to wait for", `
+Server 3 proposes soup for the starter. Server 2 has voted for it, and server 3 does not know that yet. Now server 1 asks the others to
+promise ballot 1.1 for all names at once: stand. They save that promise. Each answer lists the names with a vote: the starter, and
+nothing else.
+
+Look at lunch. No server has a vote for it, so server 1 begins with the accept. Burger is decided after one round trip and one
+save. But the starter is in a list. There server 1 has to ask first, with a ballot above, and finishes with soup.
+
+Server 1 dies. Nobody waits for it, and nobody is elected: server 3 proposes kimbap for dinner with a ballot of its own.`, standing},
 	}
 }
 
@@ -156,4 +165,40 @@ func (st *stage) remember() (n int) {
 		}
 	}
 	return n
+}
+
+func standing(st *stage) {
+	st.open(paxostest.SimConfig{})
+	const starter, dinner = "starter", "dinner"
+	ballot := paxos.Ballot{Round: 1, Server: 1}
+	voted := paxostest.Match{From: 2, To: 3, Kind: paxos.KindAccepted, Ballot: paxos.Ballot{Round: 1, Server: 3}}
+	st.Drop(paxostest.Match{From: 3, To: 1, Kind: paxos.KindAccept})
+	st.Hold(voted)
+	soup := st.Propose(3, starter, "soup")
+	st.untilSent(1, voted)
+	st.RunFor(2 * time.Millisecond)
+	st.Stand(1)
+	st.untilArrived(2, paxostest.Match{To: 1, Kind: paxos.KindStood})
+	st.RunFor(2 * time.Millisecond)
+
+	prepares := st.Sent(paxostest.Match{From: 1, Kind: paxos.KindPrepare})
+	burger := st.Propose(1, lunch, "burger")
+	st.untilEnded(burger)
+	st.expect("server 1 sent no prepare for lunch", st.Sent(paxostest.Match{From: 1, Kind: paxos.KindPrepare}) == prepares)
+	st.RunFor(15 * time.Millisecond)
+	salad := st.Propose(1, starter, "salad")
+	st.untilEnded(salad)
+	st.RunFor(2 * time.Millisecond)
+	st.Crash(1)
+	kimbap := st.Propose(3, dinner, "kimbap")
+	st.untilEnded(kimbap)
+	st.Release(voted)
+	st.untilEnded(soup)
+
+	st.expectResult(burger, "burger", ballot)
+	st.expect("lunch took one round trip and one save: "+burger.Took.String(), burger.Took < 25*time.Millisecond)
+	st.expect(salad.String(), salad.Ended && salad.Decision.Value == "soup" && ballot.Less(salad.Decision.Ballot))
+	st.expect(soup.String(), soup.Ended && soup.Decision == salad.Decision)
+	st.expect(kimbap.String(), kimbap.Ended && kimbap.Decision.Value == "kimbap" && ballot.Less(kimbap.Decision.Ballot))
+	st.expect("it took two round trips, as ever: "+kimbap.Took.String(), kimbap.Took < 50*time.Millisecond)
 }

@@ -93,6 +93,12 @@ func TestForgotten(t *testing.T) {
 	assert.NotContains(t, out, `decided "pizza"`)
 }
 
+// TestStanding: the picture shows the standing ballot, in this order. Lunch begins with the accept, and the starter does not.
+func TestStanding(t *testing.T) {
+	inOrder(t, "standing", `accept 1.3 "soup"`, "stand 1.1", "stood 1.1: votes for", "starter", `accept 1.1 "burger"`, `★ learns "burger", returns it`, "prepare", `"soup"`, "╳ crashes",
+		"prepare", `"kimbap"`, "returns it")
+}
+
 // inOrder plays one scenario, and demands that its output has these parts one after the other.
 func inOrder(t *testing.T, name string, parts ...string) string {
 	t.Helper()
