@@ -21,7 +21,7 @@ import (
 func TestReplace(t *testing.T) {
 	const decided = 3000
 	w := work{Disk: true, Servers: 3, Callers: 6, Value: 64, Decided: decided, Change: changeServer}
-	started, err := way{spread: true, ask: classic}.start(setup{w, t.TempDir()})
+	started, err := way{spread: true, ask: named}.start(setup{w, t.TempDir()})
 	require.NoError(t, err)
 	c := started.(*paxosCluster)
 	t.Cleanup(func() {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,21 +23,24 @@ type way struct {
 	name   string
 	spread bool // evenly over the servers; else all at the first
 	fresh  bool // each for a name of its own
+	off    bool // no server takes a standing ballot
 	ask    func(ctx context.Context, n *node.Node, name, value string) error
 }
 
 func paxosContestants() (all []contestant) {
 	for _, w := range []way{
-		{"paxos", false, false, classic},
-		{"paxos, spread", true, false, classic},
-		{"paxos, minted", false, true, minted},
-		{"paxos, minted, spread", true, true, minted},
+		{"paxos", false, false, false, named},
+		{"paxos, spread", true, false, false, named},
+		{"paxos, nobody stands", false, false, true, named},
+		{"paxos, nobody stands, spread", true, false, true, named},
+		{"paxos, minted", false, true, false, minted},
+		{"paxos, minted, spread", true, true, false, minted},
 	} {
 		all = append(all, contestant{name: w.name, ours: true, start: w.start, at: func(at work) bool {
 			switch {
 			case at.Floor || at.Change == changeLeader:
 				return false
-			case w.fresh && (at.Varied || at.Contended || at.Gap || at.Change != "" || at.Sweep != ""):
+			case (w.fresh || w.off) && (at.Varied || at.Contended || at.Gap || at.Change != "" || at.Sweep != ""):
 				return false // nobody else asks for a fresh name; and once is enough
 			case at.Gap || at.Change != "":
 				return w.spread
@@ -48,8 +52,8 @@ func paxosContestants() (all []contestant) {
 	return all
 }
 
-// classic is a Propose of a name of the caller's own: two round trips, unless somebody was there before.
-func classic(ctx context.Context, n *node.Node, name, value string) error {
+// named is a Propose of a name of the caller's own. It takes one round trip at a server that stands, and two at others.
+func named(ctx context.Context, n *node.Node, name, value string) error {
 	_, err := n.Propose(ctx, name, paxos.Value(value))
 	return err
 }
@@ -136,7 +140,7 @@ func (c *paxosCluster) rest() {
 }
 
 func (c *paxosCluster) startNode(m paxos.Members, id paxos.ServerID, s paxos.Storage, t paxos.Transport) error {
-	n, err := node.Start(context.Background(), node.Config{ID: id, Members: m, Storage: s, Transport: t})
+	n, err := node.Start(context.Background(), node.Config{ID: id, Members: m, Storage: s, Transport: t, NoStanding: c.off})
 	if err == nil {
 		c.nodes.add(n)
 	}
@@ -256,13 +260,15 @@ func (c *paxosCluster) propose(ctx context.Context, caller int, name, value stri
 	return err
 }
 
-// stopOne stops the first server, the network first, so that the others hear nothing of it.
+// stopOne stops the server that stands, else the first. It stops the network first, so that the others hear nothing of it.
 func (c *paxosCluster) stopOne() {
-	c.stopped.Store(0)
+	nodes := c.nodes.get()
+	which := max(0, slices.IndexFunc(nodes, func(n *node.Node) bool { return n.Metrics().Standing.Ready }))
+	c.stopped.Store(int64(which))
 	if c.transports != nil {
-		c.transports[0].Close()
+		c.transports[which].Close()
 	}
-	go c.nodes.get()[0].Close()
+	go nodes[which].Close()
 }
 
 func (c *paxosCluster) counts() counts {

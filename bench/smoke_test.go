@@ -125,7 +125,7 @@ func TestChildRefuses(t *testing.T) {
 
 // TestPreload holds that servers that were loaded with decisions know them, and don't ask each other for them.
 func TestPreload(t *testing.T) {
-	c, err := way{ask: classic}.start(setup{work{Disk: true, Servers: 3, Callers: 1, Value: 64, Decided: leastDecided}, t.TempDir()})
+	c, err := way{ask: named}.start(setup{work{Disk: true, Servers: 3, Callers: 1, Value: 64, Decided: leastDecided}, t.TempDir()})
 	require.NoError(t, err)
 	cluster := c.(*paxosCluster)
 	assert.InDelta(t, 200, c.counts().perDecided, 180, "bytes of memory per decided instance: of the right order, at least")
