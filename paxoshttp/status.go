@@ -20,19 +20,23 @@ type Status struct {
 	Configuration uint64     `json:"configuration,omitempty"`
 	Unsettled     string     `json:"unsettled,omitempty"` // the acceptors for which the configuration waits; empty: it is settled
 	Import        *Importing `json:"import,omitempty"`    // nil: this server has nothing to take over
-	Boot          uint64     `json:"boot"`
-	Index         uint64     `json:"index"`
-	Decided       int        `json:"decided"`            // instances in the storage, if the host tells it
-	Open          int        `json:"open"`               // instances that were begun and can be finished
-	Orphaned      int        `json:"orphaned,omitempty"` // instances that wait for the next proposal
-	Calls         int        `json:"calls"`              // calls of the Node that wait
-	NoQuorum      string     `json:"noQuorum,omitempty"` // for how long no quorum has answered; empty: one answers
-	StorageWait   string     `json:"storageWait,omitempty"`
-	Broken        []string   `json:"broken,omitempty"` // proofs that some server broke the protocol, the oldest first
-	Err           string     `json:"err,omitempty"`    // why the server stopped
-	Disk          int64      `json:"disk"`             // bytes of the storage, if the host tells it
-	Oldest        []OpenOne  `json:"oldest,omitempty"` // the open instances that are oldest, 100 at most
-	Peers         []Peer     `json:"peers"`
+	// Standing is the highest standing ballot that this server has promised; empty: none. Stands is how long ago this server took one
+	// that it uses; empty: it has none.
+	Standing    string    `json:"standing,omitempty"`
+	Stands      string    `json:"stands,omitempty"`
+	Boot        uint64    `json:"boot"`
+	Index       uint64    `json:"index"`
+	Decided     int       `json:"decided"`            // instances in the storage, if the host tells it
+	Open        int       `json:"open"`               // instances that were begun and can be finished
+	Orphaned    int       `json:"orphaned,omitempty"` // instances that wait for the next proposal
+	Calls       int       `json:"calls"`              // calls of the Node that wait
+	NoQuorum    string    `json:"noQuorum,omitempty"` // for how long no quorum has answered; empty: one answers
+	StorageWait string    `json:"storageWait,omitempty"`
+	Broken      []string  `json:"broken,omitempty"` // proofs that some server broke the protocol, the oldest first
+	Err         string    `json:"err,omitempty"`    // why the server stopped
+	Disk        int64     `json:"disk"`             // bytes of the storage, if the host tells it
+	Oldest      []OpenOne `json:"oldest,omitempty"` // the open instances that are oldest, 100 at most
+	Peers       []Peer    `json:"peers"`
 }
 
 // An OpenOne is an instance that has begun and of which the server knows no decision.
@@ -96,6 +100,12 @@ func (h *Handler) newStatus() Status {
 	}
 	for _, proof := range n.Broken {
 		st.Broken = append(st.Broken, proof.Error())
+	}
+	if n.Standing.Promised.Server != 0 {
+		st.Standing = n.Standing.Promised.String()
+	}
+	if n.Standing.Ready {
+		st.Stands = duration(n.Standing.Stands)
 	}
 	if n.Err != nil {
 		st.Err = n.Err.Error()
