@@ -101,7 +101,7 @@ type Status struct {
 	Import   ImportStatus
 	Standing StandingStatus
 	Calls    int // calls that wait
-	Open    int // undecided instances, in memory or to come back to it
+	Open     int // undecided instances, in memory or to come back to it
 	// Orphaned is how many of them are orphaned: see [OpenInstance].
 	Orphaned int
 	// Instances are the oldest of the open instances, 1,000 at most, the oldest first.
