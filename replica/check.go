@@ -315,7 +315,7 @@ func (r *Replica) invalidStand(from *peer, m *paxos.Message) string {
 	case !r.voters.Has(r.position):
 		return "this server does not vote"
 	case !r.voters.Has(from.position):
-		return "its sender does not vote"
+		return "a server without a vote sent it"
 	case m.Ballot.Server != from.id:
 		return "its ballot is another server's"
 	case m.Ballot.Round <= base || m.Ballot.Round > lastStanding(r.view.Number()):

@@ -117,11 +117,11 @@ func TestStateOfOtherVersions(t *testing.T) {
 	require.Equal(t, state, got)
 
 	later := form()
-	later[4] = 4
+	later[4] = 5
 	require.NoError(t, s.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketServer).Put(keyState, seal(keyState, later)) }))
 	require.NoError(t, s.Close())
 	_, err = Open(filepath.Join(dir, "paxos.db"), nil)
-	require.ErrorContains(t, err, "state: paxos: server state: format version 4, but this program knows only the versions 1 to 3")
+	require.ErrorContains(t, err, "state: paxos: server state: format version 5, but this program knows only the versions 1 to 4")
 }
 
 // Any damaged bit of a record or of the state is an error that names it. A Save or an Open that needs it fails.

@@ -160,11 +160,11 @@ func TestStateOfOtherVersions(t *testing.T) {
 	require.Equal(t, state, got)
 
 	later := form()
-	later[0] = 4
+	later[0] = 5
 	require.NoError(t, s.db.Set([]byte{kindState}, later, pebble.Sync))
 	require.NoError(t, s.Close())
 	_, err = Open(dir, nil)
-	require.ErrorContains(t, err, "state: paxos: server state: format version 4, but this program knows only the versions 1 to 3")
+	require.ErrorContains(t, err, "state: paxos: server state: format version 5, but this program knows only the versions 1 to 4")
 }
 
 // A value that is not what it should be is an error that says whose, and a Save or an Open that needs it fails.
