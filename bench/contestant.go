@@ -20,6 +20,8 @@ type contestant struct {
 	// start starts all servers. dir is its own, and exists.
 	start func(s setup) (cluster, error)
 	ours  bool
+	// floor says that it is no library: no ratio is taken to it as a peer.
+	floor bool
 	// variant is not needed where only one thing is varied: another setting of the same peer is there.
 	variant bool
 }
@@ -51,7 +53,7 @@ var unknownCounts = counts{syncs: -1, messages: -1}
 // contestants are all of them, in the order in which they are shown.
 func contestants() []contestant {
 	return slices.Concat(paxosContestants(), etcdRaftContestants(), hashicorpContestants(), dragonboatContestants(), etcdContestants(),
-		floorContestants())
+		carryContestants(), floorContestants())
 }
 
 func contestantNamed(name string) (contestant, error) {
@@ -67,7 +69,7 @@ func contestantNamed(name string) (contestant, error) {
 func jobs(works []work, only *regexp.Regexp, warm, window time.Duration) (all []job) {
 	for _, w := range works {
 		for _, c := range contestants() {
-			j := job{Work: w, Contestant: c.name, Ours: c.ours, Warm: warm, Window: window}
+			j := job{Work: w, Contestant: c.name, Ours: c.ours, Floor: c.floor, Warm: warm, Window: window}
 			if c.at(w) && !(w.Varied && c.variant) && (only == nil || only.MatchString(j.id())) {
 				all = append(all, j)
 			}

@@ -68,6 +68,7 @@ type job struct {
 	Work       work
 	Contestant string
 	Ours       bool
+	Floor      bool          `json:",omitempty"` // no library
 	Warm       time.Duration // callers run, and nothing counts
 	Window     time.Duration // time that is measured
 	Dir        string        // for what must be durable; the child makes it, the parent removes it

@@ -36,6 +36,7 @@ type row struct {
 	Work       work
 	Contestant string
 	Ours       bool
+	Floor      bool `json:",omitempty"` // no library
 	Rounds     int
 	PerSecond  float64
 	// Ratio is the median, over the rounds, of this contestant's decisions a second by those of the best peer in the same
@@ -78,7 +79,7 @@ func rowsOf(runs []run) (rows []row) {
 
 func rowOf(runs []run) row {
 	j := runs[0].Job
-	r := row{Work: j.Work, Contestant: j.Contestant, Ours: j.Ours, Rounds: len(runs)}
+	r := row{Work: j.Work, Contestant: j.Contestant, Ours: j.Ours, Floor: j.Floor, Rounds: len(runs)}
 	for _, run := range runs {
 		r.Busy = r.Busy || run.Result.OtherCPU > busyCores
 		r.Errors += run.Result.Errors
@@ -122,7 +123,7 @@ func medianResult(runs []run) (m result) {
 func bestPeer(rows []row, w work) (name string) {
 	most := 0.0
 	for _, r := range rows {
-		if r.Work == w && !r.Ours && r.PerSecond > most {
+		if r.Work == w && !r.Ours && !r.Floor && r.PerSecond > most {
 			name, most = r.Contestant, r.PerSecond
 		}
 	}

@@ -80,6 +80,18 @@ func TestRatios(t *testing.T) {
 	assert.Equal(t, []string{"1 us 3: 40/s, 4", "1 a 3: 10/s, 2", "1 b 3: 50/s, 1", "16 us 2: 8.5/s, 2.5", "16 b 2: 3.5/s, 1"}, got)
 }
 
+// TestFloorsAreNoPeers holds that a floor has a ratio, too, and that none is taken to it.
+func TestFloorsAreNoPeers(t *testing.T) {
+	floor := someRun(0, "floor", false, work{}, 80)
+	floor.Job.Floor = true
+	rows := rowsOf([]run{someRun(0, "us", true, work{}, 20), floor, someRun(0, "peer", false, work{}, 10)})
+	var got []float64
+	for _, r := range rows {
+		got = append(got, *r.Ratio)
+	}
+	assert.Equal(t, []float64{2, 8, 1}, got)
+}
+
 func TestRowsWithoutPeers(t *testing.T) {
 	rows := rowsOf([]run{someRun(0, "us", true, work{}, 20)})
 	require.Len(t, rows, 1)

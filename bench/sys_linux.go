@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -34,6 +35,22 @@ func readCPU() (t cpuTimes) {
 
 // settle waits until the disk has nothing to do any more.
 func settle() { syscall.Sync() }
+
+// reserved makes a file with room for n bytes, as far as the file system can. A direct one is written around the page cache.
+func reserved(name string, n int64, direct bool) (*os.File, error) {
+	flag := os.O_CREATE | os.O_EXCL | os.O_WRONLY
+	if direct {
+		flag |= syscall.O_DIRECT
+	}
+	f, err := os.OpenFile(name, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Fallocate(int(f.Fd()), 0, 0, n); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, err
+	}
+	return f, nil
+}
 
 func datasync(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
 
