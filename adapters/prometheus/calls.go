@@ -75,10 +75,7 @@ func (e *ended) observe(d time.Duration) {
 
 // bucket returns the number of the first bound that d does not exceed; callBounds: it exceeds all.
 func bucket(d time.Duration) int {
-	if d <= firstBound {
-		return 0
-	}
-	return min(bits.Len64(uint64(d-1)/uint64(firstBound)), callBounds)
+	return min(bits.Len64(uint64(max(d, 1)-1)/uint64(firstBound)), callBounds)
 }
 
 func (c *calls) Describe(to chan<- *prom.Desc) { to <- c.desc }

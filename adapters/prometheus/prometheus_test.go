@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,14 +205,15 @@ func TestServers(t *testing.T) {
 	})
 }
 
-// Observations of many goroutines at a time are all counted.
+// Observations of many goroutines at a time are all counted, each with its duration.
 func TestCallsAreConcurrent(t *testing.T) {
-	m := New(1)
+	const callers, each = 4, 200_000
+	m, ops := New(1), [4]string{"op0", "op1", "op2", "op3"}
 	var all sync.WaitGroup
-	for i := range 8 {
+	for range callers {
 		all.Go(func() {
-			for j := range 1000 {
-				m.Call(t.Context(), node.Call{Op: fmt.Sprint("op", (i+j)%4), Outcome: node.OutcomeOK, Duration: time.Millisecond})
+			for i := range each {
+				m.Call(t.Context(), node.Call{Op: ops[i/64%4], Outcome: node.OutcomeOK, Duration: time.Millisecond})
 			}
 		})
 	}
@@ -218,8 +221,35 @@ func TestCallsAreConcurrent(t *testing.T) {
 	assert.Len(t, *m.calls.all.Load(), 4)
 	text, err := testutil.CollectAndFormat(m, expfmt.TypeTextPlain, "paxos_call_duration_seconds")
 	require.NoError(t, err)
-	for i := range 4 {
-		assert.Contains(t, string(text), fmt.Sprintf("paxos_call_duration_seconds_count{op=\"op%d\",outcome=\"ok\",server=\"1\"} 2000\n", i))
+	total := map[string]float64{}
+	for _, line := range regexp.MustCompile(`_(sum|count){.*} (\S+)\n`).FindAllStringSubmatch(string(text), -1) {
+		value, err := strconv.ParseFloat(line[2], 64)
+		require.NoError(t, err)
+		total[line[1]] += value
+	}
+	assert.Equal(t, float64(callers*each), total["count"])
+	assert.InDelta(t, callers*each*time.Millisecond.Seconds(), total["sum"], 1e-6)
+}
+
+// The first calls with an operation and outcome may come at the same time: they have one histogram, and all are counted.
+func TestFirstCallsAreConcurrent(t *testing.T) {
+	const callers = 4
+	for range 3000 {
+		c := newCalls(nil)
+		var ready atomic.Int32
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(func() {
+				ready.Add(1)
+				for ready.Load() < callers {
+					runtime.Gosched()
+				}
+				c.of("propose", node.OutcomeOK).observe(time.Microsecond)
+			})
+		}
+		all.Wait()
+		require.Len(t, *c.all.Load(), 1)
+		require.Equal(t, uint64(callers), c.of("propose", node.OutcomeOK).counts[0].Load())
 	}
 }
 
@@ -233,9 +263,9 @@ func TestCallsAreAHistogram(t *testing.T) {
 		durations = append(durations, bound-1, bound, bound+1, bound+bound/3)
 	}
 	for i, d := range durations {
-		op := []string{"propose", "read"}[i%2]
-		m.Call(t.Context(), node.Call{Op: op, Outcome: node.OutcomeOK, Duration: d})
-		want.WithLabelValues(op, "ok").Observe(d.Seconds())
+		op, outcome := []string{"propose", "read"}[i%2], []node.Outcome{node.OutcomeOK, node.OutcomeTimeout, node.OutcomeBusy}[i%3]
+		m.Call(t.Context(), node.Call{Op: op, Outcome: outcome, Duration: d})
+		want.WithLabelValues(op, string(outcome)).Observe(d.Seconds())
 	}
 	wanted, err := testutil.CollectAndFormat(want, expfmt.TypeTextPlain, "paxos_call_duration_seconds")
 	require.NoError(t, err)
