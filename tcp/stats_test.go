@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -54,6 +55,17 @@ func TestMetrics(t *testing.T) {
 		"network_peer_packets_queued peer 2": 122, "network_peer_packets_queued peer 3": 0,
 		"certificate_expiry_timestamp": 2000000000, "peer_certificate_expiry_timestamp peer 2": 2100000000,
 	}, valuesOf(t, s.Metrics()))
+}
+
+// What only grows is a counter, and the rest is of this moment. Sizes and times have a unit.
+func TestKindsOfMetrics(t *testing.T) {
+	now := []string{"network_connections_pending", "network_peer_connected_out", "network_peer_connected_in", "network_peer_packets_queued",
+		"certificate_expiry_timestamp", "peer_certificate_expiry_timestamp"}
+	units := map[string]string{"network_sent": "By", "certificate_expiry_timestamp": "s", "peer_certificate_expiry_timestamp": "s"}
+	for _, m := range (Stats{}).Metrics() {
+		assert.Equal(t, !slices.Contains(now, m.Name), m.Counter, m.Name)
+		assert.Equal(t, units[m.Name], m.Unit, m.Name)
+	}
 }
 
 // The metrics are the same ones before anything has happened, so that they can be registered then.
