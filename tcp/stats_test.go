@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,4 +83,20 @@ func TestMetricsAreAlwaysTheSame(t *testing.T) {
 			assert.Empty(t, m.Values, "without TLS there is no end")
 		}
 	}
+}
+
+// Each counter has a field of Stats.
+func TestCountersAreStats(t *testing.T) {
+	none := map[paxos.ServerID]*peer{}
+	var tr Transport
+	tr.peers.Store(&none)
+	c, d := &tr.counters, &tr.counters.drops
+	for i, n := range []*atomic.Uint64{&c.sent, &c.sentBytes, &c.writes, &c.received, &d.oldest, &d.tooLarge, &d.unknown, &d.unreachable, &d.lost, &c.dials,
+		&c.dialsFailed, &c.connected, &c.refusedBy, &c.accepted, &c.welcomed, &c.acceptErrors, &c.badFrames, &c.unknownKinds} {
+		n.Store(uint64(i + 1))
+	}
+	c.refuse(ReasonSlow)
+	assert.Equal(t, Stats{Sent: 1, SentBytes: 2, Writes: 3, Received: 4, DroppedOldest: 5, DroppedTooLarge: 6, DroppedUnknown: 7, DroppedUnreachable: 8,
+		Lost: 9, Dials: 10, DialsFailed: 11, Connected: 12, RefusedBy: 13, Accepted: 14, Welcomed: 15, AcceptErrors: 16, BadFrames: 17, UnknownKinds: 18,
+		Refused: map[Reason]uint64{ReasonSlow: 1}}, tr.Stats())
 }

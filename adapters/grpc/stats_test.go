@@ -1,6 +1,8 @@
 package grpc
 
 import (
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,4 +41,31 @@ func TestMetrics(t *testing.T) {
 		"certificate_expiry_timestamp ": 2000000000, "peer_certificate_expiry_timestamp 2": 2100000000,
 	}, values)
 	assert.Len(t, Stats{}.Metrics(), len(s.Metrics()), "they are the same ones before anything has happened")
+}
+
+// Each counter has a field of Stats.
+func TestCountersAreStats(t *testing.T) {
+	var c counters
+	d := &c.drops
+	for i, n := range []*atomic.Uint64{&c.sent, &c.sentBytes, &c.received, &d.oldest, &d.tooLarge, &d.unknown, &d.unreachable, &d.lost, &c.dials,
+		&c.dialsFailed, &c.connected, &c.welcomed, &c.refused, &c.broken} {
+		n.Store(uint64(i + 1))
+	}
+	assert.Equal(t, Stats{Sent: 1, SentBytes: 2, Received: 3, DroppedOldest: 4, DroppedTooLarge: 5, DroppedUnknown: 6, DroppedUnreachable: 7, Lost: 8,
+		Dials: 9, DialsFailed: 10, Connected: 11, Welcomed: 12, Refused: 13, Broken: 14}, c.stats())
+}
+
+// What two servers send each other is counted at both of them.
+func TestTrafficIsCounted(t *testing.T) {
+	a, b := start(t, plain(t, 1, 2), "127.0.0.1:0"), start(t, plain(t, 2, 2), "127.0.0.1:0")
+	a.net.Send(paxos.Packet{To: 2})
+	a.net.Send(paxos.Packet{To: 9})
+	meet(a, b)
+	arrives(t, a.net, b.net, 1)
+	eventually(t, "it is counted", func() bool { // a packet may arrive before its sender counts it
+		from, to := a.net.Stats(), b.net.Stats()
+		return !slices.Contains([]uint64{from.Sent, from.SentBytes, from.Dials, from.Connected, to.Received, to.Welcomed}, 0)
+	})
+	from := a.net.Stats()
+	assert.Equal(t, []uint64{1, 1}, []uint64{from.DroppedUnreachable, from.DroppedUnknown})
 }
