@@ -58,7 +58,7 @@ func TestMetrics(t *testing.T) {
 	}, valuesOf(t, s.Metrics()))
 }
 
-// What only grows is a counter, and the rest is of this moment. Sizes and times have a unit.
+// A number that only grows is a counter. Sizes and times have a unit.
 func TestKindsOfMetrics(t *testing.T) {
 	now := []string{"network_connections_pending", "network_peer_connected_out", "network_peer_connected_in", "network_peer_packets_queued",
 		"certificate_expiry_timestamp", "peer_certificate_expiry_timestamp"}

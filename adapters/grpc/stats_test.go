@@ -55,7 +55,7 @@ func TestCountersAreStats(t *testing.T) {
 		Dials: 9, DialsFailed: 10, Connected: 11, Welcomed: 12, Refused: 13, Broken: 14}, c.stats())
 }
 
-// What two servers send each other is counted at both of them.
+// Traffic between two servers is counted at both of them.
 func TestTrafficIsCounted(t *testing.T) {
 	a, b := start(t, plain(t, 1, 2), "127.0.0.1:0"), start(t, plain(t, 2, 2), "127.0.0.1:0")
 	a.net.Send(paxos.Packet{To: 2})
