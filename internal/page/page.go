@@ -56,7 +56,10 @@ func (p Pull) append(b []byte) []byte {
 
 // ParsePull reads the text of a Pull.
 func ParsePull(v paxos.Value) (p Pull, ok bool) {
-	text := string(v[:min(len(v), 100)])
+	if len(v) > 100 {
+		return Pull{}, false
+	}
+	text := string(v)
 	text, p.Values = strings.CutSuffix(text, wantsValues)
 	first, rest, _ := strings.Cut(text, " ")
 	second, third, _ := strings.Cut(rest, " ")
@@ -104,7 +107,7 @@ func cutHead(v paxos.Value) (h Head, rest string, more, ok bool) {
 	if line, h.Merged, ok = cutNumber(line, forgets); !ok {
 		return Head{}, "", false, false
 	}
-	if line, h.Forgot, ok = cutNumber(line, forgets); !ok {
+	if line, h.Forgot, ok = cutNumber(line, forgets); !ok || forgets && h.Forgot == 0 {
 		return Head{}, "", false, false
 	}
 	if line, h.To, ok = cutNumber(line, true); !ok {

@@ -20,7 +20,7 @@ func TestPullText(t *testing.T) {
 		assert.Equal(t, want, p)
 	}
 	assert.Equal(t, paxos.Value("ff 10 2 values"), Pull{Store: 255, Index: 10, Boot: 2, Values: true}.Text())
-	for _, text := range []string{"", "1 2", "x 2 1", "1 2 1 4", "65 0 2x", "1 2 3 value", "1 2 3  values", " values", strings.Repeat("1", 200)} {
+	for _, text := range []string{"", "1 2", "x 2 1", "1 2 1 4", "65 0 2x", "1 2 3 value", "1 2 3  values", " values", strings.Repeat("1", 200), "1 2 " + strings.Repeat("0", 97)} {
 		_, ok := ParsePull(paxos.Value(text))
 		assert.False(t, ok, "%q", text)
 	}
@@ -48,7 +48,7 @@ func TestNames(t *testing.T) {
 	require.True(t, ok)
 	assert.Equal(t, head, h)
 	for name, text := range map[string]string{
-		"no head": "", "no end": "ff 3 7", "no number": "ff 3 x 9\na", "more numbers": "ff 3 7 9 9\na", "many more": "ff 3 7 9 9 9 9\na", "no forgetting": "ff 3 7 9 x 9\na", "no range": "ff 3 7 9 9 x\na", "no name": "ff 3 7 9\na\n\nb",
+		"no head": "", "no end": "ff 3 7", "no number": "ff 3 x 9\na", "more numbers": "ff 3 7 9 9\na", "many more": "ff 3 7 9 9 9 9\na", "no forgetting": "ff 3 7 9 x 9\na", "no range": "ff 3 7 9 9 x\na", "nothing forgotten": "ff 3 7 9 0 9\na", "no name": "ff 3 7 9\na\n\nb",
 		"too many": "ff 3 7 9" + strings.Repeat("\na", MaxLines+1), "values": "ff 3 7 values 9\na",
 	} {
 		_, _, ok := ParseNames(paxos.Value(text), nil, anyLine)
