@@ -9,10 +9,6 @@ import (
 // message takes one valid message about inst; nil: the instance is not in memory.
 func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 	switch m.Kind {
-	case paxos.KindRefuse, paxos.KindPull, paxos.KindLimits, paxos.KindNames, paxos.KindDecisions, paxos.KindForgotten, paxos.KindScan, paxos.KindOpen,
-		paxos.KindStand, paxos.KindStood:
-		r.ofServers(from, m)
-		return
 	case paxos.KindPromise, paxos.KindAccepted, paxos.KindNack, paxos.KindState:
 		// Answers matter only to the server that asked, and that server has the instance in memory.
 		switch {
@@ -32,7 +28,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 		case inst.due(from.position, m):
 			r.tellChosen(from, inst.name, inst.acceptor.Accepted)
 		}
-	default:
+	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery, paxos.KindChosen, paxos.KindDecided, paxos.KindForget:
 		if m.Kind == paxos.KindForget && !r.voters.Has(r.position) {
 			r.forgetWithoutVote(from, m)
 			return
@@ -60,6 +56,9 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 			return
 		}
 		r.deliver(inst, from, m)
+	default:
+		r.ofServers(from, m)
+		return
 	}
 	r.settle(inst)
 }
