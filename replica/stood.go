@@ -40,7 +40,7 @@ func (r *Replica) standFor(from *peer, m *paxos.Message) {
 	s.hold(heldStood{to: from, m: stood, wait: wait})
 }
 
-// stoodBy takes a Stood. Decisions up to its Index are pulled at once.
+// stoodBy takes a Stood. Decisions up to its Index are pulled at once: see notice.
 func (r *Replica) stoodBy(from *peer, m *paxos.Message) {
 	own := r.stands.own
 	if own == nil {
@@ -52,10 +52,6 @@ func (r *Replica) stoodBy(from *peer, m *paxos.Message) {
 		return
 	}
 	own.Hear(from.position, m.Ballot, store, a)
-	if own.Lags(from.position) && !from.pull.isActive() {
-		from.pull.askAnew()
-		r.askNames(from)
-	}
 }
 
 // standRefused takes the Nack of a Stand. A server that has promised more is worth an end. One that can't promise now is asked again.
