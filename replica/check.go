@@ -342,11 +342,7 @@ func (r *Replica) passOver(from *peer, inst *instance, m *paxos.Message) (settle
 		r.tellLimits(from, r.timing.Phase) // it waits for an answer
 	}
 	if inst != nil && m.Kind == paxos.KindDecided && len(m.Value) > r.limits.MaxValue {
-		for _, p := range r.peers {
-			if inst.fetching.Has(p.position) {
-				p.pull.lack()
-			}
-		}
+		r.passed(inst)
 		r.fetched(inst)
 		r.endUnlearned(inst, len(m.Value))
 		r.settle(inst)

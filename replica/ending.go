@@ -205,6 +205,15 @@ func (r *Replica) fetched(inst *instance) {
 	}
 }
 
+// passed notes that the pages that wait for inst go on without it.
+func (r *Replica) passed(inst *instance) {
+	for _, p := range r.peers {
+		if inst.fetching.Has(p.position) {
+			p.pull.lack()
+		}
+	}
+}
+
 // fault stops inst for good. err proves that some server broke the protocol, so no later decision here could be trusted.
 func (r *Replica) fault(inst *instance, from *peer, err error) {
 	se := err.(*paxos.SafetyError)
@@ -222,10 +231,8 @@ func (r *Replica) fault(inst *instance, from *peer, err error) {
 		e := r.event(paxos.EventFault)
 		e.Message, e.Err = paxos.Message{Instance: inst.name, Ballot: se.Ballot}, se
 	}
-	for _, p := range r.peers {
-		if p.position >= 0 && inst.fetching.Has(p.position) && !inst.chosen {
-			p.pull.lack() // it may be decided there, and is not asked for any more
-		}
+	if !inst.chosen {
+		r.passed(inst) // it may be decided there
 	}
 	r.rest(inst)
 	r.endCalls(inst, se)
