@@ -231,6 +231,9 @@ type hint struct {
 // wanted returns the value; empty: there is no hint.
 func (h *hint) wanted() paxos.Value { return h.value }
 
+// of returns the ballot whose proposer wanted it; zero: there is no hint.
+func (h *hint) of() paxos.Ballot { return h.ballot }
+
 // hints counts the bytes of all hints that a server keeps.
 type hints struct{ bytes int }
 

@@ -8,10 +8,12 @@ import (
 	"github.com/singledecree/paxos"
 )
 
-// watches reports whether this server has to see inst finished. It has to if it votes, has promised or accepted there, and
-// does not know the decision. It also has to if it does not vote any more, and has accepted a value: nobody else may know that.
+// watches reports whether this server has to see inst finished. It has to if it votes, does not know the decision, and has promised or
+// accepted there, or keeps a hint. A hint without a promise comes from a Prepare below a standing ballot. It also has to if it does not
+// vote any more, and has accepted a value: nobody else may know that.
 func (r *Replica) watches(inst *instance) bool {
-	return (r.position >= 0 || !inst.acceptor.Accepted.IsZero()) && !inst.loading && !inst.chosen && inst.stopped == nil && !inst.acceptor.Promised.IsZero()
+	begun := !inst.acceptor.Promised.IsZero() || inst.hint.wanted() != ""
+	return (r.position >= 0 || !inst.acceptor.Accepted.IsZero()) && !inst.loading && !inst.chosen && inst.stopped == nil && begun
 }
 
 // watch begins a silence. If no new ballot comes before it ends, this server takes over. The silence doubles with each
@@ -22,7 +24,11 @@ func (r *Replica) watches(inst *instance) bool {
 // finishes without a duel: that is the election (S12).
 func (r *Replica) watch(inst *instance) {
 	silence := min(r.timing.Silence<<max(inst.ballots-1, 0), max(r.timing.Silence, r.timing.MaxSilence))
-	turn := time.Duration(r.turn(inst.acceptor.Promised.Server)) * r.timing.Phase
+	last := inst.acceptor.Promised
+	if last.IsZero() {
+		last = inst.hint.of()
+	}
+	turn := time.Duration(r.turn(last.Server)) * r.timing.Phase
 	r.timers.set(inst, alarmWatch, r.now+silence+turn+r.jitter(r.timing.Phase/2))
 }
 

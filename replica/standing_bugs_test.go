@@ -32,6 +32,21 @@ func TestStandingCostsLittleToRefuse(t *testing.T) {
 	require.Less(t, (after.TotalAlloc-before.TotalAlloc)>>20, uint64(16))
 }
 
+// A Prepare below the standing ballot is refused, and its server has given up. Its hint is not lost: the acceptors take over in turn (S12).
+func TestStandingLeavesNoHintBehind(t *testing.T) {
+	for turn, from := range []paxos.ServerID{3, 2} { // server 1 comes first after server 3, and second after server 2
+		p := newSolo(t, 3)
+		p.hear(1, 2, paxos.Message{Kind: paxos.KindStand, Ballot: paxos.Ballot{Round: 5, Server: 2}})
+		refused := fmt.Sprintf("1 -> %d: nack 2.%[1]d above 5.2 @job", from)
+		require.Equal(t, []string{refused}, p.hear(1, from, msg(t, fmt.Sprintf(`prepare 2.%d "v" @job`, from))))
+		sent, after := p.firstAfter(time.Minute)
+		require.Equal(t, `1 -> 2: prepare 6.1 "v" @job`, sent)
+		timing := p.replicas[1].timing
+		require.GreaterOrEqual(t, after, timing.Silence+time.Duration(turn)*timing.Phase)
+		require.Less(t, after, timing.Silence+time.Duration(turn+1)*timing.Phase)
+	}
+}
+
 // The same Stand many times in one packet has one answer.
 func TestStandingIsAnsweredSeldom(t *testing.T) {
 	p := newSolo(t, 3)
