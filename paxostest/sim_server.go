@@ -289,6 +289,9 @@ func (w *Sim) drain(s *server) {
 		}
 		w.look(s)
 	}
+	if w.err == nil && s.replica != nil && s.replica.Take(out) {
+		w.failf("server %d had more to do when Take had returned false: %+v", s.ID, *out)
+	}
 	if s.replica != nil {
 		s.due, s.timed = s.replica.Next()
 	}

@@ -114,6 +114,13 @@ func (r *Replica) unfinished() int {
 
 func (r *Replica) mostUnfinished() int { return max(r.limits.MaxOpen, minWork/2) / 2 }
 
+// anotherTime is when an instance that can't be taken over now is looked at again. It is later if more instances wait, so
+// that all of them together are looked at no more often.
+func (r *Replica) anotherTime() time.Duration {
+	wait := r.timing.Phase / 2
+	return r.now + wait + r.jitter(wait*time.Duration(1+r.table.ages.len/mostTakeovers(r.limits)))
+}
+
 // drop takes inst out of memory; it must not be busy, and so is counted in no room.
 func (r *Replica) drop(inst *instance) {
 	t := &r.table

@@ -166,13 +166,6 @@ func (r *Replica) takeOver(inst *instance) {
 	inst.overdue = inst.wantsRound
 }
 
-// anotherTime is when an instance that can't be taken over now is looked at again. It is later if more instances wait, so
-// that all of them together are looked at no more often.
-func (r *Replica) anotherTime() time.Duration {
-	wait := r.timing.Phase / 2
-	return r.now + wait + r.jitter(wait*time.Duration(1+r.table.ages.len/mostTakeovers(r.limits)))
-}
-
 // silent is called when the silence of an instance that is not in memory has ended. The instance comes back, to be taken
 // over, if that may begin.
 func (r *Replica) silent(e *evicted) {
@@ -232,21 +225,7 @@ func (r *Replica) Take(out *Output) bool {
 	out.Faults = out.Faults[:0]
 	out.Save, out.Stop = nil, r.stop
 	if r.stop == nil {
-		if r.inflight.mayAdmit() {
-			r.admitWaiting()
-		}
-		if r.pulls.mayGoOn() && r.roomToFetch() {
-			r.fetchMore()
-		}
-		if len(r.backlog) > 0 && r.unfinished() <= r.mostUnfinished()/2 {
-			r.openBacklog()
-		}
-		if r.next != "" || r.view.IsJoint() {
-			r.changeMembers()
-		}
-		if r.imports.IsReady() {
-			r.importMore()
-		}
+		r.goOn()
 		out.Save = r.beginSave()
 	}
 	out.Index = r.index
@@ -280,6 +259,27 @@ func (r *Replica) Take(out *Output) bool {
 		some, r.stopSaid = true, true
 	}
 	return some
+}
+
+// goOn goes on with all that waited for room, for the storage or for a decision. One part may let another go on.
+func (r *Replica) goOn() {
+	for again := true; again; again = r.inflight.mayAdmit() || r.pulls.mayGoOn() && r.roomToFetch() || r.imports.IsReady() {
+		if r.inflight.mayAdmit() {
+			r.admitWaiting()
+		}
+		if r.pulls.mayGoOn() && r.roomToFetch() {
+			r.fetchMore()
+		}
+		if len(r.backlog) > 0 && r.unfinished() <= r.mostUnfinished()/2 {
+			r.openBacklog()
+		}
+		if r.next != "" || r.view.IsJoint() {
+			r.changeMembers()
+		}
+		if r.imports.IsReady() {
+			r.importMore()
+		}
+	}
 }
 
 // Saved says that the Save that is out is durable. If that Save failed, the storage is dead, and the host drops the Replica
