@@ -138,7 +138,13 @@ func tellSeed(t *testing.T, text string) {
 	}
 	short := c.Shrink()
 	r = short.Run(true)
-	t.Errorf("seed %d: %v\n%v\n%s\n%s", seed, r.Err, short, r.Sim.Text(), r.Sim.Draw())
+	told := r.Sim.Text()
+	if most := 1 << 20; len(told) <= most {
+		told += "\n" + r.Sim.Draw()
+	} else {
+		told = told[:most] + "\n... and more, until the bound was over"
+	}
+	t.Errorf("seed %d: %v\n%v\n%s", seed, r.Err, short, told)
 }
 
 // TestSwarmRepeats holds a sample of seeds to the same run twice, and once more with a log.
