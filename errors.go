@@ -48,7 +48,7 @@ var (
 type OpError struct {
 	Op       string     // "start", "propose", "read", "wait", "peek", "ready", "status", "decisions", "mint", "forget", "decode"
 	Instance string     // empty: none
-	Phase    string     // "prepare", "accept", "query", "forget", "backoff" or "load": where the call was; empty: it had not begun
+	Phase    string     // "prepare", "accept", "query", "forget", "backoff", "forward" or "load": where the call was; empty: it had not begun
 	Ballot   Ballot     // the ballot of the last attempt; zero: none
 	Answered []ServerID // acceptors that answered the phase, this server included
 	Refused  []ServerID // the acceptors in Answered that refused

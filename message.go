@@ -73,6 +73,7 @@ const (
 	KindDecisions Kind = 18 // answers a Pull that wants values: names of decided instances, with decisions
 	KindStand     Kind = 19 // begins a ballot for all ordinary names at once
 	KindStood     Kind = 20 // answers a Stand: no lower ballot will be accepted for any of them, and these names have a vote or a decision
+	KindForward   Kind = 21 // asks a server that stands to get its value chosen
 )
 
 // A Message is what one server says to another about one instance. It is flat and comparable, so a batch of messages is one

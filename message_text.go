@@ -11,7 +11,7 @@ var kindNames = [...]string{
 	KindPrepare: "prepare", KindPromise: "promise", KindAccept: "accept", KindAccepted: "accepted", KindNack: "nack",
 	KindChosen: "chosen", KindDecided: "decided", KindQuery: "query", KindState: "state", KindPull: "pull",
 	KindRefuse: "refuse", KindNames: "names", KindLimits: "limits", KindForget: "forget", KindForgotten: "forgotten", KindScan: "scan", KindOpen: "open",
-	KindDecisions: "decisions", KindStand: "stand", KindStood: "stood",
+	KindDecisions: "decisions", KindStand: "stand", KindStood: "stood", KindForward: "forward",
 }
 
 // String returns the kind in lower case: "promise". A kind without a name is "kind(77)".

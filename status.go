@@ -8,8 +8,8 @@ import (
 
 // Counters count the work of a server since it started.
 type Counters struct {
-	Sent     [21]uint64 // messages sent, by Kind
-	Received [21]uint64 // messages taken, by Kind
+	Sent     [22]uint64 // messages sent, by Kind
+	Received [22]uint64 // messages taken, by Kind
 	Packets  uint64     // packets sent
 	Saves    uint64     // Saves begun
 	Records  uint64     // records in those Saves
@@ -19,6 +19,10 @@ type Counters struct {
 	Standing uint64     // attempts in such a ballot: they began with the Accept
 	// OneTrip counts the decisions of attempts of this server that began with the Accept: in round 0, or in a standing ballot.
 	OneTrip uint64
+	// Forwards counts the proposals of this server that it has forwarded to the server that stands. Hedges counts those of them that
+	// took too long there, so that this server began a ballot of its own. Forwarded counts the proposals of other servers that this
+	// one took up in its standing ballot.
+	Forwards, Hedges, Forwarded uint64
 	// Superseded counts the attempts that met a higher ballot. Resends counts the messages that went again to silent acceptors.
 	Superseded, Resends uint64
 	Takeovers           uint64 // attempts begun to finish an instance of another server
@@ -238,6 +242,9 @@ func (c *Counters) all(all []Metric) []Metric {
 	count("attempts_standing", c.Standing, "Ballots begun without a phase 1 of their own, in a standing ballot of this server.")
 	count("standing_ballots", c.Stands, "Standing ballots that this server has asked the others to promise.")
 	count("decisions_in_one_round_trip", c.OneTrip, "Decisions of this server that took one round trip.")
+	count("proposals_forwarded", c.Forwards, "Proposals of this server that it has forwarded to the server that stands.")
+	count("proposals_hedged", c.Hedges, "Forwarded proposals that took too long, so that this server began a ballot of its own.")
+	count("attempts_forwarded", c.Forwarded, "Ballots begun in a standing ballot of this server, for proposals of others.")
 	count("attempts_superseded", c.Superseded, "Ballots that met a higher one.")
 	count("takeovers", c.Takeovers, "Ballots begun to finish an instance of another server.")
 	count("saves", c.Saves, "Saves begun.")

@@ -58,6 +58,7 @@ func TestNodeCatchesUp(t *testing.T) {
 		for i := range 300 {
 			propose(t, c.nodes[1+paxos.ServerID(i%2)], fmt.Sprint("job ", i), paxos.Value(fmt.Sprint("by ", i)))
 		}
+		time.Sleep(time.Second) // the last decision is on the disks
 		n := c.start(3)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

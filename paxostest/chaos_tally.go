@@ -27,6 +27,9 @@ const (
 	tallyRound0
 	tallyStands
 	tallyStanding
+	tallyForwards
+	tallyHedges
+	tallyForwarded
 	tallyWipedInChange // from here on situations of a change of members: see Tally.LeastOfChange
 	tallyReplaced
 	tallyAwayMember
@@ -46,7 +49,8 @@ var tallyNames = func() (names [tallySize]string) {
 	copy(names[:], []string{"packets lost", "packets twice", "packets late", "packets on a slow link", "packets cut off",
 		"messages sent again", "instances taken over", "attempts superseded", "decisions fetched", "reads of nothing",
 		"reads of a decision", "outcomes unknown", "safety errors", "packets of an earlier life",
-		"attempts in round 0", "calls that round 0 answered", "standing ballots", "attempts in a standing ballot",
+		"attempts in round 0", "calls that round 0 answered", "standing ballots", "attempts in a standing ballot", "values forwarded",
+		"forwarded values that took too long", "forwarded values taken up",
 		"disks lost while members change", "servers with a lost disk replaced", "servers back after three changes, as members",
 		"servers back after three changes, as none", "sources of an import lost", "two changes at once", "crashes in the Save of a seal",
 		"crashes in the Save of an import", "links cut while members change", "names forgotten by some when members change",
@@ -132,4 +136,7 @@ func (r *chaosRun) count(s *server) {
 	r.tally[tallyOwned] += c.Owned
 	r.tally[tallyStands] += c.Stands
 	r.tally[tallyStanding] += c.Standing
+	r.tally[tallyForwards] += c.Forwards
+	r.tally[tallyHedges] += c.Hedges
+	r.tally[tallyForwarded] += c.Forwarded
 }

@@ -40,10 +40,14 @@ func (r *Replica) offer(inst *instance) {
 		return
 	}
 	if r.standsIn(inst) {
-		r.beginStanding(inst, c.value)
+		r.beginStanding(inst, c.value, forCalls)
 		return
 	}
 	r.wishToStand(inst)
+	if to := r.forwardsTo(inst, c.value); to != nil {
+		r.forward(inst, to, c.value)
+		return
+	}
 	r.begun(inst, c.value, forCalls)
 }
 
@@ -92,8 +96,8 @@ func (r *Replica) askAtOnce(inst *instance) {
 
 // beginStanding begins an attempt in the standing ballot. The own acceptor votes in the same step. Its vote stays in memory at least until
 // it is saved. So in this life no attempt finds the record empty a second time.
-func (r *Replica) beginStanding(inst *instance, own paxos.Value) {
-	r.enter(inst, paxos.NewPreparedProposer(r.stands.number(), own, r.quorum), forCalls)
+func (r *Replica) beginStanding(inst *instance, own paxos.Value, why purpose) {
+	r.enter(inst, paxos.NewPreparedProposer(r.stands.number(), own, r.quorum), why)
 	r.counters.Standing++
 	r.askAtOnce(inst)
 }
@@ -134,7 +138,7 @@ func (r *Replica) step(inst *instance, to *peer, m *paxos.Message) {
 		return
 	}
 	if next.Accepted == floor && answer.Kind == paxos.KindAccepted {
-		r.standingVote(floor)
+		r.standingVote(inst, floor)
 	}
 	risen := inst.acceptor.Promised.Less(next.Promised)
 	if next.Accepted != inst.acceptor.Accepted {
@@ -203,6 +207,10 @@ func (r *Replica) answer(inst *instance, position int, from *peer, m *paxos.Mess
 		return
 	}
 	inst.saw(m.Promised)
+	if r.forwardRefused(inst, m) {
+		r.proceed(inst)
+		return
+	}
 	a := &inst.attempt
 	if !a.running() || m.Ballot != a.Ballot() || inst.stopped != nil {
 		return
@@ -379,16 +387,6 @@ func (r *Replica) ready(inst *instance) {
 	r.proceed(inst)
 }
 
-// askInformed asks the server that said Chosen for the value, which this server has not accepted.
-func (r *Replica) askInformed(inst *instance) {
-	b, ok := r.ballot(inst)
-	if !ok {
-		return // it is asked when a round is reserved
-	}
-	r.send(inst.askForValue, &paxos.Message{Kind: paxos.KindQuery, Instance: inst.name, Ballot: b})
-	inst.askForValue = nil
-}
-
 func (r *Replica) attemptDue(inst *instance) {
 	a := &inst.attempt
 	switch {
@@ -400,6 +398,9 @@ func (r *Replica) attemptDue(inst *instance) {
 	case a.running() && !a.outlived():
 		r.resend(inst)
 	case a.state != attemptNone:
+		if a.state == attemptForwarded {
+			r.hedged(inst)
+		}
 		a.state = attemptNone
 		r.leave(a)
 		r.proceed(inst)

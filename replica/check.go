@@ -266,7 +266,10 @@ func (r *Replica) invalid(from *peer, m *paxos.Message, inst *instance) string {
 		return ""
 	case paxos.KindStand:
 		return r.invalidStand(from, m)
-	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
+	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery, paxos.KindForward:
+		if m.Kind == paxos.KindForward && (from.position < 0 || strings.HasPrefix(m.Instance, "$")) {
+			return "nothing is forwarded by that server, or in that instance"
+		}
 		if m.Ballot.Server != from.id {
 			return "its ballot is another server's"
 		}

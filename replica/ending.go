@@ -26,6 +26,9 @@ func (r *Replica) chosen(inst *instance) {
 			r.standingChosen()
 		}
 	}
+	if a := &inst.attempt; !a.direct && !a.forwarded && a.tries == 0 && a.purpose == forCalls {
+		r.stands.others.TookClassic(r.now - a.began)
+	}
 	r.roundTrip(paxos.KindAccept, inst.attempt.asked)
 	r.inflight.voted(&inst.attempt, r.now, &r.timing)
 	for _, to := range r.peers {
@@ -38,6 +41,7 @@ func (r *Replica) chosen(inst *instance) {
 			r.send(to, &paxos.Message{Kind: paxos.KindChosen, Instance: inst.name, Ballot: b})
 		}
 	}
+	r.answerAskers(inst, true)
 	r.decide(inst, nil, b, v)
 }
 
@@ -68,6 +72,9 @@ func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Val
 	a.Accepted, a.Value = b, v
 	inst.acceptor = durable.Acceptor{Acceptor: a, Stage: durable.Dirty}
 	inst.chosen = true
+	if o := &inst.attempt; o.state == attemptForwarded {
+		r.stands.others.Took(r.now - o.began)
+	}
 	if from != nil {
 		inst.learnedFrom = source{from, from.identity.boot()}
 	}
@@ -95,6 +102,7 @@ func (r *Replica) endDecided(inst *instance) {
 		r.endForgotten(inst)
 		return
 	}
+	r.answerAskers(inst, false)
 	r.rest(inst)
 	for _, c := range inst.calls.all {
 		if c.op != opNone {
@@ -181,6 +189,7 @@ func (r *Replica) endForgets(inst *instance) {
 // rest ends all work on inst, which is decided or has stopped.
 func (r *Replica) rest(inst *instance) {
 	r.hints.drop(&inst.hint)
+	r.refuseAskers(inst)
 	r.leave(&inst.attempt)
 	r.inflight.leaveLine(inst)
 	inst.attempt, inst.askForValue = attempt{}, nil
@@ -257,7 +266,8 @@ func (r *Replica) giveUp(inst *instance) {
 	if a.direct {
 		r.standingLost(a.Ballot())
 	}
-	if a.purpose == forTakeover && inst.calls.proposes() == nil {
+	r.refuseAskers(inst)
+	if (a.purpose == forTakeover || a.purpose == forForward) && inst.calls.proposes() == nil {
 		r.endAttempt(inst) // somebody else works on it; the silence that runs says when to look again
 		return
 	}
@@ -271,6 +281,7 @@ func (r *Replica) giveUp(inst *instance) {
 
 // endAttempt forgets the attempt of inst.
 func (r *Replica) endAttempt(inst *instance) {
+	r.refuseAskers(inst)
 	r.leave(&inst.attempt)
 	inst.attempt = attempt{}
 	r.timers.stop(inst, alarmAttempt)
@@ -279,10 +290,15 @@ func (r *Replica) endAttempt(inst *instance) {
 // leave takes an attempt out of the counts. The attempt is over, or goes on as that of a call.
 func (r *Replica) leave(a *attempt) {
 	r.inflight.release(a)
-	if a.purpose == forTakeover {
-		a.purpose = forCalls
+	switch a.purpose {
+	case forTakeover:
 		r.takeovers--
+	case forForward:
+		r.stands.asked--
+	default:
+		return
 	}
+	a.purpose = forCalls
 }
 
 // endAsking forgets the question.
@@ -374,6 +390,9 @@ func (r *Replica) opError(inst *instance, c call, err error) *paxos.OpError {
 		e.Phase, e.Ballot = a.phase(), a.Ballot()
 		answered, refused = a.Answered(), a.Refused()
 		e.Quorum = paxos.QuorumNeeds(r.quorum, a.Asking())
+	case a.state == attemptForwarded:
+		e.Phase, e.Ballot = "forward", a.Ballot()
+		return e
 	case a.state == attemptBackoff:
 		e.Phase, e.Ballot = "backoff", a.Ballot()
 		answered, refused = a.Answered(), a.Refused()

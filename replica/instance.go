@@ -45,6 +45,7 @@ type instance struct {
 	pendingNotices
 	prev, next *instance
 	arrivals   []arrival
+	askers     []asker // that have forwarded a value, and wait
 
 	hint        hint
 	age         age     // since it came into memory
@@ -91,7 +92,7 @@ func (inst *instance) unsettled() bool {
 // attempts or questions that no call waits for, do not keep it there: they can be given up and done later.
 func (inst *instance) busy() bool {
 	return inst.unsettled() || inst.wantsRoom || inst.fetching != 0 || len(inst.calls.all) > 0 || inst.stopped != nil ||
-		inst.attempt.purpose == forTakeover
+		inst.attempt.purpose == forTakeover || inst.attempt.purpose == forForward
 }
 
 // wanted reports whether anybody needs the attempt of inst.
@@ -109,6 +110,12 @@ func (inst *instance) wantsAnswer() bool {
 	l := &inst.calls
 	return l.want(opWait) && inst.attempt.state == attemptNone || l.want(opReady) ||
 		l.want(opRead) && (inst.attempt.state == attemptNone || inst.attempt.purpose != forRead)
+}
+
+// An asker is an acceptor that has forwarded a value. An answer to it names that ballot.
+type asker struct {
+	peer   *peer
+	ballot paxos.Ballot
 }
 
 // An arrival is a message that came before its instance was loaded.
@@ -270,9 +277,10 @@ type evicted struct {
 type attemptState uint8
 
 const (
-	attemptNone    attemptState = iota
-	attemptRunning              // a ballot is out
-	attemptBackoff              // the last ballot met a higher one; the next begins when the timer is due
+	attemptNone      attemptState = iota
+	attemptRunning                // a ballot is out
+	attemptBackoff                // the last ballot met a higher one; the next begins when the timer is due
+	attemptForwarded              // the value was forwarded to the server that stands: see forward
 )
 
 // A purpose says why an attempt runs.
@@ -282,6 +290,7 @@ const (
 	forCalls    purpose = iota // a call offers its value
 	forTakeover                // no call of this server: it finishes the work of another server
 	forRead                    // a Read met votes that decide nothing yet: it finishes the instance
+	forForward                 // no call of this server: another server has forwarded the value
 )
 
 // An attempt is the one Proposer that this server has in an instance, and the data to try again. During a backoff the
@@ -292,6 +301,7 @@ type attempt struct {
 	purpose     purpose
 	exposed     bool          // the own value may have left, as a hint or in an Accept
 	direct      bool          // it began with the Accept
+	forwarded   bool          // the own value was forwarded once
 	acceptWaits bool          // the Accept has not left: it waits for the own vote, see beginOwned
 	began       time.Duration // when the ballot began
 	asked       time.Duration // when the Accept left first

@@ -218,7 +218,7 @@ type outbox struct {
 	sent  []paxos.Message // messages of the last Output
 	bytes int             // of out
 	long  int             // how many of out are long
-	news  int             // how many of out are Chosen
+	news  int             // how many of out are Chosen; -1: and somebody waits for one of them
 }
 
 // begin begins the numbers after that one. It is above every number of an earlier peer with the same ID.
@@ -232,10 +232,13 @@ func (o *outbox) add(m *paxos.Message) {
 	if size > longMessage {
 		o.long++
 	}
-	if m.Kind == paxos.KindChosen {
+	if m.Kind == paxos.KindChosen && o.news >= 0 {
 		o.news++
 	}
 }
+
+// hurry notes that somebody waits for one of the messages.
+func (o *outbox) hurry() { o.news = -1 }
 
 // len is the number of messages that wait.
 func (o *outbox) len() int { return len(o.out) }

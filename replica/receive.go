@@ -28,7 +28,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 		case inst.due(from.position, m):
 			r.tellChosen(from, inst.name, inst.acceptor.Accepted)
 		}
-	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery, paxos.KindChosen, paxos.KindDecided, paxos.KindForget:
+	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery, paxos.KindChosen, paxos.KindDecided, paxos.KindForget, paxos.KindForward:
 		if m.Kind == paxos.KindForget && !r.voters.Has(r.position) {
 			r.forgetWithoutVote(from, m)
 			return
@@ -44,7 +44,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 			if inst = r.openForWork(m.Instance); inst != nil {
 				// A server that asks has begun nothing. This server was done with the instance: otherwise it would be in
 				// memory, or its silence would go on. To watch it anew, and ask the others, would make them ask again.
-				r.table.orphan(inst, m.Kind == paxos.KindQuery && inst.alarms[alarmWatch] == 0)
+				r.table.orphan(inst, (m.Kind == paxos.KindQuery || m.Kind == paxos.KindForward) && inst.alarms[alarmWatch] == 0)
 			}
 		}
 		if inst == nil {
@@ -130,11 +130,30 @@ func (r *Replica) deliver(inst *instance, from *peer, m *paxos.Message) {
 	case r.position < 0: // no vote here
 	case m.Kind == paxos.KindQuery:
 		r.tell(inst, from, m)
+	case m.Kind == paxos.KindForward:
+		r.forwardedBy(inst, from, m)
 	default:
 		if m.Kind == paxos.KindPrepare && r.hints.keep(&inst.hint, m.Ballot, m.Value) {
 			r.table.orphan(inst, false) // now there is a value to finish it with
 		}
 		r.step(inst, from, m)
+	}
+}
+
+// forwardedBy takes a Forward. An attempt that runs in the standing ballot, or in round 0, answers it, whatever its value is. Beside an
+// attempt with a phase 1, the other server goes on by itself.
+func (r *Replica) forwardedBy(inst *instance, from *peer, m *paxos.Message) {
+	switch a := &inst.attempt; {
+	case a.running() && a.direct:
+	case r.takesUp(inst, m.Value):
+		r.counters.Forwarded++
+		r.beginStanding(inst, m.Value, forForward)
+	default:
+		r.refuseForward(inst, from, m.Ballot)
+		return
+	}
+	if !inst.chosen {
+		inst.asks(asker{from, m.Ballot})
 	}
 }
 
@@ -164,7 +183,7 @@ func (r *Replica) deliverChosen(inst *instance, from *peer, m *paxos.Message) {
 // if m needs no answer.
 func forgottenAnswer(m *paxos.Message, names paxos.NameRange) (answer paxos.Message, ok bool) {
 	switch m.Kind {
-	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
+	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery, paxos.KindForward:
 		return paxos.Message{Kind: paxos.KindNack, Instance: m.Instance, Ballot: m.Ballot, Promised: paxos.Acceptor{}.Forget().Promised,
 			Value: paxos.Value(names.String())}, true
 	case paxos.KindForget:

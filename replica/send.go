@@ -72,7 +72,7 @@ func (r *Replica) tellChosen(to *peer, name string, b paxos.Ballot) {
 // know must not answer each other.
 func (r *Replica) answerDecided(d paxos.Decision, from *peer, question paxos.Kind) {
 	switch question {
-	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery:
+	case paxos.KindPrepare, paxos.KindAccept, paxos.KindQuery, paxos.KindForward:
 		r.send(from, &paxos.Message{Kind: paxos.KindDecided, Instance: d.Instance, Ballot: d.Ballot, Value: d.Value})
 	}
 }
@@ -270,6 +270,16 @@ func (r *Replica) ballot(inst *instance) (b paxos.Ballot, ok bool) {
 		r.saves.want()
 	}
 	return paxos.Ballot{}, false
+}
+
+// askInformed asks the server that said Chosen for the value, which this server has not accepted.
+func (r *Replica) askInformed(inst *instance) {
+	b, ok := r.ballot(inst)
+	if !ok {
+		return // it is asked when a round is reserved
+	}
+	r.send(inst.askForValue, &paxos.Message{Kind: paxos.KindQuery, Instance: inst.name, Ballot: b})
+	inst.askForValue = nil
 }
 
 // reserveRounds notes how many rounds the next Save is to reserve.

@@ -248,9 +248,45 @@ func (r *Replica) standingLost(b paxos.Ballot) {
 	}
 }
 
-// standingVote is called when this acceptor has voted in the standing ballot that it has promised.
-func (r *Replica) standingVote(b paxos.Ballot) {
-	if b.Server != r.id {
+// standingVote is called when this acceptor has voted in inst, in the standing ballot that it has promised. A value that this server has
+// forwarded does not show that the other server is busier than this one.
+func (r *Replica) standingVote(inst *instance, b paxos.Ballot) {
+	switch {
+	case b.Server == r.id:
+	case inst.attempt.forwarded:
+		r.stands.policy.OtherStands(r.now)
+	default:
 		r.stands.policy.OtherUses(r.now)
 	}
+}
+
+// takesUp takes a value that another server has forwarded. It reports whether an attempt in a standing ballot runs for it now. If another attempt runs
+// in inst, or if the ballot may not be used there, the other server goes on by itself.
+func (r *Replica) takesUp(inst *instance, v paxos.Value) bool {
+	s := &r.stands
+	return inst.attempt.state == attemptNone && !inst.wantsRound && s.asked < r.limits.MaxOpen && len(v) < longMessage && r.standsIn(inst)
+}
+
+// answerAskers tells those that have forwarded a value that inst is decided. Those that vote are told that already, but in a packet that could wait.
+func (r *Replica) answerAskers(inst *instance, told bool) {
+	for _, a := range inst.askers {
+		if !told {
+			r.answerDecided(inst.decision(), a.peer, paxos.KindForward)
+		}
+		a.peer.outbox.hurry()
+	}
+	inst.forgetAskers()
+}
+
+// refuseAskers tells those that have forwarded a value to go on by themselves.
+func (r *Replica) refuseAskers(inst *instance) {
+	for _, a := range inst.askers {
+		r.refuseForward(inst, a.peer, a.ballot)
+	}
+	inst.forgetAskers()
+}
+
+// refuseForward tells a server that its Forward is not taken. Like any refusal this asserts nothing.
+func (r *Replica) refuseForward(inst *instance, to *peer, b paxos.Ballot) {
+	r.send(to, &paxos.Message{Kind: paxos.KindNack, Instance: inst.name, Ballot: b, Promised: r.stands.floor.Promised()})
 }

@@ -15,6 +15,8 @@ type stands struct {
 	floor  standing.Floor // the promise of this acceptor, and whether it is durable
 	held   []heldStood    // answers that wait for that
 	policy standing.Policy
+	others standing.Forwarding
+	asked  int // attempts that run for other servers, which have forwarded the values
 
 	aside paxos.Ballot     // a ballot that no attempt uses, for the next time; zero: none
 	own   *standing.Ballot // of this server; nil: it does not stand
@@ -103,4 +105,20 @@ func (s *stands) leaveConfiguration() {
 	s.own, s.at, s.waits, s.aside = nil, 0, false, paxos.Ballot{}
 	clear(s.held)
 	s.held = s.held[:0]
+}
+
+// maxAskers bounds the servers that wait for one instance. The others begin ballots of their own.
+const maxAskers = 64
+
+// asks notes that a server has forwarded a value.
+func (inst *instance) asks(a asker) {
+	if len(inst.askers) < maxAskers && !slices.Contains(inst.askers, a) {
+		inst.askers = append(inst.askers, a)
+	}
+}
+
+// forgetAskers forgets them: they were answered.
+func (inst *instance) forgetAskers() {
+	clear(inst.askers)
+	inst.askers = inst.askers[:0]
 }

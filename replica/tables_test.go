@@ -321,7 +321,7 @@ func checkFree(t require.TestingT, r *Replica) {
 	for _, inst := range r.table.free {
 		require.False(t, seen[inst], "in use, and free")
 		seen[inst] = true
-		require.Equal(t, instance{arrivals: inst.arrivals, calls: inst.calls, asking: inst.asking}, *inst, "what is free is empty")
+		require.Equal(t, instance{arrivals: inst.arrivals, askers: inst.askers, calls: inst.calls, asking: inst.asking}, *inst, "what is free is empty")
 		require.Equal(t, asking{}, *inst.question())
 		require.Empty(t, inst.calls.all)
 		require.LessOrEqual(t, cap(inst.calls.all), manyCalls, "a long list of calls is kept for no use")

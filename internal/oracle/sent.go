@@ -63,7 +63,7 @@ func (o *Oracle) sentMessage(s *Server, to paxos.ServerID, m *paxos.Message) err
 	}
 	h := o.history(m.Instance)
 	switch m.Kind {
-	case paxos.KindPrepare, paxos.KindQuery:
+	case paxos.KindPrepare, paxos.KindQuery, paxos.KindForward:
 		return o.used(s, h, m)
 	case paxos.KindAccept:
 		return o.askedFor(s, h, m)

@@ -9,7 +9,7 @@ import (
 
 // used checks that a ballot is its server's own and was reserved, and that it has one use in one life.
 func (o *Oracle) used(s *Server, h *history, m *paxos.Message) error {
-	b, question := h.of(m.Ballot), m.Kind == paxos.KindQuery
+	b, question := h.of(m.Ballot), m.Kind == paxos.KindQuery || m.Kind == paxos.KindForward
 	switch {
 	case m.Ballot.Server != s.ID:
 		return h.broken("I6", "server %d uses ballot %s of another server", s.ID, m.Ballot)

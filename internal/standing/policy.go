@@ -57,7 +57,7 @@ func (p *Policy) Wish(now time.Duration) (wants bool) {
 // Wants reports whether this server should stand now.
 func (p *Policy) Wants(now time.Duration) bool {
 	wishes := p.wishes.count(now)
-	if !p.isOtherAlive(now) || wishes <= handoverMore*p.others.count(now) {
+	if !p.IsOtherAlive(now) || wishes <= handoverMore*p.others.count(now) {
 		p.ahead = 0
 	} else if p.ahead == 0 {
 		p.ahead = now
@@ -65,13 +65,14 @@ func (p *Policy) Wants(now time.Duration) bool {
 	switch {
 	case wishes < leastWishes || now < p.until || p.stood != 0 && now-p.stood < leastPause:
 		return false
-	case !p.isOtherAlive(now):
+	case !p.IsOtherAlive(now):
 		return true
 	}
 	return p.ahead != 0 && now-p.ahead >= handoverTime && (p.stood == 0 || now-p.stood >= handoverTime)
 }
 
-func (p *Policy) isOtherAlive(now time.Duration) bool { return p.other != 0 && now-p.other < p.Alive }
+// IsOtherAlive reports whether another server stands, and was at work within Alive.
+func (p *Policy) IsOtherAlive(now time.Duration) bool { return p.other != 0 && now-p.other < p.Alive }
 
 // OtherStands notes that this acceptor has promised the ballot of another server.
 func (p *Policy) OtherStands(now time.Duration) { p.other = max(now, 1) }

@@ -1,0 +1,110 @@
+package standing
+
+import "time"
+
+// Numbers of a [Forwarding]. No safety is in them. docs/performance.md has what was measured.
+const (
+	leastSpare    = 2 * time.Millisecond // a forwarded call has at least so much longer than others took
+	mostSpare     = 8 * time.Millisecond // and at most so much
+	mostLoss      = time.Millisecond     // a forwarded call may take so much longer than a classic attempt, and twice as long at most
+	tryOneIn      = 64                   // of so many calls one goes the way that was slower of late
+	mostRefusals  = 4                    // refused calls, one after the other, until there is a pause
+	refusalPause  = time.Second
+	suspicionTime = time.Second // for so long a server that was silent must be heard, until calls are forwarded to it again
+)
+
+// A lately is a moving average of times, and of how far they are from it.
+type lately struct{ mean, apart time.Duration }
+
+func (l *lately) add(d time.Duration) {
+	if l.mean == 0 {
+		l.mean, l.apart = max(d, 1), d/2
+		return
+	}
+	l.apart += (max(d-l.mean, l.mean-d) - l.apart) / 8
+	l.mean = max(l.mean+(d-l.mean)/8, 1)
+}
+
+// A Forwarding decides which calls a server forwards to the server that stands, and for how long each waits there. On one site it forwards
+// nearly all: that spares all servers half of their messages and Saves, so more calls come through though each may take longer. Between
+// sites it forwards if that is about as fast as a classic attempt, as it was of late.
+//
+// Times are monotonic, from any fixed origin, and after 0. Its methods are not safe for concurrent use.
+type Forwarding struct {
+	to        uint64 // the server that stands
+	forwarded lately // how long a forwarded call took
+	classic   lately // how long a classic attempt of this server took
+	calls     uint64 // how many were asked about
+	refusals  int    // one after the other
+	until     time.Duration
+	silent    time.Duration // when a call had waited there in vain, and the server was silent; 0: never
+	back      time.Duration // when it was heard again; 0: not yet
+}
+
+// Wants reports whether the next call is to be forwarded to that server, which stands, and was last heard at that time.
+func (f *Forwarding) Wants(now time.Duration, to uint64, heard time.Duration) bool {
+	if f.to != to {
+		*f = Forwarding{to: to, classic: f.classic}
+	}
+	if f.isSuspect(now, heard) || now < f.until || f.classic.mean == 0 {
+		return false
+	}
+	f.calls++
+	if f.forwarded.mean == 0 {
+		return true
+	}
+	faster := f.forwarded.mean < f.classic.mean+min(f.classic.mean, mostLoss)
+	return faster != (f.calls%tryOneIn == 0)
+}
+
+// isSuspect reports whether the server was silent, and was not heard for long enough since.
+func (f *Forwarding) isSuspect(now, heard time.Duration) bool {
+	switch {
+	case f.silent == 0:
+		return false
+	case heard <= f.silent:
+		f.back = 0
+		return true
+	case f.back == 0:
+		f.back = now
+		return true
+	case now-f.back < suspicionTime:
+		return true
+	}
+	f.silent, f.back = 0, 0
+	return false
+}
+
+// Hedge returns for how long a forwarded call waits. After that this server goes on by itself.
+func (f *Forwarding) Hedge() time.Duration {
+	usual := f.forwarded
+	if usual.mean == 0 {
+		usual = f.classic
+	}
+	return usual.mean + min(max(4*usual.apart, leastSpare), mostSpare)
+}
+
+// Took notes that a forwarded call has ended with a decision, after that time.
+func (f *Forwarding) Took(d time.Duration) {
+	f.forwarded.add(d)
+	f.refusals = 0
+}
+
+// TookClassic notes that a classic attempt of this server has come through, after that time.
+func (f *Forwarding) TookClassic(d time.Duration) { f.classic.add(d) }
+
+// Missed notes that a forwarded call has waited for that time in vain. The server was last heard at that time.
+func (f *Forwarding) Missed(now, waited, heard time.Duration) {
+	f.forwarded.add(waited)
+	if heard <= now-waited {
+		f.silent, f.back = max(now, 1), 0
+	}
+}
+
+// Refused notes that the server has refused a forwarded call, after that time.
+func (f *Forwarding) Refused(now, waited time.Duration) {
+	f.forwarded.add(waited + f.classic.mean)
+	if f.refusals++; f.refusals >= mostRefusals {
+		f.refusals, f.until = 0, now+refusalPause
+	}
+}
