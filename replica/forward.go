@@ -2,7 +2,7 @@ package replica
 
 import "github.com/singledecree/paxos"
 
-// Forwarding (docs/design.md#4.17). While another server stands, a proposal may be forwarded to it. It gets the value chosen in its
+// Forwarding (docs/design.md#4.16). While another server stands, a proposal may be forwarded to it. It gets the value chosen in its
 // standing ballot, after one round trip and one Save of its own, and this server hears of the decision as an acceptor. It is a message more
 // than an attempt of the other server's own call, and a round trip and a Save less than a classic attempt here.
 //
