@@ -311,6 +311,23 @@ func (n *Node) Settled(ctx context.Context) error {
 	return err
 }
 
+// Stand asks the other acceptors to promise a standing ballot of this server for all ordinary names at once. It returns nil when they
+// have been asked, or when this server stands already. It does not wait for their answers, and no call waits for this server: the others
+// go on as before. [paxos.StandingStatus].Ready of [Node.Status] or [Node.Metrics] tells when the ballot can be used. From then on, a
+// proposal here in a fresh name takes one round trip and one Save.
+//
+// A server stands by itself if it proposes much: see [Config].NoStanding. Stand is useful before work that is about to come here, and
+// before the server that stands is stopped for maintenance. The server that stood before loses its ballot. It may take one again later if it
+// is much busier than this one. Stand works with NoStanding, too. Each Stand makes attempts in flight at other servers begin anew, so
+// don't call it in a loop.
+//
+// Stand fails if this server does not vote, or if its configuration is not settled: see [Node.Settled]. If ctx ends first, the error
+// wraps the cause, and the others may have been asked. Other errors are [paxos.ErrNotMember], [paxos.ErrBusy] and [paxos.ErrClosed].
+func (n *Node) Stand(ctx context.Context) error {
+	_, _, err := n.call(ctx, callStand, "", "")
+	return err
+}
+
 // Configuration returns the configuration under which this server lives. settled says whether [Node.Settled] would return at once. After
 // the server has stopped, Configuration returns the last one.
 func (n *Node) Configuration() (c paxos.Configuration, settled bool) {

@@ -44,8 +44,9 @@ type Config struct {
 	Observer Observer
 	// NoStanding says that this server never takes a standing ballot. By default it takes one when it proposes much in names that no other
 	// server proposes in, and none of the others has one. All acceptors then promise that ballot for all ordinary names at once, and a
-	// decision of this server takes one round trip and one Save. Nothing else changes. Whatever it says here, this server promises the
-	// standing ballots of others.
+	// decision of this server takes one round trip and one Save. A server that does not stand forwards its proposals to the one that does, where
+	// that pays. NoStanding turns both off. Whatever it says here, this server promises the standing ballots of others, and takes what they
+	// forward. See [Node.Stand], too.
 	NoStanding bool
 	// Seed determines the random part of the waits between attempts. 0 means a random seed.
 	Seed uint64
@@ -104,6 +105,7 @@ const (
 	callChange    = "change"
 	callSettled   = "settled"
 	callMembers   = "configuration"
+	callStand     = "stand"
 	callStart     = "start"
 )
 

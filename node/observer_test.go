@@ -150,6 +150,7 @@ func TestNodeObservesEachCall(t *testing.T) {
 			{func() error { _, _, err := n.Peek(ctx, "\n"); return err }, "peek", "\n", node.OutcomeRefused},
 			{func() error { return n.Ready(ctx) }, "ready", "", node.OutcomeOK},
 			{func() error { return n.Settled(ctx) }, "settled", "", node.OutcomeOK},
+			{func() error { return n.Stand(ctx) }, "stand", "", node.OutcomeOK},
 			{func() error { return n.Forget(ctx, paxos.OneName("job")) }, "forget", "", node.OutcomeOK},
 			{func() error { return n.Forget(ctx, paxos.NameRange{From: "b", To: "a"}) }, "forget", "", node.OutcomeRefused},
 			{func() error { _, err := n.Propose(ctx, "job", "v"); return err }, "propose", "job", node.OutcomeForgotten},
@@ -164,7 +165,7 @@ func TestNodeObservesEachCall(t *testing.T) {
 		}
 		n.Status()
 		n.Metrics()
-		assert.Len(t, seen.calls, 15, "these are no calls that anybody waits for")
+		assert.Len(t, seen.calls, 16, "these are no calls that anybody waits for")
 	})
 }
 

@@ -180,6 +180,12 @@ func (n *Node) begin(now time.Duration, c *nodeCall) {
 		n.replica.Change(now, c.id, c.members)
 	case callSettled:
 		n.replica.Settled(now, c.id)
+	case callStand:
+		d := replica.Done{ID: c.id}
+		if err := n.replica.Stand(now); err != nil {
+			d.Err = failure(callStand, "", err)
+		}
+		n.calls.end(d)
 	}
 }
 

@@ -76,9 +76,9 @@ func (w *Sim) Mint(id paxos.ServerID, name string) string {
 	return minted
 }
 
-// Stand has a server ask the acceptors to promise a standing ballot: see [replica.Replica.Stand].
+// Stand has a server ask the acceptors to promise a standing ballot, if it may: see [replica.Replica.Stand].
 func (w *Sim) Stand(id paxos.ServerID) {
-	w.input(w.server(id), func(r *replica.Replica) { r.Stand(w.now) })
+	w.input(w.server(id), func(r *replica.Replica) { _ = r.Stand(w.now) })
 }
 
 // Wait calls Wait on a server.

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,14 +29,24 @@ func isOrdinary(name string) bool { return name[0] != '$' }
 
 // Stand asks the acceptors to promise a ballot of this server for all ordinary names at once. In names that it has for itself, this server
 // then decides after one round trip and one Save, until another server stands. A Replica stands by itself if it has much to propose: see
-// [Config].NoStanding. Stand is for tests, and for an operator who knows better.
+// [Config].NoStanding. Stand is for a host that knows better, and for tests. It waits for nobody: [paxos.StandingStatus] tells when the ballot
+// can be used.
 //
-// It does nothing if this server stands already, does not vote, or lives under a configuration that is not settled.
-func (r *Replica) Stand(now time.Duration) {
+// It does nothing if this server stands already. It returns an error, and does nothing, if this server does not vote, or if its configuration
+// is not settled. Then it may be called again later.
+func (r *Replica) Stand(now time.Duration) error {
 	r.input(now)
-	if r.stop == nil {
-		r.standNow()
+	if err := r.refuseCall(); err != nil {
+		return err
 	}
+	switch {
+	case r.position < 0:
+		return fmt.Errorf("server %d does not vote, so it can't stand", r.id)
+	case r.view.IsJoint():
+		return fmt.Errorf("configuration %d is not settled yet, so no server can stand", r.view.Number())
+	}
+	r.standNow()
+	return nil
 }
 
 // wishToStand is called when a classic attempt is about to begin for a call. It plans to stand, if that is worth it. Servers that begin
@@ -98,8 +109,11 @@ const mostStands = 8
 // standNow asks the acceptors to promise a ballot.
 func (r *Replica) standNow() {
 	s := &r.stands
+	if s.own != nil { // it may wait for its time to ask again
+		return
+	}
 	s.at, s.waits = 0, false
-	if s.own != nil || !r.mayStand() {
+	if !r.mayStand() {
 		return
 	}
 	if s.asideAbove().IsZero() && !r.setAside() {
