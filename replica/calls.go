@@ -257,6 +257,28 @@ func (r *Replica) call(c call, name string, err error) {
 	r.ended(c.id, name, paxos.Decision{}, unsent(c.op, name, err))
 }
 
+// Stand asks the acceptors to promise a ballot of this server for all ordinary names at once. In names that it has for itself, this server
+// then decides after one round trip and one Save, until another server stands. A Replica stands by itself if it has much to propose: see
+// [Config].NoStanding. Stand is for a host that knows better, and for tests. It waits for nobody: [paxos.StandingStatus] tells when the ballot
+// can be used.
+//
+// It does nothing if this server stands already. It returns an error, and does nothing, if this server does not vote, or if its configuration
+// is not settled. Then it may be called again later.
+func (r *Replica) Stand(now time.Duration) error {
+	r.input(now)
+	if err := r.refuseCall(); err != nil {
+		return err
+	}
+	switch {
+	case r.position < 0:
+		return fmt.Errorf("server %d does not vote, so it can't stand", r.id)
+	case r.view.IsJoint():
+		return fmt.Errorf("configuration %d is not settled yet, so no server can stand", r.view.Number())
+	}
+	r.standNow()
+	return nil
+}
+
 // refuseCall returns why no call can begin now, or nil.
 func (r *Replica) refuseCall() error {
 	switch {
