@@ -123,3 +123,9 @@ func (o *Oracle) hasLeft(s *Server) bool {
 	n := s.number()
 	return n > 0 && n < uint64(len(o.configurations)) && o.configurations[n].position(s) < 0
 }
+
+// isComplete reports whether s is a complete acceptor of the configuration that is on its disk.
+func (o *Oracle) isComplete(s *Server) bool {
+	n := s.number()
+	return n < uint64(len(o.configurations)) && o.configurations[n].complete[s.ID]
+}

@@ -68,8 +68,7 @@ func (o *Oracle) savedRecord(s *Server, old, next paxos.Record, number uint64) e
 	case s.Wiped():
 		return nil // it votes a second time, and all others refuse it: I8 tells if one counts that
 	}
-	if number > 0 && (a.Accepted.Configuration() < number || a.Accepted.Server == 0) {
-		// It may be taken over from another server: that is no vote. If it was one, a message has told of it, or nobody counts it.
+	if mayBeTaken(a.Accepted, number) { // if it was a vote, a message has told of it, or nobody counts it
 		h.own[s.place] = append(h.own[s.place], ownVote{vote{a.Accepted, a.Value}, true})
 		return nil
 	}

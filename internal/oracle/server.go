@@ -76,3 +76,9 @@ func numberIn(text string) uint64 {
 	c, _ := paxos.ParseConfiguration(text)
 	return c.Number
 }
+
+// mayBeTaken reports whether a vote on a disk may have been taken over from another server, in the configuration with that number. Then it is
+// no vote of this one.
+func mayBeTaken(vote paxos.Ballot, number uint64) bool {
+	return number > 0 && (vote.Configuration() < number || vote.Server == 0)
+}

@@ -49,8 +49,8 @@ func (o *Oracle) stood(s *Server, m *paxos.Message) error {
 		}
 	}
 	for name, rec := range s.Disk.Records {
-		if rec.Acceptor.Accepted.Server == 0 {
-			continue // it is no vote, but was taken over, perhaps since: the answer of an acceptor that was complete by then lists it
+		if mayBeTaken(rec.Acceptor.Accepted, s.number()) && !o.isComplete(s) {
+			continue // perhaps since then: the answer of an acceptor that was complete by then lists it
 		}
 		if isOrdinary(name) && !rec.Chosen && !rec.Acceptor.Accepted.IsZero() && rec.Acceptor.Accepted.Less(m.Ballot) && !names[name] {
 			return o.history(name).broken("I7", "server %d says %s, and does not list it; on its disk it has %s", s.ID, words.Message(*m), words.Record(rec))

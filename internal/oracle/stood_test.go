@@ -73,6 +73,23 @@ func TestOracleCountsTheAnswerOfALostDisk(t *testing.T) {
 	require.NoError(t, b.send(1, 3, acceptStanding))
 }
 
+// An acceptor of a later configuration may take a vote over after its answer. It lists the vote if it was complete by then.
+func TestOracleKnowsWhatIsTakenOver(t *testing.T) {
+	before := paxos.Configuration{Members: paxos.Members{Cluster: "c", Acceptors: []paxos.ServerID{1, 2, 3}}}
+	next, err := before.Next(paxos.Members{Cluster: "c", Acceptors: []paxos.ServerID{1, 2, 4}})
+	require.NoError(t, err)
+	for _, complete := range []bool{false, true} {
+		b := newBench()
+		s, stood := b.servers[1], paxos.Ballot{Round: paxos.Base(1).Round + 1, Server: 1}
+		s.Disk.State.Configuration, s.Disk.State.Floor = next.String(), stood
+		b.configurations = append(b.configurations, newConfiguration(next.Members))
+		b.configurations[1].complete[2] = complete
+		s.Disk.Records["x"] = paxos.Record{Instance: "x", Acceptor: paxos.Acceptor{Promised: stood, Accepted: b22, Value: "burger"}}
+		err := b.sendAt(2, 1, paxos.Message{Kind: paxos.KindStood, Ballot: stood, Value: "3ea 0"})
+		require.Equal(t, complete, err != nil, "%v", err)
+	}
+}
+
 func TestOracleFindsWrongStands(t *testing.T) {
 	find(t, []sabotage{
 		{"a ballot of another server", "I6", func(_ *testing.T, b *bench) error { return b.stand(1, 2, b22) }},
