@@ -20,7 +20,7 @@ import "github.com/singledecree/paxos"
 // forwardsTo returns the server to which a proposal of v in inst is to be forwarded; nil: none, this server begins a ballot of its own.
 func (r *Replica) forwardsTo(inst *instance, v paxos.Value) *peer {
 	s := &r.stands
-	if s.off || s.own != nil || r.view.IsJoint() || !r.voters.Has(r.position) || !s.policy.IsOtherAlive(r.now) {
+	if s.off || s.own != nil || r.view.IsJoint() || !r.voters.Has(r.position) || !s.policy.IsOtherAtWork(r.now) {
 		return nil
 	}
 	if inst.attempt.forwarded || inst.acceptor.Acceptor != (paxos.Acceptor{}) || !isOrdinary(inst.name) {

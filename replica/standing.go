@@ -242,12 +242,8 @@ func (r *Replica) standingLost(b paxos.Ballot) {
 // standingVote is called when this acceptor has voted in inst, in the standing ballot that it has promised. A value that this server has
 // forwarded does not show that the other server is busier than this one.
 func (r *Replica) standingVote(inst *instance, b paxos.Ballot) {
-	switch {
-	case b.Server == r.id:
-	case inst.attempt.forwarded:
-		r.stands.policy.OtherStands(r.now)
-	default:
-		r.stands.policy.OtherUses(r.now)
+	if b.Server != r.id {
+		r.stands.policy.OtherUses(r.now, inst.attempt.forwarded)
 	}
 }
 

@@ -40,6 +40,7 @@ type Policy struct {
 	wishes rate          // attempts that a standing ballot would have helped
 	others rate          // votes cast here in the ballot of another server
 	other  time.Duration // the last sign of it; 0: there was none
+	used   bool          // this acceptor has voted in the ballot that it has now
 	ahead  time.Duration // since when this server is much busier than it; 0: it is not
 	stood  time.Duration // when this server stood last; 0: never
 	lost   int           // ballots that were lost soon, one after the other
@@ -74,13 +75,19 @@ func (p *Policy) Wants(now time.Duration) bool {
 // IsOtherAlive reports whether another server stands, and was at work within Alive.
 func (p *Policy) IsOtherAlive(now time.Duration) bool { return p.other != 0 && now-p.other < p.Alive }
 
-// OtherStands notes that this acceptor has promised the ballot of another server.
-func (p *Policy) OtherStands(now time.Duration) { p.other = max(now, 1) }
+// IsOtherAtWork reports whether another server stands, has used its ballot, and was at work within Alive.
+func (p *Policy) IsOtherAtWork(now time.Duration) bool { return p.used && p.IsOtherAlive(now) }
 
-// OtherUses notes that this acceptor has voted in the ballot of another server that it has promised.
-func (p *Policy) OtherUses(now time.Duration) {
-	p.other = max(now, 1)
-	p.others.add(now)
+// OtherStands notes that this acceptor has promised the ballot of another server. That server may not use it yet.
+func (p *Policy) OtherStands(now time.Duration) { p.other, p.used = max(now, 1), false }
+
+// OtherUses notes that this acceptor has voted in the ballot of another server that it has promised. If the value is not forwarded by this server,
+// the other server is the busier for it.
+func (p *Policy) OtherUses(now time.Duration, forwarded bool) {
+	p.other, p.used = max(now, 1), true
+	if !forwarded {
+		p.others.add(now)
+	}
 }
 
 // Stands notes that this server has asked the acceptors to stand by its ballot.

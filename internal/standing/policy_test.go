@@ -45,7 +45,7 @@ func TestPolicyOther(t *testing.T) {
 	assert.False(t, wishes(p, 10*time.Second, 5))
 	assert.False(t, wishes(p, 11*time.Second-1, 5))
 	assert.True(t, wishes(p, 11*time.Second, 5), "nothing was heard of it for a second")
-	p.OtherUses(12 * time.Second)
+	p.OtherUses(12*time.Second, false)
 	assert.False(t, wishes(p, 12*time.Second, 5))
 	assert.False(t, wishes(p, 13*time.Second-1, 5))
 	assert.True(t, wishes(p, 13*time.Second, 5))
@@ -58,7 +58,7 @@ func TestPolicyHandover(t *testing.T) {
 	run := func(own, other int, lasts time.Duration) (wants bool) {
 		for end := at + lasts; at < end; at += 500 * time.Millisecond {
 			for range other {
-				p.OtherUses(at)
+				p.OtherUses(at, false)
 			}
 			wants = wishes(p, at, own) || wants
 		}
