@@ -263,7 +263,7 @@ func (r *Replica) heard(inst *instance, from *peer) {
 func (r *Replica) giveUp(inst *instance) {
 	a := &inst.attempt
 	r.counters.Superseded++
-	if a.direct {
+	if a.direct && a.purpose != forForward { // else the server that has forwarded the value may have begun that ballot
 		r.standingLost(a.Ballot())
 	}
 	r.refuseAskers(inst)

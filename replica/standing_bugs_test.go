@@ -47,6 +47,35 @@ func TestStandingLeavesNoHintBehind(t *testing.T) {
 	}
 }
 
+// A hedge of a server that has forwarded a value meets the attempt for that value. It does not end the standing ballot, however often that is.
+func TestStandingSurvivesHedges(t *testing.T) {
+	p := newStanding(t, 3)
+	p.Unseen = true
+	p.lose = kinds(paxos.KindAccepted)
+	for i := range 5 {
+		name := fmt.Sprint("job/", i)
+		require.Equal(t, fmt.Sprintf(`1 -> 2: accept 1.1 "v" @%s`, name), p.hear(1, 2, msg(t, fmt.Sprintf(`forward %d.2 "v" @%s`, 20+i, name)))[0])
+		sent := p.hear(1, 2, msg(t, fmt.Sprintf("nack 1.1 above 40.2 @%s", name)), msg(t, fmt.Sprintf("nack 1.1 above 40.2 @%s", name)))
+		sent = append(sent, p.hear(1, 3, msg(t, fmt.Sprintf("nack 1.1 above 40.2 @%s", name)))...)
+		require.Contains(t, sent, fmt.Sprintf("1 -> 2: nack %d.2 above 1.1 @%s", 20+i, name), "the server that forwarded it goes on")
+	}
+	require.NotNil(t, p.replicas[1].stands.own)
+	require.Zero(t, p.replicas[1].stands.asked)
+}
+
+// A server that has promised a ballot forwards nothing to the other server before that has used it: it may not be able to yet.
+func TestStandingForwardsNothingTooEarly(t *testing.T) {
+	p := newPumpOf(t, 3)
+	p.Unseen = true
+	p.propose(2, 1, "first", "v") // it knows how long a classic attempt takes
+	p.hear(2, 1, paxos.Message{Kind: paxos.KindStand, Ballot: paxos.Ballot{Round: 9, Server: 1}})
+	p.propose(2, 2, "second", "v")
+	require.Zero(t, p.replicas[2].counters.Forwards)
+	p.hear(2, 1, msg(t, `accept 9.1 "v" @third`))
+	p.propose(2, 3, "fourth", "v")
+	require.Equal(t, uint64(1), p.replicas[2].counters.Forwards)
+}
+
 // The same Stand many times in one packet has one answer.
 func TestStandingIsAnsweredSeldom(t *testing.T) {
 	p := newSolo(t, 3)

@@ -4,7 +4,7 @@ import "time"
 
 // Numbers of a [Forwarding]. No safety is in them. docs/performance.md has what was measured.
 const (
-	leastSpare    = 2 * time.Millisecond // a forwarded call has at least so much longer than others took
+	leastSpare    = 5 * time.Millisecond // a forwarded call has at least so much longer than others took
 	mostSpare     = 8 * time.Millisecond // and at most so much
 	mostLoss      = time.Millisecond     // a forwarded call may take so much longer than a classic attempt, and twice as long at most
 	tryOneIn      = 64                   // of so many calls one goes the way that was slower of late
