@@ -19,6 +19,8 @@ const (
 	changeImport = "import" // the first of them, and nobody calls
 	forgetIdle   = "forget"
 	forgetBusy   = "forget beside callers"
+
+	changeStanding = "another server stands"
 )
 
 // A changing cluster has members that change.
@@ -33,12 +35,14 @@ type changing interface {
 
 // A changed has the figures of a work with a change. Those that it does not measure are 0.
 type changed struct {
-	Phases  [phaseCount]phase // the callers; the change lasts until the new server has all; a forgetting, for a third of the window after the call
-	Settled float64           // seconds until the old server was not needed any more
-	Import  float64           // decisions a second, until the new server had them all
-	Wire    float64           // bytes that all servers sent meanwhile, for each byte of names and values
-	Call    float64           // milliseconds: a call of Forget
-	Freed   float64           // seconds from the call until nine tenths of the memory were free; 0: not measured
+	// Phases are of the callers. A change of members lasts until the new server has all, one of the server that stands until the next one can
+	// use its ballot, and a forgetting for a third of the window after the call.
+	Phases  [phaseCount]phase
+	Settled float64 // seconds until the old server was not needed any more
+	Import  float64 // decisions a second, until the new server had them all
+	Wire    float64 // bytes that all servers sent meanwhile, for each byte of names and values
+	Call    float64 // milliseconds: a call of Forget
+	Freed   float64 // seconds from the call until nine tenths of the memory were free; 0: not measured
 	// Memory and Disk are of all servers, in bytes: before, after the call, and when the logs had nothing more to do. Memory is the
 	// heap of the process.
 	Memory, Disk [phaseCount]float64
@@ -82,6 +86,8 @@ func change(c cluster, j job) (result, error) {
 		return c.(*paxosCluster).timeImport(ctx, j.Work)
 	case forgetIdle:
 		return c.(*paxosCluster).timeForget(ctx, j.Work)
+	case changeStanding:
+		return beside(c, j, func(*changed) error { return c.(*paxosCluster).nextStands(ctx) })
 	case forgetBusy:
 		return beside(c, j, func(out *changed) error { return c.(*paxosCluster).forgetBeside(ctx, out, j.Window/3) })
 	}

@@ -24,6 +24,7 @@ func changeSection(rows []row) (tables string, figures []figure) {
 		{changeImport, "The new server takes over, and nobody calls", importTable},
 		{forgetIdle, "Names are forgotten, and nobody calls", forgetTable},
 		{forgetBusy, "Names are forgotten beside callers", besideTable},
+		{changeStanding, "Another server is asked to stand", standTable},
 	} {
 		if some := changeRows(rows, func(w work) bool { return w.Change == part.change }); len(some) > 0 {
 			fmt.Fprintf(&b, "### %s\n\n%s\n", part.title, part.table(some))
@@ -109,6 +110,15 @@ func besideTable(rows []row) string {
 		cells = append(cells, append([]string{exactText(r.Work.Decided), r.marked(r.Contestant), millisText(c.Call)}, c.cells()...))
 	}
 	return table(cells, 2)
+}
+
+func standTable(rows []row) string {
+	cells := [][]string{{"contestant", "longest pause before", "during", "after", "decisions/s before", "during", "after", "during / before", "ready after"}}
+	for _, r := range rows {
+		c := r.Result.Changed
+		cells = append(cells, append(append([]string{r.marked(r.Contestant)}, c.cells()...), secondsText(c.Phases[phaseDuring].Seconds)))
+	}
+	return table(cells, 1)
 }
 
 func drawPauses(rows []row) figure {

@@ -70,7 +70,7 @@ func jobs(works []work, only *regexp.Regexp, warm, window time.Duration) (all []
 	for _, w := range works {
 		for _, c := range contestants() {
 			j := job{Work: w, Contestant: c.name, Ours: c.ours, Floor: c.floor, Warm: warm, Window: window}
-			if c.at(w) && !(w.Varied && c.variant) && (only == nil || only.MatchString(j.id())) {
+			if c.at(w) && !(w.Varied && c.variant) && (c.ours || !w.Frozen) && (only == nil || only.MatchString(j.id())) {
 				all = append(all, j)
 			}
 		}

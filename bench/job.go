@@ -17,6 +17,8 @@ type work struct {
 	Decided int `json:",omitempty"`
 	// Gap has a server stopped on the way: the leader, where there is one.
 	Gap bool `json:",omitempty"`
+	// Frozen has it stand still instead, as after a SIGSTOP: its connections stay, and so do its callers.
+	Frozen bool `json:",omitempty"`
 	// Change names a change on the way: of the members, or of the names that are remembered.
 	Change string `json:",omitempty"`
 	// Alone has no peers: they would take too long.
@@ -43,6 +45,9 @@ func (w work) String() string {
 	}
 	if w.Gap {
 		s += "/gap"
+	}
+	if w.Frozen {
+		s += "/frozen"
 	}
 	if w.Change != "" {
 		s += "/" + w.Change

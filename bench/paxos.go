@@ -7,7 +7,6 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,18 +22,20 @@ type way struct {
 	name   string
 	spread bool // evenly over the servers; else all at the first
 	fresh  bool // each for a name of its own
-	off    bool // no server takes a standing ballot
+	off    bool // no server takes a standing ballot by itself, and none forwards
+	asked  bool // the first server is asked to take one
 	ask    func(ctx context.Context, n *node.Node, name, value string) error
 }
 
 func paxosContestants() (all []contestant) {
 	for _, w := range []way{
-		{"paxos", false, false, false, named},
-		{"paxos, spread", true, false, false, named},
-		{"paxos, nobody stands", false, false, true, named},
-		{"paxos, nobody stands, spread", true, false, true, named},
-		{"paxos, minted", false, true, false, minted},
-		{"paxos, minted, spread", true, true, false, minted},
+		{name: "paxos", ask: named},
+		{name: "paxos, spread", spread: true, ask: named},
+		{name: "paxos, nothing forwarded, spread", spread: true, off: true, asked: true, ask: named},
+		{name: "paxos, nobody stands", off: true, ask: named},
+		{name: "paxos, nobody stands, spread", spread: true, off: true, ask: named},
+		{name: "paxos, minted", fresh: true, ask: minted},
+		{name: "paxos, minted, spread", spread: true, fresh: true, ask: minted},
 	} {
 		all = append(all, contestant{name: w.name, ours: true, start: w.start, at: func(at work) bool {
 			switch {
@@ -43,7 +44,7 @@ func paxosContestants() (all []contestant) {
 			case (w.fresh || w.off) && (at.Varied || at.Contended || at.Gap || at.Change != "" || at.Sweep != ""):
 				return false // nobody else asks for a fresh name; and once is enough
 			case at.Gap || at.Change != "":
-				return w.spread
+				return w.spread // where the callers are does not depend on who stands
 			default:
 				return at.Servers > 1 || !w.spread
 			}
@@ -75,6 +76,7 @@ type paxosCluster struct {
 	addrs      map[paxos.ServerID]string // none in memory
 	nodes      growing[*node.Node]
 	transports []*tcp.Transport // none in memory
+	gates      []*gate          // before them, where a server may stand still; else none
 	logs       []*syncCounter   // likewise
 	stopped    atomic.Int64     // which server; -1: none
 	perDecided float64
@@ -112,6 +114,9 @@ func (w way) start(s setup) (cluster, error) {
 		for _, n := range c.nodes.get() {
 			err = errors.Join(err, n.Ready(context.Background()))
 		}
+	}
+	if err == nil && c.asked {
+		err = c.stands(context.Background(), 0)
 	}
 	if err != nil {
 		return nil, err
@@ -195,7 +200,12 @@ func (c *paxosCluster) startOnDisk(m paxos.Members, id paxos.ServerID, log paxos
 		return err
 	}
 	c.transports = append(c.transports, t)
-	return c.startNode(m, id, log, t)
+	if !c.setup.Frozen {
+		return c.startNode(m, id, log, t)
+	}
+	g := &gate{Transport: t}
+	c.gates = append(c.gates, g)
+	return c.startNode(m, id, log, g)
 }
 
 // openLogs creates the logs, fills them with what was decided before, and opens them, with an eye on the memory.
@@ -260,15 +270,19 @@ func (c *paxosCluster) propose(ctx context.Context, caller int, name, value stri
 	return err
 }
 
-// stopOne stops the server that stands, else the first. It stops the network first, so that the others hear nothing of it.
+// stopOne stops the server that stands, else the first. It closes the network first, so that the others hear nothing of it: that is what
+// they notice of a kill -9.
 func (c *paxosCluster) stopOne() {
-	nodes := c.nodes.get()
-	which := max(0, slices.IndexFunc(nodes, func(n *node.Node) bool { return n.Metrics().Standing.Ready }))
+	which := max(0, c.standing())
 	c.stopped.Store(int64(which))
+	if c.gates != nil {
+		c.gates[which].freeze()
+		return
+	}
 	if c.transports != nil {
 		c.transports[which].Close()
 	}
-	go nodes[which].Close()
+	go c.nodes.get()[which].Close()
 }
 
 func (c *paxosCluster) counts() counts {

@@ -104,8 +104,13 @@ func (w work) grown() int {
 	}
 }
 
-// pauseWorks are what the contestants are compared at when a server stops.
-func pauseWorks() plan { return plan{{Disk: true, Servers: 3, Callers: 16, Value: 64, Gap: true}} }
+// pauseWorks are what the contestants are compared at when a server stops. That a server stands still is for this library alone.
+func pauseWorks() plan {
+	killed := work{Disk: true, Servers: 3, Callers: 16, Value: 64, Gap: true}
+	frozen := killed
+	frozen.Frozen = true
+	return plan{killed, frozen}
+}
 
 // changeWorks are what changes beside callers. A server is replaced when beside instances are decided, where peers do it too. All
 // else is measured with decided instances.
@@ -114,7 +119,8 @@ func changeWorks(decided, beside int) (p plan) {
 	for _, c := range []struct {
 		change  string
 		decided int
-	}{{changeServer, beside}, {changeLeader, beside}, {changeServer, decided}, {changeImport, decided}, {forgetIdle, decided}, {forgetBusy, decided}} {
+	}{{changeServer, beside}, {changeLeader, beside}, {changeServer, decided}, {changeImport, decided}, {forgetIdle, decided}, {forgetBusy, decided},
+		{changeStanding, 0}} {
 		w := base
 		w.Change, w.Decided = c.change, c.decided
 		if c.change == changeImport || c.change == forgetIdle {

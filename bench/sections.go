@@ -253,13 +253,16 @@ func drawSweep(what string, rows []row) figure {
 
 // gapSection shows how long nothing was decided.
 func gapSection(rows []row) (tables string, figures []figure) {
-	cells := [][]string{{"contestant", "longest pause before", "after", "decisions/s"}}
+	cells := [][]string{{"contestant", "the server", "longest pause before", "after", "decisions/s"}}
 	g := barGroup{title: "Three servers on disk, 16 callers"}
 	for _, r := range rows {
-		m := r.Result
-		cells = append(cells, []string{r.marked(r.Contestant), millisText(m.Before), millisText(m.After), countText(r.PerSecond)})
-		g.bars = append(g.bars, bar{r.Contestant, r.starred(fmt.Sprintf("%s · before: %s", millisText(m.After), millisText(m.Before))), m.After, r.Ours})
+		m, how, label := r.Result, "is killed", r.Contestant
+		if r.Work.Frozen {
+			how, label = "stands still", label+", stands still"
+		}
+		cells = append(cells, []string{r.marked(r.Contestant), how, millisText(m.Before), millisText(m.After), countText(r.PerSecond)})
+		g.bars = append(g.bars, bar{label, r.starred(fmt.Sprintf("%s · before: %s", millisText(m.After), millisText(m.Before))), m.After, r.Ours})
 	}
 	title := "Longest pause when a server is stopped"
-	return table(cells, 1), []figure{{"gap.svg", title, bars(title, "The leader, where there is one. Before: the longest until then. *: the machine was not quiet.", []barGroup{g})}}
+	return table(cells, 2), []figure{{"gap.svg", title, bars(title, "The leader, or the server that stands. Before: the longest until then. *: the machine was not quiet.", []barGroup{g})}}
 }
