@@ -36,7 +36,8 @@ func (c *paxosCluster) nextStands(ctx context.Context) error {
 }
 
 // A gate is the network of a server that may stand still, as a process does after a SIGSTOP: it sends and takes nothing more, and its
-// connections stay. The loop of its Node stands in Send then, and what the kernel has of it is sent and saved.
+// connections stay. The loop of its Node stands in Send then. Bytes that the kernel has already are sent and saved all the
+// same.
 type gate struct {
 	*tcp.Transport
 	still sync.RWMutex // held for writing: the server stands still

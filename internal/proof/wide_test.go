@@ -108,10 +108,10 @@ type mode struct {
 	stands func(w wide) int             // the region with a server that stands; nil: none
 	// forwards has the other servers forward to it where they want to. The region nearest to it is down then, if one is.
 	forwards bool
-	minted bool                         // the server that decides owns the name
-	small  bool                         // quorums are those of smallVotes; else majorities
-	leader func(w wide) int             // the region that decides for all callers; nil: each decides for its own
-	down   bool                         // the region nearest to the one that decides is down
+	minted   bool             // the server that decides owns the name
+	small    bool             // quorums are those of smallVotes; else majorities
+	leader   func(w wide) int // the region that decides for all callers; nil: each decides for its own
+	down     bool             // the region nearest to the one that decides is down
 }
 
 // smallVotes has, by servers, a smaller phase 2 at the price of a larger phase 1. Both get on when a server is down.
