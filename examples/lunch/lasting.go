@@ -10,7 +10,7 @@ import (
 	"github.com/singledecree/paxos/paxostest"
 )
 
-// lasting returns the scenarios in which the cluster outlives its servers and its names: a change of members, and forgetting.
+// lasting returns the scenarios in which the cluster outlives its servers and its names: a change of members, forgetting, and a server that stands.
 func lasting() []scenario {
 	return []scenario{
 		{"more", "replaced", "a server is replaced while a burger is half chosen", `
@@ -42,6 +42,14 @@ Look at lunch. No server has a vote for it, so server 1 begins with the accept. 
 save. But the starter is in a list. There server 1 has to ask first, with a ballot above, and finishes with soup.
 
 Server 1 dies. Nobody waits for it, and nobody is elected: server 3 proposes kimbap for dinner with a ballot of its own.`, standing},
+		{"more", "forwarded", "a proposal is handed to the server that stands, and that server dies", `
+Server 3 proposes soup for the starter. That takes two round trips. Then server 1 stands, and burger for lunch takes it one.
+
+Server 3 knows now that server 1 stands, and is at work. So it hands pizza for dinner to server 1: forward. Server 1 gets pizza decided in
+its standing ballot. Server 3 votes like the others, and hears of the decision like the others.
+
+Server 3 forwards the kimbap for supper, too, and server 1 dies. Server 3 waits a little longer than pizza took. Then it begins a ballot of its
+own with the same kimbap: a hedge. After that it forwards nothing to the silent server: the tea takes two round trips, as ever.`, handedOver},
 	}
 }
 
@@ -201,4 +209,42 @@ func standing(st *stage) {
 	st.expect(soup.String(), soup.Ended && soup.Decision == salad.Decision)
 	st.expect(kimbap.String(), kimbap.Ended && kimbap.Decision.Value == "kimbap" && ballot.Less(kimbap.Decision.Ballot))
 	st.expect("it took two round trips, as ever: "+kimbap.Took.String(), kimbap.Took < 50*time.Millisecond)
+}
+
+func handedOver(st *stage) {
+	st.open(paxostest.SimConfig{})
+	st.omit = []paxos.Kind{paxos.KindPull, paxos.KindNames, paxos.KindDecisions}
+	const starter, dinner, supper, drinks = "starter", "dinner", "supper", "drinks"
+	forward := paxostest.Match{From: 3, To: 1, Kind: paxos.KindForward}
+	propose := func(id paxos.ServerID, instance string, v paxos.Value) *paxostest.Call {
+		call := st.Propose(id, instance, v)
+		st.untilEnded(call)
+		st.RunFor(15 * time.Millisecond)
+		return call
+	}
+	soup := propose(3, starter, "soup")
+	st.Stand(1)
+	st.Until("server 1 can use its ballot", func() bool { return st.Status(1).Standing.Ready })
+	ballot := st.Status(1).Standing.Promised
+	burger := propose(1, lunch, "burger")
+	pizza := propose(3, dinner, "pizza")
+	forwards := st.Sent(forward)
+	kimbap := st.Propose(3, supper, "kimbap")
+	st.untilSent(2, forward)
+	st.RunFor(2 * time.Millisecond)
+	st.Crash(1)
+	st.untilEnded(kimbap)
+	st.RunFor(15 * time.Millisecond)
+	tea := propose(3, drinks, "tea")
+
+	st.expectResult(burger, "burger", ballot)
+	st.expect(pizza.String(), pizza.Ended && pizza.Decision.Value == "pizza" && pizza.Decision.Ballot == ballot)
+	st.expect("server 3 forwarded it, and began no ballot for it", forwards == 1 && st.Sent(paxostest.Match{From: 3, Kind: paxos.KindForward}) == 2)
+	st.expect(fmt.Sprintf("soup took %v, and pizza %v", soup.Took, pizza.Took), pizza.Took < soup.Took)
+	st.expect(kimbap.String(), kimbap.Ended && kimbap.Decision.Value == "kimbap" && kimbap.Decision.Ballot.Server == 3)
+	st.expect("with the hedge it took "+kimbap.Took.String(), kimbap.Took < 100*time.Millisecond)
+	st.expect(tea.String(), tea.Ended && tea.Decision.Value == "tea")
+	st.expect("it took two round trips, as ever: "+tea.Took.String(), tea.Took == soup.Took)
+	counted := st.Status(3).Counters
+	st.expect("server 3 counts 2 forwards and 1 hedge", counted.Forwards == 2 && counted.Hedges == 1)
 }

@@ -1,6 +1,6 @@
 // Lunch plays, in a small simulated world, what an article on Paxos tells: servers that agree on a lunch while messages get
-// lost and servers crash. Two scenarios more play a change of members and a forgetting. Each scenario is drawn as a space-time
-// diagram, and its outcome is checked.
+// lost and servers crash. Four scenarios more play a change of members, a forgetting, and a server that stands. Each scenario is
+// drawn as a space-time diagram, and its outcome is checked.
 //
 //	go run ./examples/lunch
 //	go run ./examples/lunch -list

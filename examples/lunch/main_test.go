@@ -99,6 +99,13 @@ func TestStanding(t *testing.T) {
 		"prepare", `"kimbap"`, "returns it")
 }
 
+// TestForwarded: the picture shows a proposal that is forwarded, and one whose receiver dies, in this order.
+func TestForwarded(t *testing.T) {
+	inOrder(t, "forwarded", `accept 1.3 "soup"`, "stand 1.1", `accept 1.1 "burger"`, `◆ propose "pizza"`, `forward 2.3 "pizza" @dinner`, `accept 1.1 "pizza"`,
+		`★ learns "pizza", returns it`, `◆ propose "kimbap"`, "╳ crashes", `forward 3.3 "kimbap" @supper`, `prepare 4.3 "kimbap"`, `★ learns "kimbap", returns it`, `◆ propose "tea"`,
+		`prepare 5.3 "tea"`, `★ learns "tea", returns it`)
+}
+
 // inOrder plays one scenario, and demands that its output has these parts one after the other.
 func inOrder(t *testing.T, name string, parts ...string) string {
 	t.Helper()
