@@ -97,3 +97,34 @@ func TestNodeStandWhileJoint(t *testing.T) {
 		standsReady(t, c.nodes[1])
 	})
 }
+
+// A server hands a proposal to the server that stands, and has its decision. If its context ends while it waits for that, the outcome is
+// unknown: the other server may get the value decided.
+func TestNodeForwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := started(t, 3)
+		propose(t, c.nodes[3], "job 0", "done") // server 3 knows how long a classic attempt takes
+		require.NoError(t, c.nodes[1].Stand(soon(t)))
+		standsReady(t, c.nodes[1])
+		propose(t, c.nodes[1], "job 1", "done") // and that server 1 is at work
+		d := propose(t, c.nodes[3], "job 2", "done")
+		assert.Equal(t, c.nodes[1].Metrics().Standing.Promised, d.Ballot)
+		assert.EqualValues(t, 1, c.nodes[3].Metrics().Counters.Forwards)
+		assert.EqualValues(t, 1, c.nodes[1].Metrics().Counters.Forwarded)
+
+		c.net.lose(paxos.KindForward)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*testLatency)
+		defer cancel()
+		_, err := c.nodes[3].Propose(ctx, "job 3", "done")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.True(t, paxos.Unknown(err), "%v", err)
+		assert.False(t, opError(t, err).Unsent)
+		assert.EqualValues(t, 2, c.nodes[3].Metrics().Counters.Forwards)
+		assert.Zero(t, c.nodes[3].Metrics().Counters.Hedges)
+
+		propose(t, c.nodes[3], "job 4", "done")
+		after := c.nodes[3].Metrics().Counters
+		assert.EqualValues(t, 3, after.Forwards)
+		assert.NotZero(t, after.Hedges, "it goes on by itself")
+	})
+}
