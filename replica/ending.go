@@ -26,7 +26,7 @@ func (r *Replica) chosen(inst *instance) {
 			r.standingChosen()
 		}
 	}
-	if a := &inst.attempt; !a.direct && !a.forwarded && a.tries == 0 && a.purpose == forCalls {
+	if a := &inst.attempt; !a.direct && a.to == nil && a.tries == 0 && a.purpose == forCalls && len(v) < longMessage {
 		r.stands.others.TookClassic(r.now - a.began)
 	}
 	r.roundTrip(paxos.KindAccept, inst.attempt.asked)
@@ -72,7 +72,7 @@ func (r *Replica) decide(inst *instance, from *peer, b paxos.Ballot, v paxos.Val
 	a.Accepted, a.Value = b, v
 	inst.acceptor = durable.Acceptor{Acceptor: a, Stage: durable.Dirty}
 	inst.chosen = true
-	if o := &inst.attempt; o.state == attemptForwarded {
+	if o := &inst.attempt; o.state == attemptForwarded && r.forwardedLast(o) {
 		r.stands.others.Took(r.now - o.began)
 	}
 	if from != nil {

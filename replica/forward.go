@@ -23,7 +23,7 @@ func (r *Replica) forwardsTo(inst *instance, v paxos.Value) *peer {
 	if s.off || s.own != nil || r.view.IsJoint() || !r.voters.Has(r.position) || !s.policy.IsOtherAtWork(r.now) {
 		return nil
 	}
-	if inst.attempt.forwarded || inst.acceptor.Acceptor != (paxos.Acceptor{}) || !isOrdinary(inst.name) {
+	if inst.attempt.to != nil || inst.acceptor.Acceptor != (paxos.Acceptor{}) || !isOrdinary(inst.name) {
 		return nil
 	}
 	to := r.byID[s.floor.Promised().Server]
@@ -47,10 +47,10 @@ func (r *Replica) forward(inst *instance, to *peer, own paxos.Value) {
 		r.endAsking(inst)
 	}
 	a := &inst.attempt
-	*a = attempt{Proposer: paxos.NewProposer(b, own, r.quorum), state: attemptForwarded, forwarded: true, began: r.now, tries: a.tries}
+	*a = attempt{Proposer: paxos.NewProposer(b, own, r.quorum), state: attemptForwarded, to: to, began: r.now, tries: a.tries}
 	r.exposed(inst)
 	r.counters.Forwards++
-	r.timers.set(inst, alarmAttempt, r.now+min(r.stands.others.Hedge(), r.timing.Phase))
+	r.timers.set(inst, alarmAttempt, r.now+min(r.stands.others.Hedge(), 2*r.timing.Phase)) // it has two phases to wait for
 	r.send(to, &paxos.Message{Kind: paxos.KindForward, Instance: inst.name, Ballot: b, Value: own})
 }
 
@@ -59,11 +59,9 @@ func (r *Replica) hedged(inst *instance) {
 	if inst.calls.proposes() != nil {
 		r.counters.Hedges++
 	}
-	heard := r.now
-	if to := r.byID[r.stands.floor.Promised().Server]; to != nil {
-		heard = to.identity.lastHeard()
+	if a := &inst.attempt; r.forwardedLast(a) {
+		r.stands.others.Missed(r.now, r.now-a.began, a.to.identity.lastHeard())
 	}
-	r.stands.others.Missed(r.now, r.now-inst.attempt.began, heard)
 }
 
 // forwardRefused takes a Nack in an instance whose value was forwarded. It reports whether the Nack is about that.
@@ -72,8 +70,18 @@ func (r *Replica) forwardRefused(inst *instance, m *paxos.Message) bool {
 	if a.state != attemptForwarded || m.Kind != paxos.KindNack || m.Ballot != a.Ballot() {
 		return false
 	}
-	r.stands.others.Refused(r.now, r.now-a.began)
+	if r.forwardedLast(a) {
+		r.stands.others.Refused(r.now, r.now-a.began)
+	}
 	r.timers.stop(inst, alarmAttempt)
 	a.state = attemptNone
 	return true
+}
+
+// loses is called with a message for which there is no room. It is sent again. A Forward is not, so its sender is told to go on.
+func (r *Replica) loses(from *peer, m *paxos.Message) {
+	r.counters.Dropped++
+	if m.Kind == paxos.KindForward {
+		r.refuseForward(from, m.Instance, m.Ballot)
+	}
 }

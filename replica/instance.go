@@ -301,7 +301,7 @@ type attempt struct {
 	purpose     purpose
 	exposed     bool          // the own value may have left, as a hint or in an Accept
 	direct      bool          // it began with the Accept
-	forwarded   bool          // the own value was forwarded once
+	to          *peer         // the own value was forwarded to it once; nil: it was not
 	acceptWaits bool          // the Accept has not left: it waits for the own vote, see beginOwned
 	began       time.Duration // when the ballot began
 	asked       time.Duration // when the Accept left first

@@ -61,7 +61,7 @@ func (r *Replica) open(name string) *instance {
 // arrives keeps m until inst is loaded.
 func (r *Replica) arrives(inst *instance, from *peer, m *paxos.Message) {
 	if len(inst.arrivals) == maxArrivals {
-		r.counters.Dropped++
+		r.loses(from, m)
 		return
 	}
 	inst.arrivals = append(inst.arrivals, arrival{source{from, from.identity.boot()}, *m})

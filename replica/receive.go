@@ -37,7 +37,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 			return
 		}
 		if r.saves.full(inst, m) {
-			r.counters.Dropped++ // it is sent again
+			r.loses(from, m)
 			return
 		}
 		if inst == nil {
@@ -48,7 +48,7 @@ func (r *Replica) message(from *peer, m *paxos.Message, inst *instance) {
 			}
 		}
 		if inst == nil {
-			r.counters.Dropped++
+			r.loses(from, m)
 			return
 		}
 		if inst.loading {
@@ -149,12 +149,22 @@ func (r *Replica) forwardedBy(inst *instance, from *peer, m *paxos.Message) {
 		r.counters.Forwarded++
 		r.beginStanding(inst, m.Value, forForward)
 	default:
-		r.refuseForward(inst, from, m.Ballot)
+		r.refuseForward(from, inst.name, m.Ballot)
 		return
 	}
 	if !inst.chosen {
 		inst.asks(asker{from, m.Ballot})
 	}
+}
+
+// takesUp takes a value that another server has forwarded. It reports whether an attempt in a standing ballot runs for it now. If another attempt runs
+// in inst, or if the ballot may not be used there, the other server goes on by itself. A value that no quorum takes is not taken up: with the
+// vote of this server, later ballots would have to propose it.
+func (r *Replica) takesUp(inst *instance, v paxos.Value) bool {
+	if inst.attempt.state != attemptNone || inst.wantsRound || r.stands.asked >= r.limits.MaxOpen {
+		return false
+	}
+	return len(v) < longMessage && r.tooLarge(len(v)) == nil && r.standsIn(inst)
 }
 
 // deliverDecided answers a message in a decided instance.

@@ -117,10 +117,14 @@ func (s *saves) count(inst *instance) {
 //
 // A message that adds no value is taken, and so is one that a call waits for.
 func (s *saves) full(inst *instance, m *paxos.Message) bool {
-	if m.Kind != paxos.KindAccept && m.Kind != paxos.KindDecided || s.unsaved+s.arrived+len(m.Value) <= maxUnsaved {
-		return false
+	waits := inst == nil || inst.loading // m waits for the instance to be loaded
+	switch m.Kind {
+	case paxos.KindPrepare:
+		return waits && m.Value != "" && s.arrived+len(m.Value) > maxUnsaved
+	case paxos.KindAccept, paxos.KindDecided, paxos.KindForward:
+		return s.unsaved+s.arrived+len(m.Value) > maxUnsaved && (waits || inst.acceptor.Value != m.Value && !inst.chosen && inst.calls.len() == 0)
 	}
-	return inst == nil || inst.loading || inst.acceptor.Value != m.Value && !inst.chosen && inst.calls.len() == 0
+	return false
 }
 
 // hurryAt returns when the lazy records need a Save of their own.

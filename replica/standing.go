@@ -243,16 +243,12 @@ func (r *Replica) standingLost(b paxos.Ballot) {
 // forwarded does not show that the other server is busier than this one.
 func (r *Replica) standingVote(inst *instance, b paxos.Ballot) {
 	if b.Server != r.id {
-		r.stands.policy.OtherUses(r.now, inst.attempt.forwarded)
+		r.stands.policy.OtherUses(r.now, inst.attempt.to != nil)
 	}
 }
 
-// takesUp takes a value that another server has forwarded. It reports whether an attempt in a standing ballot runs for it now. If another attempt runs
-// in inst, or if the ballot may not be used there, the other server goes on by itself.
-func (r *Replica) takesUp(inst *instance, v paxos.Value) bool {
-	s := &r.stands
-	return inst.attempt.state == attemptNone && !inst.wantsRound && s.asked < r.limits.MaxOpen && len(v) < longMessage && r.standsIn(inst)
-}
+// forwardedLast reports whether the value of a was forwarded to the server to which calls are forwarded now. Another one may stand since.
+func (r *Replica) forwardedLast(a *attempt) bool { return r.stands.others.IsTo(uint64(a.to.id)) }
 
 // answerAskers tells those that have forwarded a value that inst is decided. Those that vote are told that already, but in a packet that could wait.
 func (r *Replica) answerAskers(inst *instance, told bool) {
@@ -268,12 +264,12 @@ func (r *Replica) answerAskers(inst *instance, told bool) {
 // refuseAskers tells those that have forwarded a value to go on by themselves.
 func (r *Replica) refuseAskers(inst *instance) {
 	for _, a := range inst.askers {
-		r.refuseForward(inst, a.peer, a.ballot)
+		r.refuseForward(a.peer, inst.name, a.ballot)
 	}
 	inst.forgetAskers()
 }
 
 // refuseForward tells a server that its Forward is not taken. Like any refusal this asserts nothing.
-func (r *Replica) refuseForward(inst *instance, to *peer, b paxos.Ballot) {
-	r.send(to, &paxos.Message{Kind: paxos.KindNack, Instance: inst.name, Ballot: b, Promised: r.stands.floor.Promised()})
+func (r *Replica) refuseForward(to *peer, name string, b paxos.Ballot) {
+	r.send(to, &paxos.Message{Kind: paxos.KindNack, Instance: name, Ballot: b, Promised: r.stands.floor.Promised()})
 }

@@ -320,3 +320,105 @@ func (p *pump) asksToStand(d time.Duration) (sent []string) {
 	}
 	return sent
 }
+
+// A server that stands does not take up a value that no quorum takes: its vote would bind all later ballots to that value. It refuses what it has
+// no room for, as a Forward does not come again.
+func TestForwardRefusedAtOnce(t *testing.T) {
+	for name, before := range map[string]func(p *pump) []string{
+		"no quorum takes it": func(p *pump) []string {
+			for id := paxos.ServerID(3); id <= 5; id++ {
+				p.hear(1, id, msg(t, `limits - "100 4000000"`))
+			}
+			return p.hear(1, 2, paxos.Message{Kind: paxos.KindForward, Instance: "x", Ballot: paxos.Ballot{Round: 5, Server: 2}, Value: long(101)})
+		},
+		"no room for one more": func(p *pump) []string {
+			p.slow = true
+			for i := range minWork {
+				p.hear(1, 3, msg(t, fmt.Sprintf("query 5.3 @q%d", i)))
+			}
+			return p.hear(1, 2, msg(t, `forward 5.2 "v" @x`))
+		},
+		"much waits for one instance": func(p *pump) []string {
+			p.slow = true
+			for i := range maxArrivals {
+				p.hear(1, 3, msg(t, fmt.Sprintf("query %d.3 @x", 5+i)))
+			}
+			return p.hear(1, 2, msg(t, `forward 5.2 "v" @x`))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPump(t, membersOf(5))
+			p.Unseen, p.limits = true, paxos.Limits{MaxOpen: 1}
+			p.start(1)
+			p.run()
+			p.stand(1)
+			p.hear(1, 2, stoodMessage(2, 0))
+			p.hear(1, 3, stoodMessage(3, 0))
+			require.True(t, p.replicas[1].stands.own.IsReady())
+			require.Equal(t, []string{"1 -> 2: nack 5.2 above 1.1 @x"}, before(p))
+		})
+	}
+}
+
+// Hints and forwarded values wait for the disk to load their instances. Their bytes are bounded.
+func TestArrivalsAreBounded(t *testing.T) {
+	for _, kind := range []paxos.Kind{paxos.KindPrepare, paxos.KindForward} {
+		p := newSolo(t, 3)
+		p.slow = true
+		r := p.replicas[1]
+		v := long(r.limits.MaxValue)
+		for i := range 2 * maxUnsaved / len(v) {
+			p.hear(1, 2, paxos.Message{Kind: kind, Instance: fmt.Sprint("job/", i%3), Ballot: paxos.Ballot{Round: uint64(5 + i), Server: 2}, Value: v})
+		}
+		require.LessOrEqual(t, r.saves.arrived, maxUnsaved)
+		require.Greater(t, r.saves.arrived, maxUnsaved-2*len(v))
+	}
+}
+
+// Each other server has one place among those that wait for an attempt, however often it forwards.
+func TestForwardTwice(t *testing.T) {
+	p := newSoloStanding(t, 3)
+	p.hear(1, 2, stoodMessage(2, 0))
+	for round := range 100 {
+		p.hear(1, 2, msg(t, fmt.Sprintf(`forward %d.2 "v" @x`, 5+round)))
+	}
+	p.hear(1, 2, msg(t, `forward 7.2 "v" @x`)) // late
+	p.hear(1, 3, msg(t, `forward 5.3 "v" @x`))
+	p.hear(1, 2, msg(t, "nack 1.1 above 900.2 @x"))
+	require.Equal(t, []string{"1 -> 2: nack 104.2 above 1.1 @x", "1 -> 3: nack 5.3 above 1.1 @x"}, p.hear(1, 3, msg(t, "nack 1.1 above 900.2 @x")))
+}
+
+// A server that stood and does not any more says nothing of the one that stands now. A ballot of an earlier configuration is none.
+func TestForwardsAreNotMixedUp(t *testing.T) {
+	p := newSolo(t, 3)
+	r := p.replicas[1]
+	s := &r.stands
+	s.others.TookClassic(time.Millisecond)
+	uses := func(id paxos.ServerID, b string) {
+		p.hear(1, id, msg(t, "stand "+b))
+		p.hear(1, id, msg(t, fmt.Sprintf(`accept %s "v" @used/%s`, b, b)))
+	}
+	uses(2, "9.2")
+	require.Equal(t, "forward 10.1", p.begins("a"))
+	uses(3, "19.3")
+	require.Equal(t, "forward 20.1", p.begins("b"))
+	before := s.others
+	p.hear(1, 2, msg(t, "nack 10.1 above 19.3 @a"))
+	require.Equal(t, before, s.others)
+	require.True(t, s.policy.IsOtherAtWork(p.now))
+	s.leaveConfiguration()
+	require.False(t, s.policy.IsOtherAtWork(p.now) || s.policy.IsOtherAlive(p.now))
+}
+
+// Between far regions a forwarded call takes two round trips, and a Phase may be shorter than that. The call does not hedge before it.
+func TestForwardBetweenRegions(t *testing.T) {
+	p := newSolo(t, 3)
+	p.replicas[1].stands.others.TookClassic(300 * time.Millisecond)
+	p.hear(1, 2, msg(t, "stand 9.2"))
+	p.hear(1, 2, msg(t, `accept 9.2 "v" @used`))
+	require.Equal(t, "forward 10.1", p.begins("x"))
+	p.pass(300 * time.Millisecond)
+	require.Zero(t, p.replicas[1].counters.Hedges)
+	p.pass(100 * time.Millisecond)
+	require.Equal(t, uint64(1), p.replicas[1].counters.Hedges, "not longer than two phases")
+}

@@ -103,18 +103,22 @@ func (s *stands) number() paxos.Ballot { return s.own.Number() }
 // leaveConfiguration ends all that belongs to the configuration that this server leaves.
 func (s *stands) leaveConfiguration() {
 	s.own, s.at, s.waits, s.aside = nil, 0, false, paxos.Ballot{}
+	s.policy.OtherEnds()
 	clear(s.held)
 	s.held = s.held[:0]
 }
 
-// maxAskers bounds the servers that wait for one instance. The others begin ballots of their own.
-const maxAskers = 64
-
-// asks notes that a server has forwarded a value.
+// asks notes that a server has forwarded a value. Of its Forwards only the latest waits for an answer.
 func (inst *instance) asks(a asker) {
-	if len(inst.askers) < maxAskers && !slices.Contains(inst.askers, a) {
-		inst.askers = append(inst.askers, a)
+	for i := range inst.askers {
+		if known := &inst.askers[i]; known.peer == a.peer {
+			if known.ballot.Less(a.ballot) {
+				known.ballot = a.ballot
+			}
+			return
+		}
 	}
+	inst.askers = append(inst.askers, a)
 }
 
 // forgetAskers forgets them: they were answered.

@@ -5,7 +5,7 @@ import "time"
 // Numbers of a [Forwarding]. No safety is in them. docs/performance.md has what was measured.
 const (
 	leastSpare    = 5 * time.Millisecond // a forwarded call has at least so much longer than others took
-	mostSpare     = 8 * time.Millisecond // and at most so much
+	mostSpare     = 8 * time.Millisecond // and at most so much, or a quarter of that
 	mostLoss      = time.Millisecond     // a forwarded call may take so much longer than a classic attempt, and twice as long at most
 	tryOneIn      = 64                   // of so many calls one goes the way that was slower of late
 	mostRefusals  = 4                    // refused calls, one after the other, until there is a pause
@@ -75,13 +75,16 @@ func (f *Forwarding) isSuspect(now, heard time.Duration) bool {
 	return false
 }
 
+// IsTo reports whether that is the server to which calls were forwarded last. The time of a call at another server says nothing of it.
+func (f *Forwarding) IsTo(server uint64) bool { return f.to == server }
+
 // Hedge returns for how long a forwarded call waits. After that this server goes on by itself.
 func (f *Forwarding) Hedge() time.Duration {
 	usual := f.forwarded
 	if usual.mean == 0 {
 		usual = f.classic
 	}
-	return usual.mean + min(max(4*usual.apart, leastSpare), mostSpare)
+	return usual.mean + min(max(4*usual.apart, leastSpare), max(mostSpare, usual.mean/4))
 }
 
 // Took notes that a forwarded call has ended with a decision, after that time.
@@ -93,9 +96,9 @@ func (f *Forwarding) Took(d time.Duration) {
 // TookClassic notes that a classic attempt of this server has come through, after that time.
 func (f *Forwarding) TookClassic(d time.Duration) { f.classic.add(d) }
 
-// Missed notes that a forwarded call has waited for that time in vain. The server was last heard at that time.
+// Missed notes that a forwarded call has waited for that time in vain. Its classic attempt comes after that, and is a part of its time. The server was last heard at that time.
 func (f *Forwarding) Missed(now, waited, heard time.Duration) {
-	f.forwarded.add(waited)
+	f.forwarded.add(waited + f.classic.mean)
 	if heard <= now-waited {
 		f.silent, f.back = max(now, 1), 0
 	}

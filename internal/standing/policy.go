@@ -81,6 +81,9 @@ func (p *Policy) IsOtherAtWork(now time.Duration) bool { return p.used && p.IsOt
 // OtherStands notes that this acceptor has promised the ballot of another server. That server may not use it yet.
 func (p *Policy) OtherStands(now time.Duration) { p.other, p.used = max(now, 1), false }
 
+// OtherEnds notes that the ballot of another server is over.
+func (p *Policy) OtherEnds() { p.other, p.used = 0, false }
+
 // OtherUses notes that this acceptor has voted in the ballot of another server that it has promised. If the value is not forwarded by this server,
 // the other server is the busier for it.
 func (p *Policy) OtherUses(now time.Duration, forwarded bool) {

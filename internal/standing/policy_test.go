@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/singledecree/paxos/internal/standing"
 )
@@ -117,4 +118,46 @@ func TestPolicySuperseded(t *testing.T) {
 	assert.True(t, p.Superseded())
 	p.Stands(time.Second)
 	assert.False(t, p.Superseded(), "a new ballot begins anew")
+}
+
+// Between regions, half of the forwarded calls take 60 ms, and a classic attempt takes 100 ms. The other half wait in vain, and then take a classic
+// attempt more. That is slower than 100 ms on average, so few calls are forwarded.
+func TestForwardingCountsTheWholeCall(t *testing.T) {
+	f := &standing.Forwarding{}
+	const at, classic, forwarded = time.Hour, 100 * time.Millisecond, 60 * time.Millisecond
+	f.TookClassic(classic)
+	took, calls := time.Duration(0), 0
+	for i := range 2000 {
+		switch {
+		case !f.Wants(at, 2, at):
+			f.TookClassic(classic)
+			took += classic
+		case i%2 == 0:
+			f.Took(forwarded)
+			took += forwarded
+		default:
+			waits := f.Hedge()
+			f.Missed(at, waits, at)
+			took += waits + classic
+			calls++
+		}
+	}
+	assert.Less(t, calls, 100)
+	assert.Less(t, took/2000, 110*time.Millisecond)
+}
+
+// Round trips between regions vary by more than 8 ms. A call waits for a quarter of the usual time more, if they do, so few calls hedge in vain.
+func TestForwardingBetweenRegions(t *testing.T) {
+	f := &standing.Forwarding{}
+	f.TookClassic(300 * time.Millisecond)
+	hedges := 0
+	for i := range 1000 {
+		require.False(t, f.Hedge() > 400*time.Millisecond)
+		d := 250*time.Millisecond + time.Duration(i*7919%41-20)*2*time.Millisecond
+		if d > f.Hedge() {
+			hedges++
+		}
+		f.Took(d)
+	}
+	assert.Less(t, hedges, 10)
 }
