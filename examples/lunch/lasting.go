@@ -223,12 +223,14 @@ func handedOver(st *stage) {
 		return call
 	}
 	soup := propose(3, starter, "soup")
+	classic := st.sentToDecide()
 	st.Stand(1)
 	st.Until("server 1 can use its ballot", func() bool { return st.Status(1).Standing.Ready })
 	ballot := st.Status(1).Standing.Promised
 	burger := propose(1, lunch, "burger")
+	before := st.sentToDecide()
 	pizza := propose(3, dinner, "pizza")
-	forwards := st.Sent(forward)
+	forwards, forwarded := st.Sent(forward), st.sentToDecide()-before
 	kimbap := st.Propose(3, supper, "kimbap")
 	st.untilSent(2, forward)
 	st.RunFor(2 * time.Millisecond)
@@ -240,11 +242,20 @@ func handedOver(st *stage) {
 	st.expectResult(burger, "burger", ballot)
 	st.expect(pizza.String(), pizza.Ended && pizza.Decision.Value == "pizza" && pizza.Decision.Ballot == ballot)
 	st.expect("server 3 forwarded it, and began no ballot for it", forwards == 1 && st.Sent(paxostest.Match{From: 3, Kind: paxos.KindForward}) == 2)
-	st.expect(fmt.Sprintf("soup took %v, and pizza %v", soup.Took, pizza.Took), pizza.Took < soup.Took)
+	st.expect(fmt.Sprintf("soup took %d messages and %v, and pizza %d and %v", classic, soup.Took, forwarded, pizza.Took),
+		classic == 10 && forwarded == 7 && pizza.Took < soup.Took)
 	st.expect(kimbap.String(), kimbap.Ended && kimbap.Decision.Value == "kimbap" && kimbap.Decision.Ballot.Server == 3)
 	st.expect("with the hedge it took "+kimbap.Took.String(), kimbap.Took < 100*time.Millisecond)
 	st.expect(tea.String(), tea.Ended && tea.Decision.Value == "tea")
 	st.expect("it took two round trips, as ever: "+tea.Took.String(), tea.Took == soup.Took)
 	counted := st.Status(3).Counters
 	st.expect("server 3 counts 2 forwards and 1 hedge", counted.Forwards == 2 && counted.Hedges == 1)
+}
+
+// sentToDecide counts the messages that decide something, and tell of it.
+func (st *stage) sentToDecide() (n int) {
+	for _, kind := range []paxos.Kind{paxos.KindForward, paxos.KindPrepare, paxos.KindPromise, paxos.KindAccept, paxos.KindAccepted, paxos.KindChosen} {
+		n += st.Sent(paxostest.Match{Kind: kind})
+	}
+	return n
 }
