@@ -344,7 +344,7 @@ func checkTimers(t require.TestingT, r *Replica) {
 
 // checkCalls checks the calls, takeovers, hints and pulls of all instances against their counts.
 func checkCalls(t require.TestingT, r *Replica) {
-	calls, takeovers, hints := 0, 0, 0
+	calls, takeovers, asked, hints := 0, 0, 0, 0
 	for _, e := range r.table.evicted {
 		hints += len(e.hint.value)
 	}
@@ -353,6 +353,8 @@ func checkCalls(t require.TestingT, r *Replica) {
 		hints += len(inst.hint.value)
 		if inst.attempt.purpose == forTakeover {
 			takeovers++
+		} else if inst.attempt.purpose == forForward {
+			asked++
 		}
 		for i := range r.view.Acceptors() {
 			if inst.fetching.Has(i) {
@@ -372,7 +374,7 @@ func checkCalls(t require.TestingT, r *Replica) {
 	}
 	require.Equal(t, calls, len(r.calls))
 	require.LessOrEqual(t, calls, r.limits.MaxCalls)
-	require.Equal(t, takeovers, r.takeovers)
+	require.Equal(t, []int{takeovers, asked}, []int{r.takeovers, r.stands.asked})
 	require.Equal(t, hints, r.hints.bytes)
 	for _, p := range r.peers {
 		if p.position >= 0 {

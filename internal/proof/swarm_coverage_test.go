@@ -23,7 +23,7 @@ var swarmCoverage = flag.Int("swarm.coverage", 0, "in so many seeds, demand that
 var covered = []string{"acceptor.go", "proposer.go", "learner.go", "internal/durable/durable.go", "internal/standing/floor.go", "internal/standing/ballot.go", "internal/standing/policy.go", "replica/instance.go", "replica/memos.go",
 	"replica/table.go", "replica/state.go", "replica/silence.go", "replica/saves.go", "replica/send.go", "replica/ending.go", "replica/attempt.go",
 	"replica/pull.go", "replica/catchup.go", "replica/fetch.go", "replica/watch.go", "replica/check.go", "replica/receive.go",
-	"replica/import.go", "replica/packet.go", "replica/change.go", "replica/replica.go", "replica/forward.go", "replica/listing.go", "replica/stands.go",
+	"replica/import.go", "replica/packet.go", "replica/change.go", "replica/replica.go", "replica/forward.go", "replica/output.go", "replica/stands.go",
 	"replica/standing.go", "replica/stood.go"}
 
 // notCovered are the branches that no swarm can reach often, and why. Other tests reach each of them.

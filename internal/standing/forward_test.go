@@ -1,0 +1,177 @@
+package standing_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/singledecree/paxos/internal/standing"
+)
+
+const (
+	us = time.Microsecond
+	ms = time.Millisecond
+)
+
+// forwarding returns a Forwarding to server 2. A classic attempt took that long, and so did a forwarded call; 0: there was none.
+func forwarding(classic, forwarded time.Duration) *standing.Forwarding {
+	f := &standing.Forwarding{}
+	f.Wants(0, 2, 0)
+	if classic != 0 {
+		f.TookClassic(classic)
+	}
+	if forwarded != 0 {
+		f.Took(forwarded)
+	}
+	return f
+}
+
+// wants returns how many of so many calls to server 2, at that time, are to be forwarded. The server was heard just now.
+func wants(f *standing.Forwarding, now time.Duration, calls int) (n int) {
+	for range calls {
+		if f.Wants(now, 2, now) {
+			n++
+		}
+	}
+	return n
+}
+
+// Without a classic attempt there is nothing to compare with. Then calls are forwarded, until one of them has ended.
+func TestForwardingFirst(t *testing.T) {
+	assert.Zero(t, wants(forwarding(0, 0), ms, 200))
+	assert.Zero(t, wants(forwarding(0, 5*us), ms, 200))
+	assert.Equal(t, 200, wants(forwarding(ms, 0), ms, 200), "nothing of it is known yet")
+}
+
+// A forwarded call may take twice as long as a classic attempt, and a millisecond longer. One call in 64 goes the other way.
+func TestForwardingCompares(t *testing.T) {
+	for _, tt := range []struct {
+		classic, forwarded time.Duration
+		wants              bool
+	}{
+		{100 * us, 50 * us, true},
+		{100 * us, 200*us - 1, true},
+		{100 * us, 200 * us, false},
+		{30 * ms, 10 * ms, true},
+		{30 * ms, 31*ms - 1, true},
+		{30 * ms, 31 * ms, false},
+	} {
+		want := 10
+		if tt.wants {
+			want = 630
+		}
+		assert.Equal(t, want, wants(forwarding(tt.classic, tt.forwarded), ms, 640), "%s, forwarded %s", tt.classic, tt.forwarded)
+	}
+	f := forwarding(ms, ms)
+	for i := 1; i <= 200; i++ {
+		assert.Equal(t, i%64 != 0, f.Wants(ms, 2, ms), "call %d", i)
+	}
+}
+
+// Times count by moving averages: each one by an eighth.
+func TestForwardingAverages(t *testing.T) {
+	f := forwarding(ms, ms)
+	f.Took(17 * ms) // 3 ms on average: too long
+	assert.Equal(t, 1, wants(f, ms, 64))
+	f.TookClassic(9 * ms) // 2 ms on average: the limit is 3 ms
+	assert.Equal(t, 1, wants(f, ms, 64))
+	f.TookClassic(3 * ms)
+	assert.Equal(t, 63, wants(f, ms, 64))
+	f.Missed(10*time.Second, 12*ms, 10*time.Second) // a call that waits in vain counts as long as it waits: 4.1 ms
+	assert.Equal(t, 1, wants(f, 10*time.Second, 64))
+
+	f = forwarding(ms, ms)
+	f.Refused(ms, 9*ms) // a refused one counts with the classic attempt after it: 10 ms, so 2.125 ms on average
+	assert.Equal(t, 1, wants(f, ms, 64))
+	f = forwarding(ms, ms)
+	f.Refused(ms, 7*ms) // 1.875 ms on average
+	assert.Equal(t, 63, wants(f, ms, 64))
+	f = forwarding(0, 0)
+	f.TookClassic(0)
+	assert.Equal(t, 64, wants(f, ms, 64), "a time too short for the clock is a time")
+}
+
+// A forwarded call waits for the usual time, and for 4 mean deviations more: for 2 ms at least, and 8 ms at most.
+func TestForwardingHedge(t *testing.T) {
+	assert.Equal(t, 100*us+2*ms, forwarding(100*us, 0).Hedge(), "as long as a classic attempt, while nothing else is known")
+	assert.Equal(t, 20*us+2*ms, forwarding(100*us, 20*us).Hedge())
+	assert.Equal(t, 2*ms+4*ms, forwarding(0, 2*ms).Hedge(), "the deviation of the first is half of it")
+	assert.Equal(t, 30*ms+8*ms, forwarding(0, 30*ms).Hedge())
+	f := forwarding(0, 8*ms) // 4 ms apart
+	for range 100 {
+		f.Took(8 * ms)
+	}
+	assert.Equal(t, 8*ms+2*ms, f.Hedge())
+	f.Took(16 * ms) // 9 ms, and 1 ms apart
+	assert.InDelta(t, 9*ms+4*ms, f.Hedge(), float64(10*us))
+	f.Took(ms) // 8 ms, and 1.9 ms apart
+	assert.InDelta(t, 8*ms+7500*us, f.Hedge(), float64(10*us))
+}
+
+// After four refusals in a row nothing is forwarded for a second. A call that comes through breaks the row.
+func TestForwardingPausesWhenRefused(t *testing.T) {
+	f := forwarding(ms, 0)
+	for range 3 {
+		f.Refused(ms, 0)
+	}
+	f.Took(us)
+	for range 3 {
+		f.Refused(ms, 0)
+		assert.True(t, f.Wants(ms, 2, ms))
+	}
+	f.Refused(ms, 0)
+	assert.Zero(t, wants(f, ms, 100))
+	assert.Zero(t, wants(f, ms+time.Second-1, 100))
+	assert.NotZero(t, wants(f, ms+time.Second, 10))
+	for range 3 {
+		f.Refused(ms+time.Second, 0)
+	}
+	assert.NotZero(t, wants(f, ms+time.Second, 10), "the row begins anew")
+}
+
+// If nothing was heard of the server while a call waited, nothing is forwarded to it until it has been heard for a second again.
+func TestForwardingSuspects(t *testing.T) {
+	at := 10 * time.Second
+	missed := func(heard time.Duration) *standing.Forwarding {
+		f := forwarding(time.Second, ms)
+		f.Missed(at, 3*ms, heard)
+		return f
+	}
+	for _, heard := range []time.Duration{at - 3*ms + 1, at} {
+		assert.True(t, missed(heard).Wants(at, 2, heard), "it is only slow")
+	}
+	for _, heard := range []time.Duration{0, at - 3*ms} {
+		f := missed(heard)
+		assert.False(t, f.Wants(at, 2, heard))
+		assert.False(t, f.Wants(at+time.Hour, 2, heard), "still silent")
+		assert.False(t, f.Wants(at+time.Hour, 2, at), "heard when the call ended, and not since")
+		back := at + time.Hour
+		assert.False(t, f.Wants(back, 2, back-1), "heard again, just now")
+		assert.False(t, f.Wants(back+time.Second-1, 2, back+time.Second-1))
+		assert.True(t, f.Wants(back+time.Second, 2, back))
+		assert.True(t, f.Wants(back+time.Second, 2, 0), "trusted again, until it is missed again")
+	}
+	f := missed(at - 3*ms)
+	assert.False(t, f.Wants(at+ms, 2, at+ms))
+	f.Missed(at+500*ms, 3*ms, at+ms)
+	assert.False(t, f.Wants(at+time.Second+ms, 2, at+time.Second+ms), "a second silence begins anew")
+	assert.False(t, f.Wants(at+2*time.Second, 2, at+2*time.Second))
+	assert.True(t, f.Wants(at+2*time.Second+ms, 2, at+2*time.Second))
+	f = forwarding(time.Second, ms)
+	f.Missed(0, 0, 0) // at the origin of the clock
+	assert.False(t, f.Wants(ms, 2, 0))
+}
+
+// Calls that were forwarded to the server that stood before say nothing of the next one. A classic attempt takes as long as before.
+func TestForwardingToAnother(t *testing.T) {
+	f := forwarding(ms, time.Second)
+	for range 4 {
+		f.Refused(ms, 0)
+	}
+	f.Missed(ms, ms, 0)
+	assert.Zero(t, wants(f, time.Hour, 10))
+	assert.True(t, f.Wants(2*ms, 3, 0))
+	assert.Equal(t, 3*ms, f.Hedge())
+	assert.False(t, forwarding(0, 0).Wants(ms, 3, ms))
+}
