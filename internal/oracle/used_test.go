@@ -11,6 +11,7 @@ import (
 func TestOracleFindsWrongBallots(t *testing.T) {
 	prepare := paxos.Message{Kind: paxos.KindPrepare, Ballot: b11}
 	query := paxos.Message{Kind: paxos.KindQuery, Ballot: b11}
+	forward := paxos.Message{Kind: paxos.KindForward, Ballot: b11, Value: "burger"}
 	find(t, []sabotage{
 		{"a round that is not reserved", "I5", func(t *testing.T, b *bench) error {
 			return b.send(1, 2, paxos.Message{Kind: paxos.KindPrepare, Ballot: paxos.Ballot{Round: 101, Server: 1}})
@@ -47,6 +48,30 @@ func TestOracleFindsWrongBallots(t *testing.T) {
 		{"a question in a ballot", "I6", func(t *testing.T, b *bench) error {
 			require.NoError(t, b.send(1, 3, prepare))
 			return b.send(1, 3, query)
+		}},
+		{"a Forward in a ballot", "I6", func(t *testing.T, b *bench) error {
+			require.NoError(t, b.send(1, 3, prepare))
+			return b.send(1, 2, forward)
+		}},
+		{"a ballot of a Forward", "I6", func(t *testing.T, b *bench) error {
+			require.NoError(t, b.send(1, 2, forward))
+			return b.send(1, 3, prepare)
+		}},
+		{"a Forward in two lives", "I6", func(t *testing.T, b *bench) error {
+			require.NoError(t, b.send(1, 2, forward))
+			b.restart(1)
+			return b.send(1, 2, forward)
+		}},
+		{"a Forward in two instances", "I6", func(t *testing.T, b *bench) error {
+			require.NoError(t, b.send(1, 2, forward))
+			m := forward
+			m.Instance = "y"
+			return b.sendAt(1, 2, m)
+		}},
+		{"a Forward in a round that is not reserved", "I5", func(t *testing.T, b *bench) error {
+			m := forward
+			m.Ballot.Round = 101
+			return b.send(1, 2, m)
 		}},
 		{"a vote in a ballot in which nobody asked", "I6", func(t *testing.T, b *bench) error {
 			require.NoError(t, b.save(2, voted(b22, "burger")))

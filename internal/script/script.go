@@ -26,7 +26,7 @@ import (
 //	servers N [learners N] [MaxHint=N] [Silence=T]   a Sim; all that follows, the roles apart, is about it
 //	propose S INSTANCE VALUE               a call; calls are numbered from 1
 //	wait S INSTANCE | ready S | cancel N
-//	crash S | crash-saved S | restart S | pause S | resume S | save-time S T
+//	crash S | crash-saved S | restart S | pause S | resume S | save-time S T | stand S
 //	drop MATCH | hold MATCH | delay MATCH T | repeat MATCH T | clear
 //	release MATCH | replay MATCH           held messages go on; sent ones come again
 //	cut S S | cut S->S | isolate S | heal
@@ -155,7 +155,7 @@ func (p *player) act(verb string, a *arguments) error {
 		p.until(a)
 	case "expect":
 		p.expect(a)
-	case "crash", "crash-saved", "restart", "pause", "resume", "isolate", "save-time":
+	case "crash", "crash-saved", "restart", "pause", "resume", "isolate", "save-time", "stand":
 		p.server(verb, a)
 	case "cut", "heal", "clear", "drop", "hold", "delay", "repeat", "release", "replay":
 		p.network(verb, a)
@@ -183,6 +183,8 @@ func (p *player) server(verb string, a *arguments) {
 		a.then(func() { w.Resume(id) })
 	case "isolate":
 		a.then(func() { w.Isolate(id) })
+	case "stand":
+		a.then(func() { w.Stand(id) })
 	case "save-time":
 		d := a.duration()
 		a.then(func() { w.SaveTime(id, d) })
