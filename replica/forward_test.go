@@ -319,3 +319,23 @@ func TestForwardedInAChange(t *testing.T) {
 	p.pass(10 * time.Second)
 	assert.Equal(t, []paxos.Value{"v", "v"}, []paxos.Value{p.value(2), p.value(4)})
 }
+
+// A Forward joins an attempt of a call of the server that stands. It is answered when the call is.
+func TestForwardedJoinsACall(t *testing.T) {
+	for _, loses := range []bool{false, true} {
+		p := newReceiver(t, paxos.Limits{})
+		p.hear(1, 3, stoodMessage(3, 0))
+		require.Equal(t, "accept 1.1", p.begins("x"))
+		require.Empty(t, p.hear(1, 2, msg(t, `forward 5.2 "w" @x`)))
+		require.Zero(t, p.replicas[1].stands.asked)
+		if !loses {
+			p.replicas[1].DelayNotices(true)
+			assert.Equal(t, []string{"1 -> 2: chosen 1.1 @x"}, p.hear(1, 3, msg(t, "accepted 1.1 @x")))
+			continue
+		}
+		p.hear(1, 2, msg(t, "nack 1.1 above 9.3 @x"))
+		assert.Equal(t, []string{"1 -> 2: nack 5.2 above 1.1 @x"}, p.hear(1, 3, msg(t, "nack 1.1 above 9.3 @x")))
+		assert.Contains(t, p.during(func() { p.pass(p.replicas[1].timing.Phase / 2) })[0], "prepare 10.1", "the call goes on")
+		checkTables(t, p.replicas[1])
+	}
+}

@@ -20,7 +20,7 @@ var swarmCoverage = flag.Int("swarm.coverage", 0, "in so many seeds, demand that
 	"way to recover: 1,000 times in 400,000 seeds, and in proportion")
 
 // covered are the files whose every branch the swarm must reach: the roles, what is volatile, and each way to recover.
-var covered = []string{"acceptor.go", "proposer.go", "learner.go", "internal/durable/durable.go", "internal/standing/floor.go", "internal/standing/ballot.go", "internal/standing/policy.go", "replica/instance.go", "replica/memos.go",
+var covered = []string{"acceptor.go", "proposer.go", "learner.go", "internal/durable/durable.go", "internal/standing/floor.go", "internal/standing/ballot.go", "internal/standing/policy.go", "internal/standing/forward.go", "replica/instance.go", "replica/memos.go",
 	"replica/table.go", "replica/state.go", "replica/silence.go", "replica/saves.go", "replica/send.go", "replica/ending.go", "replica/attempt.go",
 	"replica/pull.go", "replica/catchup.go", "replica/fetch.go", "replica/watch.go", "replica/check.go", "replica/receive.go",
 	"replica/import.go", "replica/packet.go", "replica/change.go", "replica/replica.go", "replica/forward.go", "replica/output.go", "replica/stands.go",
