@@ -92,21 +92,21 @@ func TestForwardingAverages(t *testing.T) {
 	assert.Equal(t, 64, wants(f, ms, 64), "a time too short for the clock is a time")
 }
 
-// A forwarded call waits for the usual time, and for 4 mean deviations more: for 2 ms at least, and 8 ms at most.
+// A forwarded call waits for the usual time, and for 4 mean deviations more: for 5 ms at least, and 8 ms at most.
 func TestForwardingHedge(t *testing.T) {
-	assert.Equal(t, 100*us+2*ms, forwarding(100*us, 0).Hedge(), "as long as a classic attempt, while nothing else is known")
-	assert.Equal(t, 20*us+2*ms, forwarding(100*us, 20*us).Hedge())
-	assert.Equal(t, 2*ms+4*ms, forwarding(0, 2*ms).Hedge(), "the deviation of the first is half of it")
+	assert.Equal(t, 100*us+5*ms, forwarding(100*us, 0).Hedge(), "as long as a classic attempt, while nothing else is known")
+	assert.Equal(t, 20*us+5*ms, forwarding(100*us, 20*us).Hedge())
+	assert.Equal(t, 3*ms+6*ms, forwarding(0, 3*ms).Hedge(), "the deviation of the first is half of it")
 	assert.Equal(t, 30*ms+8*ms, forwarding(0, 30*ms).Hedge())
 	f := forwarding(0, 8*ms) // 4 ms apart
 	for range 100 {
 		f.Took(8 * ms)
 	}
-	assert.Equal(t, 8*ms+2*ms, f.Hedge())
-	f.Took(16 * ms) // 9 ms, and 1 ms apart
-	assert.InDelta(t, 9*ms+4*ms, f.Hedge(), float64(10*us))
-	f.Took(ms) // 8 ms, and 1.9 ms apart
-	assert.InDelta(t, 8*ms+7500*us, f.Hedge(), float64(10*us))
+	assert.Equal(t, 8*ms+5*ms, f.Hedge())
+	f.Took(20 * ms) // 9.5 ms, and 1.5 ms apart
+	assert.InDelta(t, 9500*us+6*ms, f.Hedge(), float64(10*us))
+	f.Took(9500 * us) // 1.3 ms apart
+	assert.InDelta(t, 9500*us+5250*us, f.Hedge(), float64(10*us))
 }
 
 // After four refusals in a row nothing is forwarded for a second. A call that comes through breaks the row.
@@ -172,6 +172,6 @@ func TestForwardingToAnother(t *testing.T) {
 	f.Missed(ms, ms, 0)
 	assert.Zero(t, wants(f, time.Hour, 10))
 	assert.True(t, f.Wants(2*ms, 3, 0))
-	assert.Equal(t, 3*ms, f.Hedge())
+	assert.Equal(t, 6*ms, f.Hedge())
 	assert.False(t, forwarding(0, 0).Wants(ms, 3, ms))
 }
