@@ -62,6 +62,7 @@ func (r *Replica) hedged(inst *instance) {
 	if a := &inst.attempt; r.forwardedLast(a) {
 		r.stands.others.Missed(r.now, r.now-a.began, a.to.identity.lastHeard())
 	}
+	r.endForward(inst)
 }
 
 // forwardRefused takes a Nack in an instance whose value was forwarded. It reports whether the Nack is about that.
@@ -73,9 +74,15 @@ func (r *Replica) forwardRefused(inst *instance, m *paxos.Message) bool {
 	if r.forwardedLast(a) {
 		r.stands.others.Refused(r.now, r.now-a.began)
 	}
-	r.timers.stop(inst, alarmAttempt)
-	a.state = attemptNone
+	r.endForward(inst)
 	return true
+}
+
+// endForward ends the wait for the other server. The value has left, and no ballot of this server was tried.
+func (r *Replica) endForward(inst *instance) {
+	a := &inst.attempt
+	r.timers.stop(inst, alarmAttempt)
+	a.Proposer, a.state = paxos.NewProposer(paxos.Ballot{}, a.Own(), r.quorum), attemptNone
 }
 
 // loses is called with a message for which there is no room. It is sent again. A Forward is not, so its sender is told to go on.

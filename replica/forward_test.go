@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -338,4 +339,50 @@ func TestForwardedJoinsACall(t *testing.T) {
 		assert.Contains(t, p.during(func() { p.pass(p.replicas[1].timing.Phase / 2) })[0], "prepare 10.1", "the call goes on")
 		checkTables(t, p.replicas[1])
 	}
+}
+
+// A call waits for the decision of another one that was forwarded, and is gone. No ballot was tried, so the instance is not one to be finished.
+func TestForwardLeavesNoBallot(t *testing.T) {
+	for _, refused := range []bool{true, false} {
+		p := newAsker(t, membersOf(3), 1, false)
+		r := p.replicas[1]
+		ballot := func() paxos.Ballot {
+			open := r.Status(p.now).Instances
+			i := slices.IndexFunc(open, func(o paxos.OpenInstance) bool { return o.Instance == "x" })
+			require.GreaterOrEqual(t, i, 0)
+			return open[i].Ballot
+		}
+		r.Wait(p.now, 1, "x")
+		p.propose(1, 2, "x", "v")
+		sent := ballot()
+		require.NotZero(t, sent)
+		r.Cancel(p.now, 2)
+		if refused {
+			p.hear(1, 2, paxos.Message{Kind: paxos.KindNack, Instance: "x", Ballot: sent, Promised: paxos.Ballot{Round: 9, Server: 2}})
+		} else {
+			p.pass(time.Second / 2)
+		}
+		assert.Zero(t, ballot())
+		checkTables(t, r)
+		p.propose(1, 3, "x", "v")
+		assert.True(t, sent.Less(ballot()))
+		assert.Equal(t, uint64(1), r.counters.Forwards, "once in a name")
+	}
+}
+
+// Two servers forward to each other, as one of them stands since. It refuses, and goes on in its own ballot when its time is over.
+func TestForwardsCross(t *testing.T) {
+	p := newAsker(t, membersOf(3), 1, false)
+	require.Equal(t, "forward 10.1", p.begins("x"))
+	p.stand(1)
+	own := p.replicas[1].stands.own
+	for _, from := range ids(2, 3) {
+		m := stoodMessage(from, 0)
+		m.Ballot = own.Number()
+		p.hear(1, from, m)
+	}
+	require.True(t, own.IsReady())
+	assert.Equal(t, []string{fmt.Sprintf("1 -> 3: nack 50.3 above %v @x", own.Number())}, p.hear(1, 3, msg(t, `forward 50.3 "w" @x`)))
+	assert.Equal(t, fmt.Sprintf(`1 -> 2: accept %v "v" @x`, own.Number()), p.during(func() { p.pass(6 * time.Millisecond) })[0])
+	checkTables(t, p.replicas[1])
 }

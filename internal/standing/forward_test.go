@@ -82,7 +82,7 @@ func TestForwardingAverages(t *testing.T) {
 	assert.Equal(t, 1, wants(f, 10*time.Second, 64))
 
 	f = forwarding(ms, ms)
-	f.Refused(ms, 9*ms) // a refused one counts with the classic attempt after it: 10 ms, so 2.125 ms on average
+	f.Refused(ms, 8500*us) // a refused one counts with the classic attempt after it: 9.5 ms, so 2.06 ms on average
 	assert.Equal(t, 1, wants(f, ms, 64))
 	f = forwarding(ms, ms)
 	f.Refused(ms, 7*ms) // 1.875 ms on average
