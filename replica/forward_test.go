@@ -280,7 +280,7 @@ func TestForwardTimes(t *testing.T) {
 	assert.Equal(t, "prepare 19.1", p.begins("z"))
 }
 
-// A change of members ends the standing ballot, and what runs in it for others. Nothing is forwarded while the next configuration is not settled.
+// A change of members ends the standing ballot, and the attempts in it for others. Nothing is forwarded while the next configuration is not settled.
 func TestForwardedInAChange(t *testing.T) {
 	m := membersOf(3)
 	m.Learners = ids(4)

@@ -12,7 +12,7 @@ import (
 	"github.com/singledecree/paxos/paxostest"
 )
 
-// Forwarded calls, and what may go wrong with them (docs/design.md#4.16). Messages take 1 ms, and so do Saves.
+// Forwarded calls, and their troubles (docs/design.md#4.16). Messages take 1 ms, and so do Saves.
 
 // forwardClassic is how long a classic attempt takes in newForwards, and forwardTook a forwarded call.
 const (
@@ -22,7 +22,7 @@ const (
 
 // newForwards returns servers of which server 1 stands, and has used its ballot. All others forward their calls to it, and have done so once.
 func newForwards(t *testing.T, servers int) *paxostest.Sim {
-	w := newWorld(t, paxostest.SimConfig{Servers: servers, Delay: ms, SaveTime: ms, NoStanding: false})
+	w := newWorld(t, paxostest.SimConfig{Servers: servers, Delay: ms, SaveTime: ms})
 	decides := func(id paxos.ServerID, name string, took time.Duration) {
 		c := w.Propose(id, name, "v")
 		w.RunFor(20 * ms)
