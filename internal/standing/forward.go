@@ -8,6 +8,7 @@ const (
 	mostSpare     = 8 * time.Millisecond // and at most so much, or a quarter of that
 	mostLoss      = time.Millisecond     // a forwarded call may take so much longer than a classic attempt, and twice as long at most
 	tryOneIn      = 64                   // of so many calls one goes the way that was slower of late
+	tryHalved     = 4                    // as long as that was right each time, half as many do, so many times
 	mostRefusals  = 4                    // refused calls, one after the other, until there is a pause
 	refusalPause  = time.Second
 	suspicionTime = time.Second // for so long a server that was silent must be heard, until calls are forwarded to it again
@@ -34,7 +35,8 @@ type Forwarding struct {
 	to        uint64 // the server that stands
 	forwarded lately // how long a forwarded call took
 	classic   lately // how long a classic attempt of this server took
-	calls     uint64 // how many were asked about
+	calls     uint64 // how many were asked about, since one went the way that was slower
+	tries     int    // how many did, one after the other, and took longer
 	refusals  int    // one after the other
 	until     time.Duration
 	silent    time.Duration // when a call had waited there in vain, and the server was silent; 0: never
@@ -53,8 +55,17 @@ func (f *Forwarding) Wants(now time.Duration, to uint64, heard time.Duration) bo
 	if f.forwarded.mean == 0 {
 		return true
 	}
-	faster := f.forwarded.mean < f.classic.mean+min(f.classic.mean, mostLoss)
-	return faster != (f.calls%tryOneIn == 0)
+	if f.calls < tryOneIn<<min(f.tries, tryHalved) {
+		return f.pays(f.forwarded.mean, f.classic.mean)
+	}
+	f.calls = 0
+	f.tries++
+	return !f.pays(f.forwarded.mean, f.classic.mean)
+}
+
+// pays reports whether calls are forwarded, if a forwarded call takes that long, and a classic attempt that long.
+func (f *Forwarding) pays(forwarded, classic time.Duration) bool {
+	return forwarded < classic+min(classic, mostLoss)
 }
 
 // isSuspect reports whether the server was silent, and was not heard for long enough since.
@@ -89,12 +100,20 @@ func (f *Forwarding) Hedge() time.Duration {
 
 // Took notes that a forwarded call has ended with a decision, after that time.
 func (f *Forwarding) Took(d time.Duration) {
-	f.forwarded.add(d)
 	f.refusals = 0
+	if f.forwarded.mean != 0 && !f.pays(f.forwarded.mean, f.classic.mean) && f.pays(d, f.classic.mean) {
+		f.tries, f.forwarded.mean = 0, (f.forwarded.mean+d)/2 // few calls are tried
+	}
+	f.forwarded.add(d)
 }
 
 // TookClassic notes that a classic attempt of this server has come through, after that time.
-func (f *Forwarding) TookClassic(d time.Duration) { f.classic.add(d) }
+func (f *Forwarding) TookClassic(d time.Duration) {
+	if f.classic.mean != 0 && f.pays(f.forwarded.mean, f.classic.mean) && !f.pays(f.forwarded.mean, d) {
+		f.tries, f.classic.mean = 0, (f.classic.mean+d)/2
+	}
+	f.classic.add(d)
+}
 
 // Missed notes that a forwarded call has waited for that time in vain. Its classic attempt comes after that, and is a part of its time. The server was last heard at that time.
 func (f *Forwarding) Missed(now, waited, heard time.Duration) {

@@ -161,3 +161,31 @@ func TestForwardingBetweenRegions(t *testing.T) {
 	}
 	assert.Less(t, hedges, 10)
 }
+
+// Calls that go the slower way are few where the other way stays faster, so the slow ones do not show in a 99th percentile. A server that was slow
+// for a while gets its calls back soon.
+func TestForwardingTriesSeldom(t *testing.T) {
+	const at = time.Hour
+	f := &standing.Forwarding{}
+	f.TookClassic(100 * time.Millisecond)
+	run := func(calls int, forwarded time.Duration) (slow, fast int) {
+		for range calls {
+			if f.Wants(at, 2, at) {
+				f.Took(forwarded)
+				fast++
+			} else {
+				f.TookClassic(100 * time.Millisecond)
+				slow++
+			}
+		}
+		return slow, fast
+	}
+	classic, _ := run(5000, 60*time.Millisecond)
+	assert.Less(t, classic, 12)
+	run(20, 500*time.Millisecond) // it stands still for a moment
+	_, forwarded := run(5000, 500*time.Millisecond)
+	assert.Less(t, forwarded, 12)
+	run(2000, 60*time.Millisecond)
+	classic, _ = run(1000, 60*time.Millisecond)
+	assert.Less(t, classic, 20)
+}
