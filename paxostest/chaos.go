@@ -171,7 +171,7 @@ func (c Chaos) String() string {
 }
 
 // Bound is how long the cluster may take after Ends until all is well, at the 99th percentile over seeds. It is the longest silence, a
-// phase, a backoff, a pull and 20 delays. No seed may take more than four times that.
+// phase, a backoff, a pull and 20 delays. No seed may take more than four times that, and a phase for each server.
 func (c Chaos) Bound() time.Duration {
 	t := c.Timing
 	if c.Crowded { // in a ring that is longer than in other seeds, of which few servers may know of an instance

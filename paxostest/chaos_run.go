@@ -287,7 +287,8 @@ func (r *chaosRun) heal() {
 			r.Resume(s.ID)
 		}
 	}
-	hard := r.plan.Ends + 4*r.plan.Bound()
+	turns := time.Duration(r.plan.Servers) * r.plan.Timing.Phase // the last of the ring takes over after all others
+	hard := r.plan.Ends + 4*r.plan.Bound() + turns
 	for r.Err() == nil {
 		for _, s := range r.servers {
 			if s.replica == nil {
