@@ -16,10 +16,12 @@ import (
 
 // Standing ballots, as docs/design.md#4.16 has them.
 
-// stand has a server stand, and returns what left.
+// stand has a server stand, as it does by itself, and returns what left.
 func (p *pump) stand(id paxos.ServerID) []string {
 	return p.during(func() {
-		p.replicas[id].Stand(p.now)
+		r := p.replicas[id]
+		r.input(p.now)
+		r.standNow()
 		p.run()
 	})
 }
