@@ -287,6 +287,7 @@ func (r *Replica) goOn() {
 func (r *Replica) Saved(now time.Duration) {
 	r.input(now)
 	s := &r.saves
+	r.stands.others.Saved(s.out(now))
 	if !s.end() {
 		panic("paxos: Saved without a Save")
 	}

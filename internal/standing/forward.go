@@ -6,7 +6,8 @@ import "time"
 const (
 	leastSpare    = 5 * time.Millisecond // a forwarded call has at least so much longer than others took
 	mostSpare     = 8 * time.Millisecond // and at most so much, or a quarter of that
-	mostLoss      = time.Millisecond     // a forwarded call may take so much longer than a classic attempt, and twice as long at most
+	mostLoss      = time.Millisecond     // a forwarded call may take so much longer than a classic attempt
+	savesWorth    = 4                    // so many Saves of this server longer at most
 	tryOneIn      = 64                   // of so many calls one goes the way that was slower of late
 	tryHalved     = 4                    // as long as that was right each time, half as many do, so many times
 	mostRefusals  = 4                    // refused calls, one after the other, until there is a pause
@@ -26,18 +27,19 @@ func (l *lately) add(d time.Duration) {
 	l.mean = max(l.mean+(d-l.mean)/8, 1)
 }
 
-// A Forwarding decides which calls a server forwards to the server that stands, and for how long each waits there. On one site it forwards
-// nearly all: that spares all servers half of their messages and Saves, so more calls come through though each may take longer. Between
-// sites it forwards if that is about as fast as a classic attempt, as it was of late.
+// A Forwarding decides which calls a server forwards to the server that stands, and for how long each waits there. Where Saves take time, on
+// one site, it forwards nearly all: that spares each server one of two Saves, so more calls come through. Elsewhere it forwards if that was
+// faster of late.
 //
 // Times are monotonic, from any fixed origin, and after 0. Its methods are not safe for concurrent use.
 type Forwarding struct {
-	to        uint64 // the server that stands
-	forwarded lately // how long a forwarded call took
-	classic   lately // how long a classic attempt of this server took
-	calls     uint64 // how many were asked about, since one went the way that was slower
-	tries     int    // how many did, one after the other, and took longer
-	refusals  int    // one after the other
+	to        uint64        // the server that stands
+	forwarded lately        // how long a forwarded call took
+	classic   lately        // how long a classic attempt of this server took
+	save      time.Duration // how long a Save of this server took of late
+	calls     uint64        // how many were asked about, since one went the way that was slower
+	tries     int           // how many did, one after the other, and took longer
+	refusals  int           // one after the other
 	until     time.Duration
 	silent    time.Duration // when a call had waited there in vain, and the server was silent; 0: never
 	back      time.Duration // when it was heard again; 0: not yet
@@ -46,7 +48,7 @@ type Forwarding struct {
 // Wants reports whether the next call is to be forwarded to that server, which stands, and was last heard at that time.
 func (f *Forwarding) Wants(now time.Duration, to uint64, heard time.Duration) bool {
 	if f.to != to {
-		*f = Forwarding{to: to, classic: f.classic}
+		*f = Forwarding{to: to, classic: f.classic, save: f.save}
 	}
 	if f.isSuspect(now, heard) || now < f.until || f.classic.mean == 0 {
 		return false
@@ -64,9 +66,13 @@ func (f *Forwarding) Wants(now time.Duration, to uint64, heard time.Duration) bo
 }
 
 // pays reports whether calls are forwarded, if a forwarded call takes that long, and a classic attempt that long.
+// Where Saves take time, a forwarded call may take longer: it spares each server one of two Saves.
 func (f *Forwarding) pays(forwarded, classic time.Duration) bool {
-	return forwarded < classic+min(classic, mostLoss)
+	return forwarded < classic+min(classic, savesWorth*f.save, mostLoss)
 }
+
+// Saved notes how long a Save of this server took.
+func (f *Forwarding) Saved(d time.Duration) { f.save += (d - f.save) / 8 }
 
 // isSuspect reports whether the server was silent, and was not heard for long enough since.
 func (f *Forwarding) isSuspect(now, heard time.Duration) bool {

@@ -18,6 +18,7 @@ const (
 // forwarding returns a Forwarding to server 2. A classic attempt took that long, and so did a forwarded call; 0: there was none.
 func forwarding(classic, forwarded time.Duration) *standing.Forwarding {
 	f := &standing.Forwarding{}
+	f.Saved(8 * ms) // 1 ms on average
 	f.Wants(0, 2, 0)
 	if classic != 0 {
 		f.TookClassic(classic)
@@ -70,6 +71,26 @@ func TestForwardingCompares(t *testing.T) {
 		other := slices.Contains([]int{64, 192, 448, 960, 1984, 3008}, i)
 		assert.Equal(t, !other, f.Wants(ms, 2, ms), "call %d", i)
 	}
+}
+
+// Where Saves take no time, a forwarded call has to be faster. Where they do, it may take four of them longer.
+func TestForwardingSparesSaves(t *testing.T) {
+	f := &standing.Forwarding{}
+	f.Wants(0, 2, 0)
+	f.TookClassic(100 * us)
+	f.Took(100 * us)
+	assert.Less(t, wants(f, ms, 64), 2)
+	f.Saved(us)
+	assert.Greater(t, wants(f, ms, 64), 62)
+
+	f = &standing.Forwarding{}
+	f.Saved(80 * us) // 10 us on average
+	f.Wants(0, 2, 0)
+	f.TookClassic(100 * us)
+	f.Took(140 * us)
+	assert.Less(t, wants(f, ms, 64), 2)
+	f.Saved(18 * us) // 11 us
+	assert.Greater(t, wants(f, ms, 64), 62)
 }
 
 // Times count by moving averages: each one by an eighth.
