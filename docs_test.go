@@ -196,7 +196,7 @@ func baseOf(t ast.Expr) ast.Expr {
 }
 
 // tablesOf returns the tables of a page: the cells of a row by the names of their columns. A row's name is its heading, then the
-// callers, if there is such a column, and the contestant.
+// callers and the server, if there are such columns, and the contestant.
 func tablesOf(page string) map[string]map[string]string {
 	rows := map[string]map[string]string{}
 	heading, columns := "", []string(nil)
@@ -216,7 +216,7 @@ func tablesOf(page string) map[string]map[string]string {
 				row[columns[i]] = cells[i]
 			}
 		}
-		for _, column := range []string{"callers", "contestant"} {
+		for _, column := range []string{"callers", "the server", "contestant"} {
 			if row[column] != "" {
 				name += "/" + row[column]
 			}
@@ -233,7 +233,7 @@ func tablesOf(page string) map[string]map[string]string {
 func TestChooseCitesMeasuredFigures(t *testing.T) {
 	choose, measured := readDoc(t, "choose.md"), readDoc(t, "performance.md")
 	rows := tablesOf(measured)
-	const disk, large, stops, rate = "Disk and TCP, 3 servers, 64 B/", "Disk and TCP, 3 servers, 1 MiB/", "A server stops/", "decisions/s"
+	const disk, large, stops, rate = "Disk and TCP, 3 servers, 64 B/", "Disk and TCP, 3 servers, 1 MiB/", "A server stops/is killed/", "decisions/s"
 	for _, want := range []struct{ label, column, names string }{
 		{"decisions/s on disk, 1 caller", rate, disk + "1/paxos;" + disk + "1/hashicorp/raft;" + disk + "1/dragonboat, pebble"},
 		{"the same, for names that the server owns", rate, disk + "1/paxos, minted;" + disk + "1/hashicorp/raft;" + disk + "1/dragonboat, pebble"},
