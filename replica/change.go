@@ -148,11 +148,7 @@ func (r *Replica) setView(v change.View) {
 		}
 		r.endAsking(inst)
 		if v.Number() != r.view.Number() { // else they are as good as any that come later
-			for i := range inst.arrivals {
-				r.saves.arrive(-len(inst.arrivals[i].m.Value))
-			}
-			clear(inst.arrivals)
-			inst.arrivals = inst.arrivals[:0]
+			r.dropArrivals(inst)
 		}
 	}
 	r.table.decided.forgetNotices()

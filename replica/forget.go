@@ -13,11 +13,7 @@ import (
 // erase ends all work on inst, and forgets all that is known of it. Its calls wait until that is durable.
 func (r *Replica) erase(inst *instance) {
 	r.rest(inst)
-	for i := range inst.arrivals {
-		r.saves.arrive(-len(inst.arrivals[i].m.Value))
-	}
-	clear(inst.arrivals)
-	inst.arrivals = inst.arrivals[:0]
+	r.dropArrivals(inst)
 	if !inst.chosen {
 		r.table.closed(inst)
 	}

@@ -68,6 +68,15 @@ func (r *Replica) arrives(inst *instance, from *peer, m *paxos.Message) {
 	r.saves.arrive(len(m.Value))
 }
 
+// dropArrivals drops the messages that wait until inst is loaded.
+func (r *Replica) dropArrivals(inst *instance) {
+	for i := range inst.arrivals {
+		r.saves.arrive(-len(inst.arrivals[i].m.Value))
+	}
+	clear(inst.arrivals)
+	inst.arrivals = inst.arrivals[:0]
+}
+
 // reopen makes a memo an instance again, and takes out the memo.
 func (r *Replica) reopen(m *memo) *instance {
 	r.makeRoom(1)

@@ -121,7 +121,8 @@ func (f *Forwarding) TookClassic(d time.Duration) {
 	f.classic.add(d)
 }
 
-// Missed notes that a forwarded call has waited for that time in vain. Its classic attempt comes after that, and is a part of its time. The server was last heard at that time.
+// Missed notes that a forwarded call has waited for that time in vain. Its classic attempt comes after that, and is a part of its time. The
+// server was last heard at heard.
 func (f *Forwarding) Missed(now, waited, heard time.Duration) {
 	f.forwarded.add(waited + f.classic.mean)
 	if heard <= now-waited {
