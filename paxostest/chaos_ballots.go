@@ -3,6 +3,7 @@ package paxostest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/singledecree/paxos"
@@ -121,6 +122,53 @@ func (d *drawing) standAt(at time.Duration, prefix string) {
 	}
 	if d.some(2) {
 		d.do(Action{At: at, Act: ActRead, Server: d.id(), Instance: names[0]})
+	}
+}
+
+// drawForwards lets one server stand while others propose, in one seed of six. They propose several times, so their values are forwarded.
+// Then the server that stands is paused, crashes or is cut off: values wait there in vain, and are decided elsewhere or twice. It has random
+// numbers of its own. Seeds in which servers stand anyway have no part in it, nor has any of internal/proof/testdata/swarm-seeds.txt.
+func (d *drawing) drawForwards() {
+	d.Rand = rand.New(rand.NewPCG(d.Seed, 0xf02a3b))
+	if stands := func(a Action) bool { return a.Act == ActStand }; slices.ContainsFunc(d.Actions, stands) || d.some(2) {
+		return
+	}
+	at := d.when()
+	stander := paxos.ServerID(1 + d.IntN(d.Servers))
+	step := 2*d.Delay + 2*d.SaveTime + ms/10 // about a round trip
+	for i := range 3 + d.IntN(8) {
+		if i == 0 || d.some(4) {
+			d.do(Action{At: at, Act: ActStand, Server: stander})
+			at += step
+			d.do(Action{At: at, Act: ActPropose, Server: stander, Instance: fmt.Sprint("forward/", i), Value: d.values[0]})
+			at += step
+		}
+		if i > 2 && d.some(4) {
+			d.stopStander(at, step, stander)
+		}
+		for j := range 1 + d.IntN(3) {
+			a := Action{At: at, Act: ActPropose, Server: d.id(), Instance: fmt.Sprint("forward/", i, "/", d.IntN(1+j)), Value: d.values[d.IntN(len(d.values))]}
+			d.do(a)
+			at += d.between(0, step)
+		}
+		at += d.between(0, 2*step)
+	}
+}
+
+// stopStander draws how the server that stands is of no use to others for a time.
+func (d *drawing) stopStander(at, step time.Duration, stander paxos.ServerID) {
+	back := at + d.between(0, 40*step)
+	switch d.IntN(4) {
+	case 0:
+		d.do(Action{At: at, Act: ActCrash, Server: stander})
+		d.do(Action{At: back, Act: ActRestart, Server: stander})
+	case 1:
+		other := d.id()
+		d.do(Action{At: at, Act: ActCut, Server: stander, Peer: other})
+		d.do(Action{At: back, Act: ActJoin, Server: stander, Peer: other})
+	default:
+		d.do(Action{At: at, Act: ActPause, Server: stander})
+		d.do(Action{At: back, Act: ActResume, Server: stander})
 	}
 }
 

@@ -43,6 +43,7 @@ func NewChaos(seed uint64) Chaos {
 	d.drawCrowd()
 	d.drawProfile()
 	d.drawStands()
+	d.drawForwards()
 	slices.SortStableFunc(d.Actions, func(a, b Action) int { return int(a.At - b.At) })
 	return d.Chaos
 }
