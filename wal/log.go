@@ -90,7 +90,7 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// A Log is the open storage of one server. It implements [paxos.PromptStorage]; its methods are safe for concurrent use. Close it after
+// A Log is the open storage of one server. It implements [paxos.ExpectingStorage]; its methods are safe for concurrent use. Close it after
 // the Node.
 //
 // Its memory is about 100 bytes for each instance, plus the largest recent batch, plus at most 16 MiB of values. Those are values voted
@@ -165,7 +165,7 @@ type Log struct {
 	reads sync.Pool // *[]byte
 }
 
-var _ paxos.PromptStorage = (*Log)(nil)
+var _ paxos.ExpectingStorage = (*Log)(nil)
 
 func newLog(files disk.Dir, o Options) *Log {
 	l := &Log{dir: files.Path(), fs: files, options: o, lines: lines.New(o.Logger), index: index{seed: maphash.MakeSeed()}, segments: map[uint32]*segment{},
@@ -241,6 +241,15 @@ func (l *Log) LoadNow(instance string) (rec paxos.Record, ok bool) {
 	}
 	_, known := l.index.findString(instance)
 	return paxos.Record{}, !known
+}
+
+// Expect brings the entries of these names into the processor's caches, for calls of LoadNow that follow: see [paxos.ExpectingStorage].
+func (l *Log) Expect(names []string) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if !l.closed {
+		l.index.expect(names)
+	}
 }
 
 // isOf returns an error unless rec, which was read at that spot, is the record that the index expects there.

@@ -2,12 +2,13 @@
 // and by its Index. They hold no pointers but to their own chunks, and grow without a pause.
 package tables
 
+import "runtime"
+
 // Names finds records by the hash of their names. It is in 256 parts, by the highest byte of the hash, so that they grow one by
 // one, at no great pause. The zero Names is empty.
 type Names struct {
-	parts   [256]part
-	fetched uint64        // see FetchAll
-	recent  *[1024]uint64 // slots that were entered or changed lately, by another part of their hashes; see Remember
+	parts  [256]part
+	recent *[1024]uint64 // slots that were entered or changed lately, by another part of their hashes; see Remember
 }
 
 // Remember has the names that were entered last be found without a look at the whole, which may be too large for the processor's
@@ -62,11 +63,13 @@ func (n *Names) Find(hash uint64, is func(at uint32) bool) (at uint32, ok bool) 
 }
 
 // FetchAll reads where Find begins to look for these hashes. If many names are fetched before the first is looked up, the reads of memory
-// overlap, and the wait is about that for one.
+// overlap, and the wait is about that for one. It changes nothing, so it may run beside Find.
 func (n *Names) FetchAll(hashes []uint64) {
+	var all uint64
 	for _, hash := range hashes {
-		n.fetched ^= n.fetch(hash) // else the compiler would leave the reading out
+		all ^= n.fetch(hash)
 	}
+	runtime.KeepAlive(all) // else the compiler would leave the reading out
 }
 
 func (n *Names) fetch(hash uint64) uint64 {
