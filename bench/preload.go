@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/singledecree/paxos"
 	"github.com/singledecree/paxos/wal"
@@ -81,5 +83,25 @@ func fill(dir string, state paxos.ServerState, n, size int) error {
 			batch.Records = batch.Records[:0]
 		}
 	}
-	return nil
+	return rest(dir)
+}
+
+// rest waits until the log has written its hints, since it would go on with that beside the callers. All segments have one in the end, but
+// for the one that is written to, and the next.
+func rest(dir string) error {
+	const most = time.Minute
+	for began := time.Now(); time.Since(began) < most; time.Sleep(10 * time.Millisecond) {
+		segments, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+		if err != nil {
+			return err
+		}
+		hints, err := filepath.Glob(filepath.Join(dir, "*.hint"))
+		if err != nil {
+			return err
+		}
+		if len(segments) <= len(hints)+2 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: segments still have no hints after %s", dir, most)
 }
