@@ -16,9 +16,10 @@ const again = 10 * time.Second
 
 // A reporter logs, and does not repeat itself: strangers can't fill a disk through it. No caller waits for the Logger.
 type reporter struct {
-	lines *lines.Log
-	mu    sync.Mutex
-	said  map[about]*saying
+	lines    *lines.Log
+	isMember func(paxos.ServerID) bool
+	mu       sync.Mutex
+	said     map[about]*saying
 }
 
 // about is the subject of a line. There are as many as members, times the kinds of lines about one.
@@ -33,8 +34,8 @@ type saying struct {
 	suppressed int
 }
 
-func (p *reporter) init(cfg Config) {
-	p.said = map[about]*saying{}
+func (p *reporter) init(cfg Config, isMember func(paxos.ServerID) bool) {
+	p.said, p.isMember = map[about]*saying{}, isMember
 	p.lines = lines.New(cfg.Logger, "cluster", cfg.Members.Cluster, "server", uint64(cfg.ID))
 }
 
@@ -47,9 +48,13 @@ func (p *reporter) info(message string, args ...any)  { p.log(slog.LevelInfo, me
 func (p *reporter) warn(message string, args ...any)  { p.log(slog.LevelWarn, message, args...) }
 
 // refused logs what is wrong, unless it did so lately. A second process under one identity is an error: somebody copied a configuration.
-// The other reasons may pass.
+// The other reasons may pass. Nothing is said of a server that has just left: forget would not hear of it.
 func (p *reporter) refused(a about, message string, args ...any) {
 	p.mu.Lock()
+	if a.peer != 0 && !p.isMember(a.peer) {
+		p.mu.Unlock()
+		return
+	}
 	now := time.Now()
 	s := p.said[a]
 	if s != nil && now.Sub(s.at) < again {

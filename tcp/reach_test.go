@@ -3,7 +3,9 @@ package tcp
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -237,6 +239,23 @@ func TestLeavesNoGoroutineBehind(t *testing.T) {
 	for about := range a.report.said {
 		assert.NotContains(t, []paxos.ServerID{4, 5, 6}, about.peer, "what was said of a server that left is forgotten")
 	}
+}
+
+// A connection may end at the same time as its server leaves. What it says then is not kept: nobody would forget it.
+func TestNothingIsSaidOfAServerThatJustLeft(t *testing.T) {
+	bubble(t, func(t *testing.T, n *pipes) {
+		a := n.start(t, 1)
+		defer a.Close()
+		for _, id := range []paxos.ServerID{2, 3} {
+			a.report.refused(about{id, "ended", ReasonSlow}, "peer's connection ended")
+		}
+		a.Reach(3, "")
+		a.report.refused(about{3, "ended", ReasonSlow}, "peer's connection ended")
+		a.report.refused(about{what: "accept"}, "connections can't be accepted")
+		synctest.Wait()
+		assert.Equal(t, []about{{what: "accept"}, {2, "ended", ReasonSlow}}, slices.SortedFunc(maps.Keys(a.report.said),
+			func(a, b about) int { return int(a.peer) - int(b.peer) }))
+	})
 }
 
 // A Send that has looked up a server just before it leaves fills no queue.

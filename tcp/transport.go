@@ -104,7 +104,7 @@ func listen(cfg Config, h hooks) (*Transport, error) {
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	t.pending.most = cfg.Limits.Pending
 	t.inbox.init()
-	t.report.init(cfg)
+	t.report.init(cfg, func(id paxos.ServerID) bool { return t.peer(id) != nil })
 	if cfg.TLS != nil {
 		t.tls.Store(cfg.TLS.Clone())
 	}

@@ -20,7 +20,7 @@ var (
 
 const blackServers = 5
 
-func requireSignals(t *testing.T) {
+func requireSignals(t testing.TB) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("windows can't pause a process")
