@@ -241,7 +241,7 @@ func TestLeavesNoGoroutineBehind(t *testing.T) {
 	}
 }
 
-// A connection may end at the same time as its server leaves. What it says then is not kept: nobody would forget it.
+// A connection may end at the same time as its server leaves. A line about that is not kept, since nobody would forget it.
 func TestNothingIsSaidOfAServerThatJustLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, n *pipes) {
 		a := n.start(t, 1)
