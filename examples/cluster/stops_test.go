@@ -51,7 +51,9 @@ type stopping struct {
 	got []time.Time
 }
 
-func newStopping(b *testing.B, program string) *stopping { return &stopping{apart: newApart(b, program, 3)} }
+func newStopping(b *testing.B, program string) *stopping {
+	return &stopping{apart: newApart(b, program, 3)}
+}
 
 // run returns the longest pauses before and after the server that stands is stopped.
 func (s *stopping) run(stop func(*child) error) (before, after time.Duration) {
