@@ -46,7 +46,7 @@ func TestSession(t *testing.T) {
 		propose job/1 done
 		watch; forget job/
 	`, `
-		! @3 read job/1             # for ever
+		! @1 read job/1             # for ever
 		! propose job/2 again
 		@2 wait lunch; watch off
 		status
@@ -78,7 +78,7 @@ func TestSession(t *testing.T) {
 		`> watch off`,
 		`> read nothing`, "server 1: nothing: nothing is decided",
 		`> forget job/`, `server 1: a quorum has forgotten all names that begin with "job/"`,
-		`> ! @3 read job/1`, `it failed: server 3: paxos: read "job/1": instance is forgotten: all names from "job/" to below "job0" are`,
+		`> ! @1 read job/1`, `it failed: server 1: paxos: read "job/1": instance is forgotten: all names from "job/" to below "job0" are`,
 		`> ! propose job/2 again`, `it failed: server 1: paxos: propose "job/2": instance is forgotten`,
 		`> @2 wait lunch`, `server 2: lunch = "burger"`,
 		`> status`, "server 1  up  boot 2  ", "server 2  up  boot 1  ", "server 3  up  boot 1  ", `> quit`,
