@@ -60,15 +60,6 @@ func (m *memoryRecords) fetch(records []paxos.Record) {
 	m.names.FetchAll(m.hashes)
 }
 
-// fetchNames does the same for records that are about to be loaded.
-func (m *memoryRecords) fetchNames(names []string) {
-	m.hashes = m.hashes[:0]
-	for _, name := range names {
-		m.hashes = append(m.hashes, m.hash(name))
-	}
-	m.names.FetchAll(m.hashes)
-}
-
 // add appends a record, at the number n. Its name must be new.
 func (m *memoryRecords) add(hash uint64, r *memoryRecord) {
 	last := len(m.chunks) - 1

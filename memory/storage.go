@@ -107,9 +107,9 @@ func (s *Storage) Server() (paxos.ServerState, error) {
 // Expect brings the table entries of these names into the processor's caches, for calls of LoadNow that follow: see
 // [paxos.ExpectingStorage].
 func (s *Storage) Expect(names []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fetchNames(names)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	s.names.FetchNames(s.seed, names)
 }
 
 // Load returns the record of an instance, or the zero Record if there is none. It never fails.

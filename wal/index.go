@@ -3,7 +3,6 @@ package wal
 import (
 	"fmt"
 	"hash/maphash"
-	"slices"
 	"unsafe"
 
 	"github.com/singledecree/paxos"
@@ -164,17 +163,6 @@ func (x *index) hashAll(records []paxos.Record) {
 	x.hashes = x.hashes[:0]
 	for i := range records {
 		x.hashes = append(x.hashes, maphash.String(x.seed, records[i].Instance))
-	}
-}
-
-// expect looks up names side by side that are about to be found. It may run beside find.
-func (x *index) expect(names []string) {
-	var hashes [64]uint64
-	for part := range slices.Chunk(names, len(hashes)) {
-		for i, name := range part {
-			hashes[i] = maphash.String(x.seed, name)
-		}
-		x.byName.FetchAll(hashes[:len(part)])
 	}
 }
 

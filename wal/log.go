@@ -248,7 +248,7 @@ func (l *Log) Expect(names []string) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if !l.closed {
-		l.index.expect(names)
+		l.index.byName.FetchNames(l.index.seed, names)
 	}
 }
 

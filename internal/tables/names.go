@@ -2,7 +2,11 @@
 // and by its Index. They hold no pointers but to their own chunks, and grow without a pause.
 package tables
 
-import "runtime"
+import (
+	"hash/maphash"
+	"runtime"
+	"slices"
+)
 
 // Names finds records by the hash of their names. It is in 256 parts, by the highest byte of the hash, so that they grow one by
 // one, at no great pause. The zero Names is empty.
@@ -70,6 +74,17 @@ func (n *Names) FetchAll(hashes []uint64) {
 		all ^= n.fetch(hash)
 	}
 	runtime.KeepAlive(all) // else the compiler would leave the reading out
+}
+
+// FetchNames is FetchAll for names with hashes of that seed.
+func (n *Names) FetchNames(seed maphash.Seed, names []string) {
+	var hashes [64]uint64
+	for part := range slices.Chunk(names, len(hashes)) {
+		for i, name := range part {
+			hashes[i] = maphash.String(seed, name)
+		}
+		n.FetchAll(hashes[:len(part)])
+	}
 }
 
 func (n *Names) fetch(hash uint64) uint64 {
