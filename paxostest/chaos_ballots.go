@@ -147,8 +147,7 @@ func (d *drawing) drawForwards() {
 			d.stopStander(at, step, stander)
 		}
 		for j := range 1 + d.IntN(3) {
-			a := Action{At: at, Act: ActPropose, Server: d.id(), Instance: fmt.Sprint("forward/", i, "/", d.IntN(1+j)), Value: d.values[d.IntN(len(d.values))]}
-			d.do(a)
+			d.do(Action{At: at, Act: ActPropose, Server: d.id(), Instance: fmt.Sprint("forward/", i, "/", d.IntN(1+j)), Value: d.values[d.IntN(len(d.values))]})
 			at += d.between(0, step)
 		}
 		at += d.between(0, 2*step)

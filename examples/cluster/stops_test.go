@@ -20,15 +20,15 @@ func BenchmarkStops(b *testing.B) {
 		name string
 		stop func(*child) error
 	}{
-		{"kill", func(c *child) error { return c.kill() }},
-		{"SIGSTOP", func(c *child) error { return c.pause() }},
+		{"kill", (*child).kill},
+		{"SIGSTOP", (*child).pause},
 	} {
 		b.Run(how.name, func(b *testing.B) {
 			requireSignals(b)
 			file := program(b)
 			var before, after []time.Duration
 			for b.Loop() {
-				s := newStopping(b, file)
+				s := &stopping{apart: newApart(b, file, 3)}
 				x, y := s.run(how.stop)
 				before, after = append(before, x), append(after, y)
 				s.end()
@@ -49,10 +49,6 @@ type stopping struct {
 	*apart
 	mu  sync.Mutex
 	got []time.Time
-}
-
-func newStopping(b *testing.B, program string) *stopping {
-	return &stopping{apart: newApart(b, program, 3)}
 }
 
 // run returns the longest pauses before and after the server that stands is stopped.
